@@ -1,0 +1,39 @@
+"""Filter decoding with substitution: any unit of a trained convolutional network, carried back to image space."""
+
+from . import reference
+from .decoder import decode, decode_filter, decode_layer
+from .errors import (
+    ConformanceFailure,
+    DataFormatError,
+    DecodingError,
+    InvalidValueError,
+    ShapeError,
+    UnknownLayerError,
+    UnsupportedLayerError,
+    WeightsFormatError,
+)
+from .layers import AvgPool, Conv, Dropout, MaxPool, ReLU, Softmax
+from .network import Network, ReceptiveField
+
+__all__ = [
+    "AvgPool",
+    "ConformanceFailure",
+    "Conv",
+    "DataFormatError",
+    "DecodingError",
+    "Dropout",
+    "InvalidValueError",
+    "MaxPool",
+    "Network",
+    "ReLU",
+    "ReceptiveField",
+    "ShapeError",
+    "Softmax",
+    "UnknownLayerError",
+    "UnsupportedLayerError",
+    "WeightsFormatError",
+    "decode",
+    "decode_filter",
+    "decode_layer",
+    "reference",
+]

@@ -1,0 +1,236 @@
+"""Decoding: from responses back to image space, one layer at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Array, as_array4, check_finite, plural
+from .backend import Backend, resolve
+from .errors import InvalidValueError, ShapeError, UnknownLayerError
+from .interpolation import MODES
+from .network import Network
+
+BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, when a bank is decoded from above
+
+
+def decode(
+    net: Network,
+    layer: int | str,
+    maps: npt.ArrayLike,
+    *,
+    to: int | str = 0,
+    unpool: str = "nearest",
+    backend: Any = None,
+) -> Array:
+    """Carry responses of a layer back to image space.
+
+    ``z^{l-1} = subst(z^l, f^l)`` for a convolution, ``unpool(z^l)`` for a pool, ``z^l`` for the rest; from `layer` down.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int or str
+        Number (from 1; 0 is the image) or name.
+    maps : array_like of shape (N, K, H, W)
+        Any responses of `layer`.
+    to : int or str
+        The layer to stop at; the image unless given.
+    unpool : {"nearest", "bilinear", "bicubic"}
+        The interpolation that undoes pooling.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Returns
+    -------
+    ndarray of shape (N, C, H', W')
+        C is the number of channels of layer `to`. Each convolution or pool makes
+        ``H' = (H - 1) * stride + size`` of H, likewise the columns; pads are ignored, so the edge that a layer padded
+        is there too.
+
+    Raises
+    ------
+    ShapeError
+        If `maps` has not the channels of `layer`, or `to` lies above `layer`.
+    UnknownLayerError
+        If there is no such layer.
+    InvalidValueError
+        If maps or weights are not finite, or `unpool` is none of the three.
+
+    See Also
+    --------
+    decode_filter : Decodes one unit.
+    Network.forward : The way up.
+
+    Notes
+    -----
+    Paper: equation 1. Linear in `maps`; biases do not enter. Sums over filters are taken after each step, which gives
+    what the paper's sum over all paths at the end gives, everything being linear.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([Conv([[[[1, 2]]]]), MaxPool((1, 2))])
+    >>> decode(net, 2, [[[[1, 10]]]])
+    array([[[[ 1.,  3., 12., 30., 20.]]]])
+    """
+    top, bottom = net.index(layer), net.index(to)
+    if bottom > top:
+        raise ShapeError(f"decode: layer {bottom} lies above layer {top}; decoding goes down.")
+    maps, operators = as_array4(maps, "decode", "maps", "(N, K, H, W)"), _ready(net, top, unpool, backend)
+    if maps.shape[1] != net.channels(top):
+        raise ShapeError(
+            f"decode: maps {maps.shape} for layer {top}, which has {plural(net.channels(top), 'channel')}."
+        )
+    check_finite(maps, "decode: maps")
+    return _decode(net, top, bottom, maps if maps.dtype.kind == "f" else maps.astype(net.dtype), unpool, operators)
+
+
+def decode_filter(
+    net: Network, layer: int | str, k: int, *, unpool: str = "nearest", sum_channels: bool = False, backend: Any = None
+) -> Array:
+    """Picture one unit in image space: what drives ``activations(x)[layer][:, k]``.
+
+    ``df_k^L = decode(impulse at unit k)``.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int or str
+        Number (from 1) or name. Any layer: a unit of a pool or a ReLU is pictured as well.
+    k : int
+        The unit: a channel of `layer`, from 0.
+    unpool : {"nearest", "bilinear", "bicubic"}
+        The interpolation that undoes pooling.
+    sum_channels : bool
+        Sum over the image's channels, as the paper does. Colour is lost.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Returns
+    -------
+    ndarray of shape (C0, H, W), or (H, W) with `sum_channels`
+        H×W is the size of the unit's receptive field: ``net.receptive_field(layer).size``.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer, or it has no unit k.
+    InvalidValueError
+        If weights are not finite, or `unpool` is none of the three.
+
+    See Also
+    --------
+    decode_layer : All units of a layer.
+    decode : Any responses.
+
+    Notes
+    -----
+    Paper: section 3, equation 2 and the algorithm ``filter_decoding(L, k, CNN)``. Keeping the image's channels is our
+    choice; ``sum_channels=True`` is the text.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([Conv([[[[1, 2]]]]), MaxPool((1, 2)), Conv([[[[3, 5]]]])])
+    >>> decode_filter(net, 3, 0)
+    array([[[ 3.,  9., 11., 15., 10.]]])
+    """
+    top = net.index(layer)
+    operators, units = _ready(net, top, unpool, backend), net.channels(top)
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k < units:
+        raise UnknownLayerError(
+            f"decode_filter: layer {top} has no unit {k!r}: its {plural(units, 'unit')} count from 0 to {units - 1}."
+        )
+    impulse = np.zeros((1, units, 1, 1), net.dtype)
+    impulse[0, k] = 1
+    decoded = _decode(net, top, 0, impulse, unpool, operators)[0]
+    return np.asarray(decoded.sum(axis=0)) if sum_channels else decoded
+
+
+def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", backend: Any = None) -> Array:
+    """Picture all units of a layer in image space.
+
+    ``bank[l] = substitute(maps=filters[l], filters=bank[l-1], stride=jump)``, from the image up, where jump is the
+    product of the strides below; if pools interpolate or overlap, an impulse for each unit, from `layer` down.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int or str
+        Number (from 1) or name.
+    unpool : {"nearest", "bilinear", "bicubic"}
+        The interpolation that undoes pooling.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Returns
+    -------
+    ndarray of shape (K, C0, H, W)
+        ``[k]`` is ``decode_filter(net, layer, k)``.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer.
+    InvalidValueError
+        If weights are not finite, or `unpool` is none of the three.
+
+    See Also
+    --------
+    decode_filter : One unit.
+
+    Notes
+    -----
+    Paper: section 3. The bottom-up order is our choice: every lower filter is decoded once instead of once per path.
+    Both orders give the same where nearest unpooling repeats each cell, that is, where every pool's size is its stride.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network
+    >>> decode_layer(Network([Conv([[[[1, 2]]]]), Conv([[[[1, 10]]], [[[0, 1]]]])]), 2)
+    array([[[[ 1., 12., 20.]]],
+    <BLANKLINE>
+    <BLANKLINE>
+           [[[ 0.,  1.,  2.]]]])
+    """
+    top = net.index(layer)
+    operators, units = _ready(net, top, unpool, backend), net.channels(top)
+    if all(each.decodes_bottom_up(unpool) for each in net.layers[:top]):
+        return _decode_bottom_up(net, top, operators)
+    impulses = np.eye(units, dtype=net.dtype)[:, :, np.newaxis, np.newaxis]
+    block = max(1, BLOCK_BYTES // _bytes_per_unit(net, top))
+    return np.concatenate(
+        [_decode(net, top, 0, impulses[i : i + block], unpool, operators) for i in range(0, units, block)]
+    )
+
+
+def _decode(net: Network, top: int, bottom: int, maps: Array, unpool: str, operators: Backend) -> Array:
+    for each in reversed(net.layers[bottom:top]):
+        maps = np.asarray(each.decode(maps, operators, unpool))
+    return maps
+
+
+def _decode_bottom_up(net: Network, top: int, operators: Backend) -> Array:
+    bank = np.eye(net.channels(0), dtype=net.dtype)[:, :, np.newaxis, np.newaxis]
+    for number, each in enumerate(net.layers[:top]):
+        bank = np.asarray(each.decode_bank(bank, net.receptive_field(number).stride, operators))
+    return bank
+
+
+def _bytes_per_unit(net: Network, top: int) -> int:
+    """Of the most products or pixels that decoding one unit of layer `top` makes at a time."""
+    rows = columns = most = 1
+    for number, each in reversed(list(enumerate(net.layers[:top]))):
+        most = max(most, net.channels(number) * rows * columns * each.size[0] * each.size[1])
+        rows, columns = (rows - 1) * each.stride[0] + each.size[0], (columns - 1) * each.stride[1] + each.size[1]
+    return 8 * max(most, net.channels(0) * rows * columns)
+
+
+def _ready(net: Network, top: int, unpool: str, backend: Any) -> Backend:
+    if unpool not in MODES:
+        raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, MODES))}, not {unpool!r}.")
+    net.check_weights(top)
+    return resolve(backend)

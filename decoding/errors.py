@@ -1,0 +1,37 @@
+"""One family of exceptions.
+
+Each child inherits the built-in exception that fits as well, so that ``except ValueError`` keeps working, and
+``except decoding.DecodingError`` catches whatever this package refuses.
+"""
+
+
+class DecodingError(Exception):
+    """Whatever this package refuses; the parent of the family."""
+
+
+class ShapeError(DecodingError, ValueError):
+    """Arrays, sizes, strides or pads that do not fit together."""
+
+
+class InvalidValueError(DecodingError, ValueError):
+    """A value that cannot be used: not finite, not a number, not one of the names on offer."""
+
+
+class UnknownLayerError(DecodingError, LookupError):
+    """A layer, or a unit of a layer, that the network does not have."""
+
+
+class UnsupportedLayerError(DecodingError, NotImplementedError):
+    """A layer that cannot be run or decoded."""
+
+
+class WeightsFormatError(DecodingError, ValueError):
+    """A file that is not a network this package can read."""
+
+
+class DataFormatError(DecodingError, ValueError):
+    """A data set's file that is damaged, or is not what its name says."""
+
+
+class ConformanceFailure(DecodingError, AssertionError):
+    """A backend that does not do what the reference does."""

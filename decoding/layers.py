@@ -1,0 +1,354 @@
+"""The layers of a network: how each maps responses up (`forward`) and back down (`decode`).
+
+Both are one call to an operator of the backend. `decode_bank` is the same decoding for all units at once, from below:
+it carries the decoded bank of the layer below up by one layer.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Array, Pads, Pair, as_array4, as_pads, as_pair, check_finite, plural
+from .backend import Backend
+from .errors import InvalidValueError, ShapeError
+
+Shape = tuple[int, int, int]  # (C, H, W)
+
+
+class Layer:
+    """A layer that changes neither size nor channels, and decodes as the identity; frozen.
+
+    The window of every other layer is described by `size`, `stride` and `pad`.
+    """
+
+    name: str | None
+    size: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    pad: Pads = (0, 0, 0, 0)
+
+    def __init__(self, *, name: str | None = None) -> None:
+        self._set(name=name)
+
+    def _set(self, **fields: Any) -> None:
+        vars(self).update(fields)
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        raise AttributeError(f"a layer cannot be changed; make another {self.kind} instead")
+
+    def __repr__(self) -> str:
+        fields = (
+            f"{key}={value.shape if isinstance(value, np.ndarray) else value!r}"
+            for key, value in vars(self).items()
+            if key[0] != "_" and key != "dense"
+        )
+        return f"{self.kind}({', '.join(fields)})"
+
+    @property
+    def kind(self) -> str:
+        """What the layer is called in tables: the name of its class."""
+        return type(self).__name__
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers learned in training."""
+        return 0
+
+    def decodes_bottom_up(self, unpool: str) -> bool:
+        """Whether `decode_bank` gives what `decode` gives."""
+        return True
+
+    def check(self) -> None:
+        """Refuse weights that are not finite."""
+
+    def channels(self, channels: int | None) -> int | None:
+        """Channels of the output for an input of so many; None where nothing below says."""
+        return channels
+
+    def shape(self, shape: Shape) -> Shape:
+        """(C, H, W) of the output for an input of (C, H, W): ``(in + pads - size) // stride + 1``."""
+        _, height, width = shape
+        top, bottom, left, right = self.pad
+        padded = height + top + bottom, width + left + right
+        if padded[0] < self.size[0] or padded[1] < self.size[1]:
+            raise ShapeError(
+                f"its window of {self.size[0]}×{self.size[1]} does not fit in a (padded) map of {padded[0]}×{padded[1]}. Give larger images."
+            )
+        channels = self.channels(shape[0])
+        assert channels is not None
+        return (
+            channels,
+            (padded[0] - self.size[0]) // self.stride[0] + 1,
+            (padded[1] - self.size[1]) // self.stride[1] + 1,
+        )
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        """Responses of this layer to the responses of the layer below, (N, C, H, W)."""
+        return x
+
+    def decode(self, maps: Array, backend: Backend, unpool: str) -> Any:
+        """Responses of the layer below that stand for these responses, (N, K, H, W)."""
+        return maps
+
+    def decode_bank(self, bank: Array, jump: Pair, backend: Backend) -> Any:
+        """The decoded bank of this layer, (K, C0, H, W), from that of the layer below; `jump` is the product of the strides below."""
+        return bank
+
+
+class Conv(Layer):
+    """A bank of filters, correlated with the maps below; decodes by substitution.
+
+    Parameters
+    ----------
+    filters : array_like of shape (K, C / groups, h, w)
+        Not flipped. Kept as a read-only copy in its own floating-point precision (integers become float64).
+    bias : array_like of shape (K,), optional
+        Added to the responses; zeros unless given. Decoding ignores it.
+    stride : int or (rows, columns)
+        Step between windows.
+    pad : int or (top, bottom, left, right)
+        Zeros around the maps. Decoding ignores them: a decoded filter has the size of the receptive field.
+    dilation : int or (rows, columns)
+        Step between the taps of a filter.
+    groups : int
+        The channels below are split into so many groups, each seen by its own share of the filters.
+    name : str, optional
+
+    Raises
+    ------
+    ShapeError
+        If the bank has not four axes, the bias not one value per filter, or K is no multiple of `groups`.
+    InvalidValueError
+        If an array does not hold real numbers.
+
+    Notes
+    -----
+    Paper: section 2 (the layer) and equation 2 (its decoding). Dilation and groups are our choice: both are expanded
+    into a dense bank, `dense`, before they reach an operator.
+
+    Examples
+    --------
+    >>> Conv([[[[1, 2]]], [[[3, 4]]]], groups=2).dense
+    array([[[[1., 2.]],
+    <BLANKLINE>
+            [[0., 0.]]],
+    <BLANKLINE>
+    <BLANKLINE>
+           [[[0., 0.]],
+    <BLANKLINE>
+            [[3., 4.]]]])
+    """
+
+    filters: Array
+    bias: Array
+    dilation: Pair
+    groups: int
+
+    def __init__(
+        self,
+        filters: npt.ArrayLike,
+        bias: npt.ArrayLike | None = None,
+        *,
+        stride: Any = 1,
+        pad: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        name: str | None = None,
+    ) -> None:
+        bank = _kept(as_array4(filters, "Conv", "filters", "(K, C, h, w)"))
+        if not len(bank):
+            raise ShapeError(f"Conv: there are no filters: {bank.shape}.")
+        offsets = np.zeros(len(bank), bank.dtype) if bias is None else np.asarray(bias)
+        if offsets.dtype.kind not in "buif":
+            raise InvalidValueError(f"Conv: bias must hold real numbers, not {offsets.dtype}.")
+        if offsets.shape != (len(bank),):
+            raise ShapeError(f"Conv: bias {offsets.shape} for {plural(len(bank), 'filter')}: filters {bank.shape}.")
+        if not isinstance(groups, (int, np.integer)) or groups < 1 or len(bank) % groups:
+            raise ShapeError(f"Conv: {plural(len(bank), 'filter')} cannot be split into {groups!r} groups.")
+        self._set(
+            filters=bank,
+            bias=_kept(offsets),
+            stride=as_pair(stride, "Conv: stride"),
+            pad=as_pads(pad, "Conv: pad"),
+            dilation=as_pair(dilation, "Conv: dilation"),
+            groups=int(groups),
+            name=name,
+        )
+
+    @property
+    def size(self) -> Pair:  # type: ignore[override]
+        """(rows, columns) that a filter spans, its dilation included."""
+        (h, w), (dh, dw) = self.filters.shape[2:], self.dilation
+        return (h - 1) * dh + 1, (w - 1) * dw + 1
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the maps below, C."""
+        return int(self.filters.shape[1]) * self.groups
+
+    @cached_property
+    def dense(self) -> Array:
+        """The bank without groups or dilation, (K, C, rows, columns): zeros where a filter does not look."""
+        if self.groups == 1 and self.dilation == (1, 1):
+            return self.filters
+        k, c = self.filters.shape[0] // self.groups, self.filters.shape[1]
+        bank = np.zeros((self.groups, k, self.groups, c, *self.size), self.filters.dtype)
+        for group, filters in enumerate(self.filters.reshape(self.groups, k, *self.filters.shape[1:])):
+            bank[group, :, group, :, :: self.dilation[0], :: self.dilation[1]] = filters
+        return bank.reshape(self.groups * k, self.groups * c, *self.size)
+
+    @property
+    def n_parameters(self) -> int:
+        return self.filters.size + self.bias.size
+
+    @cached_property
+    def _checked(self) -> bool:
+        check_finite(self.filters, "filters")
+        check_finite(self.bias, "bias")
+        return True
+
+    def check(self) -> None:
+        self._checked  # noqa: B018  # computed once: the arrays are read-only
+
+    def channels(self, channels: int | None) -> int:
+        want = self.in_channels
+        if channels not in (None, want):
+            raise ShapeError(
+                f"its filters want {plural(want, 'channel')}, and get {channels}: filters {self.filters.shape}, groups {self.groups}."
+            )
+        return len(self.filters)
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        return backend.correlate(x, self.dense, self.bias, stride=self.stride, pad=self.pad)
+
+    def decode(self, maps: Array, backend: Backend, unpool: str) -> Any:
+        return backend.substitute(maps, self.dense, stride=self.stride)
+
+    def decode_bank(self, bank: Array, jump: Pair, backend: Backend) -> Any:
+        return backend.substitute(self.dense, bank, stride=jump)
+
+
+class MaxPool(Layer):
+    """The largest value of each window; decodes by unpooling.
+
+    Parameters
+    ----------
+    size : int or (rows, columns)
+        The window.
+    stride : int or (rows, columns), optional
+        Step between windows; the size unless given.
+    pad : int or (top, bottom, left, right)
+        −∞ around the maps; less than `size`. Decoding ignores it.
+    name : str, optional
+
+    Raises
+    ------
+    ShapeError
+        If a size, stride or pad is impossible.
+
+    Notes
+    -----
+    Paper: section 3, ``unpool``, "a simple image upsampling", channel by channel.
+    """
+
+    def __init__(self, size: Any, stride: Any = None, *, pad: Any = 0, name: str | None = None) -> None:
+        size = as_pair(size, f"{self.kind}: size")
+        stride = size if stride is None else as_pair(stride, f"{self.kind}: stride")
+        pads = as_pads(pad, f"{self.kind}: pad")
+        if max(pads[:2]) >= size[0] or max(pads[2:]) >= size[1]:
+            raise ShapeError(
+                f"{self.kind}: pad {pads} must be less than the window, {size[0]}×{size[1]}, or a window could be empty."
+            )
+        self._set(size=size, stride=stride, pad=pads, name=name)
+
+    def decodes_bottom_up(self, unpool: str) -> bool:
+        return unpool == "nearest" and self.size == self.stride
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        return backend.max_pool(x, size=self.size, stride=self.stride, pad=self.pad)
+
+    def decode(self, maps: Array, backend: Backend, unpool: str) -> Any:
+        return backend.unpool(maps, size=self.size, stride=self.stride, mode=unpool)
+
+    def decode_bank(self, bank: Array, jump: Pair, backend: Backend) -> Any:
+        # Each unit of the pool stands for a window of ones in its own map: one filter of K·C0 channels, substituted.
+        k, c, h, w = bank.shape
+        out = np.asarray(
+            backend.substitute(np.ones((1, 1, *self.size), bank.dtype), bank.reshape(1, k * c, h, w), stride=jump)
+        )
+        return out.reshape(k, c, *out.shape[2:])
+
+
+class AvgPool(MaxPool):
+    """The mean of each window, over its cells inside the image; decodes by unpooling, as a max pool does.
+
+    Parameters and errors are those of `MaxPool`.
+
+    Notes
+    -----
+    Our choice: the paper has no average pool.
+    """
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        return backend.avg_pool(x, size=self.size, stride=self.stride, pad=self.pad)
+
+
+class ReLU(Layer):
+    """Keeps what is positive; decodes as the identity.
+
+    Parameters
+    ----------
+    leak : float
+        Slope below zero.
+    name : str, optional
+
+    Raises
+    ------
+    InvalidValueError
+        If `leak` is not a finite number.
+
+    Notes
+    -----
+    Our choice: the paper's algorithm leaves it out of both branches, and layer 6 of its LeNet is one.
+    """
+
+    leak: float
+
+    def __init__(self, *, leak: float = 0.0, name: str | None = None) -> None:
+        if not isinstance(leak, (int, float, np.integer, np.floating)) or not np.isfinite(leak):
+            raise InvalidValueError(f"ReLU: leak must be a finite number, not {leak!r}.")
+        self._set(leak=float(leak), name=name)
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        return backend.relu(x, leak=self.leak)
+
+
+class Softmax(Layer):
+    """Turns the channels of each position into probabilities; decodes as the identity.
+
+    Notes
+    -----
+    Our choice: the paper decodes layers below its softmax only. The softmax keeps the order of the responses.
+    """
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        return backend.softmax(x)
+
+
+class Dropout(Layer):
+    """Does nothing in a trained network; decodes as the identity.
+
+    Notes
+    -----
+    Our choice, and what MatConvNet does in test mode.
+    """
+
+
+def _kept(array: Array) -> Array:
+    """A read-only copy, of floats."""
+    array = np.array(array, array.dtype if array.dtype.kind == "f" else np.float64, order="C")
+    array.setflags(write=False)
+    return array

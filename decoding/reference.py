@@ -1,0 +1,375 @@
+"""The operators as the paper states them, each in the shape of its formula: the oracle.
+
+Everything is computed in float64 whatever it is given, and no input is written to. Maps are ``(N, C, H, W)``, banks of
+filters ``(K, C, h, w)``; sizes and strides are ``(rows, columns)`` or one int for both; pads are
+``(top, bottom, left, right)`` or one int for all. These signatures are the contract of a backend: whatever has these
+functions can be given wherever a `backend` is taken.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Array, Pads, Pair, as_array4, as_pads, as_pair, plural
+from .errors import InvalidValueError, ShapeError
+from .interpolation import matrix
+
+name = "decoding.reference"
+eps = 2.0**-53  # unit roundoff of float64
+
+Float64 = npt.NDArray[np.float64]
+
+
+def correlate(
+    x: npt.ArrayLike, filters: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, stride: Any = 1, pad: Any = 0
+) -> Float64:
+    """Match every window of the maps with every filter.
+
+    ``y[n,k,i,j] = bias[k] + Σ_{c,u,v} filters[k,c,u,v] · x[n,c, i·s+u, j·s+v]``, x being padded with zeros.
+
+    Parameters
+    ----------
+    x : array_like of shape (N, C, H, W)
+        Maps or images.
+    filters : array_like of shape (K, C, h, w)
+        The bank. Filters are not flipped.
+    bias : array_like of shape (K,), optional
+        Added to each response.
+    stride : int or (rows, columns)
+        Step between windows, in cells of `x`.
+    pad : int or (top, bottom, left, right)
+        Rows and columns of zeros around `x`.
+
+    Returns
+    -------
+    ndarray of shape (N, K, (H + top + bottom - h) // stride + 1, (W + left + right - w) // stride + 1), float64
+
+    Raises
+    ------
+    ShapeError
+        If the channels differ, a filter is larger than the padded map, or a stride or pad is impossible.
+    InvalidValueError
+        If an array does not hold real numbers.
+
+    See Also
+    --------
+    substitute : The adjoint: ``<correlate(x, f), z> == <x, substitute(z, f)>``.
+
+    Notes
+    -----
+    Paper: section 2, the ⋆ operator, which "the vast majority of computer vision libraries" call convolution.
+
+    Examples
+    --------
+    >>> correlate([[[[1, 2, 3, 4]]]], [[[[1, 10]]]])      # a flip would give 12, 23, 34
+    array([[[[21., 32., 43.]]]])
+    """
+    x, filters = _maps("correlate", "x", x), _bank("correlate", filters)
+    _same_channels("correlate", "x", x.shape[1], filters.shape[1], x, filters)
+    windows = _windows(
+        "correlate",
+        _padded(x, as_pads(pad, "correlate: pad"), 0.0),
+        filters.shape[2:],
+        as_pair(stride, "correlate: stride"),
+    )
+    y = np.moveaxis(np.tensordot(windows, filters, axes=((1, 4, 5), (1, 2, 3))), -1, 1)
+    return y if bias is None else y + _bias(bias, len(filters))[:, np.newaxis, np.newaxis]
+
+
+def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Float64:
+    """Keep the largest value of every window, channel by channel.
+
+    ``y[n,c,i,j] = max_{u,v} x[n,c, i·s+u, j·s+v]``, x being padded with −∞.
+
+    Parameters
+    ----------
+    x : array_like of shape (N, C, H, W)
+    size : int or (rows, columns)
+        The window.
+    stride : int or (rows, columns), optional
+        Step between windows; the size unless given.
+    pad : int or (top, bottom, left, right)
+        Less than `size` on each side.
+
+    Returns
+    -------
+    ndarray of shape (N, C, (H + top + bottom - rows) // stride + 1, (W + left + right - columns) // stride + 1), float64
+
+    Raises
+    ------
+    ShapeError
+        If the window is larger than the padded map, or the padding as large as the window.
+
+    See Also
+    --------
+    unpool : The way back, which needs no image.
+
+    Notes
+    -----
+    Paper: section 4, "non-overlapping 2×2 pixel regions"; other sizes, strides and pads as MatConvNet does.
+
+    Examples
+    --------
+    >>> max_pool([[[[-4, -3, -2, -1, 0]]]], size=(1, 2))      # the last column fills no window
+    array([[[[-3., -1.]]]])
+    """
+    windows = _pool_windows("max_pool", x, size, stride, pad, -np.inf)
+    return np.asarray(windows.max(axis=(4, 5)))
+
+
+def avg_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Float64:
+    """Average every window, channel by channel, over its cells inside the image.
+
+    ``y[n,c,i,j] = Σ_{u,v} x[n,c, i·s+u, j·s+v] / #{(u,v) inside the image}``.
+
+    Parameters
+    ----------
+    x : array_like of shape (N, C, H, W)
+    size : int or (rows, columns)
+        The window.
+    stride : int or (rows, columns), optional
+        Step between windows; the size unless given.
+    pad : int or (top, bottom, left, right)
+        Less than `size` on each side. Padded cells are not counted.
+
+    Returns
+    -------
+    ndarray of shape (N, C, (H + top + bottom - rows) // stride + 1, (W + left + right - columns) // stride + 1), float64
+
+    Raises
+    ------
+    ShapeError
+        If the window is larger than the padded map, or the padding as large as the window.
+
+    See Also
+    --------
+    max_pool
+
+    Notes
+    -----
+    Our choice (the paper has no average pool): the divisor of MatConvNet.
+
+    Examples
+    --------
+    >>> avg_pool([[[[1, 3, 5, 7]]]], size=(1, 2), pad=(0, 0, 1, 0))      # the first window has one cell inside
+    array([[[[1., 4.]]]])
+    """
+    windows = _pool_windows("avg_pool", x, size, stride, pad, 0.0)
+    inside = _pool_windows("avg_pool", np.ones((1, 1, *np.shape(x)[2:])), size, stride, pad, 0.0)
+    return np.asarray(windows.sum(axis=(4, 5)) / inside.sum(axis=(4, 5)))
+
+
+def relu(x: npt.ArrayLike, *, leak: float = 0.0) -> Float64:
+    """Keep what is positive, and `leak` times what is negative.
+
+    ``y = max(x, 0) + leak · min(x, 0)``.
+
+    Parameters
+    ----------
+    x : array_like of shape (N, C, H, W)
+    leak : float
+        Slope below zero.
+
+    Returns
+    -------
+    ndarray of shape (N, C, H, W), float64
+
+    Notes
+    -----
+    Paper: section 4, layer 6 of LeNet; the leak is MatConvNet's.
+
+    Examples
+    --------
+    >>> relu([[[[-4, 3]]]], leak=0.25)
+    array([[[[-1.,  3.]]]])
+    """
+    x = _maps("relu", "x", x)
+    return np.asarray(np.maximum(x, 0) + leak * np.minimum(x, 0))
+
+
+def softmax(x: npt.ArrayLike) -> Float64:
+    """Turn the channels of each position into probabilities.
+
+    ``y[n,k,i,j] = exp(x[n,k,i,j]) / Σ_c exp(x[n,c,i,j])``, shifted by the largest channel so that nothing overflows.
+
+    Parameters
+    ----------
+    x : array_like of shape (N, C, H, W)
+
+    Returns
+    -------
+    ndarray of shape (N, C, H, W), float64
+        Sums to one over the channels.
+
+    Notes
+    -----
+    Paper: section 4, layer 8 of LeNet.
+
+    Examples
+    --------
+    >>> softmax([[[[1000]], [[1000]]]])
+    array([[[[0.5]],
+    <BLANKLINE>
+            [[0.5]]]])
+    """
+    x = _maps("softmax", "x", x)
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return np.asarray(e / e.sum(axis=1, keepdims=True))
+
+
+def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) -> Float64:
+    """Put each filter, times the response, in the place of every response; overlapping copies add up.
+
+    ``out[n,c, i·s+u, j·s+v] += maps[n,k,i,j] · filters[k,c,u,v]``.
+
+    Parameters
+    ----------
+    maps : array_like of shape (N, K, H, W)
+        Responses of the bank.
+    filters : array_like of shape (K, C, h, w)
+        The bank. Filters are not flipped.
+    stride : int or (rows, columns)
+        Step of the correlation that is undone, in cells of the output.
+
+    Returns
+    -------
+    ndarray of shape (N, C, (H - 1) * stride + h, (W - 1) * stride + w), float64
+
+    Raises
+    ------
+    ShapeError
+        If there are not as many maps as filters, or the maps are empty.
+
+    See Also
+    --------
+    correlate : The adjoint: ``<correlate(x, f), z> == <x, substitute(z, f)>``.
+
+    Notes
+    -----
+    Paper: equations 1 and 2, ``subst``. It is the exact adjoint of `correlate`, full convolution at stride 1, and
+    bilinear; an impulse becomes the filter itself.
+
+    Examples
+    --------
+    >>> substitute([[[[1, 10]]]], [[[[1, 2], [3, 4]]]])      # overlapping copies add up
+    array([[[[ 1., 12., 20.],
+             [ 3., 34., 40.]]]])
+    """
+    maps, filters = _maps("substitute", "maps", maps), _bank("substitute", filters)
+    if maps.shape[1] != filters.shape[0]:
+        raise ShapeError(
+            f"substitute: {plural(maps.shape[1], 'map')} for {plural(filters.shape[0], 'filter')}: maps {maps.shape}, "
+            f"filters {filters.shape}. Each filter takes the place of the responses of its own map."
+        )
+    (n, _, *rows_columns), (_, c, *size) = maps.shape, filters.shape
+    stride = as_pair(stride, "substitute: stride")
+    height, width = ((m - 1) * s + f for m, s, f in zip(rows_columns, stride, size, strict=True))
+    products = np.tensordot(maps, filters, axes=(1, 0))  # (N, H, W, C, h, w)
+    pixels = np.arange(height * width).reshape(1, 1, height, width)
+    cells = _windows("substitute", pixels, size, stride)[0, 0]  # (H, W, h, w)
+    out = np.zeros((height * width, n, c))
+    np.add.at(out, cells, products.transpose(1, 2, 4, 5, 0, 3))
+    return out.reshape(height, width, n, c).transpose(2, 3, 0, 1)
+
+
+def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "nearest") -> Float64:
+    """Enlarge the maps to the size of what was pooled, by interpolation.
+
+    Output pixel p takes the value of the interpolated map at ``u = (p − (size − 1)/2) / stride``, along each axis.
+
+    Parameters
+    ----------
+    maps : array_like of shape (N, C, H, W)
+    size : int or (rows, columns)
+        The pool's window.
+    stride : int or (rows, columns), optional
+        The pool's step; the size unless given.
+    mode : {"nearest", "bilinear", "bicubic"}
+
+    Returns
+    -------
+    ndarray of shape (N, C, (H - 1) * stride + rows, (W - 1) * stride + columns), float64
+
+    Raises
+    ------
+    InvalidValueError
+        If `mode` is none of the three.
+
+    See Also
+    --------
+    decoding.interpolation.matrix : The weights.
+
+    Notes
+    -----
+    Paper: section 3, ``unpool``, "a simple image upsampling". Gain 1 per pixel: a constant map stays as it is.
+
+    Examples
+    --------
+    >>> unpool([[[[1, 5]]]], size=(1, 2))
+    array([[[[1., 1., 5., 5.]]]])
+    >>> unpool([[[[1, 5]]]], size=(1, 2), mode="bilinear")
+    array([[[[1., 2., 4., 5.]]]])
+    """
+    maps = _maps("unpool", "maps", maps)
+    size = as_pair(size, "unpool: size")
+    stride = size if stride is None else as_pair(stride, "unpool: stride")
+    rows, columns = (matrix(n, z, s, mode) for n, z, s in zip(maps.shape[2:], size, stride, strict=True))
+    return np.asarray(rows @ maps @ columns.T)
+
+
+def _maps(function: str, what: str, maps: Any) -> Float64:
+    return np.asarray(as_array4(maps, function, what, "(N, C, H, W)"), np.float64)
+
+
+def _bank(function: str, filters: Any) -> Float64:
+    return np.asarray(as_array4(filters, function, "filters", "(K, C, h, w)"), np.float64)
+
+
+def _bias(bias: npt.ArrayLike, count: int) -> Float64:
+    bias = np.asarray(bias)
+    if bias.dtype.kind not in "buif":
+        raise InvalidValueError(f"correlate: bias must hold real numbers, not {bias.dtype}.")
+    if bias.shape != (count,):
+        raise ShapeError(
+            f"correlate: bias {bias.shape} for {plural(count, 'filter')}: it must have the shape ({count},)."
+        )
+    return np.asarray(bias, np.float64)
+
+
+def _same_channels(function: str, what: str, has: int, want: int, x: Array, filters: Array) -> None:
+    if has != want:
+        raise ShapeError(
+            f"{function}: {what} has {plural(has, 'channel')} but the filters want {want}: {what} {x.shape}, filters {filters.shape}. "
+            "Maps are (N, C, H, W) and filters (K, C, h, w), with the same C."
+        )
+
+
+def _padded(x: Array, pad: Pads, value: float) -> Array:
+    top, bottom, left, right = pad
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=value)
+
+
+def _windows(function: str, x: Array, size: Any, stride: Pair) -> Array:
+    """All windows of each map, as a view: (N, C, H', W', h, w)."""
+    if x.shape[2] < size[0] or x.shape[3] < size[1]:
+        raise ShapeError(
+            f"{function}: a window of {size[0]}×{size[1]} does not fit in a (padded) map of {x.shape[2]}×{x.shape[3]}. "
+            "Give a larger map, or more padding."
+        )
+    windows = np.lib.stride_tricks.sliding_window_view(x, tuple(size), axis=(2, 3))
+    return np.asarray(windows[:, :, :: stride[0], :: stride[1]])
+
+
+def _pool_windows(function: str, x: Any, size: Any, stride: Any, pad: Any, value: float) -> Array:
+    x = _maps(function, "x", x)
+    size = as_pair(size, f"{function}: size")
+    stride = size if stride is None else as_pair(stride, f"{function}: stride")
+    top, bottom, left, right = pads = as_pads(pad, f"{function}: pad")
+    if max(top, bottom) >= size[0] or max(left, right) >= size[1]:
+        raise ShapeError(
+            f"{function}: pad {pads} must be less than the window, {size[0]}×{size[1]}, or a window could be empty."
+        )
+    return _windows(function, _padded(x, pads, value), size, stride)
