@@ -1,0 +1,1 @@
+"""The conformance kit: does another implementation do what `decoding.reference` does?"""

@@ -1,0 +1,243 @@
+"""Hypothesis strategies for maps, banks, calls of operators, layers and whole networks.
+
+Everything is drawn so that a mistake shows: the sides of an array differ, fillings are not symmetric, strides and pads
+differ between rows and columns, sizes often do not divide. What shrinks, shrinks towards one image, one channel, a few
+cells in a row and the filling 1, 2, 3, …, which a person can read.
+
+`values` is ``"integers"``, small whole numbers whose sums stay exact in any floating-point format, or ``"reals"``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.strategies import DrawFn, SearchStrategy
+except ImportError as error:  # pragma: no cover
+    raise ImportError(
+        "decoding.testing draws its cases with hypothesis: pip install 'filter-decoding[test]'"
+    ) from error
+
+from ..arguments import Array, Pads, Pair
+from ..interpolation import MODES
+from ..layers import AvgPool, Conv, Layer, MaxPool, ReLU, Softmax
+from ..network import Network
+from .calls import Call
+
+LIMIT = 4  # of small integers
+LEAKS = (0.0, 0.25, 0.5)  # exact in binary
+FILLINGS = ("ramp", "mixed", "mixed", "mixed", "negative", "impulse", "zeros")
+WINDOWS: tuple[Pair, ...] = ((1, 2), (2, 1), (1, 1), (2, 3), (3, 2), (1, 3), (2, 2), (3, 1), (4, 3), (5, 2), (3, 5))
+POOLS: tuple[Pair, ...] = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 4), (4, 2), (3, 1), (4, 1), (1, 1))
+STRIDES: tuple[Pair, ...] = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 3), (4, 1))
+
+
+@st.composite
+def fillings(draw: DrawFn, shape: tuple[int, ...], values: str = "integers", *, limit: int = LIMIT) -> Array:
+    """An array of the given shape, float64: a ramp, a mixture, negative only, one impulse, or zeros.
+
+    Whole numbers from −`limit` to `limit`; as reals, numbers of a few decimals, all scaled by one power of two.
+    """
+    filling, count = draw(st.sampled_from(FILLINGS)), int(np.prod(shape))
+    if filling == "zeros":
+        return np.zeros(shape)
+    if filling == "impulse":
+        impulse = np.zeros(count)
+        if count:
+            impulse[draw(st.integers(0, count - 1))] = draw(st.sampled_from((1.0, -2.0)))
+        return impulse.reshape(shape)
+    random = np.random.default_rng(draw(st.integers(0, 2**16)))
+    if values == "integers":
+        whole = np.arange(count) % limit + 1 if filling == "ramp" else random.integers(-limit, limit + 1, count)
+        array = whole.astype(np.float64)
+    else:
+        array = np.arange(count) % 97 / 8 + 0.1 if filling == "ramp" else random.normal(size=count).round(3)
+        array = array * 2.0 ** draw(st.sampled_from((0, 0, 0, 3, -3)))
+    if filling == "negative":
+        array = -np.abs(array) - (values == "integers")
+    return array.reshape(shape)
+
+
+@st.composite
+def maps(
+    draw: DrawFn,
+    values: str = "integers",
+    *,
+    batch: int | None = None,
+    channels: int | None = None,
+    least: Pair = (1, 1),
+    extra: int = 5,
+    limit: int = LIMIT,
+) -> Array:
+    """Maps (N, C, H, W) of at least `least` cells, at most `extra` more each way, H and W differing if they can."""
+    n = draw(st.sampled_from((1, 2, 3))) if batch is None else batch
+    c = draw(st.sampled_from((1, 2, 3, 5))) if channels is None else channels
+    rows, columns = draw(map_sizes(least, extra))
+    return draw(fillings((n, c, rows, columns), values, limit=limit))
+
+
+@st.composite
+def map_sizes(draw: DrawFn, least: Pair = (1, 1), extra: int = 5) -> Pair:
+    """(H, W), each at least `least`: unequal, or one pixel."""
+    rows = least[0] + draw(st.integers(0, extra))
+    columns = least[1] + draw(st.integers(0, extra))
+    return (rows, columns) if rows != columns or rows == 1 else (rows, columns + 1)
+
+
+@st.composite
+def banks(
+    draw: DrawFn, values: str = "integers", *, filters: int | None = None, channels: int | None = None, limit: int = 3
+) -> Array:
+    """Filter banks (K, C, h, w) of every filling."""
+    k = draw(st.sampled_from((1, 2, 3, 5))) if filters is None else filters
+    c = draw(st.sampled_from((1, 2, 3))) if channels is None else channels
+    return draw(fillings((k, c, *draw(st.sampled_from(WINDOWS))), values, limit=limit))
+
+
+def strides() -> SearchStrategy[Pair]:
+    """(rows, columns), mostly unequal."""
+    return st.sampled_from(STRIDES)
+
+
+def pads(below: Pair = (3, 3)) -> SearchStrategy[Pads]:
+    """(top, bottom, left, right), each less than `below`: half of the time none at all."""
+    rows, columns = st.integers(0, min(below[0] - 1, 3)), st.integers(0, min(below[1] - 1, 3))
+    return st.one_of(st.just((0, 0, 0, 0)), st.tuples(rows, rows, columns, columns))
+
+
+@st.composite
+def correlate_calls(draw: DrawFn, values: str = "integers") -> Call:
+    """Calls of `correlate`: maps that a window just fits in, or larger; with a bias and without."""
+    filters = draw(banks(values))
+    pad = draw(pads())
+    window = filters.shape[2] - pad[0] - pad[1], filters.shape[3] - pad[2] - pad[3]
+    x = draw(maps(values, channels=filters.shape[1], least=(max(window[0], 1), max(window[1], 1))))
+    bias = draw(st.one_of(st.none(), fillings((len(filters),), values)))
+    return Call("correlate", (x, filters, bias), {"stride": draw(strides()), "pad": pad})
+
+
+@st.composite
+def pool_calls(draw: DrawFn, operator: str, values: str = "integers") -> Call:
+    """Calls of `max_pool` or `avg_pool`: windows that overlap, tile or leave gaps."""
+    size = draw(st.sampled_from(POOLS))
+    stride = draw(st.one_of(st.just(size), strides()))
+    x = draw(maps(values, least=size))
+    return Call(operator, (x,), {"size": size, "stride": stride, "pad": draw(pads(size))})
+
+
+@st.composite
+def relu_calls(draw: DrawFn, values: str = "integers") -> Call:
+    """Calls of `relu`, with a leak and without."""
+    return Call("relu", (draw(maps(values)),), {"leak": draw(st.sampled_from(LEAKS))})
+
+
+@st.composite
+def softmax_calls(draw: DrawFn, values: str = "reals") -> Call:
+    """Calls of `softmax`, some on responses so large or so negative that a bare exponential overflows or vanishes."""
+    x = draw(maps(values))
+    return Call("softmax", (x + draw(st.sampled_from((0.0, 1000.0, -1000.0))),), {})
+
+
+@st.composite
+def substitute_calls(draw: DrawFn, values: str = "integers") -> Call:
+    """Calls of `substitute`: copies that overlap, touch or leave gaps."""
+    filters = draw(banks(values))
+    return Call(
+        "substitute", (draw(maps(values, channels=len(filters), extra=4)), filters), {"stride": draw(strides())}
+    )
+
+
+@st.composite
+def unpool_calls(draw: DrawFn, values: str = "integers", *, mode: str | None = None) -> Call:
+    """Calls of `unpool`, in one mode or all: pools that overlap, tile or leave gaps, maps as small as one pixel."""
+    size = draw(st.sampled_from(((2, 2), *POOLS)))
+    stride = draw(st.one_of(st.just(size), strides()))
+    x = draw(maps(values, extra=4))
+    mode = draw(st.sampled_from(MODES)) if mode is None else mode
+    return Call("unpool", (x,), {"size": size, "stride": stride, "mode": mode})
+
+
+def calls(operator: str, values: str = "integers", *, mode: str | None = None) -> SearchStrategy[Call]:
+    """Calls of the operator of that name; `mode` fixes the interpolation of `unpool`."""
+    if operator in ("max_pool", "avg_pool"):
+        return pool_calls(operator, values)
+    if operator == "unpool":
+        return unpool_calls(values, mode=mode)
+    return {
+        "correlate": correlate_calls,
+        "relu": relu_calls,
+        "softmax": softmax_calls,
+        "substitute": substitute_calls,
+    }[operator](values)
+
+
+@st.composite
+def convs(draw: DrawFn, channels: int = 1, within: Pair = (6, 6), values: str = "integers", *, limit: int = 2) -> Conv:
+    """Convolutions of so many channels whose window fits `within` the map: strides, pads, dilation, groups, biases."""
+    groups = draw(st.sampled_from([g for g in (1, 1, 2, 3) if channels % g == 0]))
+    pad = draw(pads((2, 3)))
+    room = within[0] + pad[0] + pad[1], within[1] + pad[2] + pad[3]
+    windows = [
+        (size, dilation)
+        for dilation in ((1, 1), (1, 1), (1, 2), (2, 1))
+        for size in WINDOWS
+        if (size[0] - 1) * dilation[0] < room[0] and (size[1] - 1) * dilation[1] < room[1]
+    ] or [((1, 1), (1, 1))]
+    size, dilation = draw(st.sampled_from(windows))
+    filters = draw(
+        fillings((groups * draw(st.sampled_from((1, 2, 3))), channels // groups, *size), values, limit=limit)
+    )
+    bias = draw(st.one_of(st.none(), fillings((len(filters),), values)))
+    stride = draw(st.sampled_from(((1, 1), (1, 1), (1, 2), (2, 1), (2, 3))))
+    return Conv(filters, bias, stride=stride, pad=pad, dilation=dilation, groups=groups)
+
+
+@st.composite
+def pools(draw: DrawFn, within: Pair = (6, 6)) -> MaxPool:
+    """Max and average pools whose window fits `within` the map: half of them of 2×2 in steps of 2, as the paper has."""
+    kind = draw(st.sampled_from((MaxPool, AvgPool)))
+    sizes = [size for size in ((2, 2), *POOLS) if size[0] <= within[0] and size[1] <= within[1]]
+    size = draw(st.sampled_from(sizes))
+    stride = draw(st.one_of(st.just(size), strides()))
+    return kind(size, stride, pad=draw(pads(size)))
+
+
+def relus() -> SearchStrategy[ReLU]:
+    """Rectifiers, with a leak and without."""
+    return st.sampled_from(LEAKS).map(lambda leak: ReLU(leak=leak))
+
+
+@st.composite
+def networks(
+    draw: DrawFn, values: str = "integers", *, most: int = 4, kinds: tuple[str, ...] = ("conv", "pool", "relu")
+) -> Network:
+    """Networks of 1 to `most` layers of these `kinds` (``"softmax"`` may end them), with the size of their images.
+
+    At least one layer is a convolution, if `kinds` has it, so that the image's channels are known.
+    """
+    shape = draw(st.sampled_from((1, 2, 3))), *draw(map_sizes((3, 3), 7))
+    image, layers = shape, list[Layer]()
+    count = draw(st.integers(1, most))
+    inner = [kind for kind in kinds if kind != "softmax"]
+    for number in range(count):
+        kind = draw(st.sampled_from(inner))
+        if number == count - 1 and "conv" in kinds and not any(isinstance(each, Conv) for each in layers):
+            kind = "conv"
+        if kind == "conv":
+            layer: Layer = draw(convs(shape[0], shape[1:], values))
+        else:
+            layer = draw(pools(shape[1:]) if kind == "pool" and shape[1:] != (1, 1) else relus())
+        layers.append(layer)
+        shape = layer.shape(shape)
+    if "softmax" in kinds and draw(st.booleans()):
+        layers.append(Softmax())
+    return Network(layers, input_shape=image)
+
+
+@st.composite
+def images_for(draw: DrawFn, net: Network, values: str = "integers", *, batch: int | None = None) -> Array:
+    """Images that the network takes, (N, C, H, W)."""
+    assert net.input_shape is not None
+    n = draw(st.sampled_from((1, 2))) if batch is None else batch
+    return draw(fillings((n, *net.input_shape), values))
