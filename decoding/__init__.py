@@ -14,6 +14,7 @@ from .errors import (
 )
 from .layers import AvgPool, Conv, Dropout, MaxPool, ReLU, Softmax
 from .network import Network, ReceptiveField
+from .picture import montage, save_picture, threshold
 
 __all__ = [
     "AvgPool",
@@ -35,5 +36,8 @@ __all__ = [
     "decode",
     "decode_filter",
     "decode_layer",
+    "montage",
     "reference",
+    "save_picture",
+    "threshold",
 ]

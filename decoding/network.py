@@ -153,20 +153,23 @@ class Network:
             )
         return channels
 
-    def shapes(self, shape: Sequence[int]) -> list[Shape]:
-        """(C, H, W) of the image and of every layer's output, for images of the given (C, H, W).
+    def shapes(self, shape: Sequence[int], layer: int | str | None = None) -> list[Shape]:
+        """(C, H, W) of the image and of every layer's output up to `layer`, for images of the given (C, H, W).
 
         Raises
         ------
         ShapeError
             If the channels differ from the network's, or a window does not fit; it names the layer.
+        UnknownLayerError
+            If there is no such layer.
         """
+        top = len(self.layers) if layer is None else self.index(layer)
         shapes = [_image_shape(shape)]
         if self._channels[0] not in (None, shape[0]):
             raise ShapeError(f"images of {plural(shape[0], 'channel')}, and the network takes {self._channels[0]}.")
-        for number, layer in enumerate(self.layers, 1):
+        for number, each in enumerate(self.layers[:top], 1):
             with self._naming(number):
-                shapes.append(layer.shape(shapes[-1]))
+                shapes.append(each.shape(shapes[-1]))
         return shapes
 
     def normalize(self, images: npt.ArrayLike) -> Array:
@@ -314,11 +317,11 @@ class Network:
         ReceptiveField(size=(14, 14), stride=(2, 2), offset=(0, 0))
         """
         size, jump, offset = [1, 1], [1, 1], [0, 0]
-        for layer_ in self.layers[: self.index(layer)]:
+        for each in self.layers[: self.index(layer)]:
             for axis in (0, 1):
-                size[axis] += (layer_.size[axis] - 1) * jump[axis]
-                offset[axis] -= layer_.pad[2 * axis] * jump[axis]
-                jump[axis] *= layer_.stride[axis]
+                size[axis] += (each.size[axis] - 1) * jump[axis]
+                offset[axis] -= each.pad[2 * axis] * jump[axis]
+                jump[axis] *= each.stride[axis]
         return ReceptiveField((size[0], size[1]), (jump[0], jump[1]), (offset[0], offset[1]))
 
     def describe(self) -> str:
@@ -365,7 +368,7 @@ class Network:
 
     def _checked(self, images: Array, top: int) -> Shape:
         """The shape of the output of layer `top`; refuses images that do not fit, and weights that are not finite."""
-        shape = self.shapes(images.shape[1:])[top]
+        shape = self.shapes(images.shape[1:], top)[top]
         self.check_weights(top)
         return shape
 

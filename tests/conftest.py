@@ -1,0 +1,32 @@
+import os
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+import decoding
+
+hypothesis.settings.register_profile("dev", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+hypothesis.settings.load_profile("ci" if "CI" in os.environ else "dev")
+
+
+@pytest.fixture(scope="session")
+def lenet():
+    return decoding.lenet()
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """A folder with MNIST's four files and real networks, for those who have one."""
+    folder = os.environ.get("DECODING_TEST_DATA")
+    if not folder:
+        pytest.skip("DECODING_TEST_DATA names no folder with mnist/ and nets/")
+    return Path(folder)
+
+
+@pytest.fixture
+def ramp():
+    """An array whose every entry is another small integer, neither symmetric nor all positive."""
+    return lambda *shape: (np.arange(np.prod(shape)).reshape(shape) * 7 % 23 - 9).astype(float)
