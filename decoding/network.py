@@ -250,12 +250,10 @@ class Network:
         """
         top = len(self.layers) if layer is None else self.index(layer)
         images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
-        shape = self._checked(images, top)
+        shape = self._checked(images, top)[-1]
         out = np.empty((0, *shape), self.dtype)
         for start in range(0, len(images), as_count(batch_size, "batch_size")):
-            x = images[start : start + batch_size]
-            check_finite(x, f"images from {start}")
-            x = deque(self._run(x, top, operators), maxlen=1).pop()
+            x = deque(self._run(images[start : start + batch_size], top, operators), maxlen=1).pop()
             if not len(out):
                 out = np.empty((len(images), *shape), x.dtype)
             out[start : start + batch_size] = x
@@ -287,7 +285,6 @@ class Network:
         """
         images, operators = as_array4(images, "activations", "images", "(N, C, H, W)"), resolve(backend)
         self._checked(images, len(self.layers))
-        check_finite(images, "images")
         return list(self._run(images, len(self.layers), operators))
 
     def receptive_field(self, layer: int | str) -> ReceptiveField:
@@ -366,11 +363,12 @@ class Network:
     def __repr__(self) -> str:
         return f"<Network of {plural(len(self.layers), 'layer')}: {', '.join(self.names)}>"
 
-    def _checked(self, images: Array, top: int) -> Shape:
-        """The shape of the output of layer `top`; refuses images that do not fit, and weights that are not finite."""
-        shape = self.shapes(images.shape[1:], top)[top]
+    def _checked(self, images: Array, top: int) -> list[Shape]:
+        """The shapes up to layer `top`; refuses images that do not fit, and images or weights that are not finite."""
+        shapes = self.shapes(images.shape[1:], top)
         self.check_weights(top)
-        return shape
+        check_finite(images, "images")
+        return shapes
 
     def check_weights(self, layer: int | str) -> None:
         """Refuse weights that are not finite, up to `layer`.
