@@ -13,6 +13,7 @@ from .errors import (
     WeightsFormatError,
 )
 from .layers import AvgPool, Conv, Dropout, MaxPool, ReLU, Softmax
+from .matconvnet import load_matconvnet, save_matconvnet
 from .network import Network, ReceptiveField
 from .picture import montage, save_picture, threshold
 
@@ -36,8 +37,10 @@ __all__ = [
     "decode",
     "decode_filter",
     "decode_layer",
+    "load_matconvnet",
     "montage",
     "reference",
+    "save_matconvnet",
     "save_picture",
     "threshold",
 ]
