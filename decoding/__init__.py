@@ -1,6 +1,7 @@
 """Filter decoding with substitution: any unit of a trained convolutional network, carried back to image space."""
 
 from . import reference
+from .datasets import lenet, mnist
 from .decoder import decode, decode_filter, decode_layer
 from .errors import (
     ConformanceFailure,
@@ -37,7 +38,9 @@ __all__ = [
     "decode",
     "decode_filter",
     "decode_layer",
+    "lenet",
     "load_matconvnet",
+    "mnist",
     "montage",
     "reference",
     "save_matconvnet",
