@@ -190,20 +190,20 @@ def save_picture(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
 def _scaled(bank: Array, scale: str) -> Array:
     """Between −1 and 1; zero stays zero."""
     largest = np.abs(bank).max(axis=(1, 2, 3) if scale == "each" else None, keepdims=True)
-    return np.divide(bank, largest, out=np.zeros_like(bank), where=largest > 0)
+    return np.asarray(np.divide(bank, largest, out=np.zeros_like(bank), where=largest > 0))
 
 
 def _colours(bank: Array) -> Picture:
     """(K, C, H, W) between −1 and 1 → (K, H, W, 3)."""
     if bank.shape[1] == 3:
-        return np.round(127.5 + 127.5 * bank).astype(np.uint8).transpose(0, 2, 3, 1)
+        return np.moveaxis(np.round(127.5 + 127.5 * bank).astype(np.uint8), 1, -1)
     ends = zip(_NEGATIVE, _ZERO, _POSITIVE, strict=True)
     return np.stack([np.round(np.interp(bank[:, 0], (-1, 0, 1), end)) for end in ends], axis=-1).astype(np.uint8)
 
 
 def _arrange(tiles: Picture, columns: int, labels: Sequence[object] | None) -> Picture:
     _, height, width, _ = tiles.shape
-    written = [str(label) for label in labels or ()]
+    written = [] if labels is None else [str(label) for label in labels]
     down = height + GAP + (FONT_SIZE + GAP if written else 0)
     across = max([width, *map(text_width, written)]) + GAP
     rows = -(-len(tiles) // columns)

@@ -76,7 +76,7 @@ def test_small_filters_are_enlarged_until_they_can_be_seen(side, zoom):
 
 def test_labels_are_written_below_and_not_over_the_tiles():
     bank = np.ones((4, 1, 2, 2))
-    plain, labelled = montage(bank, zoom=10), montage(bank, zoom=10, labels=["a", "b", 3, "a long one"])
+    plain, labelled = montage(bank, zoom=10), montage(bank, zoom=10, labels=np.array(["a", "b", "3", "a long one"]))
     assert (labelled == POSITIVE).all(axis=-1).sum() == (plain == POSITIVE).all(axis=-1).sum() == 4 * 400
     assert (labelled.min(axis=-1) < 100).sum() > (plain.min(axis=-1) < 4).sum()
     assert labelled.shape[1] > plain.shape[1]

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import decoding
+from decoding.__main__ import main
+
+LENET = str(decoding.datasets.DATA / "lenet.mat")
+
+
+def test_show_prints_the_table(capsys, lenet):
+    assert main(["show", LENET]) == 0
+    assert capsys.readouterr().out == f"{lenet}\n"
+
+
+@pytest.mark.parametrize("layer", ["3", "conv2"])
+def test_decode_draws_what_the_functions_draw(tmp_path, capsys, lenet, layer):
+    path = tmp_path / "out.png"
+    arguments = ["--layer", layer, "--filter", "4", "0", "--unpool", "bicubic", "--threshold", "-o", str(path)]
+    assert main(["decode", LENET, *arguments]) == 0
+    filters = np.stack([decoding.decode_filter(lenet, 3, k, unpool="bicubic") for k in (4, 0)])
+    expected = decoding.montage(decoding.threshold(filters), labels=[4, 0])
+    assert (np.asarray(Image.open(path)) == expected).all()
+    assert capsys.readouterr().out == f"{path}: 2 decoded filters of layer {layer}, 14×14 each\n"
+
+
+def test_decode_draws_the_whole_layer(tmp_path, lenet):
+    path = tmp_path / "out.png"
+    assert main(["decode", LENET, "--layer", "7", "-o", str(path)]) == 0
+    expected = decoding.montage(decoding.decode_layer(lenet, 7), labels=range(10))
+    assert (np.asarray(Image.open(path)) == expected).all()
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "text.mat").write_text("This is a text file.\n" * 20)
+    (tmp_path / "empty.mat").write_bytes(b"")
+    with open(LENET, "rb") as file:
+        (tmp_path / "truncated.mat").write_bytes(file.read()[:100_000])
+    return tmp_path
+
+
+WRONG = {
+    "nothing": ([], "required"),
+    "no such command": (["draw"], "invalid choice"),
+    "no file": (["show"], "FILE"),
+    "no layer": (["decode", LENET, "-o", "out.png"], "--layer"),
+    "no output": (["decode", LENET, "--layer", "1"], "--output"),
+    "filter of words": (["decode", LENET, "--layer", "1", "--filter", "a", "-o", "out.png"], "invalid int value: 'a'"),
+    "interpolation": (["decode", LENET, "--layer", "1", "--unpool", "area", "-o", "out.png"], "'bicubic'"),
+    "missing file": (["show", "missing.mat"], "missing.mat"),
+    "folder": (["show", "."], "decoding: "),
+    "text file": (["show", "text.mat"], "text.mat"),
+    "empty file": (["show", "empty.mat"], "empty.mat"),
+    "truncated file": (["show", "truncated.mat"], "truncated.mat"),
+    "layer 9": (["decode", LENET, "--layer", "9", "-o", "out.png"], "layers count from 1 to 8"),
+    "negative layer": (["decode", LENET, "--layer", "-1", "-o", "out.png"], "layers count from 1 to 8"),
+    "unknown name": (["decode", LENET, "--layer", "conv9", "-o", "out.png"], "no layer is named 'conv9'"),
+    "unit 20": (["decode", LENET, "--layer", "1", "--filter", "20", "-o", "out.png"], "has no unit 20"),
+    "ending": (["decode", LENET, "--layer", "1", "-o", "out.txt"], "no picture format"),
+    "no folder": (["decode", LENET, "--layer", "1", "-o", "nowhere/out.png"], "nowhere"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_arguments_and_bad_files_end_in_one_line_and_status_2(case, files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    before = sorted(files.iterdir())
+    arguments, message = WRONG[case]
+    try:
+        status = main(arguments)
+    except SystemExit as stop:  # argparse's
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert sorted(files.iterdir()) == before
+
+
+def test_it_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "decoding", "show", "missing.mat"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("decoding: ")
+    assert "Traceback" not in done.stderr
