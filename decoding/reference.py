@@ -272,7 +272,7 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
     cells = _windows("substitute", pixels, size, stride)[0, 0]  # (H, W, h, w)
     out = np.zeros((height * width, n, c))
     np.add.at(out, cells, products.transpose(1, 2, 4, 5, 0, 3))
-    return out.reshape(height, width, n, c).transpose(2, 3, 0, 1)
+    return np.moveaxis(out.reshape(height, width, n, c), (2, 3), (0, 1))
 
 
 def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "nearest") -> Float64:

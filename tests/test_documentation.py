@@ -1,0 +1,39 @@
+"""Every example in the package and in the README runs as printed."""
+
+import doctest
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import decoding
+
+README = Path(__file__).parents[1] / "README.rst"
+MODULES = [
+    module.name for module in pkgutil.walk_packages(decoding.__path__, "decoding.") if "__main__" not in module.name
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings(module):
+    assert not doctest.testmod(importlib.import_module(module)).failed
+
+
+def test_there_are_docstrings_to_run():
+    finder = doctest.DocTestFinder()
+    for name in ("decode", "decode_filter", "decode_layer"):
+        assert any(test.examples for test in finder.find(getattr(decoding, name)))
+
+
+def test_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testfile(str(README), module_relative=False)
+    assert result.attempted > 5
+    assert not result.failed
+    assert (tmp_path / "three.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("name", [name for name in decoding.__all__ if callable(getattr(decoding, name))])
+def test_public_names_are_documented(name):
+    assert len((getattr(decoding, name).__doc__ or "").strip()) > 20
