@@ -1,0 +1,80 @@
+"""The example scripts, on real input or on a small one of the same kind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import decoding
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(script, *arguments, cwd=None):
+    command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_decode_lenet_reads_the_file_it_is_given(tmp_path, ramp):
+    layers = [
+        decoding.Conv(ramp(2, 1, 5, 5)),
+        decoding.MaxPool(2),
+        decoding.Conv(ramp(3, 2, 5, 5)),
+        decoding.MaxPool(2),
+        decoding.Conv(ramp(60, 3, 4, 4)),
+        decoding.ReLU(),
+        decoding.Conv(ramp(4, 60, 1, 1)),
+    ]
+    decoding.save_matconvnet(decoding.Network(layers), tmp_path / "net.mat")
+    done = run("decode_lenet.py", "net.mat", "-o", "pictures", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "50 of 60 filters, 28×28" in done.stdout
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == sorted(
+        f"layer{layer}-{unpool}{suffix}.png"
+        for layer in (1, 3, 5, 7)
+        for unpool in ("nearest", "bilinear", "bicubic")
+        for suffix in ("", "-threshold")
+    )
+
+
+def test_decode_lenet_refuses_a_file_in_one_line(tmp_path):
+    (tmp_path / "text.mat").write_text("not a network")
+    done = run("decode_lenet.py", "text.mat", cwd=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.startswith("decode_lenet.py: text.mat")
+    assert "Traceback" not in done.stderr
+
+
+def test_train_lenet_trains_the_network_that_is_read_back(tmp_path):
+    pytest.importorskip("torch", reason="needs PyTorch, the extra `train`")
+    random = np.random.default_rng(1)
+    for part, count in (("train", 200), ("t10k", 20)):
+        images, labels = random.integers(0, 256, (count, 28, 28)), random.integers(0, 10, count)
+        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+            (tmp_path / f"{part}-{name}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+    files = []
+    for name in ("a.mat", "b.mat"):
+        done = run("train_lenet.py", ".", "-o", name, "--epochs", 1, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "epoch 1/1, batch 2/2" in done.stdout
+        assert "of 20 test digits" in done.stdout
+        files.append(decoding.load_matconvnet(tmp_path / name))
+    a, b = files
+    assert all((a.layers[i].filters == b.layers[i].filters).all() for i in (0, 2, 4, 6))
+    digits = decoding.mnist(tmp_path, "train")[0]
+    assert (a.mean == digits.mean(axis=0, dtype=np.float64).astype(np.float32)).all()
+    assert [layer.kind for layer in a.layers] == [layer.kind for layer in decoding.lenet().layers]
+    assert a.classes == tuple("0123456789")
+
+
+def test_train_lenet_without_pytorch_says_which_extra_to_install(tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('hidden')")
+    script = f"import sys, runpy; sys.path.insert(0, '.'); runpy.run_path({str(EXAMPLES / 'train_lenet.py')!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "filter-decoding[train]" in done.stderr
+    assert "Traceback" not in done.stderr
