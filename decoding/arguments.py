@@ -64,6 +64,72 @@ def as_array4(value: Any, function: str, what: str, axes: str) -> Array:
     return array
 
 
+def correlate_arguments(
+    x: Any, filters: Any, bias: Any, stride: Any, pad: Any
+) -> tuple[Array, Array, Array | None, Pair, Pads]:
+    """The arguments of `correlate` as arrays and tuples, checked against each other."""
+    x = as_array4(x, "correlate", "x", "(N, C, H, W)")
+    filters = as_array4(filters, "correlate", "filters", "(K, C, h, w)")
+    if x.shape[1] != filters.shape[1]:
+        raise ShapeError(
+            f"correlate: x has {plural(x.shape[1], 'channel')} but the filters want {filters.shape[1]}: x {x.shape}, filters {filters.shape}. "
+            "Maps are (N, C, H, W) and filters (K, C, h, w), with the same C."
+        )
+    pads, steps = as_pads(pad, "correlate: pad"), as_pair(stride, "correlate: stride")
+    _check_window("correlate", x, filters.shape[2:], pads)
+    if bias is not None:
+        bias = np.asarray(bias)
+        if bias.dtype.kind not in "buif":
+            raise InvalidValueError(f"correlate: bias must hold real numbers, not {bias.dtype}.")
+        if bias.shape != (len(filters),):
+            raise ShapeError(
+                f"correlate: bias {bias.shape} for {plural(len(filters), 'filter')}: it must have the shape ({len(filters)},)."
+            )
+    return x, filters, bias, steps, pads
+
+
+def pool_arguments(function: str, x: Any, size: Any, stride: Any, pad: Any) -> tuple[Array, Pair, Pair, Pads]:
+    """The arguments of `max_pool` and `avg_pool` as an array and tuples, checked against each other."""
+    x = as_array4(x, function, "x", "(N, C, H, W)")
+    window = as_pair(size, f"{function}: size")
+    steps = window if stride is None else as_pair(stride, f"{function}: stride")
+    pads = as_pads(pad, f"{function}: pad")
+    if max(pads[:2]) >= window[0] or max(pads[2:]) >= window[1]:
+        raise ShapeError(
+            f"{function}: pad {pads} must be less than the window, {window[0]}×{window[1]}, or a window could be empty."
+        )
+    _check_window(function, x, window, pads)
+    return x, window, steps, pads
+
+
+def substitute_arguments(maps: Any, filters: Any, stride: Any) -> tuple[Array, Array, Pair]:
+    """The arguments of `substitute` as arrays and a pair, checked against each other."""
+    maps = as_array4(maps, "substitute", "maps", "(N, C, H, W)")
+    filters = as_array4(filters, "substitute", "filters", "(K, C, h, w)")
+    if maps.shape[1] != filters.shape[0]:
+        raise ShapeError(
+            f"substitute: {plural(maps.shape[1], 'map')} for {plural(filters.shape[0], 'filter')}: maps {maps.shape}, "
+            f"filters {filters.shape}. Each filter takes the place of the responses of its own map."
+        )
+    return maps, filters, as_pair(stride, "substitute: stride")
+
+
+def unpool_arguments(maps: Any, size: Any, stride: Any) -> tuple[Array, Pair, Pair]:
+    """The arguments of `unpool` as an array and pairs."""
+    maps = as_array4(maps, "unpool", "maps", "(N, C, H, W)")
+    window = as_pair(size, "unpool: size")
+    return maps, window, window if stride is None else as_pair(stride, "unpool: stride")
+
+
+def _check_window(function: str, x: Array, size: Any, pads: Pads) -> None:
+    rows, columns = x.shape[2] + pads[0] + pads[1], x.shape[3] + pads[2] + pads[3]
+    if rows < size[0] or columns < size[1]:
+        raise ShapeError(
+            f"{function}: a window of {size[0]}×{size[1]} does not fit in a (padded) map of {rows}×{columns}. "
+            "Give a larger map, or more padding."
+        )
+
+
 def check_finite(array: Array, what: str) -> None:
     """Refuse NaN and infinity, saying how many there are and where the first is."""
     # The sum is finite when every entry is, unless it overflows: look closer only when it is not.

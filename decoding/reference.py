@@ -13,8 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pads, Pair, as_array4, as_pads, as_pair, plural
-from .errors import InvalidValueError, ShapeError
+from .arguments import (
+    Array,
+    Pads,
+    Pair,
+    as_array4,
+    correlate_arguments,
+    pool_arguments,
+    substitute_arguments,
+    unpool_arguments,
+)
 from .interpolation import matrix
 
 name = "decoding.reference"
@@ -67,16 +75,10 @@ def correlate(
     >>> correlate([[[[1, 2, 3, 4]]]], [[[[1, 10]]]])      # a flip would give 12, 23, 34
     array([[[[21., 32., 43.]]]])
     """
-    x, filters = _maps("correlate", "x", x), _bank("correlate", filters)
-    _same_channels("correlate", "x", x.shape[1], filters.shape[1], x, filters)
-    windows = _windows(
-        "correlate",
-        _padded(x, as_pads(pad, "correlate: pad"), 0.0),
-        filters.shape[2:],
-        as_pair(stride, "correlate: stride"),
-    )
-    y = np.moveaxis(np.tensordot(windows, filters, axes=((1, 4, 5), (1, 2, 3))), -1, 1)
-    return y if bias is None else y + _bias(bias, len(filters))[:, np.newaxis, np.newaxis]
+    x, filters, bias, stride, pad = correlate_arguments(x, filters, bias, stride, pad)
+    windows = _windows(_padded(_float64(x), pad, 0.0), filters.shape[2:], stride)
+    y = np.moveaxis(np.tensordot(windows, _float64(filters), axes=((1, 4, 5), (1, 2, 3))), -1, 1)
+    return y if bias is None else y + _float64(bias)[:, np.newaxis, np.newaxis]
 
 
 def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Float64:
@@ -186,7 +188,7 @@ def relu(x: npt.ArrayLike, *, leak: float = 0.0) -> Float64:
     >>> relu([[[[-4, 3]]]], leak=0.25)
     array([[[[-1.,  3.]]]])
     """
-    x = _maps("relu", "x", x)
+    x = _float64(as_array4(x, "relu", "x", "(N, C, H, W)"))
     return np.asarray(np.maximum(x, 0) + leak * np.minimum(x, 0))
 
 
@@ -215,7 +217,7 @@ def softmax(x: npt.ArrayLike) -> Float64:
     <BLANKLINE>
             [[0.5]]]])
     """
-    x = _maps("softmax", "x", x)
+    x = _float64(as_array4(x, "softmax", "x", "(N, C, H, W)"))
     e = np.exp(x - x.max(axis=1, keepdims=True))
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
@@ -258,18 +260,12 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
     array([[[[ 1., 12., 20.],
              [ 3., 34., 40.]]]])
     """
-    maps, filters = _maps("substitute", "maps", maps), _bank("substitute", filters)
-    if maps.shape[1] != filters.shape[0]:
-        raise ShapeError(
-            f"substitute: {plural(maps.shape[1], 'map')} for {plural(filters.shape[0], 'filter')}: maps {maps.shape}, "
-            f"filters {filters.shape}. Each filter takes the place of the responses of its own map."
-        )
+    maps, filters, stride = substitute_arguments(maps, filters, stride)
     (n, _, *rows_columns), (_, c, *size) = maps.shape, filters.shape
-    stride = as_pair(stride, "substitute: stride")
     height, width = ((m - 1) * s + f for m, s, f in zip(rows_columns, stride, size, strict=True))
-    products = np.tensordot(maps, filters, axes=(1, 0))  # (N, H, W, C, h, w)
+    products = np.tensordot(_float64(maps), _float64(filters), axes=(1, 0))  # (N, H, W, C, h, w)
     pixels = np.arange(height * width).reshape(1, 1, height, width)
-    cells = _windows("substitute", pixels, size, stride)[0, 0]  # (H, W, h, w)
+    cells = _windows(pixels, size, stride)[0, 0]  # (H, W, h, w)
     out = np.zeros((height * width, n, c))
     np.add.at(out, cells, products.transpose(1, 2, 4, 5, 0, 3))
     return np.moveaxis(out.reshape(height, width, n, c), (2, 3), (0, 1))
@@ -313,38 +309,13 @@ def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "n
     >>> unpool([[[[1, 5]]]], size=(1, 2), mode="bilinear")
     array([[[[1., 2., 4., 5.]]]])
     """
-    maps = _maps("unpool", "maps", maps)
-    size = as_pair(size, "unpool: size")
-    stride = size if stride is None else as_pair(stride, "unpool: stride")
+    maps, size, stride = unpool_arguments(maps, size, stride)
     rows, columns = (matrix(n, z, s, mode) for n, z, s in zip(maps.shape[2:], size, stride, strict=True))
-    return np.asarray(rows @ maps @ columns.T)
+    return np.asarray(rows @ _float64(maps) @ columns.T)
 
 
-def _maps(function: str, what: str, maps: Any) -> Float64:
-    return np.asarray(as_array4(maps, function, what, "(N, C, H, W)"), np.float64)
-
-
-def _bank(function: str, filters: Any) -> Float64:
-    return np.asarray(as_array4(filters, function, "filters", "(K, C, h, w)"), np.float64)
-
-
-def _bias(bias: npt.ArrayLike, count: int) -> Float64:
-    bias = np.asarray(bias)
-    if bias.dtype.kind not in "buif":
-        raise InvalidValueError(f"correlate: bias must hold real numbers, not {bias.dtype}.")
-    if bias.shape != (count,):
-        raise ShapeError(
-            f"correlate: bias {bias.shape} for {plural(count, 'filter')}: it must have the shape ({count},)."
-        )
-    return np.asarray(bias, np.float64)
-
-
-def _same_channels(function: str, what: str, has: int, want: int, x: Array, filters: Array) -> None:
-    if has != want:
-        raise ShapeError(
-            f"{function}: {what} has {plural(has, 'channel')} but the filters want {want}: {what} {x.shape}, filters {filters.shape}. "
-            "Maps are (N, C, H, W) and filters (K, C, h, w), with the same C."
-        )
+def _float64(array: Array) -> Float64:
+    return np.asarray(array, np.float64)
 
 
 def _padded(x: Array, pad: Pads, value: float) -> Array:
@@ -352,24 +323,12 @@ def _padded(x: Array, pad: Pads, value: float) -> Array:
     return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=value)
 
 
-def _windows(function: str, x: Array, size: Any, stride: Pair) -> Array:
+def _windows(x: Array, size: Any, stride: Pair) -> Array:
     """All windows of each map, as a view: (N, C, H', W', h, w)."""
-    if x.shape[2] < size[0] or x.shape[3] < size[1]:
-        raise ShapeError(
-            f"{function}: a window of {size[0]}×{size[1]} does not fit in a (padded) map of {x.shape[2]}×{x.shape[3]}. "
-            "Give a larger map, or more padding."
-        )
     windows = np.lib.stride_tricks.sliding_window_view(x, tuple(size), axis=(2, 3))
     return np.asarray(windows[:, :, :: stride[0], :: stride[1]])
 
 
 def _pool_windows(function: str, x: Any, size: Any, stride: Any, pad: Any, value: float) -> Array:
-    x = _maps(function, "x", x)
-    size = as_pair(size, f"{function}: size")
-    stride = size if stride is None else as_pair(stride, f"{function}: stride")
-    top, bottom, left, right = pads = as_pads(pad, f"{function}: pad")
-    if max(top, bottom) >= size[0] or max(left, right) >= size[1]:
-        raise ShapeError(
-            f"{function}: pad {pads} must be less than the window, {size[0]}×{size[1]}, or a window could be empty."
-        )
-    return _windows(function, _padded(x, pads, value), size, stride)
+    x, size, stride, pad = pool_arguments(function, x, size, stride, pad)
+    return _windows(_padded(_float64(x), pad, value), size, stride)
