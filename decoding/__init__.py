@@ -1,6 +1,6 @@
 """Filter decoding with substitution: any unit of a trained convolutional network, carried back to image space."""
 
-from . import reference
+from . import fast, reference
 from .datasets import lenet, mnist
 from .decoder import decode, decode_filter, decode_layer
 from .errors import (
@@ -38,6 +38,7 @@ __all__ = [
     "decode",
     "decode_filter",
     "decode_layer",
+    "fast",
     "lenet",
     "load_matconvnet",
     "mnist",
