@@ -4,7 +4,8 @@ float32 stays float32; whatever else is computed in float64. No input is written
 
 Arrays have the shape (N, C, H, W), as everywhere, but the order (H, W, C, N) in memory: the images lie side by side.
 Each operator takes its input in that order as it is and copies anything else; so between layers nothing is copied,
-every addition and maximum runs over long contiguous rows, and a window of whole rows is a matrix already.
+every addition and maximum runs over long contiguous rows, and a window of whole rows is a matrix already. A few images
+keep the order (N, C, H, W), where positions lie side by side in their place. Inside, all are seen as (H, W, C, N).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .interpolation import matrix
 name = "decoding.fast"
 eps = 2.0**-53  # unit roundoff in float64; 2^-24 in float32
 
-FEW = 16  # fewer images than this do not fill a matrix product: positions are its rows instead
+FEW = 16  # fewer images than this do not fill a matrix product
 BLOCK = 2**18  # products that are made, then added where they belong, at a time: 1 MB in float32, a core's own cache
 
 
@@ -46,12 +47,12 @@ def correlate(
     """
     x, filters, bias, stride, pad = correlate_arguments(x, filters, bias, stride, pad)
     dtype = _precision(x, filters, *(() if bias is None else (bias,)))
-    x = _padded(_batch_last(x, dtype), pad, 0)
+    x = _padded(_laid_out(x, dtype), pad, 0)
     (height, width, c, n), (k, _, h, w) = x.shape, filters.shape
     rows, columns = (height - h) // stride[0] + 1, (width - w) // stride[1] + 1
-    y = np.empty((rows, columns, k, n), dtype)
+    y = _empty((rows, columns, k, n), dtype)
     if n < FEW:
-        _correlate_few(x, filters.astype(dtype, copy=False), stride, y)
+        _correlate_few(x, np.asarray(filters, dtype), stride, y)
     elif w == width:
         bank = np.asarray(filters.transpose(0, 2, 3, 1), dtype).reshape(k, -1)
         for i in range(rows):
@@ -61,7 +62,7 @@ def correlate(
         # and one product for each window, of (k, w·h·c) by (w·h·c, n).
         bank = np.asarray(filters.transpose(0, 3, 2, 1), dtype).reshape(k, -1)
         strip = np.empty((width, h, c, n), dtype)
-        step, *_, cell, image = strip.strides
+        step, _, cell, image = strip.strides
         windows = np.lib.stride_tricks.as_strided(strip, (columns, w * h * c, n), (step * stride[1], cell, image))
         for i in range(rows):
             np.copyto(strip, x[i * stride[0] :][:h].swapaxes(0, 1))
@@ -72,12 +73,14 @@ def correlate(
 
 
 def _correlate_few(x: Array, filters: Array, stride: Pair, y: Array) -> None:
-    """Into y (rows, columns, K, N), row by row, one product of (columns·N, h·w·C) by (h·w·C, K)."""
-    (_, columns, k, n), (h, w) = y.shape, filters.shape[2:]
-    bank = filters.transpose(2, 3, 1, 0).reshape(-1, k)
+    """Into y (rows, columns, K, N), some rows at a time, one product of (K, C·h·w) by (C·h·w, positions) per image."""
+    (rows, columns, k, n), (_, c, h, w) = y.shape, filters.shape
     windows = np.lib.stride_tricks.sliding_window_view(x, (h, w), axis=(0, 1))[:: stride[0], :: stride[1]]
-    for row, out in zip(windows.transpose(0, 1, 3, 4, 5, 2), y, strict=True):
-        out[...] = (row.reshape(-1, len(bank)) @ bank).reshape(columns, n, k).swapaxes(1, 2)
+    some = max(1, BLOCK // (columns * c * h * w))
+    for i in range(0, rows, some):
+        block = windows[i : i + some].transpose(3, 2, 4, 5, 0, 1)
+        products = filters.reshape(k, -1) @ block.reshape(n, c * h * w, block.shape[4] * columns)
+        y[i : i + some] = products.reshape(n, k, block.shape[4], columns).transpose(2, 3, 1, 0)
 
 
 def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Array:
@@ -89,7 +92,7 @@ def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -
     array([[[[-3., -1.]]]])
     """
     x, size, stride, pad = pool_arguments("max_pool", x, size, stride, pad)
-    return _as_maps(_pooled(np.maximum, _padded(_batch_last(x), pad, -np.inf), size, stride))
+    return _as_maps(_pooled(np.maximum, _padded(_laid_out(x), pad, -np.inf), size, stride))
 
 
 def avg_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Array:
@@ -102,7 +105,7 @@ def avg_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -
     """
     x, size, stride, pad = pool_arguments("avg_pool", x, size, stride, pad)
     inside = _padded(np.ones((*x.shape[2:], 1, 1), _precision(x)), pad, 0)
-    y = _pooled(np.add, _padded(_batch_last(x), pad, 0), size, stride)
+    y = _pooled(np.add, _padded(_laid_out(x), pad, 0), size, stride)
     y /= _pooled(np.add, inside, size, stride)
     return _as_maps(y)
 
@@ -111,7 +114,7 @@ def _pooled(ufunc: np.ufunc, x: Array, size: Pair, stride: Pair) -> Array:
     """The windows of x (H, W, C, N) folded by `ufunc`, row by row: first the rows of each window, then the columns."""
     (height, width, c, n), (h, w) = x.shape, size
     rows, columns = (height - h) // stride[0] + 1, (width - w) // stride[1] + 1
-    y = np.empty((rows, columns, c, n), x.dtype)
+    y = _empty((rows, columns, c, n), x.dtype)
     for i in range(rows):
         strip = reduce(ufunc, x[i * stride[0] :][:h])
         y[i] = reduce(ufunc, (strip[v :: stride[1]][:columns] for v in range(w)))
@@ -162,15 +165,12 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
     maps, filters, stride = substitute_arguments(maps, filters, stride)
     dtype = _precision(maps, filters)
     (n, k, rows, columns), (_, c, h, w) = maps.shape, filters.shape
-    out = np.zeros(((rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w, c, n), dtype)
+    shape = (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w, c, n
     bank = filters.transpose(2, 3, 1, 0)
     if n < FEW and not bank.flags.c_contiguous:
-        flat = np.asarray(maps.transpose(2, 3, 0, 1), dtype).reshape(-1, k)
-        products = (flat @ filters.reshape(k, -1).astype(dtype, copy=False)).reshape(rows, columns, n, c, h, w)
-        for i, row in enumerate(products.transpose(0, 1, 4, 5, 3, 2)):
-            _add_copies(out[i * stride[0] :][:h], row, stride[1])
-        return _as_maps(out)
-    bank, maps = np.ascontiguousarray(bank, dtype), _batch_last(maps, dtype)
+        return _as_maps(_substitute_few(maps.astype(dtype, copy=False), np.asarray(filters, dtype), stride, shape))
+    bank, maps = np.ascontiguousarray(bank, dtype), np.ascontiguousarray(maps.transpose(2, 3, 1, 0), dtype)
+    out = np.zeros(shape, dtype)
     # Products that are made and added block by block stay in cache: some columns of the map, or some rows of the filters.
     some_columns = max(1, BLOCK // max(1, h * w * c * n))
     some_rows = max(1, min(h, BLOCK // max(1, w * c * n)))
@@ -182,6 +182,22 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
                 products = np.matmul(part.reshape(-1, k), responses).reshape(len(responses), *part.shape[:3], n)
                 _add_copies(out[i * stride[0] + u :][: len(part), j * stride[1] :], products, stride[1])
     return _as_maps(out)
+
+
+def _substitute_few(maps: Array, filters: Array, stride: Pair, shape: tuple[int, int, int, int]) -> Array:
+    """One product of (C·h·w, K) by (K, N·positions), added position by position or tap by tap, whichever are fewer."""
+    (n, k, rows, columns), (_, c, h, w) = maps.shape, filters.shape
+    products = filters.reshape(k, -1).T @ maps.swapaxes(0, 1).reshape(k, -1)
+    products = products.reshape(c, h, w, n, rows, columns).transpose(4, 5, 1, 2, 0, 3)
+    out = _empty(shape, maps.dtype)
+    out[...] = 0
+    if rows * columns <= h * w:
+        for i, j in np.ndindex(rows, columns):
+            out[i * stride[0] :, j * stride[1] :][:h, :w] += products[i, j]
+    else:
+        for u, v in np.ndindex(h, w):
+            out[u :: stride[0], v :: stride[1]][:rows, :columns] += products[:, :, u, v]
+    return out
 
 
 def _add_copies(out: Array, products: Array, step: int) -> None:
@@ -205,12 +221,15 @@ def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "n
     """
     maps, size, stride = unpool_arguments(maps, size, stride)
     rows, columns = (matrix(m, z, s, mode) for m, z, s in zip(maps.shape[2:], size, stride, strict=True))
-    x = _batch_last(maps)
+    x = _laid_out(maps)
     if mode == "nearest":
-        return _as_maps(x.take(columns.argmax(axis=1), axis=1).take(rows.argmax(axis=1), axis=0))
+        return _as_maps(x.take(rows.argmax(axis=1), axis=0).take(columns.argmax(axis=1), axis=1))
+    rows, columns = rows.astype(x.dtype), columns.astype(x.dtype)
     height, width, c, n = x.shape
-    tall = (rows.astype(x.dtype) @ x.reshape(height, -1)).reshape(-1, width, c * n)
-    return _as_maps(np.matmul(columns.astype(x.dtype), tall).reshape(len(rows), len(columns), c, n))
+    if n < FEW:
+        return np.asarray(rows @ _as_maps(x) @ columns.T)
+    tall = (rows @ x.reshape(height, width * c * n)).reshape(len(rows), width, c * n)
+    return _as_maps(np.matmul(columns, tall).reshape(len(rows), len(columns), c, n))
 
 
 def _precision(*arrays: Array) -> np.dtype[Any]:
@@ -218,9 +237,18 @@ def _precision(*arrays: Array) -> np.dtype[Any]:
     return np.dtype(np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64)
 
 
-def _batch_last(x: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """x (N, C, H, W) as a contiguous (H, W, C, N); a view if it lies so in memory already."""
-    return np.ascontiguousarray(x.transpose(2, 3, 1, 0), _precision(x) if dtype is None else dtype)
+def _laid_out(x: Array, dtype: np.dtype[Any] | None = None) -> Array:
+    """x (N, C, H, W) seen as (H, W, C, N), contiguous in that order, or as it was for few; no copy if it is already."""
+    dtype = _precision(x) if dtype is None else dtype
+    if len(x) < FEW:
+        return np.asarray(np.asarray(x, dtype).transpose(2, 3, 1, 0))
+    return np.ascontiguousarray(x.transpose(2, 3, 1, 0), dtype)
+
+
+def _empty(shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> Array:
+    """(H, W, C, N) to be filled, laid out like that or, for few images, as (N, C, H, W)."""
+    height, width, c, n = shape
+    return np.empty((n, c, height, width), dtype).transpose(2, 3, 1, 0) if n < FEW else np.empty(shape, dtype)
 
 
 def _as_maps(x: Array) -> Array:
