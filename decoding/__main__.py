@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from . import DecodingError, decode_filter, decode_layer, load_matconvnet, montage, save_picture, threshold
+from . import DecodingError, decode_filter, decode_layer, fast, load_matconvnet, montage, save_picture, threshold
 from .interpolation import MODES
 
 
@@ -56,10 +56,10 @@ def _decode(options: argparse.Namespace) -> None:
     net = load_matconvnet(options.file)
     layer = int(options.layer) if options.layer.lstrip("-").isdecimal() else options.layer
     if options.filter is None:
-        units, filters = range(net.channels(layer)), decode_layer(net, layer, unpool=options.unpool)
+        units, filters = range(net.channels(layer)), decode_layer(net, layer, unpool=options.unpool, backend=fast)
     else:
         units = options.filter
-        filters = np.stack([decode_filter(net, layer, k, unpool=options.unpool) for k in units])
+        filters = np.stack([decode_filter(net, layer, k, unpool=options.unpool, backend=fast) for k in units])
     if options.threshold:
         filters = threshold(filters)
     save_picture(options.output, montage(filters, labels=units))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerEr
 from .layers import Conv, Layer, Shape
 
 BATCH_SIZE = 100
+BATCH_BYTES = (
+    24 * 2**20
+)  # of the largest responses to a batch: large enough for matrix products, small enough for caches
 
 
 class ReceptiveField(NamedTuple):
@@ -172,6 +176,18 @@ class Network:
                 shapes.append(each.shape(shapes[-1]))
         return shapes
 
+    def batch_size(self, shape: Sequence[int], layer: int | str | None = None) -> int:
+        """Images of the given (C, H, W) to run at a time, up to `layer`: 24 MiB of the largest responses on the way.
+
+        Examples
+        --------
+        >>> from decoding import Conv, Network
+        >>> Network([Conv(np.zeros((20, 1, 5, 5), np.float32))]).batch_size((1, 28, 28))      # 20×24×24 of 4 bytes each
+        546
+        """
+        largest = max(math.prod(each) for each in self.shapes(shape, layer))
+        return max(1, BATCH_BYTES // (largest * self.dtype.itemsize))
+
     def normalize(self, images: npt.ArrayLike) -> Array:
         """Subtract the mean the network was trained with.
 
@@ -204,7 +220,7 @@ class Network:
         layer: int | str | None = None,
         *,
         backend: Any = None,
-        batch_size: int = BATCH_SIZE,
+        batch_size: int | None = None,
     ) -> Array:
         """Responses of one layer.
 
@@ -216,8 +232,8 @@ class Network:
             Number or name; the last unless given.
         backend : object or module, optional
             The operators to use; `decoding.reference` unless given.
-        batch_size : int
-            Images run at a time: memory is the result and one batch.
+        batch_size : int, optional
+            Images run at a time: memory is the result and one batch. `batch_size` of the network unless given.
 
         Returns
         -------
@@ -252,11 +268,12 @@ class Network:
         images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
         shape = self._checked(images, top)[-1]
         out = np.empty((0, *shape), self.dtype)
-        for start in range(0, len(images), as_count(batch_size, "batch_size")):
-            x = deque(self._run(images[start : start + batch_size], top, operators), maxlen=1).pop()
+        step = self.batch_size(images.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
+        for start in range(0, len(images), step):
+            x = deque(self._run(images[start : start + step], top, operators), maxlen=1).pop()
             if not len(out):
                 out = np.empty((len(images), *shape), x.dtype)
-            out[start : start + batch_size] = x
+            out[start : start + step] = x
         return out
 
     def activations(self, images: npt.ArrayLike, *, backend: Any = None) -> list[Array]:
