@@ -13,26 +13,31 @@ from .errors import (
     UnsupportedLayerError,
     WeightsFormatError,
 )
-from .layers import AvgPool, Conv, Dropout, MaxPool, ReLU, Softmax
+from .layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Loss, MaxPool, ReLU, Sigmoid, Softmax, Unsupported
 from .matconvnet import load_matconvnet, save_matconvnet
 from .network import Network, ReceptiveField
 from .picture import montage, save_picture, threshold
 
 __all__ = [
+    "LRN",
     "AvgPool",
+    "BatchNorm",
     "ConformanceFailure",
     "Conv",
     "DataFormatError",
     "DecodingError",
     "Dropout",
     "InvalidValueError",
+    "Loss",
     "MaxPool",
     "Network",
     "ReLU",
     "ReceptiveField",
     "ShapeError",
+    "Sigmoid",
     "Softmax",
     "UnknownLayerError",
+    "Unsupported",
     "UnsupportedLayerError",
     "WeightsFormatError",
     "decode",

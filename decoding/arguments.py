@@ -149,3 +149,9 @@ def check_finite(array: Array, what: str) -> None:
 def plural(count: int, noun: str) -> str:
     """``1 channel``, ``3 channels``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def printable(text: str, most: int = 40) -> str:
+    """A text from a file, fit to be shown: on one line, what does not print escaped, cut after `most` characters."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:most])
+    return shown + "…" * (len(text) > most)

@@ -79,7 +79,7 @@ def decode(
     top, bottom = net.index(layer), net.index(to)
     if bottom > top:
         raise ShapeError(f"decode: layer {bottom} lies above layer {top}; decoding goes down.")
-    maps, operators = as_array4(maps, "decode", "maps", "(N, K, H, W)"), _ready(net, top, unpool, backend)
+    maps, operators = as_array4(maps, "decode", "maps", "(N, K, H, W)"), _ready(net, top, unpool, backend, bottom)
     if maps.shape[1] != net.channels(top):
         raise ShapeError(
             f"decode: maps {maps.shape} for layer {top}, which has {plural(net.channels(top), 'channel')}."
@@ -229,8 +229,8 @@ def _bytes_per_unit(net: Network, top: int) -> int:
     return 8 * max(most, net.channels(0) * rows * columns)
 
 
-def _ready(net: Network, top: int, unpool: str, backend: Any) -> Backend:
+def _ready(net: Network, top: int, unpool: str, backend: Any, bottom: int = 0) -> Backend:
     if unpool not in MODES:
         raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, MODES))}, not {unpool!r}.")
-    net.check_weights(top)
+    net.check_weights(top, bottom)
     return resolve(backend)

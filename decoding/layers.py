@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pads, Pair, as_array4, as_pads, as_pair, check_finite, plural
+from .arguments import Array, Pads, Pair, as_array4, as_count, as_pads, as_pair, check_finite, plural, printable
 from .backend import Backend
-from .errors import InvalidValueError, ShapeError
+from .errors import InvalidValueError, ShapeError, UnsupportedLayerError
 
 Shape = tuple[int, int, int]  # (C, H, W)
 
@@ -29,6 +29,7 @@ class Layer:
     size: Pair = (1, 1)
     stride: Pair = (1, 1)
     pad: Pads = (0, 0, 0, 0)
+    in_channels: int | None = None  # of the maps below; None where any number will do
 
     def __init__(self, *, name: str | None = None) -> None:
         self._set(name=name)
@@ -53,16 +54,28 @@ class Layer:
         return type(self).__name__
 
     @property
+    def weights(self) -> dict[str, Array]:
+        """The arrays that came from training, by name."""
+        return {}
+
+    @property
     def n_parameters(self) -> int:
         """Numbers learned in training."""
-        return 0
+        return sum(array.size for array in self.weights.values())
 
     def decodes_bottom_up(self, unpool: str) -> bool:
         """Whether `decode_bank` gives what `decode` gives."""
         return True
 
+    @cached_property
+    def _checked(self) -> bool:
+        for what, array in self.weights.items():
+            check_finite(array, what)
+        return True
+
     def check(self) -> None:
         """Refuse weights that are not finite."""
+        self._checked  # noqa: B018  # computed once: the arrays are read-only
 
     def channels(self, channels: int | None) -> int | None:
         """Channels of the output for an input of so many; None where nothing below says."""
@@ -185,7 +198,7 @@ class Conv(Layer):
         return (h - 1) * dh + 1, (w - 1) * dw + 1
 
     @property
-    def in_channels(self) -> int:
+    def in_channels(self) -> int:  # type: ignore[override]
         """Channels of the maps below, C."""
         return int(self.filters.shape[1]) * self.groups
 
@@ -201,17 +214,8 @@ class Conv(Layer):
         return bank.reshape(self.groups * k, self.groups * c, *self.size)
 
     @property
-    def n_parameters(self) -> int:
-        return self.filters.size + self.bias.size
-
-    @cached_property
-    def _checked(self) -> bool:
-        check_finite(self.filters, "filters")
-        check_finite(self.bias, "bias")
-        return True
-
-    def check(self) -> None:
-        self._checked  # noqa: B018  # computed once: the arrays are read-only
+    def weights(self) -> dict[str, Array]:
+        return {"filters": self.filters, "bias": self.bias}
 
     def channels(self, channels: int | None) -> int:
         want = self.in_channels
@@ -326,6 +330,189 @@ class ReLU(Layer):
         return backend.relu(x, leak=self.leak)
 
 
+class Sigmoid(Layer):
+    """Squashes every response to between 0 and 1, ``y = 1 / (1 + exp(-x))``; decodes as the identity.
+
+    Notes
+    -----
+    Our choice, with the reasoning of `ReLU`: it keeps the order of the responses.
+    """
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        small = np.exp(-np.abs(x))  # never overflows
+        return np.where(x >= 0, 1, small) / (1 + small)
+
+
+class BatchNorm(Layer):
+    """Normalizes each channel by the moments of the training images; decodes as its scale.
+
+    ``y = scale · (x - mean) / std + bias``, channel by channel; ``decode(z) = z · scale / std``.
+
+    Parameters
+    ----------
+    scale : array_like of shape (K,)
+    bias : array_like of shape (K,), optional
+        Added to the responses; zeros unless given. Decoding ignores it, as any bias.
+    mean, std : array_like of shape (K,), optional
+        The moments, both or neither. Without them, as old files have it, the layer cannot run, and decodes as
+        ``z · scale``.
+    name : str, optional
+
+    Raises
+    ------
+    ShapeError
+        If the arrays are not all of shape (K,), or only one of the moments is given.
+    InvalidValueError
+        If an array does not hold real numbers.
+
+    Notes
+    -----
+    Our choice: at test time the layer is a convolution with one 1×1 filter per channel, and decodes as that
+    convolution does (paper, equation 2). As MatConvNet does it, `std` is the square root of the variance plus epsilon.
+
+    Examples
+    --------
+    >>> from decoding import Network
+    >>> net = Network([BatchNorm([3, 8], [1, 0], mean=[0, 5], std=[1, 2])])
+    >>> net.forward([[[[1]], [[7]]]]).ravel()
+    array([4., 8.])
+    """
+
+    scale: Array
+    bias: Array
+    mean: Array | None
+    std: Array | None
+
+    def __init__(
+        self,
+        scale: npt.ArrayLike,
+        bias: npt.ArrayLike | None = None,
+        *,
+        mean: npt.ArrayLike | None = None,
+        std: npt.ArrayLike | None = None,
+        name: str | None = None,
+    ) -> None:
+        if (mean is None) != (std is None):
+            raise ShapeError("BatchNorm: give both mean and std, or neither.")
+        given = {"scale": scale, "bias": bias, "mean": mean, "std": std}
+        arrays = {what: None if value is None else np.asarray(value) for what, value in given.items()}
+        first = np.asarray(scale)
+        if first.ndim != 1 or not first.size:
+            raise ShapeError(f"BatchNorm: scale must have the shape (K,), one value per channel, not {first.shape}.")
+        for what, array in arrays.items():
+            if array is not None and array.dtype.kind not in "buif":
+                raise InvalidValueError(f"BatchNorm: {what} must hold real numbers, not {array.dtype}.")
+            if array is not None and array.shape != first.shape:
+                raise ShapeError(
+                    f"BatchNorm: {what} {array.shape} for {plural(first.size, 'channel')}: scale {first.shape}."
+                )
+        kept = {what: None if array is None else _kept(array) for what, array in arrays.items()}
+        if kept["bias"] is None:
+            kept["bias"] = _kept(np.zeros_like(kept["scale"]))
+        self._set(**kept, name=name)
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        every = {"scale": self.scale, "bias": self.bias, "mean": self.mean, "std": self.std}
+        return {what: array for what, array in every.items() if array is not None}
+
+    @property
+    def n_parameters(self) -> int:
+        return self.scale.size + self.bias.size  # the moments are measured, not learned
+
+    @property
+    def in_channels(self) -> int:  # type: ignore[override]
+        return self.scale.size
+
+    def check(self) -> None:
+        super().check()
+        if self.std is not None and not (self.std > 0).all():
+            k = int((self.std <= 0).argmax())
+            raise InvalidValueError(f"std must be positive, and is {self.std[k]} for channel {k}.")
+
+    def channels(self, channels: int | None) -> int:
+        if channels not in (None, self.scale.size):
+            raise ShapeError(f"it normalizes {plural(self.scale.size, 'channel')}, and gets {channels}.")
+        return self.scale.size
+
+    def _factor(self) -> Array:
+        factor = self.scale if self.std is None else self.scale / self.std
+        return factor[:, np.newaxis, np.newaxis]
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        if self.mean is None:
+            raise UnsupportedLayerError("it has no moments, so it cannot be run on single images; it can be decoded.")
+        return (x - self.mean[:, np.newaxis, np.newaxis]) * self._factor() + self.bias[:, np.newaxis, np.newaxis]
+
+    def decode(self, maps: Array, backend: Backend, unpool: str) -> Any:
+        return maps * self._factor()
+
+    def decode_bank(self, bank: Array, jump: Pair, backend: Backend) -> Any:
+        return bank * self._factor()[:, np.newaxis]
+
+
+class LRN(Layer):
+    """Local response normalization, across channels; decodes as the identity.
+
+    ``y[k] = x[k] / (kappa + alpha · Σ_q x[q]²)^beta``, q from ``k - ⌊(depth - 1)/2⌋`` to ``k + ⌈(depth - 1)/2⌉``.
+
+    Parameters
+    ----------
+    depth : int
+        Channels in a window; those beyond the first and the last are left out.
+    kappa, alpha, beta : float
+        None negative. The defaults are MatConvNet's. `alpha` is not divided by `depth`, unlike in other libraries.
+    name : str, optional
+
+    Raises
+    ------
+    InvalidValueError
+        If a parameter is not a finite number, or negative.
+
+    Notes
+    -----
+    Our choice, with the reasoning of `ReLU`: it scales responses by a positive number, and changes the sign of none.
+
+    Examples
+    --------
+    >>> from decoding import Network
+    >>> net = Network([LRN(2, kappa=1, alpha=1, beta=1)], input_shape=(3, 1, 1))
+    >>> net.forward([[[[1]], [[2]], [[0]]]]).ravel() * [6, 5, 1]      # each with the channel above it
+    array([1., 2., 0.])
+    """
+
+    depth: int
+    kappa: float
+    alpha: float
+    beta: float
+
+    def __init__(
+        self,
+        depth: int = 5,
+        *,
+        kappa: float = 1.0,
+        alpha: float = 1e-4 / 5,
+        beta: float = 0.75,
+        name: str | None = None,
+    ) -> None:
+        for what, value in {"kappa": kappa, "alpha": alpha, "beta": beta}.items():
+            if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value) or value < 0:
+                raise InvalidValueError(f"LRN: {what} must be a number, at least 0, not {value!r}.")
+        self._set(
+            depth=as_count(depth, "LRN: depth"), kappa=float(kappa), alpha=float(alpha), beta=float(beta), name=name
+        )
+
+    def forward(self, x: Array, backend: Backend) -> Any:
+        most = x.shape[1] - 1
+        below, above = min((self.depth - 1) // 2, most), min(self.depth // 2, most)
+        squares = np.pad(np.square(x), ((0, 0), (below, above), (0, 0), (0, 0)))
+        sums = np.lib.stride_tricks.sliding_window_view(squares, below + above + 1, axis=1).sum(axis=-1)
+        norm = self.kappa + self.alpha * sums
+        if not norm.all():
+            raise InvalidValueError("it divides by zero: kappa is 0, and so are all responses of a window.")
+        return x / norm**self.beta
+
+
 class Softmax(Layer):
     """Turns the channels of each position into probabilities; decodes as the identity.
 
@@ -345,6 +532,45 @@ class Dropout(Layer):
     -----
     Our choice, and what MatConvNet does in test mode.
     """
+
+
+class Loss(Layer):
+    """A loss, which needs labels: without them it passes its input on; decodes as the identity.
+
+    Notes
+    -----
+    Our choice. A softmax with a loss is read as a `Softmax`.
+    """
+
+
+class Unsupported(Layer):
+    """A layer that can neither be run nor decoded; it stands in its place so that the layers before it can.
+
+    Parameters
+    ----------
+    type : str
+        What its file calls it.
+    reason : str, optional
+        More than that it is not known here.
+    name : str, optional
+    """
+
+    type: str
+    reason: str
+
+    def __init__(self, type: str, *, reason: str = "", name: str | None = None) -> None:
+        self._set(type=type, reason=reason, name=name)
+
+    @property
+    def kind(self) -> str:
+        return printable(self.type)
+
+    def check(self) -> None:
+        why = self.reason or f"this package does not know layers of type '{self.kind}'"
+        raise UnsupportedLayerError(f"it can neither be run nor decoded: {why}. The layers before it can.")
+
+    def channels(self, channels: int | None) -> None:
+        return None
 
 
 def _kept(array: Array) -> Array:

@@ -6,15 +6,16 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pair, as_array4, as_count, check_finite, plural
+from .arguments import Array, Pair, as_array4, as_count, check_finite, plural, printable
 from .backend import Backend, resolve
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
-from .layers import Conv, Layer, Shape
+from .layers import Conv, Layer, Shape, Unsupported
 
 BATCH_SIZE = 100
 BATCH_BYTES = (
@@ -47,6 +48,8 @@ class Network:
         What the channels of the last layer stand for.
     input_shape : (C, H, W), optional
         The images the network was made for. Other sizes run as well, where the layers allow it.
+    notes : sequence of str, optional
+        What else `describe` should say, such as what could not be used of a file.
 
     Raises
     ------
@@ -76,6 +79,7 @@ class Network:
         mean: npt.ArrayLike | None = None,
         classes: Sequence[str] | None = None,
         input_shape: Sequence[int] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.layers: tuple[Layer, ...] = tuple(layers)
         for number, layer in enumerate(self.layers, 1):
@@ -85,6 +89,10 @@ class Network:
             raise ShapeError("Network: there are no layers.")
         self.names: tuple[str, ...] = tuple(
             layer.name or f"layer{number}" for number, layer in enumerate(self.layers, 1)
+        )
+        self.notes = tuple(notes)
+        self._runs = next(
+            (i for i, layer in enumerate(self.layers) if isinstance(layer, Unsupported)), len(self.layers)
         )
         self.classes = None if classes is None else tuple(str(name) for name in classes)
         self.mean = None if mean is None else _mean(mean)
@@ -98,14 +106,14 @@ class Network:
             with self._naming(number):
                 self._channels.append(layer.channels(self._channels[-1]))
         if self.input_shape is not None:
-            self.shapes(self.input_shape)
+            self.shapes(self.input_shape, self._runs)
         if self.mean is not None and self.mean.shape[0] != self._channels[0]:
             raise ShapeError(f"Network: mean {self.mean.shape} for images of {plural(self.channels(0), 'channel')}.")
 
     def _image_channels(self) -> int | None:
-        first = next((layer for layer in self.layers if isinstance(layer, Conv)), None)
-        if first is not None:
-            return first.in_channels
+        for layer in self.layers[: self._runs]:
+            if layer.in_channels is not None:
+                return layer.in_channels
         return (
             self.input_shape[0] if self.input_shape is not None else None if self.mean is None else self.mean.shape[0]
         )
@@ -113,8 +121,8 @@ class Network:
     @property
     def dtype(self) -> np.dtype[Any]:
         """The floating-point precision of the weights."""
-        weights = [layer.filters.dtype for layer in self.layers if isinstance(layer, Conv)]
-        return np.result_type(*weights) if weights else np.dtype(np.float64)
+        dtypes = {array.dtype for layer in self.layers for array in layer.weights.values()}
+        return np.result_type(*dtypes) if dtypes else np.dtype(np.float64)
 
     def index(self, layer: int | str) -> int:
         """The number of a layer given by number (0 is the image) or by name.
@@ -129,11 +137,11 @@ class Network:
             if len(found) == 1:
                 return found[0]
             what = (
-                f"layers {found} all have the name {layer!r}; give the number"
+                f"layers {found} all have the name '{printable(layer)}'; give the number"
                 if found
-                else f"no layer is named {layer!r}"
+                else f"no layer is named '{printable(layer)}'"
             )
-            raise UnknownLayerError(f"{what}. The names are {', '.join(map(repr, self.names))}.")
+            raise UnknownLayerError(f"{what}. The names are {', '.join(map(_quoted, self.names))}.")
         if not isinstance(layer, (int, np.integer)) or isinstance(layer, bool) or not 0 <= layer <= len(self.layers):
             raise UnknownLayerError(
                 f"there is no layer {layer!r}: layers count from 1 to {len(self.layers)}, and 0 is the image."
@@ -149,9 +157,12 @@ class Network:
             If there is no such layer.
         ShapeError
             If nothing in the network says how many channels its images have.
+        UnsupportedLayerError
+            If a layer that cannot be run lies in between.
         """
         channels = self._channels[self.index(layer)]
         if channels is None:
+            self._check_runs(self.index(layer))
             raise ShapeError(
                 "nothing in the network says how many channels its images have; give input_shape=(C, H, W)."
             )
@@ -168,6 +179,7 @@ class Network:
             If there is no such layer.
         """
         top = len(self.layers) if layer is None else self.index(layer)
+        self._check_runs(top)
         shapes = [_image_shape(shape)]
         if self._channels[0] not in (None, shape[0]):
             raise ShapeError(f"images of {plural(shape[0], 'channel')}, and the network takes {self._channels[0]}.")
@@ -330,13 +342,21 @@ class Network:
         >>> Network(lenet).receptive_field(3)
         ReceptiveField(size=(14, 14), stride=(2, 2), offset=(0, 0))
         """
+        self._check_runs(self.index(layer))
+        return self._fields[self.index(layer)]
+
+    @cached_property
+    def _fields(self) -> list[ReceptiveField]:
+        """The receptive fields of layers 0, 1, …, as far as the layers run."""
         size, jump, offset = [1, 1], [1, 1], [0, 0]
-        for each in self.layers[: self.index(layer)]:
+        fields = [ReceptiveField((1, 1), (1, 1), (0, 0))]
+        for each in self.layers[: self._runs]:
             for axis in (0, 1):
                 size[axis] += (each.size[axis] - 1) * jump[axis]
                 offset[axis] -= each.pad[2 * axis] * jump[axis]
                 jump[axis] *= each.stride[axis]
-        return ReceptiveField((size[0], size[1]), (jump[0], jump[1]), (offset[0], offset[1]))
+            fields.append(ReceptiveField((size[0], size[1]), (jump[0], jump[1]), (offset[0], offset[1])))
+        return fields
 
     def describe(self) -> str:
         """A table: number, name, kind, output shape, filters, receptive field (size, stride, offset), parameters.
@@ -344,41 +364,39 @@ class Network:
         Shapes are channels×rows×columns, and rows×columns; the output shape needs the size of the images, known from
         `input_shape` or the mean.
         """
-        shapes = None if self.input_shape is None else self.shapes(self.input_shape)
+        known = [] if self.input_shape is None else self.shapes(self.input_shape, self._runs)
+        shapes = dict(enumerate(_times(shape) for shape in known))
         rows = [["layer", "name", "kind", "output", "filters", "field", "stride", "offset", "parameters"]]
-        for number in range(len(self.layers) + 1):
-            output = _times(shapes[number]) if shapes else str(self._channels[number] or "")
-            if number == 0:
-                rows.append(["0", "", "image", output, "", "", "", "", ""])
-                continue
-            layer, field = self.layers[number - 1], self.receptive_field(number)
+        rows.append(["0", "", "image", shapes.get(0) or str(self._channels[0] or ""), "", "", "", "", ""])
+        for number, layer in enumerate(self.layers, 1):
+            output = shapes.get(number) or str(self._channels[number] or "")
             window = "" if layer.size == (1, 1) else _times(layer.size)
             if isinstance(layer, Conv):
                 window = f"{len(layer.filters)} of {_times(layer.filters.shape[1:])}"
-            offset = f"{field.offset[0]},{field.offset[1]}"
-            numbers = str(layer.n_parameters or "")
-            rows.append(
-                [
-                    str(number),
-                    self.names[number - 1],
-                    layer.kind,
-                    output,
-                    window,
-                    _times(field.size),
-                    _times(field.stride),
-                    offset,
-                    numbers,
-                ]
-            )
+            field = ["", "", ""]
+            if number <= self._runs:
+                size, stride, offset = self._fields[number]
+                field = [_times(size), _times(stride), f"{offset[0]},{offset[1]}"]
+            name = printable(self.names[number - 1])
+            rows.append([str(number), name, layer.kind, output, window, *field, str(layer.n_parameters or "")])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._remarks(), *self.notes])
+
+    def _remarks(self) -> Iterator[str]:
+        """What does not work."""
+        for number, layer in enumerate(self.layers, 1):
+            try:
+                with self._naming(number):
+                    layer.check()
+            except DecodingError as error:
+                yield str(error)
 
     def __str__(self) -> str:
         return self.describe()
 
     def __repr__(self) -> str:
-        return f"<Network of {plural(len(self.layers), 'layer')}: {', '.join(self.names)}>"
+        return f"<Network of {plural(len(self.layers), 'layer')}: {', '.join(map(printable, self.names))}>"
 
     def _checked(self, images: Array, top: int) -> list[Shape]:
         """The shapes up to layer `top`; refuses images that do not fit, and images or weights that are not finite."""
@@ -387,17 +405,24 @@ class Network:
         check_finite(images, "images")
         return shapes
 
-    def check_weights(self, layer: int | str) -> None:
-        """Refuse weights that are not finite, up to `layer`.
+    def check_weights(self, layer: int | str, above: int | str = 0) -> None:
+        """Refuse weights that are not finite, and layers that are not supported, up to `layer` and above `above`.
 
         Raises
         ------
-        InvalidValueError
+        InvalidValueError, UnsupportedLayerError
             It names the layer and says where.
         """
-        for number, each in enumerate(self.layers[: self.index(layer)], 1):
+        top, bottom = self.index(layer), self.index(above)
+        for number, each in enumerate(self.layers[bottom:top], bottom + 1):
             with self._naming(number):
                 each.check()
+
+    def _check_runs(self, top: int) -> None:
+        """Refuse to go through a layer that is not supported, up to layer `top`."""
+        if top > self._runs:
+            with self._naming(self._runs + 1):
+                self.layers[self._runs].check()
 
     def _run(self, x: Array, top: int, operators: Backend) -> Iterator[Array]:
         """The images as floats, then the responses of layers 1 to `top`."""
@@ -415,7 +440,7 @@ class Network:
         try:
             yield
         except DecodingError as error:
-            raise type(error)(f"layer {number} {self.names[number - 1]!r} ({layer.kind}): {error}") from error
+            raise type(error)(f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind}): {error}") from error
 
 
 def _mean(mean: npt.ArrayLike) -> Array:
@@ -436,6 +461,10 @@ def _image_shape(shape: Sequence[int]) -> Shape:
     if len(shape) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {tuple(shape)}.")
     return int(shape[0]), int(shape[1]), int(shape[2])
+
+
+def _quoted(name: str) -> str:
+    return f"'{printable(name)}'"
 
 
 def _times(numbers: Sequence[int]) -> str:
