@@ -6,23 +6,58 @@ The only room that knows MATLAB's axis order: filters h×w×C×K, images H×W×C
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array
-from .errors import DecodingError, InvalidValueError, WeightsFormatError
+from .arguments import Array, printable
+from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
 from .files import replacing
-from .layers import AvgPool, Conv, Dropout, Layer, MaxPool, ReLU, Softmax
-from .matfile import Cell, Other, Struct, open_mat
+from .layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Layer, Loss, MaxPool, ReLU, Sigmoid, Softmax, Unsupported
+from .matfile import Cell, Other, Struct, Variable, open_mat, times
 from .network import Network
 
 LARGEST = 4096  # stride, pad, pool or dilation
-LARGEST_IMAGE = 2**16  # rows or columns
+LARGEST_IMAGE = 2**16  # rows or columns, also of a receptive field
+MOST_LAYERS = 4096
+MOST_BYTES = 2**31 - 2**24  # of a variable in MAT v5, less what is not weights
+
+PLAIN: dict[str, Callable[..., Layer]] = {
+    "softmax": Softmax, "softmaxloss": Softmax, "sigmoid": Sigmoid, "dropout": Dropout,
+}  # fmt: skip
+REASONS = {
+    "convt": "it is a transposed convolution",
+    "dagnn.ConvTranspose": "it is a transposed convolution",
+    "custom": "what it does is in MATLAB functions of its own",
+}
+# What at least one layer of a SimpleNN must be.
+KNOWN = {
+    "conv",
+    "convt",
+    "pool",
+    "relu",
+    "bnorm",
+    "lrn",
+    "normalize",
+    "loss",
+    "custom",
+    "noffset",
+    "spnorm",
+    "pdist",
+    *PLAIN,
+}
+DEEP_LEARN_TOOLBOX = {"i", "c", "s", "I", "C", "S", "MP", "F", "O"}
+TOOLBOX = {"SeriesNetwork", "DAGNetwork", "dlnetwork", "network"}
+DAG_TYPES = {
+    "dagnn.Conv": "conv", "dagnn.Pooling": "pool", "dagnn.ReLU": "relu", "dagnn.Sigmoid": "sigmoid",
+    "dagnn.SoftMax": "softmax", "dagnn.DropOut": "dropout", "dagnn.BatchNorm": "bnorm", "dagnn.LRN": "lrn",
+}  # fmt: skip
 
 
 def load_matconvnet(path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None) -> Network:
@@ -87,6 +122,11 @@ def save_matconvnet(net: Network, path: str | os.PathLike[str]) -> None:
     """
     import scipy.io
 
+    weights = [array for layer in net.layers for array in layer.weights.values()]
+    if sum(array.size * max(array.itemsize, 4) for array in weights) > MOST_BYTES:
+        raise InvalidValueError(
+            f"save_matconvnet: the weights take more than {MOST_BYTES} bytes, which MAT v5 cannot hold."
+        )
     with replacing(path) as file:
         scipy.io.savemat(file, {"net": _as_struct(net)}, do_compression=True)
 
@@ -105,7 +145,7 @@ class _Record:
         if name not in self:
             return None
         value = self.struct.load(self.index, name)
-        return None if isinstance(value, (np.ndarray, Cell, Struct)) and 0 in value.shape else value
+        return None if _empty(value) else value
 
     def record(self, name: str) -> _Record | None:
         """The field, if it is one struct."""
@@ -122,6 +162,14 @@ class _Record:
         if not isinstance(value, str):
             raise WeightsFormatError(f"{self.place(name)} should be text, and is {_what(value)}.")
         return value
+
+    def texts(self, name: str) -> list[str]:
+        """Texts in a cell, or one text."""
+        value = self.get(name)
+        texts: list[Any] = [value] if isinstance(value, str) else list(value) if isinstance(value, Cell) else []
+        if (value is not None and not texts) or not all(isinstance(text, str) for text in texts):
+            raise WeightsFormatError(f"{self.place(name)} should be a cell of texts, and is {_what(value)}.")
+        return texts
 
     def numbers(self, name: str) -> Array | None:
         value = self.get(name)
@@ -154,23 +202,22 @@ class _Record:
         return top, bottom, left, right
 
 
-def _find(variables: list[Any]) -> _Record:
+def _find(variables: list[Variable]) -> _Record:
     """The struct that holds the layers."""
     readable = {each.name: each for each in variables if each.name}
     top = Struct((1, 1), tuple(readable), lambda i, name: readable[name].load())
-    found = [_Record(top, "")] if readable.get("layers") else []
+    found = [_Record(top, "")] if readable.keys() & {"layers"} else []
     for name, variable in readable.items():
         if variable.what.startswith("struct"):
             found += _networks(variable.load(), name)
     named = [each for each in found if each.where == "net"] or found
     if len(named) == 1:
         return named[0]
-    holds = ", ".join(f"{each.name} ({each.what})" for each in readable.values()) or "nothing"
     if named:
-        raise WeightsFormatError(
-            f"there are {len(named)} networks in it: {', '.join(each.place('layers') for each in named)}. Keep one."
-        )
-    raise WeightsFormatError(f"no MatConvNet network in it: no `net` and no `layers`. It holds {holds}.")
+        places = ", ".join(each.place("layers") for each in named)
+        raise WeightsFormatError(f"there are {len(named)} networks in it: {places}. Keep one.")
+    holds = _listed([f"{each.name} ({each.what})" for each in readable.values()]) or "nothing"
+    raise WeightsFormatError(f"no MatConvNet network in it: {_guess(readable)}. It holds {holds}.")
 
 
 def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]:
@@ -183,61 +230,167 @@ def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]
             yield from _networks(struct.load(0, name), f"{where}.{name}", deeper=False)
 
 
+def _guess(variables: dict[str, Variable]) -> str:
+    """What a file without a network seems to hold."""
+    for each in variables.values():
+        kind = each.what.removeprefix("object of class ")
+        if kind == each.what:
+            continue
+        if kind.startswith("dagnn."):
+            return f"`{printable(each.name)}` is a MATLAB object; save net.saveobj() instead, which is a struct"
+        if kind in TOOLBOX or kind.startswith("nnet."):
+            return f"`{printable(each.name)}` is a {kind} of MATLAB's Deep Learning Toolbox, which only MATLAB can open"
+        return f"`{printable(each.name)}` is a MATLAB object, which only MATLAB can open"
+    for each in variables.values():
+        if each.what.startswith("cell"):
+            part = next(iter(each.load()), None)
+            if isinstance(part, Struct):
+                fields = _listed(part.names)
+                return f"`{printable(each.name)}` is a cell of structs with the fields {fields}, a layout of its own"
+        if each.what.startswith("struct"):
+            fields = _listed(each.load().names)
+            return f"`{printable(each.name)}` is a struct without layers; its fields are {fields}"
+    return "loose arrays do not say what the layers are" if variables else "there are no variables"
+
+
 class _Reader:
+    """Makes a network of the structs of a file; what it cannot use goes to `notes`."""
+
     def __init__(self, dtype: np.dtype[Any] | None) -> None:
         self.dtype = dtype
+        self.notes: list[str] = []
 
     def network(self, root: _Record) -> Network:
         meta = root.record("meta") or root
+        normalization = meta.record("normalization")
+        mean = normalization.numbers("averageImage") if normalization else root.numbers("imageMean")
+        image = None if mean is None else self.image(mean)
+        size = self.input_size(meta, "inputSize")
+        if size is None and normalization:
+            size = self.input_size(normalization, "imageSize")
+        channels = size[0] if size else image.shape[0] if image is not None and image.shape[0] > 1 else None
+        layers = self.dag(root, channels) if isinstance(root.get("layers"), Struct) else self.simple(root, channels)
+        self.check_field(Network(layers))
+        if size is not None:
+            try:
+                Network(layers, input_shape=size)
+            except ShapeError as error:
+                self.notes.append(
+                    f"the file's input size, {times(size)}, does not fit the layers and is left out: {error}"
+                )
+                size = None
+        if image is not None:
+            image = self.spread(image, Network(layers, input_shape=size))
+        classes = self.classes(meta)
+        return Network(layers, mean=image, classes=classes, input_shape=size, notes=self.remarks(meta))
+
+    def simple(self, root: _Record, channels: int | None) -> list[Layer]:
+        """SimpleNN: a cell of structs."""
         cells = root.get("layers")
-        if not isinstance(cells, Cell):
+        if not isinstance(cells, Cell) or _count(cells) > MOST_LAYERS:
             raise WeightsFormatError(
-                f"{root.place('layers')} is {_what(cells)}, not a cell of layers as SimpleNN has it; other kinds cannot be read."
+                f"{root.place('layers')} is {_what(cells)}, not a cell of at most {MOST_LAYERS} layers."
             )
         records = []
         for number, layer in enumerate(cells, 1):
             where = f"{root.place('layers')}{{{number}}}"
             if not isinstance(layer, Struct) or _count(layer) != 1:
                 raise WeightsFormatError(f"{where} should be a layer, and is {_what(layer)}.")
+            if "type" not in layer.names:
+                raise WeightsFormatError(f"{where} has no type; its fields are {_listed(layer.names)}.")
             records.append(_Record(layer, where))
-        size = self.input_size(meta)
-        mean = self.mean(root, meta)
-        channels = size[0] if size else mean.shape[0] if mean is not None and mean.shape[0] > 1 else None
-        layers: list[Layer] = []
-        for record in records:
-            layer = self.layer(record, channels)
+        types = [record.text("type") or "" for record in records]
+        if not KNOWN.intersection(types):
+            kinds = _listed(sorted(set(types)))
+            like = ", as DeepLearnToolbox has them" if DEEP_LEARN_TOOLBOX.issuperset(types) else ""
+            raise WeightsFormatError(f"{root.place('layers')} are not MatConvNet's: their types are {kinds}{like}.")
+        layers = []
+        for kind, record in zip(types, records, strict=True):
+            layer = self.layer(kind, record, record.text("name"), _simple_weights(record), channels)
+            channels = layer.channels(None if isinstance(layer, (Conv, BatchNorm)) else channels)
             layers.append(layer)
-            channels = layer.channels(None if isinstance(layer, Conv) else channels)
-        if mean is not None and mean.shape[0] == 1:  # MATLAB would subtract it from every channel
-            mean = np.repeat(mean, Network(layers, input_shape=size).channels(0), axis=0)
-        return Network(layers, mean=mean, classes=self.classes(meta), input_shape=size)
+        return layers
 
-    def layer(self, record: _Record, channels: int | None) -> Layer:
-        kind, name = record.text("type"), record.text("name") or None
+    def dag(self, root: _Record, channels: int | None) -> list[Layer]:
+        """DagNN: struct arrays of layers and parameters. The chain from the image, up to where it merges with another."""
+        struct, values = root.get("layers"), _parameters(root)
+        if _count(struct) > MOST_LAYERS:
+            raise WeightsFormatError(f"{root.place('layers')} is {_what(struct)}; {MOST_LAYERS} layers are the most.")
+        records = [_Record(struct, f"{root.place('layers')}({i + 1})", i) for i in range(_count(struct))]
+        types = [record.text("type") or "" for record in records]
+        inputs, outputs = (
+            [record.texts("inputs") for record in records],
+            [record.texts("outputs") for record in records],
+        )
+        made = {name for names in outputs for name in names}
+        starts = [names[0] for names in inputs if names and not made.intersection(names)]
+        if not any(kind.startswith("dagnn.") for kind in types) or not starts:
+            raise WeightsFormatError(
+                f"{root.place('layers')} are not a graph of MatConvNet's layers that begins with an image."
+            )
+        variable, layers, seen = starts[0], list[Layer](), set[int]()
+        while True:
+            users = [i for i, names in enumerate(inputs) if variable in names and i not in seen]
+            following = [i for i in users if types[i] != "dagnn.Loss"] or users[:1]
+            if not following:
+                break
+            i = following[0]
+            seen.add(i)
+            kind, name = DAG_TYPES.get(types[i], types[i]), records[i].text("name")
+            joins = len(inputs[i]) > 1 and types[i] != "dagnn.Loss"
+            if joins or len(outputs[i]) != 1:
+                reason = f"it joins {_listed(inputs[i])}" if joins else f"it has {len(outputs[i])} outputs"
+                layers.append(Unsupported(types[i], reason=reason, name=name))
+                break
+            block = records[i].record("block") or _Record(Struct((1, 1), (), lambda i, name: None), records[i].where)
+            weights = [values[each] for each in records[i].texts("params") if each in values]
+            layer = self.layer(kind, block, name, functools.partial(_called, weights), channels)
+            channels = layer.channels(None if isinstance(layer, (Conv, BatchNorm)) else channels)
+            layers.append(layer)
+            variable = outputs[i][0]
+        other = [
+            records[i].text("name") or types[i]
+            for i in range(len(records))
+            if i not in seen and types[i] != "dagnn.Loss"
+        ]
+        if other:
+            self.notes.append(f"On other branches of the graph, and left out: {_listed(other)}.")
+        return layers
+
+    def layer(
+        self, kind: str, record: _Record, name: str | None, weights: Callable[[], list[Any]], channels: int | None
+    ) -> Layer:
+        name = name or None
         if kind == "conv":
-            return self.conv(record, name, channels)
+            return self.conv(record, name, weights(), channels)
+        if kind == "bnorm":
+            return self.batch_norm(record, name, weights())
         if kind == "pool":
             method = record.text("method", "max")
             if method not in ("max", "avg"):
-                raise WeightsFormatError(f"{record.place('method')} is {method!r}; max and avg are known.")
+                return Unsupported(kind, reason=f"its method is '{printable(method or '')}', not max or avg", name=name)
+            size = "pool" if "pool" in record else "poolSize"
             pool = MaxPool if method == "max" else AvgPool
-            return pool(record.pair("pool"), record.pair("stride"), pad=record.pads(), name=name)
+            return pool(record.pair(size), record.pair("stride"), pad=record.pads(), name=name)
         if kind == "relu":
             return ReLU(leak=self.number(record, "leak", 0.0), name=name)
-        if kind in ("softmax", "softmaxloss"):
-            return Softmax(name=name)
-        if kind == "dropout":
-            return Dropout(name=name)
-        raise WeightsFormatError(f"{record.where} is a layer of type {kind!r}, which is not supported.")
+        if kind in ("lrn", "normalize"):
+            return self.lrn(record, name)
+        if kind in ("loss", "dagnn.Loss"):
+            softmax = kind == "dagnn.Loss" and record.text("loss", "softmaxlog") == "softmaxlog"
+            return Softmax(name=name) if softmax else Loss(name=name)
+        if kind in PLAIN:
+            return PLAIN[kind](name=name)
+        return Unsupported(kind, reason=REASONS.get(kind) or self.said(record), name=name)
 
-    def conv(self, record: _Record, name: str | None, channels: int | None) -> Layer:
-        filters, biases = self.weights(record)
+    def conv(self, record: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
+        filters = self.real(weights, 0, f"{record.where}: filters")
         if filters.ndim > 4:
             raise WeightsFormatError(f"{record.where}: filters {filters.shape} have more than the axes h×w×C×K.")
         bank = filters.reshape(filters.shape + (1,) * (4 - filters.ndim)).transpose(3, 2, 0, 1)
         return Conv(
             bank,
-            self.vector(biases, len(bank), f"{record.where}: biases"),
+            self.vector(weights, 1, len(bank), f"{record.where}: biases"),
             stride=record.pair("stride"),
             pad=record.pads(),
             dilation=record.pair("dilate"),
@@ -248,38 +401,51 @@ class _Reader:
     def groups(self, record: _Record, bank: Array, channels: int | None) -> int:
         """MatConvNet's rule: as many as the channels below are a multiple of those of a filter."""
         if "groups" in record:
-            return record.integers("groups", (1,), most=2**31)[0]
+            return record.integers("groups", (1,), most=len(bank))[0]
         seen = bank.shape[1]
         return 1 if channels is None or channels % seen or len(bank) % (channels // seen) else channels // seen
 
-    def weights(self, record: _Record) -> tuple[Array, Any]:
-        cell = record.get("weights")
-        if cell is None:
-            filters, biases = record.get("filters"), record.get("biases")
-        elif isinstance(cell, Cell):
-            filters, biases = [*cell, None][:2]
-        else:
-            raise WeightsFormatError(f"{record.place('weights')} should be a cell, and is {_what(cell)}.")
-        if filters is None:
-            raise WeightsFormatError(
-                f"{record.where} has neither weights nor filters; its fields are {_listed(record.struct.names)}."
-            )
-        return self.real(filters, f"{record.where}: filters"), biases
+    def batch_norm(self, record: _Record, name: str | None, weights: list[Any]) -> Layer:
+        scale = self.real(weights, 0, f"{record.where}: multipliers").ravel(order="F")
+        bias = self.vector(weights, 1, len(scale), f"{record.where}: biases")
+        if len(weights) < 3 or _empty(weights[2]):
+            return BatchNorm(scale, bias, name=name)
+        moments = self.real(weights, 2, f"{record.where}: moments")
+        if moments.shape != (len(scale), 2):
+            raise WeightsFormatError(f"{record.where}: moments {moments.shape} for {len(scale)} channels.")
+        if not moments.any():  # what MatConvNet fills in where a file has none
+            return BatchNorm(scale, bias, name=name)
+        return BatchNorm(scale, bias, mean=moments[:, 0], std=moments[:, 1], name=name)
 
-    def real(self, value: Any, what: str) -> Array:
+    def lrn(self, record: _Record, name: str | None) -> Layer:
+        param = record.numbers("param")
+        if param is None:
+            return LRN(name=name)
+        if param.size != 4 or not np.isfinite(param).all() or param.ravel()[0] != int(param.ravel()[0]):
+            raise WeightsFormatError(f"{record.place('param')} should be [N kappa alpha beta], and is {_what(param)}.")
+        depth, kappa, alpha, beta = param.ravel(order="F").tolist()
+        return LRN(int(depth), kappa=kappa, alpha=alpha, beta=beta, name=name)
+
+    def real(self, weights: list[Any], index: int, what: str) -> Array:
+        value = weights[index] if index < len(weights) else None
         if not isinstance(value, np.ndarray) or not value.size:
             raise WeightsFormatError(f"{what} should be numbers, and are {_what(value)}.")
         dtype = self.dtype or (value.dtype if value.dtype.kind == "f" else np.float64)
         return np.asarray(value, dtype)
 
-    def vector(self, value: Any, count: int, what: str) -> Array | None:
+    def vector(self, weights: list[Any], index: int, count: int, what: str) -> Array | None:
         """`count` numbers, from a row or a column; None where there are none."""
-        if value is None or (isinstance(value, np.ndarray) and not value.size):
+        if index >= len(weights) or _empty(weights[index]):
             return None
-        value = self.real(value, what)
+        value = self.real(weights, index, what)
         if value.size != count or max(value.shape) != count:
-            raise WeightsFormatError(f"{what} {value.shape} for {count} filters.")
+            raise WeightsFormatError(f"{what} {value.shape}, and there are {count} filters or channels.")
         return np.asarray(value.ravel(order="F"))
+
+    def said(self, record: _Record) -> str:
+        """Why a layer is not supported, where `save_matconvnet` wrote it down."""
+        reason = record.get("unsupported")
+        return printable(reason, 200) if isinstance(reason, str) else ""
 
     def number(self, record: _Record, name: str, default: float) -> float:
         value = record.numbers(name)
@@ -287,37 +453,92 @@ class _Reader:
             raise WeightsFormatError(f"{record.place(name)} should be one number, and is {_what(value)}.")
         return default if value is None else float(value.ravel()[0])
 
-    def input_size(self, meta: _Record) -> tuple[int, int, int] | None:
-        """(C, H, W) from meta.inputSize, [H W C] or [H W C N]; None where it says less."""
-        value = meta.numbers("inputSize")
+    def input_size(self, record: _Record, name: str) -> tuple[int, int, int] | None:
+        """(C, H, W) from [H W C] or [H W C N]; None where the file says less."""
+        value = record.numbers(name)
         if value is None or value.size < 3:
             return None
-        rows, columns, channels, *_ = meta.integers("inputSize", (3, 4), most=LARGEST_IMAGE)
+        rows, columns, channels, *_ = record.integers(name, (3, 4), most=LARGEST_IMAGE)
         return channels, rows, columns
 
-    def mean(self, root: _Record, meta: _Record) -> Array | None:
-        """(C, H, W), or (1, …) for a mean without channels."""
-        normalization = meta.record("normalization")
-        value = normalization.numbers("averageImage") if normalization else root.numbers("imageMean")
-        if value is None:
-            return None
+    def image(self, value: Array) -> Array:
+        """(C, H, W) from a mean image H×W×C."""
         if value.ndim > 3:
             raise WeightsFormatError(f"the mean image is {_what(value)}, not H×W×C.")
-        image = self.real(value, "the mean image")
+        image = self.real([value], 0, "the mean image")
         return np.asarray(image.reshape(image.shape + (1,) * (3 - image.ndim)).transpose(2, 0, 1))
+
+    def spread(self, image: Array, net: Network) -> Array:
+        """A mean for each channel, as MATLAB would subtract it; one number per channel may lie along any axis."""
+        channels = net.channels(0)
+        if channels > 1 and image.size == channels == max(image.shape):
+            return image.reshape(channels, 1, 1)
+        return np.repeat(image, channels, axis=0) if len(image) == 1 else image
 
     def classes(self, meta: _Record) -> list[str] | None:
         classes = meta.record("classes")
         names = classes.get("name") if classes else None
-        if isinstance(names, str):
-            return [names]
-        names = list(names) if isinstance(names, Cell) else None
-        return names if names and all(isinstance(name, str) for name in names) else None
+        if names is None:
+            return None
+        texts: list[Any] = list(names) if isinstance(names, Cell) else [names]
+        if all(isinstance(text, str) for text in texts):
+            return texts
+        self.notes.append(f"The names of the classes are {_what(names)}, not texts, and left out.")
+        return None
+
+    def remarks(self, meta: _Record) -> list[str]:
+        """The notes that `save_matconvnet` wrote, and those of this reading."""
+        notes = meta.get("notes")
+        old = list(notes) if isinstance(notes, Cell) else []
+        return [printable(note, 500) for note in old if isinstance(note, str)] + self.notes
+
+    def check_field(self, net: Network) -> None:
+        for number in range(1, net.runs + 1):
+            if max(net.receptive_field(number).size) > LARGEST_IMAGE:
+                raise WeightsFormatError(
+                    f"layer {number}, '{printable(net.names[number - 1])}', would see more than {LARGEST_IMAGE} pixels in a row: "
+                    "a size, stride or dilation is damaged."
+                )
+
+
+def _simple_weights(record: _Record) -> Callable[[], list[Any]]:
+    """Filters and biases, from either style of fields."""
+
+    def weights() -> list[Any]:
+        cell = record.get("weights")
+        if isinstance(cell, Cell):
+            return list(itertools.islice(cell, 3))
+        if cell is not None:
+            raise WeightsFormatError(f"{record.place('weights')} should be a cell, and is {_what(cell)}.")
+        if record.get("filters") is None:
+            raise WeightsFormatError(
+                f"{record.where} has neither weights nor filters; its fields are {_listed(record.struct.names)}."
+            )
+        return [record.get("filters"), record.get("biases")]
+
+    return weights
+
+
+def _parameters(root: _Record) -> dict[str, Callable[[], Any]]:
+    """What reads the value of each parameter of a DagNN, by name."""
+    struct = root.get("params")
+    if struct is None:
+        return {}
+    if not isinstance(struct, Struct) or not {"name", "value"} <= set(struct.names):
+        raise WeightsFormatError(
+            f"{root.place('params')} should be structs with name and value, and is {_what(struct)}."
+        )
+    values: dict[str, Callable[[], Any]] = {}
+    for i in range(_count(struct)):
+        record = _Record(struct, f"{root.place('params')}({i + 1})", i)
+        name = record.text("name") or ""
+        if name in values:
+            raise WeightsFormatError(f"two parameters are named '{printable(name)}'.")
+        values[name] = functools.partial(record.get, "value")
+    return values
 
 
 def _as_struct(net: Network) -> dict[str, Any]:
-    layers = np.empty((1, len(net.layers)), object)
-    layers[0, :] = [_as_layer(layer) for layer in net.layers]
     meta: dict[str, Any] = {}
     if net.input_shape is not None:
         channels, rows, columns = net.input_shape
@@ -325,10 +546,10 @@ def _as_struct(net: Network) -> dict[str, Any]:
     if net.mean is not None:
         meta["normalization"] = {"averageImage": _known(net.mean.transpose(1, 2, 0))}
     if net.classes is not None:
-        names = np.empty((1, len(net.classes)), object)
-        names[0, :] = net.classes
-        meta["classes"] = {"name": names}
-    return {"layers": layers, "meta": meta}
+        meta["classes"] = {"name": _cell(net.classes)}
+    if net.notes:
+        meta["notes"] = _cell(net.notes)
+    return {"layers": _cell([_as_layer(layer) for layer in net.layers]), "meta": meta}
 
 
 def _as_layer(layer: Layer) -> dict[str, Any]:
@@ -336,26 +557,43 @@ def _as_layer(layer: Layer) -> dict[str, Any]:
     if layer.name is not None:
         fields["name"] = layer.name
     if isinstance(layer, Conv):
-        weights = np.empty((1, 2), object)
-        weights[0, :] = [_known(layer.filters.transpose(2, 3, 1, 0)), _known(layer.bias[np.newaxis])]
-        fields |= {"weights": weights, "dilate": _row(layer.dilation)}
+        fields["weights"] = _cell([_known(layer.filters.transpose(2, 3, 1, 0)), _known(layer.bias[np.newaxis])])
+        fields["dilate"] = _row(layer.dilation)
         if layer.groups > 1:
             fields["groups"] = float(layer.groups)
+    if isinstance(layer, BatchNorm):
+        moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
+        fields["weights"] = _cell([_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)])
     if isinstance(layer, MaxPool):
         fields |= {"method": "avg" if isinstance(layer, AvgPool) else "max", "pool": _row(layer.size)}
     if isinstance(layer, (Conv, MaxPool)):
         fields |= {"stride": _row(layer.stride), "pad": _row(layer.pad)}
     if isinstance(layer, ReLU):
         fields["leak"] = layer.leak
+    if isinstance(layer, Unsupported):
+        fields["unsupported"] = layer.reason
+    if isinstance(layer, LRN):
+        fields["param"] = _row((layer.depth, layer.kappa, layer.alpha, layer.beta))
     return fields
 
 
 def _type(layer: Layer) -> str:
-    types = {Conv: "conv", MaxPool: "pool", AvgPool: "pool", ReLU: "relu", Softmax: "softmax", Dropout: "dropout"}
+    if isinstance(layer, Unsupported):
+        return layer.type
+    types = {Conv: "conv", MaxPool: "pool", AvgPool: "pool", ReLU: "relu", Softmax: "softmax", Dropout: "dropout",
+             Sigmoid: "sigmoid", BatchNorm: "bnorm", LRN: "normalize", Loss: "loss"}  # fmt: skip
+    if type(layer) not in types:
+        raise InvalidValueError(f"save_matconvnet: MatConvNet has no layer like {layer!r}.")
     return types[type(layer)]
 
 
-def _row(numbers: tuple[int, ...]) -> Array:
+def _cell(values: Sequence[Any]) -> Array:
+    cell = np.empty((1, len(values)), object)
+    cell[0, :] = values
+    return cell
+
+
+def _row(numbers: Sequence[float]) -> Array:
     return np.array([numbers], np.float64)
 
 
@@ -366,13 +604,21 @@ def _known(array: Array) -> Array:
     return array.astype(np.promote_types(array.dtype, np.float32))
 
 
+def _called(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    return [function() for function in functions]
+
+
 def _count(value: Cell | Struct) -> int:
     return math.prod(value.shape)
 
 
-def _listed(names: tuple[str, ...], most: int = 12) -> str:
-    shown = [ascii(name)[1:-1] for name in names[:most]]
-    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _empty(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, Cell, Struct)) and 0 in value.shape
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    shown = ", ".join(printable(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _what(value: Any) -> str:
@@ -380,9 +626,9 @@ def _what(value: Any) -> str:
     if value is None:
         return "empty"
     if isinstance(value, str):
-        return f"the text {value[:40]!a}"
+        return f"the text '{printable(value)}'"
     if isinstance(value, Other):
         return value.what
     if isinstance(value, np.ndarray):
-        return f"{value.dtype} {'×'.join(map(str, value.shape))}"
-    return f"{type(value).__name__.lower()} {'×'.join(map(str, value.shape))}"
+        return f"{value.dtype} {times(value.shape)}"
+    return f"{type(value).__name__.lower()} {times(value.shape)}"

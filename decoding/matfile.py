@@ -1,13 +1,14 @@
-"""MAT v5 files as trees of plain values, read strictly: no byte of a file is trusted before it is checked.
+"""MATLAB's files as trees of plain values, read strictly: no byte of a file is trusted before it is checked.
 
-A file is a stranger's. Sizes are held against the bytes that are there before anything is made of them, decompression
-stops at a bound, nothing is executed and no other file is opened. Structs and cells read their parts when asked for, so
-that what nobody asks for costs nothing.
+A file is a stranger's. Sizes are held against the bytes that are there before anything is made of them, all that
+decompresses counts against one bound, nothing is executed and no other file is opened. Structs and cells read their parts
+when asked for, so that what nobody asks for costs nothing. MAT v5 is read here; v7.3, which is HDF5, through h5py.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 import struct
@@ -18,11 +19,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from .arguments import printable
 from .errors import WeightsFormatError
 
-# A compressed variable may grow to this many times the file, or to this many bytes. Weights hardly shrink; all-NaN ones do.
-MOST_COMPRESSED = 32
-ALWAYS_ALLOWED = 2**26
+# What is read of a file may grow to so many times its size, or to so many bytes. Weights hardly compress; all-NaN ones do.
+MOST_GROWTH = 16
+ALWAYS_ALLOWED = 2**25
 MOST_PARTS = 100_000  # of one struct or cell
 DEEPEST = 32  # structs and cells in one another
 CHUNK = 2**18
@@ -32,12 +34,17 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 MATRIX, COMPRESSED = 14, 15
 STORAGE = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-TEXT = {1: "utf-8", 2: "utf-8", 3: "utf-16", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
+TEXT = {1: "latin-1", 2: "latin-1", 3: "utf-16", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 NUMERIC = {
     6: "float64", 7: "float32", 8: "int8", 9: "uint8", 10: "int16", 11: "uint16", 12: "int32", 13: "uint32",
     14: "int64", 15: "uint64",
 }  # fmt: skip
+MOST_AXES = 32
 CELL, STRUCT, OBJECT, CHAR, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 4, 5, 16, 17
+WORDS = {CELL: "cell", STRUCT: "struct", CHAR: "char", SPARSE: "sparse", FUNCTION: "function handle"}
+
+CLASSES = {"double": "float64", "single": "float32", "logical": "uint8", "char": "char"}  # the rest are NumPy's names
+DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3  # HDF5's filters
 
 
 class Damaged(WeightsFormatError):
@@ -68,8 +75,20 @@ class Other(NamedTuple):
     what: str
 
 
+class Budget:
+    """The bytes that may still be made of a file."""
+
+    def __init__(self, size: int) -> None:
+        self.most = self.left = max(ALWAYS_ALLOWED, MOST_GROWTH * size)
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise Damaged(f"it grows to more than {self.most} bytes, as no network does, and is not read on.")
+
+
 class Variable(NamedTuple):
-    """A variable of a file; `what` names its class, `load` reads it."""
+    """A variable of a file; `what` says its class and size, `load` reads it."""
 
     name: str
     what: str
@@ -78,7 +97,7 @@ class Variable(NamedTuple):
 
 @contextmanager
 def open_mat(path: str | os.PathLike[str]) -> Iterator[list[Variable]]:
-    """The variables of a MAT v5 file, each read when asked for.
+    """The variables of a MAT file, each read when asked for, while the file is open.
 
     Raises
     ------
@@ -86,232 +105,409 @@ def open_mat(path: str | os.PathLike[str]) -> Iterator[list[Variable]]:
         If the file is none, or is damaged.
     """
     with open(path, "rb") as file:
-        if not os.path.isfile(path):
-            raise WeightsFormatError(f"{path}: not a file.")
         size = os.fstat(file.fileno()).st_size
-        order = _check_header(file.read(128), size)
-        yield [_variable(file, order, *place) for place in _places(file, order, size)]
+        header = file.read(128)
+        if not os.path.isfile(path):
+            raise Damaged("it is not a file.")
+        if header.startswith(HDF5_SIGNATURE) or header[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
+            with _open_hdf5(path, size) as variables:
+                yield variables
+        else:
+            yield list(_V5(file, _byte_order(header, size), size).variables())
 
 
-def _check_header(header: bytes, size: int) -> str:
-    """The byte order of the file, ``<`` or ``>``."""
-    if not header:
-        raise Damaged("the file is empty.")
-    if header.startswith(HDF5_SIGNATURE) or header[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
-        raise Damaged(
-            "a MATLAB v7.3 file (HDF5), which cannot be read yet. In MATLAB, save it again with save(…, '-v7')."
-        )
+def _byte_order(header: bytes, size: int) -> str:
+    """``<`` or ``>``, from a MAT v5 header."""
     if len(header) == 128 and header[124:128] == b"\x00\x01IM":
         return "<"
     if len(header) == 128 and header[124:128] == b"\x01\x00MI":
         return ">"
     if header.startswith(b"MATLAB 5"):
-        raise Damaged(f"its MATLAB v5 header is truncated or damaged ({size} bytes in all).")
-    raise Damaged(f"not a MATLAB v5 file: it begins with {header[:16]!r}.")
+        raise Damaged(f"its MATLAB v5 header is cut short or damaged ({size} bytes in all).")
+    if not size:
+        raise Damaged("the file is empty.")
+    raise Damaged(f"not a MATLAB file of version 5 or 7.3: it begins with {header[:16]!r}.")
 
 
-def _places(file: BinaryIO, order: str, size: int) -> Iterator[tuple[int, int, bool, int]]:
-    """Where the variables are: position, length, whether compressed, and the most it may grow to."""
-    position = 128
-    while position < size:
-        file.seek(position)
-        tag = file.read(8)
-        if len(tag) < 8:
-            raise Damaged(f"it is cut short: {len(tag)} bytes are left at {position}.")
-        kind, length = struct.unpack(order + "II", tag)
-        position += 8
-        if kind not in (MATRIX, COMPRESSED):
-            raise Damaged(f"damaged at byte {position - 8}: an element of type {kind} where a variable should begin.")
-        if length > size - position:
-            raise Damaged(f"it is cut short: a variable of {length} bytes at {position}, and the file ends at {size}.")
-        yield position, length, kind == COMPRESSED, max(ALWAYS_ALLOWED, MOST_COMPRESSED * size)
-        position += length
+class _V5:
+    """MAT v5: a row of variables, each an array or a compressed array. An array may hold others."""
 
+    def __init__(self, file: BinaryIO, order: str, size: int) -> None:
+        self.file, self.order, self.size, self.budget = file, order, size, Budget(size)
 
-def _variable(file: BinaryIO, order: str, position: int, length: int, compressed: bool, most: int) -> Variable:
-    def content(limit: int | None = None) -> bytes:
-        file.seek(position)
-        if not compressed:
-            return file.read(length if limit is None else min(limit, length))
-        return _inflate(file, length, most, limit)
-
-    def whole() -> memoryview:
-        data = memoryview(content())
-        if not compressed:
-            return data
-        kind, begin, end, after = _tag(data, 0, order)
-        if kind != MATRIX or after != len(data):
-            raise Damaged(f"the compressed variable at byte {position} does not hold one array.")
-        return data[begin:end]
-
-    beginning = memoryview(content(PREFIX))
-    name, what = _name(beginning[8:] if compressed else beginning, order)
-    return Variable(name, what, lambda: _array(whole(), order, 0))
-
-
-def _inflate(file: BinaryIO, length: int, most: int, limit: int | None) -> bytes:
-    """The decompressed content of the next `length` bytes, or its first `limit` bytes."""
-    inflater, out = zlib.decompressobj(), io.BytesIO()
-    left, data = length, b""
-    try:
-        while not inflater.eof and (limit is None or out.tell() < limit):
-            if not data:
-                data = file.read(min(left, CHUNK))
-                left -= len(data)
-                if not data:
-                    if limit is not None:
-                        break
-                    raise Damaged("a compressed variable is cut short.")
-            out.write(inflater.decompress(data, CHUNK))
-            data = inflater.unconsumed_tail
-            if out.tell() > most:
+    def variables(self) -> Iterator[Variable]:
+        position = 128
+        while position < self.size:
+            self.file.seek(position)
+            tag = self.file.read(8)
+            if len(tag) < 8:
+                raise Damaged(f"it is cut short: {len(tag)} bytes are left at {position}.")
+            kind, length = struct.unpack(self.order + "II", tag)
+            position += 8
+            if kind not in (MATRIX, COMPRESSED):
+                raise Damaged(f"damaged at byte {position - 8}: a variable should begin there.")
+            if length > self.size - position:
                 raise Damaged(
-                    f"a compressed variable of {length} bytes grows to more than {most}, as no network does. It is not read on."
+                    f"it is cut short: a variable of {length} bytes at {position}, and it ends at {self.size}."
                 )
-    except zlib.error as error:
-        raise Damaged(f"a compressed variable is damaged: {error}.") from None
-    return out.getvalue()[:limit]
+            yield self.variable(position, length, kind == COMPRESSED)
+            position += length
+
+    def variable(self, position: int, length: int, compressed: bool) -> Variable:
+        def content(limit: int) -> memoryview:
+            self.file.seek(position)
+            return memoryview(self.inflate(length, limit) if compressed else self.file.read(min(length, limit)))
+
+        def load() -> Any:
+            data = content(2**63)
+            if not compressed:
+                return self.array(data)
+            kind, begin, end, after = self.tag(data, 0)
+            if kind != MATRIX or after != len(data):
+                raise Damaged(f"the compressed variable at byte {position} does not hold one array.")
+            return self.array(data[begin:end])
+
+        beginning = content(PREFIX)
+        name, what = self.name(beginning[8:] if compressed else beginning)
+        return Variable(name, what, load)
+
+    def inflate(self, length: int, limit: int) -> bytes:
+        """The decompressed content of the next `length` bytes, or its first `limit` bytes."""
+        inflater, out, data = zlib.decompressobj(), io.BytesIO(), b""
+        try:
+            while not inflater.eof and out.tell() < limit:
+                if not data:
+                    data = self.file.read(min(length, CHUNK))
+                    length -= len(data)
+                    if not data:
+                        raise Damaged("a compressed variable is cut short.")
+                piece = inflater.decompress(data, min(CHUNK, limit))
+                self.budget.take(len(piece) if limit > PREFIX else 0)
+                out.write(piece)
+                data = inflater.unconsumed_tail
+        except zlib.error as error:
+            raise Damaged(f"a compressed variable is damaged: {error}.") from None
+        return out.getvalue()
+
+    def tag(self, data: memoryview, at: int) -> tuple[int, int, int, int]:
+        """Of the element at `at`: its type, where its content begins and ends, and where the next element begins."""
+        if len(data) - at < 8:
+            raise Damaged("an array is cut short.")
+        kind, length = struct.unpack_from(self.order + "II", data, at)
+        begin, after = at + 8, at + 8 + length + (0 if kind in (MATRIX, COMPRESSED) else -length % 8)
+        if kind >> 16:  # the small format: type and length share four bytes, and the content is in the next four
+            kind, length = kind & 0xFFFF, kind >> 16
+            begin, after = at + 4, at + 8
+            if length > 4:
+                raise Damaged(f"a small element claims {length} bytes.")
+        if begin + length > len(data):
+            raise Damaged(f"an element claims {length} bytes, and {len(data) - begin} are left.")
+        return kind, begin, begin + length, min(after, len(data))
+
+    def integers(self, data: memoryview, at: int, what: str) -> tuple[list[int], int]:
+        kind, begin, end, after = self.tag(data, at)
+        if kind not in (5, 6) or (end - begin) % 4 or end == begin:
+            raise Damaged(f"the {what} of an array are not whole numbers of four bytes.")
+        if end - begin > 4 * MOST_AXES:
+            raise Damaged(f"an array has {(end - begin) // 4} {what}.")
+        return np.frombuffer(data[begin:end], self.order + STORAGE[kind]).tolist(), after
+
+    def word(self, data: memoryview, at: int) -> tuple[str, int]:
+        kind, begin, end, after = self.tag(data, at)
+        if kind not in (1, 2, 16):
+            raise Damaged(f"an element of type {kind} where a name should be.")
+        return _word(data[begin:end]), after
+
+    def head(self, data: memoryview) -> tuple[int, bool, tuple[int, ...], str, int]:
+        """Class, whether complex, shape, name, and where the content begins."""
+        flags, at = self.integers(data, 0, "flags")
+        if len(flags) != 2:
+            raise Damaged("the flags of an array are not two numbers.")
+        kind, shape = flags[0] & 0xFF, list[int]()
+        if kind != OPAQUE:
+            shape, at = self.integers(data, at, "sizes")
+            if len(shape) < 2 or min(shape) < 0:
+                raise Damaged(f"an array has the sizes {shape}.")
+        name, at = self.word(data, at)
+        return kind, bool(flags[0] & 0x800), tuple(shape), name, at
+
+    def name(self, data: memoryview) -> tuple[str, str]:
+        """The name of an array, and its class and size in words."""
+        kind, _, shape, name, at = self.head(data)
+        if kind == OPAQUE:
+            _, at = self.word(data, at)
+        if kind in (OPAQUE, OBJECT):
+            return name, f"object of class {printable(self.word(data, at)[0])}"
+        return name, f"{WORDS.get(kind) or NUMERIC.get(kind) or f'class {kind}'} {times(shape)}"
+
+    def array(self, data: memoryview, depth: int = 0) -> Any:
+        """The value of an array: ndarray, str, `Cell`, `Struct` or `Other`."""
+        if not len(data):
+            return np.zeros((0, 0))
+        _check_depth(depth)
+        kind, complex_, shape, _, at = self.head(data)
+        if kind in NUMERIC and not complex_:
+            return self.numbers(data, at, shape, NUMERIC[kind])
+        if kind == CHAR:
+            return self.text(data, at, shape)
+        if kind == CELL:
+            parts = self.parts(data, at, math.prod(shape))
+            return Cell(shape, lambda i: self.array(parts[i], depth + 1))
+        if kind == STRUCT:
+            return self.struct(data, at, shape, depth)
+        return Other("complex numbers" if complex_ else self.name(data)[1])
+
+    def numbers(self, data: memoryview, at: int, shape: tuple[int, ...], dtype: str) -> Any:
+        kind, begin, end, _ = self.tag(data, at)
+        if kind not in STORAGE:
+            raise Damaged(f"an array of numbers is stored as type {kind}.")
+        stored = np.dtype(self.order + STORAGE[kind])
+        if math.prod(shape) * stored.itemsize != end - begin:
+            raise Damaged(
+                f"an array claims {times(shape)} numbers of {stored.itemsize} bytes, and holds {end - begin}."
+            )
+        if begin == end:
+            return np.zeros((0, 0), dtype)  # the other sizes may be anything
+        values = np.frombuffer(data, stored, math.prod(shape), begin).reshape(shape, order="F")
+        if stored == dtype:
+            return values
+        self.budget.take(values.size * np.dtype(dtype).itemsize)
+        with np.errstate(all="ignore"):
+            return values.astype(dtype)
+
+    def text(self, data: memoryview, at: int, shape: tuple[int, ...]) -> Any:
+        """A str; an `Other` where there are several rows."""
+        if math.prod(shape) == 0:
+            return ""
+        kind, begin, end, _ = self.tag(data, at)
+        if kind not in TEXT:
+            raise Damaged(f"text is stored as type {kind}.")
+        if len(shape) != 2 or shape[0] != 1:
+            return Other(f"char {times(shape)}")
+        encoding = TEXT[kind] + ("" if kind in (1, 2, 16) else "-le" if self.order == "<" else "-be")
+        text = bytes(data[begin:end]).decode(encoding, "backslashreplace")
+        units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+        if shape[1] not in (len(text), units, end - begin):
+            raise Damaged(f"text claims {shape[1]} characters, and holds {len(text)}.")
+        return text
+
+    def parts(self, data: memoryview, at: int, count: int) -> list[memoryview]:
+        """The contents of the next `count` arrays."""
+        if count > MOST_PARTS or count * 8 > len(data) - at:
+            raise Damaged(f"a struct or cell claims {count} parts in {len(data) - at} bytes; {MOST_PARTS} is the most.")
+        parts = []
+        for _ in range(count):
+            kind, begin, end, at = self.tag(data, at)
+            if kind != MATRIX:
+                raise Damaged(f"an element of type {kind} in a struct or cell.")
+            parts.append(data[begin:end])
+        return parts
+
+    def struct(self, data: memoryview, at: int, shape: tuple[int, ...], depth: int) -> Struct:
+        longest, at = self.integers(data, at, "lengths of field names")
+        kind, begin, end, at = self.tag(data, at)
+        width = longest[0]
+        if len(longest) != 1 or width < 1 or kind not in (1, 2) or (end - begin) % width:
+            raise Damaged("the field names of a struct are damaged.")
+        _check_parts((end - begin) // width)
+        names = tuple(_word(data[i : i + width]) for i in range(begin, end, width))
+        if len(set(names)) < len(names):
+            raise Damaged("a struct has two fields of one name.")
+        parts = self.parts(data, at, math.prod(shape) * len(names))
+        places = {name: i for i, name in enumerate(names)}
+        return Struct(shape, names, lambda i, name: self.array(parts[i * len(names) + places[name]], depth + 1))
 
 
-def _tag(data: memoryview, at: int, order: str) -> tuple[int, int, int, int]:
-    """Of the element at `at`: its type, where its content begins and ends, and where the next element begins."""
-    if len(data) - at < 8:
-        raise Damaged("an array is cut short.")
-    kind, length = struct.unpack_from(order + "II", data, at)
-    begin, after = at + 8, at + 8 + length + (0 if kind in (MATRIX, COMPRESSED) else -length % 8)
-    if kind >> 16:  # the small format: type and length share four bytes, and the content is in the next four
-        kind, length = kind & 0xFFFF, kind >> 16
-        begin, after = at + 4, at + 8
-        if length > 4:
-            raise Damaged(f"a small element claims {length} bytes.")
-    if begin + length > len(data):
-        raise Damaged(f"an element claims {length} bytes, and {len(data) - begin} are left.")
-    return kind, begin, begin + length, min(after, len(data))
+@contextmanager
+def _open_hdf5(path: str | os.PathLike[str], size: int) -> Iterator[list[Variable]]:
+    """The variables of a MAT v7.3 file."""
+    try:
+        import h5py
+    except ImportError:
+        raise Damaged(
+            "a MATLAB v7.3 file (HDF5) needs h5py to be read: pip install 'filter-decoding[hdf5]'. "
+            "Or save it again in MATLAB with save(…, '-v7')."
+        ) from None
+    with _from_hdf5():
+        file = h5py.File(path, "r", locking=False)
+    with file:
+        yield _Hdf5(file, size).variables()
 
 
-def _integers(data: memoryview, at: int, order: str, what: str) -> tuple[list[int], int]:
-    kind, begin, end, after = _tag(data, at, order)
-    if kind not in (5, 6) or (end - begin) % 4:
-        raise Damaged(f"the {what} of an array are not whole numbers of four bytes.")
-    numbers = np.frombuffer(data[begin:end], order + STORAGE[kind]) if end > begin else np.zeros(0, np.int32)
-    if len(numbers) > 32:
-        raise Damaged(f"an array has {len(numbers)} {what}.")
-    return numbers.tolist(), after
+@contextmanager
+def _from_hdf5() -> Iterator[None]:
+    """Whatever h5py and the HDF5 library make of damaged bytes is one error."""
+    try:
+        yield
+    except Damaged:
+        raise
+    except Exception as error:
+        raise Damaged(f"its HDF5 content is damaged: {printable(str(error), 200)}.") from None
 
 
-def _word(data: memoryview, at: int, order: str) -> tuple[str, int]:
-    kind, begin, end, after = _tag(data, at, order)
-    if kind not in (1, 2, 16):
-        raise Damaged(f"an element of type {kind} where a name should be.")
-    return bytes(data[begin:end]).rstrip(b"\0").decode("utf-8", "backslashreplace"), after
+class _Hdf5:
+    """MAT v7.3: every array is a data set with its axes reversed, or a group of fields; parts of cells are references."""
+
+    def __init__(self, file: Any, size: int) -> None:
+        self.file, self.size, self.budget = file, size, Budget(size)
+
+    def variables(self) -> list[Variable]:
+        with _from_hdf5():
+            found = {name: self.child(self.file, name) for name in self.names(self.file) if name[:1] != "#"}
+            return [Variable(name, self.what(item), self.loader(item, 0)) for name, item in found.items()]
+
+    def names(self, group: Any) -> tuple[str, ...]:
+        _check_parts(10 * len(group))
+        return tuple(group)
+
+    def child(self, group: Any, name: str) -> Any:
+        """What hangs in the group itself: no other file, no detour."""
+        import h5py
+
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise Damaged(f"'{printable(name)}' is a link to somewhere else, which is not followed.")
+        return group[name]
+
+    def attribute(self, item: Any, name: str) -> str:
+        """A short text or a number, as text."""
+        import h5py
+
+        if name not in item.attrs:
+            return ""
+        attribute = item.attrs.get_id(name)
+        is_text = h5py.check_string_dtype(attribute.dtype) is not None
+        if attribute.shape != () or attribute.dtype.itemsize > 100 or not (is_text or attribute.dtype.kind in "iu"):
+            raise Damaged(f"the attribute {name} is damaged.")
+        value = item.attrs[name]
+        return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+    def what(self, item: Any) -> str:
+        kind = self.attribute(item, "MATLAB_class")
+        if kind and kind not in (*NUMERIC.values(), *CLASSES, "cell", "struct"):
+            return f"object of class {printable(kind)}"
+        shape = item.shape[::-1] if hasattr(item, "shape") and item.shape is not None else (1, 1)
+        return f"{CLASSES.get(kind, kind) or 'array'} {times(shape)}"
+
+    def loader(self, item: Any, depth: int) -> Callable[[], Any]:
+        def load() -> Any:
+            with _from_hdf5():
+                return self.value(item, depth)
+
+        return load
+
+    def value(self, item: Any, depth: int) -> Any:
+        import h5py
+
+        _check_depth(depth)
+        kind = self.attribute(item, "MATLAB_class")
+        if isinstance(item, h5py.Group):
+            return self.struct(item, depth) if kind in ("struct", "") else Other(self.what(item))
+        if not isinstance(item, h5py.Dataset) or item.shape is None:
+            return Other(self.what(item))
+        if self.attribute(item, "MATLAB_empty") not in ("", "0"):
+            return "" if kind == "char" else np.zeros((0, 0))
+        if item.dtype == h5py.ref_dtype:
+            return self.cell(item, depth) if kind == "cell" else Other(self.what(item))
+        if item.dtype.kind not in "buif" or kind not in (*CLASSES, *NUMERIC.values()):
+            return Other(self.what(item))
+        values = self.read(item).T
+        if kind == "char":
+            if values.ndim != 2 or values.shape[0] != 1 or values.dtype != np.uint16:
+                return Other(self.what(item))
+            return values.astype("<u2").tobytes().decode("utf-16-le", "backslashreplace")
+        return values.astype(CLASSES.get(kind, kind), copy=False)
+
+    def read(self, item: Any) -> Any:
+        """All of a data set, if it lies in this file and fits the bytes that are there."""
+        if item.is_virtual or item.external:
+            raise Damaged("a data set lies in another file, which is not opened.")
+        if len(item.shape) > MOST_AXES or item.id.get_storage_size() > self.size:
+            raise Damaged(f"an array claims {times(item.shape[:MOST_AXES])} numbers in {self.size} bytes.")
+        self.budget.take(item.size * item.dtype.itemsize)
+        return self.unpacked(item) if item.chunks else item[()]
+
+    def unpacked(self, item: Any) -> Any:
+        """A data set in chunks. The library would let a chunk grow to any size; here none grows beyond its own."""
+        pipeline = item.id.get_create_plist()
+        filters = [pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())]
+        corners = [range(0, side, step) for side, step in zip(item.shape, item.chunks, strict=True)]
+        _check_parts(math.prod(map(len, corners)))
+        length = math.prod(item.chunks) * item.dtype.itemsize
+        out = np.empty(item.shape, item.dtype)
+        for corner in itertools.product(*corners):
+            self.budget.take(length)
+            skipped, chunk = item.id.read_direct_chunk(corner)
+            for i, each in reversed(list(enumerate(filters))):
+                if not skipped >> i & 1:
+                    chunk = _undone(each, chunk, length, item.dtype.itemsize)
+            cells = np.frombuffer(chunk, item.dtype).reshape(item.chunks)
+            place = tuple(slice(at, at + step) for at, step in zip(corner, item.chunks, strict=True))
+            target = out[place]
+            target[...] = cells[tuple(map(slice, target.shape))]
+        return out
+
+    def cell(self, item: Any, depth: int) -> Cell:
+        return Cell(item.shape[::-1], self.targets(item, depth))
+
+    def targets(self, item: Any, depth: int) -> Callable[[int], Any]:
+        """What reads the i-th of the arrays that a data set refers to."""
+        _check_parts(item.size)
+        references = self.read(item).ravel()  # rows of the file are columns in MATLAB
+
+        def load(i: int) -> Any:
+            with _from_hdf5():
+                return self.value(self.file[references[i]], depth + 1)
+
+        return load
+
+    def struct(self, group: Any, depth: int) -> Struct:
+        """One struct, or an array of them, whose fields are data sets of references without a class."""
+        import h5py
+
+        names = self.names(group)
+        fields = {name: self.child(group, name) for name in names}
+        arrays = {
+            name: field
+            for name, field in fields.items()
+            if isinstance(field, h5py.Dataset)
+            and field.dtype == h5py.ref_dtype
+            and not self.attribute(field, "MATLAB_class")
+        }
+        if not arrays:
+            loaders = {name: self.loader(field, depth + 1) for name, field in fields.items()}
+            return Struct((1, 1), names, lambda i, name: loaders[name]())
+        shapes = {field.shape for field in arrays.values()}
+        if len(arrays) < len(fields) or len(shapes) != 1:
+            raise Damaged("the fields of a struct array differ in size.")
+        targets = {name: self.targets(field, depth) for name, field in arrays.items()}
+        return Struct(shapes.pop()[::-1], names, lambda i, name: targets[name](i))
 
 
-def _head(data: memoryview, order: str) -> tuple[int, bool, tuple[int, ...], str, int]:
-    """Class, whether complex, shape, name, and where the content begins."""
-    flags, at = _integers(data, 0, order, "flags")
-    if len(flags) != 2:
-        raise Damaged("the flags of an array are not two numbers.")
-    kind = flags[0] & 0xFF
-    if kind == OPAQUE:
-        name, at = _word(data, at, order)
-        return kind, False, (), name, at
-    shape, at = _integers(data, at, order, "sizes")
-    if len(shape) < 2 or min(shape) < 0:
-        raise Damaged(f"an array has the sizes {shape}.")
-    name, at = _word(data, at, order)
-    return kind, bool(flags[0] & 0x800), tuple(shape), name, at
+def _undone(filter_: int, data: bytes, length: int, itemsize: int) -> bytes:
+    """A chunk before one of HDF5's filters was applied; `length` is what it must come to in the end."""
+    if filter_ == DEFLATE:
+        return zlib.decompressobj().decompress(data, length + 4)  # more would be refused anyway
+    if filter_ == SHUFFLE:
+        return bytes(np.frombuffer(data, np.uint8).reshape(itemsize, -1).T.tobytes())
+    if filter_ == CHECKSUM:
+        return data[:-4]
+    raise Damaged("a data set is compressed in a way that MATLAB does not use.")
 
 
-def _name(data: memoryview, order: str) -> tuple[str, str]:
-    """The name and the class of a variable, from its first bytes."""
-    kind, _, shape, name, at = _head(data, order)
-    size = "×".join(map(str, shape))
-    if kind == OPAQUE:
-        _, at = _word(data, at, order)
-        return name, f"object of class {_word(data, at, order)[0]}"
-    if kind == OBJECT:
-        return name, f"object of class {_word(data, at, order)[0]}"
-    words = {CELL: "cell", STRUCT: "struct", CHAR: "char", SPARSE: "sparse", FUNCTION: "function handle"}
-    return name, f"{words.get(kind) or NUMERIC.get(kind) or f'class {kind}'} {size}".strip()
+def times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
 
 
-def _array(data: memoryview, order: str, depth: int) -> Any:
-    """The value of an array: ndarray, str, `Cell`, `Struct` or `Other`."""
-    if not len(data):
-        return np.zeros((0, 0))
+def _word(data: memoryview) -> str:
+    """A name, which ends at its first zero."""
+    return bytes(data).split(b"\0")[0].decode("utf-8", "backslashreplace")
+
+
+def _check_depth(depth: int) -> None:
     if depth > DEEPEST:
         raise Damaged(f"structs and cells lie more than {DEEPEST} deep in one another.")
-    kind, complex_, shape, _, at = _head(data, order)
-    if kind in NUMERIC and not complex_:
-        return _numbers(data, at, order, shape, NUMERIC[kind])
-    if kind == CHAR:
-        return _text(data, at, order, shape)
-    if kind == CELL:
-        parts = _parts(data, at, order, math.prod(shape))
-        return Cell(shape, lambda i: _array(parts[i], order, depth + 1))
-    if kind == STRUCT:
-        return _struct(data, at, order, shape, depth)
-    return Other("complex numbers" if complex_ else _name(data, order)[1])
 
 
-def _numbers(data: memoryview, at: int, order: str, shape: tuple[int, ...], dtype: str) -> Any:
-    kind, begin, end, _ = _tag(data, at, order)
-    if kind not in STORAGE:
-        raise Damaged(f"an array of numbers is stored as type {kind}.")
-    stored = np.dtype(order + STORAGE[kind])
-    if math.prod(shape) * stored.itemsize != end - begin:
-        raise Damaged(
-            f"an array claims {'×'.join(map(str, shape))} numbers of {stored.itemsize} bytes, and holds {end - begin}."
-        )
-    if begin == end:
-        return np.zeros((0, 0), dtype)  # the other sizes may be anything
-    values = np.frombuffer(data, stored, math.prod(shape), begin)
-    with np.errstate(all="ignore"):
-        return values.reshape(shape, order="F").astype(dtype, copy=False)
-
-
-def _text(data: memoryview, at: int, order: str, shape: tuple[int, ...]) -> Any:
-    """A str; an `Other` where there are several rows."""
-    if math.prod(shape) == 0:
-        return ""
-    kind, begin, end, _ = _tag(data, at, order)
-    if kind not in TEXT:
-        raise Damaged(f"text is stored as type {kind}.")
-    if len(shape) != 2 or shape[0] != 1:
-        return Other(f"char {'×'.join(map(str, shape))}")
-    encoding = TEXT[kind] + ("" if TEXT[kind] == "utf-8" else "-le" if order == "<" else "-be")
-    text = bytes(data[begin:end]).decode(encoding, "backslashreplace")
-    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
-    if shape[1] not in (len(text), units, end - begin):
-        raise Damaged(f"text claims {shape[1]} characters, and holds {len(text)}.")
-    return text
-
-
-def _parts(data: memoryview, at: int, order: str, count: int) -> list[memoryview]:
-    """The contents of the next `count` arrays."""
-    if count > MOST_PARTS or count * 8 > len(data) - at:
-        raise Damaged(f"a struct or cell claims {count} parts in {len(data) - at} bytes; {MOST_PARTS} is the most.")
-    parts = []
-    for _ in range(count):
-        kind, begin, end, at = _tag(data, at, order)
-        if kind != MATRIX:
-            raise Damaged(f"an element of type {kind} in a struct or cell.")
-        parts.append(data[begin:end])
-    return parts
-
-
-def _struct(data: memoryview, at: int, order: str, shape: tuple[int, ...], depth: int) -> Struct:
-    longest, at = _integers(data, at, order, "lengths of field names")
-    if len(longest) != 1 or longest[0] < 1:
-        raise Damaged("a struct has no length of its field names.")
-    kind, begin, end, at = _tag(data, at, order)
-    width = longest[0]
-    if kind not in (1, 2) or (end - begin) % width:
-        raise Damaged("the field names of a struct are damaged.")
-    names = tuple(
-        bytes(data[i : i + width]).split(b"\0")[0].decode("utf-8", "backslashreplace") for i in range(begin, end, width)
-    )
-    if len(set(names)) < len(names):
-        raise Damaged("a struct has two fields of one name.")
-    parts = _parts(data, at, order, math.prod(shape) * len(names))
-    return Struct(shape, names, lambda i, name: _array(parts[i * len(names) + names.index(name)], order, depth + 1))
+def _check_parts(count: int) -> None:
+    if count > MOST_PARTS:
+        raise Damaged(f"a struct or cell claims {count} parts; {MOST_PARTS} is the most.")

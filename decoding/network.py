@@ -91,9 +91,7 @@ class Network:
             layer.name or f"layer{number}" for number, layer in enumerate(self.layers, 1)
         )
         self.notes = tuple(notes)
-        self._runs = next(
-            (i for i, layer in enumerate(self.layers) if isinstance(layer, Unsupported)), len(self.layers)
-        )
+        self.runs = next((i for i, layer in enumerate(self.layers) if isinstance(layer, Unsupported)), len(self.layers))
         self.classes = None if classes is None else tuple(str(name) for name in classes)
         self.mean = None if mean is None else _mean(mean)
         self.input_shape: Shape | None = None
@@ -106,12 +104,12 @@ class Network:
             with self._naming(number):
                 self._channels.append(layer.channels(self._channels[-1]))
         if self.input_shape is not None:
-            self.shapes(self.input_shape, self._runs)
+            self.shapes(self.input_shape, self.runs)
         if self.mean is not None and self.mean.shape[0] != self._channels[0]:
             raise ShapeError(f"Network: mean {self.mean.shape} for images of {plural(self.channels(0), 'channel')}.")
 
     def _image_channels(self) -> int | None:
-        for layer in self.layers[: self._runs]:
+        for layer in self.layers[: self.runs]:
             if layer.in_channels is not None:
                 return layer.in_channels
         return (
@@ -350,7 +348,7 @@ class Network:
         """The receptive fields of layers 0, 1, …, as far as the layers run."""
         size, jump, offset = [1, 1], [1, 1], [0, 0]
         fields = [ReceptiveField((1, 1), (1, 1), (0, 0))]
-        for each in self.layers[: self._runs]:
+        for each in self.layers[: self.runs]:
             for axis in (0, 1):
                 size[axis] += (each.size[axis] - 1) * jump[axis]
                 offset[axis] -= each.pad[2 * axis] * jump[axis]
@@ -364,7 +362,7 @@ class Network:
         Shapes are channels×rows×columns, and rows×columns; the output shape needs the size of the images, known from
         `input_shape` or the mean.
         """
-        known = [] if self.input_shape is None else self.shapes(self.input_shape, self._runs)
+        known = [] if self.input_shape is None else self.shapes(self.input_shape, self.runs)
         shapes = dict(enumerate(_times(shape) for shape in known))
         rows = [["layer", "name", "kind", "output", "filters", "field", "stride", "offset", "parameters"]]
         rows.append(["0", "", "image", shapes.get(0) or str(self._channels[0] or ""), "", "", "", "", ""])
@@ -374,7 +372,7 @@ class Network:
             if isinstance(layer, Conv):
                 window = f"{len(layer.filters)} of {_times(layer.filters.shape[1:])}"
             field = ["", "", ""]
-            if number <= self._runs:
+            if number <= self.runs:
                 size, stride, offset = self._fields[number]
                 field = [_times(size), _times(stride), f"{offset[0]},{offset[1]}"]
             name = printable(self.names[number - 1])
@@ -420,9 +418,9 @@ class Network:
 
     def _check_runs(self, top: int) -> None:
         """Refuse to go through a layer that is not supported, up to layer `top`."""
-        if top > self._runs:
-            with self._naming(self._runs + 1):
-                self.layers[self._runs].check()
+        if top > self.runs:
+            with self._naming(self.runs + 1):
+                self.layers[self.runs].check()
 
     def _run(self, x: Array, top: int, operators: Backend) -> Iterator[Array]:
         """The images as floats, then the responses of layers 1 to `top`."""
