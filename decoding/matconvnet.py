@@ -613,7 +613,7 @@ def _count(value: Cell | Struct) -> int:
 
 
 def _empty(value: Any) -> bool:
-    return isinstance(value, (np.ndarray, Cell, Struct)) and 0 in value.shape
+    return value is None or (isinstance(value, (np.ndarray, Cell, Struct)) and 0 in value.shape)
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:
