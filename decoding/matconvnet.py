@@ -370,6 +370,8 @@ class _Reader:
             if method not in ("max", "avg"):
                 return Unsupported(kind, reason=f"its method is '{printable(method or '')}', not max or avg", name=name)
             size = "pool" if "pool" in record else "poolSize"
+            if record.get(size) is None:
+                raise WeightsFormatError(f"{record.where} is a pool without a size.")
             pool = MaxPool if method == "max" else AvgPool
             return pool(record.pair(size), record.pair("stride"), pad=record.pads(), name=name)
         if kind == "relu":
@@ -470,7 +472,10 @@ class _Reader:
 
     def spread(self, image: Array, net: Network) -> Array:
         """A mean for each channel, as MATLAB would subtract it; one number per channel may lie along any axis."""
-        channels = net.channels(0)
+        try:
+            channels = net.channels(0)
+        except ShapeError:  # nothing but the mean says how many there are
+            return image
         if channels > 1 and image.size == channels == max(image.shape):
             return image.reshape(channels, 1, 1)
         return np.repeat(image, channels, axis=0) if len(image) == 1 else image
