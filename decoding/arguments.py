@@ -48,14 +48,20 @@ def _integers(value: Any, what: str, count: int, several: str) -> list[int]:
     return numbers * (count // len(numbers))
 
 
-def as_array4(value: Any, function: str, what: str, axes: str) -> Array:
-    """A numeric array of four axes, as it is; an error that names `function` and `what` otherwise."""
+def as_array(value: Any, what: str) -> Array:
+    """An array of real numbers, as it is; an error that names `what` otherwise."""
     try:
         array = np.asarray(value)
     except ValueError as error:
-        raise ShapeError(f"{function}: {what} is ragged: {error}. It must be one array {axes}.") from None
+        raise ShapeError(f"{what} is ragged: {error}. It must be one array.") from None
     if array.dtype.kind not in "buif":
-        raise InvalidValueError(f"{function}: {what} must hold real numbers, not {array.dtype}.")
+        raise InvalidValueError(f"{what} must hold real numbers, not {array.dtype}.")
+    return array
+
+
+def as_array4(value: Any, function: str, what: str, axes: str) -> Array:
+    """An array of real numbers with four axes, as it is; an error that names `function` and `what` otherwise."""
+    array = as_array(value, f"{function}: {what}")
     if array.ndim != 4:
         hint = " For a single one, write x[np.newaxis]." if array.ndim == 3 else ""
         raise ShapeError(f"{function}: {what} must have the four axes {axes}, not the shape {array.shape}.{hint}")
@@ -78,9 +84,7 @@ def correlate_arguments(
     pads, steps = as_pads(pad, "correlate: pad"), as_pair(stride, "correlate: stride")
     _check_window("correlate", x, filters.shape[2:], pads)
     if bias is not None:
-        bias = np.asarray(bias)
-        if bias.dtype.kind not in "buif":
-            raise InvalidValueError(f"correlate: bias must hold real numbers, not {bias.dtype}.")
+        bias = as_array(bias, "correlate: bias")
         if bias.shape != (len(filters),):
             raise ShapeError(
                 f"correlate: bias {bias.shape} for {plural(len(filters), 'filter')}: it must have the shape ({len(filters)},)."

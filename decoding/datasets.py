@@ -19,6 +19,7 @@ DATA = Path(__file__).parent / "data"
 
 # What MNIST's own images, the densest files of the kind, never come near; more is a damaged or hostile header.
 MOST_COMPRESSED = 100
+MOST_AXES = 4
 
 _PARTS = {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}
 
@@ -149,14 +150,14 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     try:
         with gzip.open(path) if gzipped else open(path, "rb") as file:
             magic = file.read(4)
-            if len(magic) < 4 or magic[:3] != b"\0\0\x08":
+            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or not 1 <= magic[3] <= MOST_AXES:
                 raise DataFormatError(
                     f"{path}: not an IDX file of bytes: it begins with {magic.hex(' ') or 'nothing'}."
                 )
             header = file.read(4 * magic[3])
             shape = tuple(int(n) for n in np.frombuffer(header[: len(header) // 4 * 4], ">u4"))
-            size = math.prod(shape)
-            if len(shape) < magic[3] or size > MOST_COMPRESSED * path.stat().st_size:
+            size, most = math.prod(shape), MOST_COMPRESSED * path.stat().st_size
+            if len(shape) < magic[3] or max(*shape, size) > most:
                 raise DataFormatError(f"{path}: truncated or damaged: its header promises {shape}, {size} bytes.")
             content = file.read(size + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -57,7 +57,7 @@ def decode(
     UnknownLayerError
         If there is no such layer.
     InvalidValueError
-        If maps or weights are not finite, or `unpool` is none of the three.
+        If maps or weights are not finite, the result overflows, or `unpool` is none of the three.
 
     See Also
     --------
@@ -119,7 +119,7 @@ def decode_filter(
     UnknownLayerError
         If there is no such layer, or it has no unit k.
     InvalidValueError
-        If weights are not finite, or `unpool` is none of the three.
+        If weights are not finite, the result overflows, or `unpool` is none of the three.
 
     See Also
     --------
@@ -169,14 +169,14 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     Returns
     -------
     ndarray of shape (K, C0, H, W)
-        ``[k]`` is ``decode_filter(net, layer, k)``.
+        ``[k]`` is ``decode_filter(net, layer, k)``, up to the rounding of sums taken in another order.
 
     Raises
     ------
     UnknownLayerError
         If there is no such layer.
     InvalidValueError
-        If weights are not finite, or `unpool` is none of the three.
+        If weights are not finite, the result overflows, or `unpool` is none of the three.
 
     See Also
     --------
@@ -207,17 +207,24 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # the result is checked
 def _decode(net: Network, top: int, bottom: int, maps: Array, unpool: str, operators: Backend) -> Array:
     for each in reversed(net.layers[bottom:top]):
         maps = np.asarray(each.decode(maps, operators, unpool))
-    return maps
+    return _finite(maps)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _decode_bottom_up(net: Network, top: int, operators: Backend) -> Array:
     bank = np.eye(net.channels(0), dtype=net.dtype)[:, :, np.newaxis, np.newaxis]
     for number, each in enumerate(net.layers[:top]):
         bank = np.asarray(each.decode_bank(bank, net.receptive_field(number).stride, operators))
-    return bank
+    return _finite(bank)
+
+
+def _finite(decoded: Array) -> Array:
+    check_finite(decoded, f"the decoded maps, {decoded.dtype}")  # finite weights and maps can overflow on the way
+    return decoded
 
 
 def _bytes_per_unit(net: Network, top: int) -> int:

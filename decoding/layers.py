@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pads, Pair, as_array4, as_count, as_pads, as_pair, check_finite, plural, printable
+from .arguments import (
+    Array,
+    Pads,
+    Pair,
+    as_array,
+    as_array4,
+    as_count,
+    as_pads,
+    as_pair,
+    check_finite,
+    plural,
+    printable,
+)
 from .backend import Backend
 from .errors import InvalidValueError, ShapeError, UnsupportedLayerError
 
@@ -174,9 +186,7 @@ class Conv(Layer):
         bank = _kept(as_array4(filters, "Conv", "filters", "(K, C, h, w)"))
         if not len(bank):
             raise ShapeError(f"Conv: there are no filters: {bank.shape}.")
-        offsets = np.zeros(len(bank), bank.dtype) if bias is None else np.asarray(bias)
-        if offsets.dtype.kind not in "buif":
-            raise InvalidValueError(f"Conv: bias must hold real numbers, not {offsets.dtype}.")
+        offsets = np.zeros(len(bank), bank.dtype) if bias is None else as_array(bias, "Conv: bias")
         if offsets.shape != (len(bank),):
             raise ShapeError(f"Conv: bias {offsets.shape} for {plural(len(bank), 'filter')}: filters {bank.shape}.")
         if not isinstance(groups, (int, np.integer)) or groups < 1 or len(bank) % groups:
@@ -211,6 +221,7 @@ class Conv(Layer):
         bank = np.zeros((self.groups, k, self.groups, c, *self.size), self.filters.dtype)
         for group, filters in enumerate(self.filters.reshape(self.groups, k, *self.filters.shape[1:])):
             bank[group, :, group, :, :: self.dilation[0], :: self.dilation[1]] = filters
+        bank.setflags(write=False)
         return bank.reshape(self.groups * k, self.groups * c, *self.size)
 
     @property
@@ -395,13 +406,13 @@ class BatchNorm(Layer):
         if (mean is None) != (std is None):
             raise ShapeError("BatchNorm: give both mean and std, or neither.")
         given = {"scale": scale, "bias": bias, "mean": mean, "std": std}
-        arrays = {what: None if value is None else np.asarray(value) for what, value in given.items()}
-        first = np.asarray(scale)
+        arrays = {
+            what: None if value is None else as_array(value, f"BatchNorm: {what}") for what, value in given.items()
+        }
+        first = as_array(scale, "BatchNorm: scale")
         if first.ndim != 1 or not first.size:
             raise ShapeError(f"BatchNorm: scale must have the shape (K,), one value per channel, not {first.shape}.")
         for what, array in arrays.items():
-            if array is not None and array.dtype.kind not in "buif":
-                raise InvalidValueError(f"BatchNorm: {what} must hold real numbers, not {array.dtype}.")
             if array is not None and array.shape != first.shape:
                 raise ShapeError(
                     f"BatchNorm: {what} {array.shape} for {plural(first.size, 'channel')}: scale {first.shape}."

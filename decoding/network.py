@@ -12,15 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pair, as_array4, as_count, check_finite, plural, printable
+from .arguments import Array, Pair, as_array, as_array4, as_count, check_finite, plural, printable
 from .backend import Backend, resolve
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Conv, Layer, Shape, Unsupported
 
-BATCH_SIZE = 100
-BATCH_BYTES = (
-    24 * 2**20
-)  # of the largest responses to a batch: large enough for matrix products, small enough for caches
+BATCH = 6 * 2**20  # numbers in the largest responses to a batch: enough for matrix products, not too many for caches
 
 
 class ReceptiveField(NamedTuple):
@@ -92,6 +89,8 @@ class Network:
         )
         self.notes = tuple(notes)
         self.runs = next((i for i, layer in enumerate(self.layers) if isinstance(layer, Unsupported)), len(self.layers))
+        if isinstance(classes, str):
+            raise InvalidValueError(f"Network: classes must be a sequence of names, not the one name {classes!r}.")
         self.classes = None if classes is None else tuple(str(name) for name in classes)
         self.mean = None if mean is None else _mean(mean)
         self.input_shape: Shape | None = None
@@ -187,16 +186,18 @@ class Network:
         return shapes
 
     def batch_size(self, shape: Sequence[int], layer: int | str | None = None) -> int:
-        """Images of the given (C, H, W) to run at a time, up to `layer`: 24 MiB of the largest responses on the way.
+        """Images of the given (C, H, W) to run at a time, up to `layer`: 6 million numbers in the largest responses.
+
+        An operator may need several times their memory to make them.
 
         Examples
         --------
         >>> from decoding import Conv, Network
-        >>> Network([Conv(np.zeros((20, 1, 5, 5), np.float32))]).batch_size((1, 28, 28))      # 20×24×24 of 4 bytes each
+        >>> Network([Conv(np.zeros((20, 1, 5, 5)))]).batch_size((1, 28, 28))      # 20×24×24 numbers each
         546
         """
         largest = max(math.prod(each) for each in self.shapes(shape, layer))
-        return max(1, BATCH_BYTES // (largest * self.dtype.itemsize))
+        return max(1, BATCH // largest)
 
     def normalize(self, images: npt.ArrayLike) -> Array:
         """Subtract the mean the network was trained with.
@@ -442,13 +443,11 @@ class Network:
 
 
 def _mean(mean: npt.ArrayLike) -> Array:
-    mean = np.asarray(mean)
+    mean = as_array(mean, "Network: mean")
     if mean.ndim == 1:
         mean = mean[:, np.newaxis, np.newaxis]
-    if mean.ndim != 3 or mean.dtype.kind not in "buif" or not mean.size:
-        raise ShapeError(
-            f"Network: mean must be (C, H, W), (C, 1, 1) or (C,) real numbers, not {mean.dtype} {mean.shape}."
-        )
+    if mean.ndim != 3 or not mean.size:
+        raise ShapeError(f"Network: mean must be (C, H, W), (C, 1, 1) or (C,), not {mean.shape}.")
     check_finite(mean, "mean")
     mean = np.array(mean, mean.dtype if mean.dtype.kind == "f" else np.float64)
     mean.setflags(write=False)
@@ -456,8 +455,8 @@ def _mean(mean: npt.ArrayLike) -> Array:
 
 
 def _image_shape(shape: Sequence[int]) -> Shape:
-    if len(shape) != 3 or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {tuple(shape)}.")
+    if np.shape(shape) != (3,) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+        raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {shape!r}.")
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 

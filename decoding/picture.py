@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
 from .errors import InvalidValueError, ShapeError
 from .files import replacing
 
@@ -20,6 +20,7 @@ GAP = 4  # pixels between tiles
 TILE = 64  # pixels that a tile has at least, unless a zoom is given
 FONT_SIZE = 12
 BACKGROUND = (255, 255, 255)
+FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 # Blue, grey, red: the ends and the middle of Moreland's diverging map (2009), which colour-blind people can read.
 _NEGATIVE, _ZERO, _POSITIVE = (59, 76, 192), (221, 221, 221), (180, 4, 38)
@@ -59,11 +60,9 @@ def threshold(df: npt.ArrayLike, at: float = 1.0) -> npt.NDArray[np.int8]:
     >>> threshold([[-4, 0, 1, 5]])
     array([[-1,  0,  0,  1]], dtype=int8)
     """
-    df = np.asarray(df)
+    df = as_array(df, "threshold: df")
     if df.ndim < 2 or not df.size:
         raise ShapeError(f"threshold: df must be (..., C, H, W) or (H, W), not {df.shape}.")
-    if df.dtype.kind not in "buif":
-        raise InvalidValueError(f"threshold: df must hold real numbers, not {df.dtype}.")
     if not at >= 0 or not np.isfinite(at):
         raise InvalidValueError(f"threshold: at must be a number of standard deviations, 0 or more, not {at!r}.")
     check_finite(df, "threshold: df")
@@ -148,8 +147,8 @@ def save_picture(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
     Parameters
     ----------
     path : path
-        Its ending says the format: ``.png`` and whatever else Pillow writes. What stood there is replaced when the new
-        file is complete.
+        Its ending says the format: ``.png``, ``.tif``, ``.bmp`` or, not without loss, ``.jpg``. What stood there is
+        replaced when the new file is complete.
     array : array_like of shape (H, W, 3) or (H, W), uint8
 
     Raises
@@ -157,7 +156,7 @@ def save_picture(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
     ShapeError
         If the array has another shape.
     InvalidValueError
-        If it does not hold uint8, or Pillow has no format for that ending.
+        If it does not hold uint8, or the ending is another one.
     OSError
         If the file cannot be written.
 
@@ -177,14 +176,10 @@ def save_picture(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)) or not array.size:
         raise ShapeError(f"save_picture: the array must be (H, W, 3) or (H, W), not {array.shape}.")
     ending = Path(path).suffix.lower()
-    Image.init()
-    image_format = Image.registered_extensions().get(ending)
-    if image_format not in Image.SAVE:
-        raise InvalidValueError(
-            f"save_picture: {str(path)!r} ends in no picture format that can be written; .png is one."
-        )
+    if ending not in FORMATS:
+        raise InvalidValueError(f"save_picture: {str(path)!r} should end in one of {', '.join(FORMATS)}.")
     with replacing(path) as file:
-        Image.fromarray(np.ascontiguousarray(array)).save(file, format=image_format)
+        Image.fromarray(np.ascontiguousarray(array)).save(file, format=FORMATS[ending])
 
 
 def _scaled(bank: Array, scale: str) -> Array:

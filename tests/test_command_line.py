@@ -60,7 +60,7 @@ WRONG = {
     "negative layer": (["decode", LENET, "--layer", "-1", "-o", "out.png"], "layers count from 1 to 8"),
     "unknown name": (["decode", LENET, "--layer", "conv9", "-o", "out.png"], "no layer is named 'conv9'"),
     "unit 20": (["decode", LENET, "--layer", "1", "--filter", "20", "-o", "out.png"], "has no unit 20"),
-    "ending": (["decode", LENET, "--layer", "1", "-o", "out.txt"], "no picture format"),
+    "ending": (["decode", LENET, "--layer", "1", "-o", "out.txt"], "should end in one of"),
     "no folder": (["decode", LENET, "--layer", "1", "-o", "nowhere/out.png"], "nowhere"),
 }
 

@@ -90,6 +90,42 @@ def test_overlapping_pools_decode_from_above(ramp):
     assert all((decode_filter(net, 3, k) == df).all() for k, df in enumerate(bank))
 
 
+class Counting:
+    """The reference, counting the calls of each operator."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, operator):
+        def counted(*arrays, **options):
+            self.calls.append(operator)
+            return getattr(reference, operator)(*arrays, **options)
+
+        return counted
+
+
+def test_a_bank_is_decoded_bottom_up_where_that_is_the_same(ramp):
+    layers = [Conv(ramp(2, 1, 2, 3)), MaxPool(2), ReLU(), Conv(ramp(3, 2, 2, 2))]
+    for pool, unpool, calls in [
+        (MaxPool(2), "nearest", ["substitute"] * 3),
+        (MaxPool(2), "bilinear", ["substitute", "unpool", "substitute"]),
+        (MaxPool(3, 2), "nearest", ["substitute", "unpool", "substitute"]),
+    ]:
+        layers[1], backend = pool, Counting()
+        decode_layer(Network(layers), 4, unpool=unpool, backend=backend)
+        assert backend.calls == calls
+
+
+def test_both_ways_agree_on_real_weights_within_the_rounding_of_their_sums(lenet):
+    """Every pixel is a sum of products over all paths: n terms of 5 factors, twice."""
+    layer, n = 5, 50 * 16 * 20 * 25
+    magnitudes = Network([Conv(abs(each.filters)) if isinstance(each, Conv) else each for each in lenet.layers])
+    gamma = (n + 5) * reference.eps / (1 - (n + 5) * reference.eps)
+    bank, bound = decode_layer(lenet, layer), 2 * gamma * decode_layer(magnitudes, layer)
+    for k in (0, 77, 499):
+        assert (np.abs(bank[k] - decode_filter(lenet, layer, k)) <= bound[k]).all()
+
+
 def test_sizes_of_lenet(lenet):
     assert [decode_filter(lenet, layer, 0).shape for layer in (1, 3, 5, 7)] == [
         (1, 5, 5),
@@ -120,6 +156,11 @@ REFUSED = {
     "three axes": (lambda net: decode(net, 1, np.ones((3, 1, 1))), ShapeError, "four axes"),
     "up": (lambda net: decode(net, 1, np.ones((1, 3, 1, 1)), to=2), ShapeError, "layer 2 lies above layer 1"),
     "weights": (lambda net: decode_filter(NAN, 2, 0), InvalidValueError, "layer 1 'broken'.*1 of 1 values"),
+    "overflow": (
+        lambda net: decode_filter(Network([Conv([[[[1e200]]]]), Conv([[[[1e200]]]])]), 2, 0),
+        InvalidValueError,
+        "decoded maps, float64: 1 of 1 values are not finite",
+    ),
     "backend": (lambda net: decode_filter(net, 1, 0, backend=object()), InvalidValueError, "backend must be an object"),
 }
 

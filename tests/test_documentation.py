@@ -5,9 +5,12 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import decoding
+from decoding.__main__ import main
 
 README = Path(__file__).parents[1] / "README.rst"
 MODULES = [
@@ -32,6 +35,19 @@ def test_readme(tmp_path, monkeypatch):
     assert result.attempted > 5
     assert not result.failed
     assert (tmp_path / "three.png").stat().st_size > 0
+    lines = [
+        line.split() for line in README.read_text("utf-8").splitlines() if line.startswith("    .venv/bin/decoding ")
+    ]
+    assert [words[1] for words in lines] == ["show", "decode"]
+    for words in lines:
+        assert main(words[1:]) == 0
+
+
+def test_the_picture_in_the_readme_is_what_it_says(lenet):
+    picture = decoding.montage(decoding.decode_filter(lenet, 7, 3)[np.newaxis], zoom=8)
+    shown = np.asarray(Image.open(README.parent / "docs/images/layer7-filter3.png"))
+    # Sums in another order may round a colour the other way.
+    assert np.abs(shown.astype(int) - picture).max() <= 1
 
 
 @pytest.mark.parametrize("name", [name for name in decoding.__all__ if callable(getattr(decoding, name))])

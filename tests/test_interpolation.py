@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from decoding.interpolation import MODES, matrix
+from decoding.testing import loops
 
 geometry = {"n": st.integers(1, 9), "size": st.integers(1, 7), "stride": st.integers(1, 5)}
 
@@ -39,6 +40,23 @@ def test_nearest_takes_the_closest_cell_and_the_later_on_a_tie(n, size, stride):
         twice_the_distances = [abs(2 * p - (size - 1) - 2 * stride * cell) for cell in range(n)]
         closest = max(cell for cell in range(n) if twice_the_distances[cell] == min(twice_the_distances))
         assert row.tolist() == [cell == closest for cell in range(n)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(**geometry)
+def test_the_plain_loops_have_the_same_weights(mode, n, size, stride):
+    rows = np.zeros(((n - 1) * stride + size, n))
+    for p, cells in enumerate(loops.weights(n, size, stride, mode)):
+        for cell, weight in cells.items():
+            rows[p, cell] = weight
+    # A cubic of terms up to 8, some ten roundings, on either side; exact where strides are powers of two.
+    bound = 0 if stride in (1, 2, 4) else 2 * 8 * 10 * np.finfo(float).eps
+    assert np.abs(matrix(n, size, stride, mode) - rows).max() <= bound
+
+
+def test_the_weights_that_are_kept_cannot_be_written_to():
+    with pytest.raises(ValueError, match="read-only"):
+        matrix(3, 2, 2, "nearest")[0] = 1
 
 
 @given(n=st.integers(2, 9), size=st.integers(1, 7), stride=st.integers(1, 5))

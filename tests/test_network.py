@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from decoding import (
     ShapeError,
     Softmax,
     UnknownLayerError,
+    fast,
 )
 
 
@@ -104,6 +107,8 @@ def test_dilation_and_groups_are_expanded(ramp):
     assert (conv.dense[:2, :3, ::3, ::2] == filters[:2]).all()
     assert (conv.dense[2:, 3:, ::3, ::2] == filters[2:]).all()
     assert np.abs(conv.dense).sum() == np.abs(filters).sum()
+    with pytest.raises(ValueError, match="read-only"):
+        conv.dense[0] = 0
     assert Network([conv]).channels(0) == 6
 
 
@@ -172,6 +177,10 @@ REFUSED = {
         "mean",
     ),
     "flat mean": (lambda: Network([ReLU()], mean=[[1, 2]]), ShapeError, r"mean must be \(C, H, W\)"),
+    "ragged mean": (lambda: Network([ReLU()], mean=[[1], [1, 2]]), ShapeError, "mean is ragged"),
+    "ragged bias": (lambda: Conv(np.ones((2, 1, 1, 1)), [[1], [1, 2]]), ShapeError, "bias is ragged"),
+    "one class": (lambda: Network([ReLU()], classes="abc"), InvalidValueError, "sequence of names"),
+    "flat input shape": (lambda: Network([ReLU()], input_shape=28), ShapeError, r"\(C, H, W\)"),
     "input shape": (lambda: Network([ReLU()], input_shape=(3, 0, 1)), ShapeError, r"\(C, H, W\)"),
     "no filters": (lambda: Conv(np.ones((0, 1, 1, 1))), ShapeError, "no filters"),
     "flat filters": (lambda: Conv(np.ones((2, 3))), ShapeError, "four axes"),
@@ -235,13 +244,31 @@ def test_a_name_that_stands_twice_is_refused():
 
 
 def test_memory_is_bounded_by_a_batch_and_the_result(ramp):
-    import tracemalloc
-
     net = Network([Conv(ramp(20, 1, 5, 5)), MaxPool(2), Conv(ramp(3, 20, 12, 12))])
-    images = np.zeros((4000, 1, 28, 28), np.uint8)
+    images = np.zeros((6000, 1, 28, 28), np.uint8)
     tracemalloc.start()
-    net.forward(images, batch_size=20)
+    net.forward(images, backend=fast)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # As floats the images alone would take 25 MB, and the responses of the first layer 369 MB.
-    assert peak < 20e6
+    # In float64, the responses of the first layer to all images would take 553 MB.
+    assert peak < 200e6
+
+
+def test_images_reach_a_backend_as_floats_of_the_precision_of_the_weights():
+    seen = []
+
+    class Backend:
+        @staticmethod
+        def relu(x, *, leak):
+            seen.append(x.dtype)
+            return x
+
+    net = Network([ReLU(), Conv(np.ones((1, 1, 1, 1), np.float32))])
+    net.forward(np.ones((1, 1, 2, 3), np.uint8), 1, backend=Backend)
+    assert seen == [np.float32]
+
+
+def test_the_mean_image_tells_the_size_of_the_input():
+    net = Network([Conv(np.ones((1, 2, 2, 2)))], mean=np.ones((2, 5, 7)))
+    assert net.input_shape == (2, 5, 7)
+    assert Network([Conv(np.ones((1, 2, 2, 2)))], mean=np.ones(2)).input_shape is None

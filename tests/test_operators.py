@@ -49,6 +49,7 @@ def test_avg_pool_counts_the_cells_inside():
 def test_relu_leaks():
     assert relu([[[[-8, 0, 3]]]]).tolist() == [[[[0, 0, 3]]]]
     assert relu([[[[-8, 0, 3]]]], leak=0.125).tolist() == [[[[-1, 0, 3]]]]
+    assert relu([[[[-8, 0, 3]]]], leak=2).tolist() == [[[[-16, 0, 3]]]]
 
 
 def test_softmax_runs_over_channels_and_does_not_overflow():
@@ -125,6 +126,7 @@ REFUSED = {
     "three axes": (lambda: correlate(X[0], F), ShapeError, r"four axes .* x\[np.newaxis\]"),
     "kernel larger than map": (lambda: correlate(X, np.ones((2, 3, 6, 3))), ShapeError, "window of 6×3 does not fit"),
     "bias": (lambda: correlate(X, F, [1]), ShapeError, r"bias \(1,\) for 2 filters"),
+    "ragged bias": (lambda: correlate(X, F, [[1], [2, 3]]), ShapeError, "correlate: bias is ragged"),
     "bias of words": (lambda: correlate(X, F, ["a", "b"]), InvalidValueError, "real numbers"),
     "complex": (lambda: relu(X * 1j), InvalidValueError, "real numbers, not complex128"),
     "ragged": (lambda: relu([[[[1, 2], [3]]]]), ShapeError, "ragged"),

@@ -71,7 +71,8 @@ def test_tiles_stand_in_rows_with_gaps():
 
 @pytest.mark.parametrize(("side", "zoom"), [(5, 13), (14, 5), (28, 3), (64, 1), (200, 1)])
 def test_small_filters_are_enlarged_until_they_can_be_seen(side, zoom):
-    assert montage(np.ones((1, 1, side, side))).shape == (side * zoom + 8, side * zoom + 8, 3)
+    assert montage(np.ones((1, 1, side, 3))).shape == (side * zoom + 8, 3 * zoom + 8, 3)
+    assert montage(np.ones((1, 1, 3, side))).shape == (3 * zoom + 8, side * zoom + 8, 3)
 
 
 def test_labels_are_written_below_and_not_over_the_tiles():
@@ -112,6 +113,22 @@ def test_the_old_file_is_whole_until_the_new_one_is(tmp_path):
     assert os.listdir(tmp_path) == ["a.png"]
 
 
+def test_a_picture_that_fails_to_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    save_picture(path, GREY)
+    old = path.read_bytes()
+
+    def full(image, file, format):
+        file.write(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="no space left"):
+        save_picture(path, GREY + np.uint8(1))
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
 GREY = np.zeros((4, 5), np.uint8)
 REFUSED = {
     "two channels": (lambda: montage(np.ones((1, 2, 3, 3))), ShapeError, r"1 channel \(grey\) or 3 \(colour\)"),
@@ -127,8 +144,9 @@ REFUSED = {
     "threshold of a row": (lambda: threshold([0, 1]), ShapeError, r"\(2,\)"),
     "floats": (lambda: save_picture("a.png", np.zeros((4, 5))), InvalidValueError, "uint8, not float64"),
     "four channels": (lambda: save_picture("a.png", np.zeros((4, 5, 4), np.uint8)), ShapeError, r"\(4, 5, 4\)"),
-    "ending": (lambda: save_picture("a.docx", GREY), InvalidValueError, "no picture format"),
-    "no ending": (lambda: save_picture("a", GREY), InvalidValueError, "no picture format"),
+    "ending": (lambda: save_picture("a.docx", GREY), InvalidValueError, "should end in one of .png"),
+    "no ending": (lambda: save_picture("a", GREY), InvalidValueError, "should end in one of .png"),
+    "ragged": (lambda: threshold([[0, 1], [2]]), ShapeError, "ragged"),
     "folder": (lambda: save_picture("nowhere/a.png", GREY), FileNotFoundError, "nowhere"),
 }
 
