@@ -1,0 +1,199 @@
+"""Measure decoding against PyTorch: ``python tests/benchmarks/run.py [--save] [NAME …]``.
+
+Every side of every piece of work is a process of its own, with the same threads, data and precision. They take turns,
+several rounds; each round gives a ratio. Printed are the median of the ratios, the smallest and the largest. With --save
+the table and the picture of docs/benchmarks.rst are written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from work import THREADS, WORK
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+    **{f"{library}_NUM_THREADS": str(THREADS) for library in ("OMP", "OPENBLAS", "MKL")},
+    "PYTHONPATH": str(ROOT),
+}
+
+# Operations that LeNet's convolutions need for a digit, and those of the matrix product it is held against.
+LENET = 2 * (24 * 24 * 20 * 25 + 8 * 8 * 50 * 500 + 500 * 800 + 10 * 500)
+PRODUCT = 2 * 2048**3
+
+OURS = "import decoding; decoding.decode_filter(decoding.lenet(), 7, 3, backend=decoding.fast)"
+RIVAL = """
+import sys, torch
+from torch.nn.functional import conv_transpose2d, interpolate
+torch.set_num_threads(2)
+with torch.inference_mode():
+    first, second, third, last = torch.load(sys.argv[1])
+    maps = conv_transpose2d(conv_transpose2d(torch.eye(10)[3].reshape(1, 10, 1, 1), last), third)
+    for filters in (second, first):
+        maps = conv_transpose2d(interpolate(maps, scale_factor=2), filters)
+"""
+WEIGHTS = """
+import sys, numpy, torch, decoding
+filters = [torch.tensor(numpy.array(each.filters)) for each in decoding.lenet().layers if hasattr(each, "filters")]
+torch.save(filters, sys.argv[1])
+"""
+
+Round = dict[str, dict[str, Any]]  # of each side: seconds, digest, peak, result, note
+
+
+def turns(name: str, rounds: int) -> list[Round]:
+    """What every side answered, round by round."""
+    work, answers = WORK[name], list[Round]()
+    sides = {side: worker(name, side) for side in work.sides}
+    for number in range(min(rounds, 3) if work.slow else rounds):
+        answers.append({})
+        for side, process in sides.items():
+            if side == "reference" and number:
+                continue  # it is there for orientation: one round is enough
+            process.stdin.write("again\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                raise SystemExit(f"{name}: the process of {side} ended with status {process.wait()}")
+            answers[-1][side] = json.loads(line)
+    for process in sides.values():
+        process.communicate()
+    found = {side: each["digest"] for side, each in answers[0].items() if side != "sgemm"}
+    if any(abs(each - found["fast"]) > 1e-3 * abs(found["fast"]) for each in found.values()):
+        raise SystemExit(f"{name}: the sides do not compute the same: {found}")
+    return answers
+
+
+def worker(name: str, side: str) -> Any:
+    command = [sys.executable, str(HERE / "work.py"), name, side]
+    return subprocess.Popen(command, env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def cold(ours: str, rival: str, rounds: int, *arguments: str) -> list[Round]:
+    """New processes of both, round by round, after a round that writes bytecode and warms the disk's cache."""
+    answers: list[Round] = []
+    for _ in range(rounds + 1):
+        answers.append({})
+        for side, code in (("fast", ours), ("torch", rival)):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code, *arguments], env=ENVIRONMENT, check=True)
+            answers[-1][side] = {"seconds": time.perf_counter() - start}
+    return answers[1:]
+
+
+def measure(name: str, rounds: int) -> list[list[str]]:
+    """The rows of the table that a piece of work gives."""
+    if name == "import":
+        answers = cold("import decoding", "import numpy", 3 * rounds)
+        return [row("``import decoding`` ÷ ``import numpy``", ratios(answers, "fast", "torch"), most=1.2)]
+    if name == "filter-cold":
+        with tempfile.TemporaryDirectory() as folder:
+            weights = str(Path(folder) / "lenet.pt")
+            subprocess.run([sys.executable, "-c", WEIGHTS, weights], env=ENVIRONMENT, check=True)
+            answers = cold(OURS, RIVAL, rounds, weights)
+        title = "``decode_filter``, LeNet layer 7, a new process, imports included"
+        return [row(title, ratios(answers, "torch", "fast"), least=5)]
+    work, answers = WORK[name], turns(name, rounds)
+    rows = [row(work.title, ratios(answers, "torch", "fast"), answers, least=work.goal)]
+    ours = answers[-1]["fast"]
+    if name == "forward":
+        share = [ratio * 10_000 * LENET / PRODUCT for ratio in ratios(answers, "sgemm", "fast")]
+        rows.append(row("the same: its speed ÷ that of one 2048×2048 matrix product", share, least=0.6))
+    if name == "equation3":
+        rows.append(row("the same: peak memory in MB", [ours["peak"]], most=700))
+    if name == "conv5_3":
+        rows.append(row("the same: peak memory ÷ its result", [ours["peak"] / ours["result"]], most=3))
+    return rows
+
+
+def ratios(answers: list[Round], over: str, under: str) -> list[float]:
+    return [each[over]["seconds"] / each[under]["seconds"] for each in answers if over in each]
+
+
+def row(
+    title: str,
+    values: list[float],
+    answers: list[Round] | None = None,
+    *,
+    least: float = 0.0,
+    most: float = float("inf"),
+) -> list[str]:
+    goal, met = f"≥ {least:g}" if least else f"≤ {most:g}", least <= median(values) <= most
+    cells = [title, shown(values), goal, "yes" if met else "no", "", "", ""]
+    if answers:
+        last = answers[-1]
+        slower = ratios(answers, "reference", "fast")
+        cells[4] = shown(slower) if slower else "not measured"
+        cells[5] = f"{last['fast']['peak']:.0f} / {last['torch']['peak']:.0f}"
+        notes = {"PyTorch": last["torch"]["note"], "reference": answers[0].get("reference", {}).get("note")}
+        cells[6] = "; ".join(f"{side}: {note}" for side, note in notes.items() if note)
+    return cells
+
+
+def shown(values: list[float]) -> str:
+    """``12.3 (11.9–12.8)``: the median, the smallest and the largest."""
+    places = 0 if median(values) >= 99.5 else 1 if median(values) >= 9.95 else 2
+    around = f" ({min(values):.{places}f}–{max(values):.{places}f})" if len(values) > 1 else ""
+    return f"{median(values):.{places}f}{around}"
+
+
+HEADER = ["work", "PyTorch ÷ fast", "goal", "met", "reference ÷ fast", "peak MB, fast / PyTorch", "notes"]
+
+
+def table(rows: list[list[str]]) -> str:
+    """A list table of reStructuredText."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 30 16 8 6 12 14 14", ""]
+    for cells in [HEADER, *rows]:
+        lines += [f"   {' ' if number else '*'} - {cell}".rstrip() for number, cell in enumerate(cells)]
+    return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    cpu = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
+    versions = ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch"))
+    return (
+        f"Measured on {cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores, {platform.system()}, with Python "
+        f"{platform.python_version()}, {versions}, {THREADS} threads, in float32, by ``python tests/benchmarks/run.py --save``.\n"
+    )
+
+
+def main() -> None:
+    names = ["import", "filter-cold", *WORK]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"what to measure; all unless given: {', '.join(names)}"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each side (7; at most 3 of what is slow)")
+    parser.add_argument(
+        "--save", action="store_true", help="write docs/benchmarks-measured.rst and the picture of growth"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(names):
+        parser.error(f"no such work: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    rows = []
+    for name in options.names or names:
+        for each in measure(name, options.rounds):
+            rows.append(each)
+            print("  ".join(filter(None, each)), flush=True)
+    if options.save:
+        (ROOT / "docs" / "benchmarks-measured.rst").write_text(machine() + "\n" + table(rows), encoding="utf-8")
+        subprocess.run([sys.executable, str(HERE / "growth.py")], env=ENVIRONMENT, check=True)
+        print("docs/benchmarks-measured.rst and docs/images/benchmarks-growth.png are written.")
+
+
+if __name__ == "__main__":
+    main()

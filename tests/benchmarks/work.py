@@ -1,0 +1,325 @@
+"""What is measured: each piece of work as every side does it. ``python work.py NAME SIDE`` is one side, in its own process.
+
+A side is a function that prepares and returns the work itself, a note, and what to multiply its time by if it does a
+part. The process does it once to warm up; then, for each line it is sent, it does it again and answers with a line of
+JSON: seconds, a digest of the answer (both sides must agree), and the peak memory so far.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import decoding
+from decoding import Conv, MaxPool, Network, ReLU, fast, reference
+
+MODES = ("nearest", "bilinear", "bicubic")
+LEAST = 0.3  # seconds: shorter work is repeated
+DIGITS = 70_000
+THREADS = 2
+
+
+class Side(NamedTuple):
+    """Work ready to be done; it returns what it found, to be compared with the other side's."""
+
+    run: Callable[[], Any]
+    note: str = ""
+    scale: float = 1.0
+
+
+def digits(count: int) -> Any:
+    """The bundled digits, over and over until there are so many, as uint8."""
+    images = decoding.mnist()[0]
+    return np.concatenate([images] * -(-count // len(images)))[:count]
+
+
+def batches(net: Network, images: Any, size: int) -> Iterator[Any]:
+    for start in range(0, len(images), size):
+        yield net.normalize(images[start : start + size])
+
+
+def vgg16() -> Network:
+    """VGG-16's convolutions and pools, with random weights."""
+    random, channels = np.random.default_rng(0), 3
+    layers: list[Any] = []
+    for stage, (convolutions, filters) in enumerate([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], 1):
+        if stage > 1:
+            layers.append(MaxPool(2, name=f"pool{stage - 1}"))
+        for number in range(1, convolutions + 1):
+            bank = random.standard_normal((filters, channels, 3, 3), np.float32) * np.float32((2 / 9 / channels) ** 0.5)
+            layers += [Conv(bank, pad=1, name=f"conv{stage}_{number}"), ReLU()]
+            channels = filters
+    return Network(layers)
+
+
+# decoding, with either backend
+
+
+def forward(backend: Any, count: int) -> Side:
+    net = decoding.lenet()
+    images = net.normalize(digits(count))
+    return Side(lambda: net.forward(images, backend=backend))
+
+
+def one_filter(backend: Any) -> Side:
+    net = decoding.lenet()
+    return Side(lambda: decoding.decode_filter(net, 7, 3, backend=backend))
+
+
+def layer5(backend: Any, mode: str) -> Side:
+    net = decoding.lenet()
+    return Side(lambda: decoding.decode_layer(net, 5, unpool=mode, backend=backend))
+
+
+def vgg(backend: Any, name: str) -> Side:
+    net = vgg16()
+    return Side(lambda: decoding.decode_layer(net, name, backend=backend))
+
+
+def equation3(backend: Any, count: int) -> Side:
+    from decoding.evaluation import ReconstructionMeter, measure
+
+    net, images = decoding.lenet(), digits(count)
+    size = net.batch_size(images.shape[1:])
+
+    def run() -> Any:
+        meters = [
+            ReconstructionMeter(net, layer, unpool=mode, backend=backend) for layer in (3, 5, 7) for mode in MODES
+        ]
+        measure(net, batches(net, images, size), meters, backend=backend)
+        return np.array([meter.result().mean for meter in meters])
+
+    return Side(run, scale=DIGITS / count)
+
+
+def best_images(backend: Any, count: int) -> Side:
+    net, images = decoding.lenet(), digits(count)
+    size = net.batch_size(images.shape[1:])
+
+    def run() -> Any:
+        return decoding.top_images(net, batches(net, images, size), 5, n=4, backend=backend).responses
+
+    return Side(run, scale=DIGITS / count)
+
+
+def matrix_product() -> Side:
+    a, b = np.random.default_rng(0).random((2, 2048, 2048), np.float32)
+    return Side(lambda: a @ b)
+
+
+# PyTorch, as a good user of it would write the same
+
+
+class Torch:
+    """A network's layers as calls of PyTorch."""
+
+    def __init__(self, net: Network) -> None:
+        import torch
+
+        torch.set_num_threads(THREADS)
+        torch.inference_mode().__enter__()
+        self.torch, self.f, self.net = torch, torch.nn.functional, net
+        self.weights = [
+            (torch.tensor(np.array(each.filters)), torch.tensor(np.array(each.bias))) if isinstance(each, Conv) else ()
+            for each in net.layers
+        ]
+        self.mean = None if net.mean is None else torch.tensor(np.array(net.mean))
+
+    def normalize(self, images: Any) -> Any:
+        return self.torch.from_numpy(images).float() - self.mean
+
+    def responses(self, x: Any, top: int | None = None) -> Iterator[Any]:
+        for layer, weights in zip(self.net.layers[:top], self.weights, strict=False):
+            if isinstance(layer, Conv):
+                x = self.f.conv2d(x, *weights, padding=layer.pad[0])
+            elif isinstance(layer, MaxPool):
+                x = self.f.max_pool2d(x, layer.size)
+            else:
+                x = self.f.relu(x) if isinstance(layer, ReLU) else self.f.softmax(x, 1)
+            yield x
+
+    def decode(self, maps: Any, top: int, mode: str) -> Any:
+        options = {} if mode == "nearest" else {"align_corners": False}
+        for layer, weights in reversed(list(zip(self.net.layers[:top], self.weights, strict=False))):
+            if isinstance(layer, Conv):
+                maps = self.f.conv_transpose2d(maps, weights[0])
+            elif isinstance(layer, MaxPool):
+                maps = self.f.interpolate(maps, scale_factor=layer.size, mode=mode, **options)
+        return maps
+
+    def decode_units(self, top: int, units: int, mode: str, size: int) -> Any:
+        impulses = self.torch.eye(self.net.channels(top))[:units, :, None, None]
+        return self.torch.cat([self.decode(part, top, mode) for part in impulses.split(size)])
+
+
+def fastest(run: Callable[[int], Any], sizes: tuple[int, ...]) -> int:
+    """The batch size of those that took least time, each tried three times."""
+
+    def seconds(size: int) -> float:
+        start = time.perf_counter()
+        run(size)
+        return time.perf_counter() - start
+
+    run(sizes[0])
+    return min(sizes, key=lambda size: min(seconds(size) for _ in range(3)))
+
+
+SIZES = (50, 100, 200, 500, 1000)
+
+
+def torch_forward(count: int) -> Side:
+    rival = Torch(decoding.lenet())
+    images = rival.normalize(digits(count))
+
+    def run(size: int, count: int) -> Any:
+        return rival.torch.cat([list(rival.responses(part))[-1] for part in images[:count].split(size)])
+
+    size = fastest(lambda size: run(size, 2000), SIZES)
+    return Side(lambda: run(size, count), f"batches of {size}")
+
+
+def torch_filter() -> Side:
+    rival = Torch(decoding.lenet())
+
+    def run() -> Any:
+        maps = rival.torch.zeros(1, 10, 1, 1)
+        maps[0, 3] = 1
+        return rival.decode(maps, 7, "nearest")[0]
+
+    return Side(run)
+
+
+def torch_layer5(mode: str) -> Side:
+    rival = Torch(decoding.lenet())
+    size = fastest(lambda size: rival.decode_units(5, 500, mode, size), (25, 50, 100, 250, 500))
+    return Side(lambda: rival.decode_units(5, 500, mode, size), f"{size} units at a time")
+
+
+def torch_vgg(name: str) -> Side:
+    net = vgg16()
+    rival, top = Torch(net), net.index(name)
+    size = fastest(lambda size: rival.decode_units(top, size, "nearest", size), (16,))
+    return Side(lambda: rival.decode_units(top, 16, "nearest", size), "16 units, scaled", net.channels(top) / 16)
+
+
+def torch_equation3(count: int) -> Side:
+    net, images = decoding.lenet(), digits(count)
+    rival = Torch(net)
+    torch = rival.torch
+
+    def full_range(x: Any) -> Any:
+        low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+        return (x - low) / (high - low)
+
+    def run(size: int, count: int) -> Any:
+        banks = {
+            (layer, mode): rival.decode_units(layer, net.channels(layer), mode, 100)
+            for layer in (3, 5, 7)
+            for mode in MODES
+        }
+        errors: dict[Any, list[Any]] = {key: [] for key in banks}
+        for start in range(0, count, size):
+            x = rival.normalize(images[start : start + size])
+            for number, responses in enumerate(rival.responses(x, 7), 1):
+                if number not in (3, 5, 7):
+                    continue
+                want, stride = full_range(responses), net.receptive_field(number).stride
+                for mode in MODES:
+                    got = full_range(rival.f.conv2d(x, banks[number, mode], stride=stride))
+                    errors[number, mode].append((want - got).square_().mean((1, 2, 3)))
+        return np.array([float(torch.cat(each).mean()) for each in errors.values()])
+
+    size = fastest(lambda size: run(size, 2000), SIZES)
+    return Side(lambda: run(size, count), f"batches of {size}")
+
+
+def torch_best_images(count: int) -> Side:
+    net, images = decoding.lenet(), digits(count)
+    rival = Torch(net)
+
+    def run(size: int, count: int) -> Any:
+        scores = []
+        for start in range(0, count, size):
+            *_, responses = rival.responses(rival.normalize(images[start : start + size]), 5)
+            scores.append(responses.amax((2, 3)))
+        return rival.torch.cat(scores).topk(4, dim=0).values.T
+
+    size = fastest(lambda size: run(size, 2000), SIZES)
+    return Side(lambda: run(size, count), f"batches of {size}")
+
+
+class Work(NamedTuple):
+    title: str
+    goal: float
+    sides: dict[str, Callable[[], Side]]
+    slow: bool = False
+
+
+def both(ours: Callable[..., Side], rival: Callable[..., Side], *args: Any, slow: bool = False) -> dict[str, Any]:
+    sides = {"fast": lambda: ours(fast, *args), "torch": lambda: rival(*args)}
+    return sides if slow else {**sides, "reference": lambda: ours(reference, *args)}
+
+
+def part(work: Callable[[Any, int], Side], rival: Callable[[int], Side], count: int = 2000) -> dict[str, Any]:
+    """All the digits; the reference does some of them, and its time is scaled."""
+    note = f"{count:,} digits, scaled"
+    return {
+        "fast": lambda: work(fast, DIGITS),
+        "torch": lambda: rival(DIGITS),
+        "reference": lambda: work(reference, count)._replace(note=note),
+    }
+
+
+WORK = {
+    "forward": Work(
+        "LeNet forward, 10,000 digits", 1.6, {**both(forward, torch_forward, 10_000), "sgemm": matrix_product}
+    ),
+    "filter": Work("``decode_filter``, LeNet layer 7, warm", 1.0, both(one_filter, torch_filter)),
+    **{
+        f"layer5-{mode}": Work(f"``decode_layer``, LeNet layer 5, {mode}", goal, both(layer5, torch_layer5, mode))
+        for mode, goal in zip(MODES, (15, 2.5, 2.5), strict=True)
+    },
+    "conv3_3": Work("``decode_layer``, VGG-16 conv3_3, nearest", 15, both(vgg, torch_vgg, "conv3_3")),
+    "conv4_3": Work("``decode_layer``, VGG-16 conv4_3, nearest", 15, both(vgg, torch_vgg, "conv4_3", slow=True), True),
+    "conv5_3": Work("``decode_layer``, VGG-16 conv5_3, nearest", 15, both(vgg, torch_vgg, "conv5_3", slow=True), True),
+    "equation3": Work(
+        "Equation 3, layers 3, 5, 7 × three interpolations, 70,000 digits",
+        1.5,
+        part(equation3, torch_equation3),
+        True,
+    ),
+    "top_images": Work(
+        "``top_images``, LeNet layer 5, all 500 units, 70,000 digits", 1.5, part(best_images, torch_best_images), True
+    ),
+}
+
+
+def digest(found: Any) -> float:
+    """The mean size of what was found, over 16 images or units: all that every side computes."""
+    return float(np.abs(np.asarray(found[:16], np.float64)).mean())
+
+
+def main(name: str, side: str) -> None:
+    run, note, scale = WORK[name].sides[side]()
+    start = time.perf_counter()
+    found = run()
+    repeat = max(1, round(LEAST / (time.perf_counter() - start)))
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(repeat):
+            run()
+        seconds = (time.perf_counter() - start) / repeat * scale
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        size = getattr(found, "nbytes", 0) / 2**20
+        answer = {"seconds": seconds, "digest": digest(found), "peak": peak, "result": size, "note": note}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
