@@ -72,7 +72,7 @@ def turns(name: str, rounds: int) -> list[Round]:
     for process in sides.values():
         process.communicate()
     found = {side: each["digest"] for side, each in answers[0].items() if side != "sgemm"}
-    if any(abs(each - found["fast"]) > 1e-3 * abs(found["fast"]) for each in found.values()):
+    if any(abs(each - found["fast"]) > work.alike * abs(found["fast"]) for each in found.values()):
         raise SystemExit(f"{name}: the sides do not compute the same: {found}")
     return answers
 
