@@ -103,7 +103,7 @@ def best_images(backend: Any, count: int) -> Side:
     size = net.batch_size(images.shape[1:])
 
     def run() -> Any:
-        return decoding.top_images(net, batches(net, images, size), 5, n=4, backend=backend).responses
+        return decoding.top_images(net, batches(net, images, size), 5, None, backend=backend).responses
 
     return Side(run, scale=DIGITS / count)
 
