@@ -204,8 +204,7 @@ def torch_layer5(mode: str) -> Side:
 def torch_vgg(name: str) -> Side:
     net = vgg16()
     rival, top = Torch(net), net.index(name)
-    size = fastest(lambda size: rival.decode_units(top, size, "nearest", size), (16,))
-    return Side(lambda: rival.decode_units(top, 16, "nearest", size), "16 units, scaled", net.channels(top) / 16)
+    return Side(lambda: rival.decode_units(top, 16, "nearest", 16), "16 units, scaled", net.channels(top) / 16)
 
 
 def torch_equation3(count: int) -> Side:
