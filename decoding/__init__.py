@@ -2,7 +2,7 @@
 
 from . import fast, reference
 from .datasets import lenet, mnist
-from .decoder import decode, decode_filter, decode_layer
+from .decoder import decode, decode_filter, decode_layer, decode_parts
 from .errors import (
     ConformanceFailure,
     DataFormatError,
@@ -43,6 +43,7 @@ __all__ = [
     "decode",
     "decode_filter",
     "decode_layer",
+    "decode_parts",
     "fast",
     "lenet",
     "load_matconvnet",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array4, check_finite, plural
+from .arguments import Array, as_array4, as_count, check_finite, plural
 from .backend import Backend, resolve
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
+from .layers import Conv
 from .network import Network
 
 BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, when a bank is decoded from above
@@ -181,6 +183,7 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     See Also
     --------
     decode_filter : One unit.
+    decode_parts : Some units at a time.
 
     Notes
     -----
@@ -200,11 +203,77 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     operators, units = _ready(net, top, unpool, backend), net.channels(top)
     if all(each.decodes_bottom_up(unpool) for each in net.layers[:top]):
         return _decode_bottom_up(net, top, operators)
-    impulses = np.eye(units, dtype=net.dtype)[:, :, np.newaxis, np.newaxis]
-    block = max(1, BLOCK_BYTES // _bytes_per_unit(net, top))
-    return np.concatenate(
-        [_decode(net, top, 0, impulses[i : i + block], unpool, operators) for i in range(0, units, block)]
-    )
+    block = min(units, max(1, BLOCK_BYTES // _bytes_per_unit(net, top)))
+    out: Array = np.empty((units, net.channels(0), *net.receptive_field(top).size), net.dtype)
+    for start in range(0, units, block):
+        part = _decode(net, top, 0, _impulses(net, top, start, block), unpool, operators)
+        if part.dtype != out.dtype:
+            out = out.astype(part.dtype)
+        out[start : start + block] = part
+    return out
+
+
+def decode_parts(
+    net: Network, layer: int | str, size: int, *, unpool: str = "nearest", backend: Any = None
+) -> Iterator[Array]:
+    """Picture all units of a layer in image space, so many at a time: for a bank that does not fit in memory.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int or str
+        Number (from 1) or name.
+    size : int
+        Units at a time.
+    unpool : {"nearest", "bilinear", "bicubic"}
+        The interpolation that undoes pooling.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Yields
+    ------
+    ndarray of shape (size, C0, H, W)
+        The next units, in order; the last part has what is left.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer.
+    InvalidValueError
+        If `size` is not at least 1, weights are not finite, or `unpool` is none of the three.
+
+    See Also
+    --------
+    decode_layer : All at once.
+
+    Notes
+    -----
+    Our choice. Where `decode_layer` goes from the image up, this goes up to below the highest convolution, once, and each
+    part is ``substitute(maps, bank)``: its units carried down to there, in the decoded bank of that layer.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network
+    >>> net = Network([Conv([[[[1, 2]]]]), Conv([[[[1, 10]]], [[[0, 1]]], [[[3, 0]]]])])
+    >>> [len(part) for part in decode_parts(net, 2, 2)]
+    [2, 1]
+    """
+    top, size = net.index(layer), as_count(size, "size")
+    operators, units = _ready(net, top, unpool, backend), net.channels(top)
+    below, bank = 0, None
+    if all(each.decodes_bottom_up(unpool) for each in net.layers[:top]):
+        below = max((number for number in range(top) if isinstance(net.layers[number], Conv)), default=0)
+        bank = _decode_bottom_up(net, below, operators)
+    for start in range(0, units, size):
+        maps = _decode(net, top, below, _impulses(net, top, start, size), unpool, operators)
+        jump = net.receptive_field(below).stride
+        yield maps if bank is None else np.asarray(operators.substitute(maps, bank, stride=jump))
+
+
+def _impulses(net: Network, top: int, start: int, count: int) -> Array:
+    """One at each of the next units of a layer, (count, K, 1, 1)."""
+    units = net.channels(top)
+    return np.eye(min(count, units - start), units, start, dtype=net.dtype)[:, :, np.newaxis, np.newaxis]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the result is checked

@@ -17,7 +17,7 @@ from .backend import Backend, resolve
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Conv, Layer, Shape, Unsupported
 
-BATCH = 6 * 2**20  # numbers in the largest responses to a batch: enough for matrix products, not too many for caches
+BATCH = 22 * 2**18  # numbers in the largest responses to a batch: enough for matrix products, not too many for caches
 
 
 class ReceptiveField(NamedTuple):
@@ -194,7 +194,7 @@ class Network:
         --------
         >>> from decoding import Conv, Network
         >>> Network([Conv(np.zeros((20, 1, 5, 5)))]).batch_size((1, 28, 28))      # 20×24×24 numbers each
-        546
+        500
         """
         largest = max(math.prod(each) for each in self.shapes(shape, layer))
         return max(1, BATCH // largest)

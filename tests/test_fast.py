@@ -1,6 +1,7 @@
 """The tuned operators against the reference: equal on integers, within the bound of a sum on reals, in both precisions."""
 
 import itertools
+import tracemalloc
 from unittest import mock
 
 import numpy as np
@@ -311,3 +312,47 @@ def test_a_decoded_layer_is_its_decoded_units(mode, units, dtype):
         assert (decoded == decoding.decode_layer(net, layer, unpool=mode)).all()
         for k in (0, len(decoded) - 1):
             assert (decoded[k] == decoding.decode_filter(net, layer, k, unpool=mode, backend=fast)).all()
+
+
+@given(st.data())
+def test_parts_make_up_the_layer(data):
+    net = data.draw(strategies.networks())
+    top, mode = len(net.layers), data.draw(st.sampled_from(MODES))
+    parts = list(decoding.decode_parts(net, top, data.draw(st.integers(1, 4)), unpool=mode, backend=fast))
+    whole = decoding.decode_layer(net, top, unpool=mode)
+    if mode == "nearest":
+        assert (np.concatenate(parts) == whole).all()
+    assert np.concatenate(parts).shape == whole.shape
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_parts_take_the_memory_of_one_part_and_the_bank_below(mode):
+    net = Network([Conv(random(6, 1, 5, 4)), MaxPool(9), Conv(random(640, 6, 5, 4)), ReLU()])
+    whole = decoding.decode_layer(net, 4, unpool=mode, backend=fast).nbytes
+    tracemalloc.start()
+    for part in decoding.decode_parts(net, 4, 32, unpool=mode, backend=fast):
+        assert part.shape == (32, 1, *net.receptive_field(4).size)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < whole
+
+
+def test_parts_of_nothing_are_refused():
+    with pytest.raises(DecodingError, match="size must be an integer, at least 1"):
+        next(decoding.decode_parts(Network([Conv(np.ones((2, 1, 3, 2)))]), 1, 0))
+
+
+def test_a_batch_has_as_many_images_as_the_largest_responses_allow():
+    net = Network([Conv(random(3, 1, 2, 2)), Conv(random(5, 3, 2, 3))])
+    images = random(11, 1, 7, 9)
+    want = net.forward(images, backend=fast)
+    assert net.batch_size((1, 7, 9)) == 22 * 2**18 // (5 * 5 * 6)
+    assert net.batch_size((1, 7, 9), 1) == 22 * 2**18 // (3 * 6 * 8)
+    assert net.batch_size((1, 7000, 9000)) == 1
+    with (
+        mock.patch("decoding.network.BATCH", 5 * 5 * 6 * 2),
+        mock.patch.object(fast, "correlate", side_effect=fast.correlate) as correlate,
+    ):
+        got = net.forward(images, backend=fast)
+    assert [len(call.args[0]) for call in correlate.call_args_list] == [2, 2] * 5 + [1, 1]
+    assert got.shape == want.shape
