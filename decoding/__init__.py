@@ -1,6 +1,6 @@
 """Filter decoding with substitution: any unit of a trained convolutional network, carried back to image space."""
 
-from . import fast, reference
+from . import baselines, fast, inverse, reference
 from .datasets import lenet, mnist
 from .decoder import decode, decode_filter, decode_layer
 from .errors import (
@@ -14,42 +14,72 @@ from .errors import (
     WeightsFormatError,
 )
 from .layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Loss, MaxPool, ReLU, Sigmoid, Softmax, Unsupported
+from .evaluation import (
+    ReconstructionError,
+    ReconstructionMeter,
+    ResponseMatrix,
+    TopImages,
+    TopImagesMeter,
+    contributions,
+    decoded_responses,
+    measure,
+    reconstruction_error,
+    response_matrix,
+    top_images,
+)
+from .handmade import Characters, characters
+from .layers import AvgPool, Conv, Dropout, MaxPool, ReLU, Softmax
 from .matconvnet import load_matconvnet, save_matconvnet
 from .network import Network, ReceptiveField
 from .picture import montage, save_picture, threshold
 
 __all__ = [
-    "LRN",
     "AvgPool",
     "BatchNorm",
+    "Characters",
     "ConformanceFailure",
     "Conv",
     "DataFormatError",
     "DecodingError",
     "Dropout",
     "InvalidValueError",
+    "LRN",
     "Loss",
     "MaxPool",
     "Network",
     "ReLU",
     "ReceptiveField",
+    "ReconstructionError",
+    "ReconstructionMeter",
+    "ResponseMatrix",
     "ShapeError",
     "Sigmoid",
     "Softmax",
+    "TopImages",
+    "TopImagesMeter",
     "UnknownLayerError",
     "Unsupported",
     "UnsupportedLayerError",
     "WeightsFormatError",
+    "baselines",
+    "characters",
+    "contributions",
     "decode",
     "decode_filter",
     "decode_layer",
+    "decoded_responses",
     "fast",
+    "inverse",
     "lenet",
     "load_matconvnet",
+    "measure",
     "mnist",
     "montage",
+    "reconstruction_error",
     "reference",
+    "response_matrix",
     "save_matconvnet",
     "save_picture",
     "threshold",
+    "top_images",
 ]
