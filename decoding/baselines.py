@@ -192,8 +192,8 @@ def least_squares_filters(
     """
     meter = _NormalEquations(net, net.index(layer))
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
-    solution = meter.solve()
-    return solution.T.reshape(len(solution.T), net.channels(0), *net.receptive_field(layer).size)
+    shape = (net.channels(layer), net.channels(0), *net.receptive_field(layer).size)
+    return np.asarray(meter.solve().T.reshape(shape))
 
 
 class _NormalEquations:

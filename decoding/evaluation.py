@@ -743,7 +743,7 @@ def _full_range(responses: npt.NDArray[np.float64], what: str, done: int) -> npt
             f"{what} to image {done + constant[0]} are all equal ({responses[constant[0], 0]:g}): they have no range to "
             "normalize. Leave that image out, or give normalize=None."
         )
-    return (responses - low) / (high - low)
+    return np.asarray((responses - low) / (high - low))
 
 
 def _correlations(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

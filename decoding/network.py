@@ -287,9 +287,7 @@ class Network:
             out[start : start + step] = x
         return out
 
-    def activations(
-        self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None
-    ) -> list[Array]:
+    def activations(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> list[Array]:
         """Responses of all layers, up to one.
 
         Parameters
@@ -321,9 +319,7 @@ class Network:
         """
         return list(self.stream(images, layer, backend=backend))
 
-    def stream(
-        self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None
-    ) -> Iterator[Array]:
+    def stream(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> Iterator[Array]:
         """Responses of all layers, up to one, layer by layer: an iterator over what `activations` lists.
 
         For large images, of which two layers' responses fit in memory, and those of all layers do not.
