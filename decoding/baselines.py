@@ -144,8 +144,8 @@ def least_squares_filters(
 ) -> npt.NDArray[np.float64]:
     """Fit to each unit the linear filter that predicts its responses best.
 
-    ``argmin_f min_b Σ_{n,i,j} (y[n,k,i,j] − b − <f, window[n,i,j]>)²`` over the windows that the units of `layer` see; b is
-    fitted and left out, as decoding leaves out biases. Of several filters that fit as well, the smallest.
+    ``argmin_f Σ_{n,i,j} (y[n,k,i,j] − <f, window[n,i,j]>)²`` over the windows that the units of `layer` see; of several
+    filters that fit as well, the smallest.
 
     Parameters
     ----------
@@ -180,30 +180,33 @@ def least_squares_filters(
 
     Notes
     -----
-    Our choice; not in the paper. It is a floor for what a linear filter can do, fitted to the responses as they are:
-    after the normalization of equation 3 another filter could do slightly better.
+    Our choice; not in the paper. It is the floor of a linear filter's squared error in the responses as they are. The
+    normalization of equation 3 moves that floor a little: where substitution is close to it, as on LeNet's layer 3,
+    equation 3 may rank the two either way.
 
     Examples
     --------
     >>> from decoding import Conv, MaxPool, Network
     >>> net = Network([MaxPool((1, 2))], input_shape=(1, 1, 4))
-    >>> least_squares_filters(net, [[[[0, 1, 0, 2]]], [[[4, 8, 0, 0]]]], 1).round(9) + 0.0      # the second pixel was never less
+    >>> least_squares_filters(net, [[[[0, 1, 0, 2]]], [[[4, 8, 1, 1]]]], 1).round(9)      # the second pixel was never less
     array([[[[0., 1.]]]])
     """
-    meter = _NormalEquations(net, net.index(layer))
+    meter = LeastSquaresMeter(net, layer)
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
-    shape = (net.channels(layer), net.channels(0), *net.receptive_field(layer).size)
-    return np.asarray(meter.solve().T.reshape(shape))
+    return meter.filters()
 
 
-class _NormalEquations:
-    """``Σ w wᵀ`` and ``Σ w yᵀ`` over the windows w of a layer and its responses y."""
+class LeastSquaresMeter:
+    """The normal equations of `least_squares_filters`, batch by batch, for use with `measure`.
 
-    def __init__(self, net: Network, layer: int) -> None:
-        self.net, self.layer, self.field = net, layer, net.receptive_field(layer)
+    ``Σ w wᵀ`` and ``Σ w yᵀ`` over the windows w of a layer and its responses y.
+    """
+
+    def __init__(self, net: Network, layer: int | str) -> None:
+        self.net, self.layer, self.field = net, net.index(layer), net.receptive_field(layer)
         pixels = net.channels(0) * self.field.size[0] * self.field.size[1]
-        self.gram = np.zeros((pixels + 1, pixels + 1))
-        self.moments = np.zeros((pixels + 1, net.channels(layer)))
+        self.gram = np.zeros((pixels, pixels))
+        self.moments = np.zeros((pixels, net.channels(layer)))
 
     def update(self, images: Array, responses: Array) -> None:
         (top, bottom, left, right), (rows, columns) = grid(self.net, self.layer, images.shape[1:])
@@ -211,12 +214,13 @@ class _NormalEquations:
         views = np.lib.stride_tricks.sliding_window_view(padded, self.field.size, axis=(2, 3))
         views = views[:, :, :: self.field.stride[0], :: self.field.stride[1]][:, :, :rows, :columns]
         windows = np.moveaxis(views, 1, 3).reshape(len(images) * rows * columns, -1)
-        windows = np.concatenate([windows, np.ones((len(windows), 1))], axis=1)
         self.gram += windows.T @ windows
         self.moments += windows.T @ np.moveaxis(responses, 1, 3).reshape(len(windows), -1)
 
-    def solve(self) -> npt.NDArray[np.float64]:
-        return np.asarray(np.linalg.lstsq(self.gram, self.moments, rcond=None)[0][:-1])
+    def filters(self) -> npt.NDArray[np.float64]:
+        """For all images so far, (K, C0, H, W)."""
+        solution = np.linalg.lstsq(self.gram, self.moments, rcond=None)[0]
+        return np.asarray(solution.T.reshape(-1, self.net.channels(0), *self.field.size))
 
 
 def _turned(conv: Conv) -> Conv:

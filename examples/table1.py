@@ -54,14 +54,18 @@ def table(net, images):
     decoding.measure(net, images, list(meters.values()), progress=progress("equation 3"))
     errors = {key: meter.result() for key, meter in meters.items()}
     halves = images[::2], images[1::2]
-    for layer in LAYERS:
-        parts = []
-        for fitted_on, measured_on in (halves, halves[::-1]):
-            show = progress(f"floor of layer {layer}")
-            filters = baselines.least_squares_filters(net, fitted_on, layer, progress=show)
-            parts.append(decoding.reconstruction_error(net, measured_on, layer, filters=filters, progress=show))
-        errors[FLOOR, layer] = parts[0] + parts[1]
+    parts = [floor(net, fitted_on, measured_on) for fitted_on, measured_on in (halves, halves[::-1])]
+    errors.update({(FLOOR, layer): parts[0][layer] + parts[1][layer] for layer in LAYERS})
     return errors
+
+
+def floor(net, fitted_on, measured_on):
+    """{layer: ReconstructionError} of the filters that least squares finds."""
+    fits = {layer: baselines.LeastSquaresMeter(net, layer) for layer in LAYERS}
+    decoding.measure(net, fitted_on, list(fits.values()), progress=progress("least squares"))
+    meters = {layer: decoding.ReconstructionMeter(net, layer, filters=fits[layer].filters()) for layer in LAYERS}
+    decoding.measure(net, measured_on, list(meters.values()), progress=progress("its error"))
+    return {layer: meter.result() for layer, meter in meters.items()}
 
 
 def as_text(errors, count):
