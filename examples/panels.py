@@ -14,7 +14,9 @@ def page(rows, gap=4):
     sizes = [[_size(cell) for cell in row] for row in rows]
     heights = [max(height for height, _ in row) for row in sizes]
     widths = [max(row[j][1] for row in sizes if j < len(row)) for j in range(max(map(len, sizes)))]
-    picture = np.full((sum(heights) + gap * (len(heights) + 1), sum(widths) + gap * (len(widths) + 1), 3), 255, np.uint8)
+    picture = np.full(
+        (sum(heights) + gap * (len(heights) + 1), sum(widths) + gap * (len(widths) + 1), 3), 255, np.uint8
+    )
     texts, top = [], gap
     for row, height in zip(rows, heights, strict=True):
         left = gap
