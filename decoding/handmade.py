@@ -41,7 +41,10 @@ SUBSHAPES = {
 # Name: weight, and the cells of the 3×3 filter that hold it, as (sub-shape, row, column).
 CHARACTERS = {
     "C": (11, [("top left corner", 0, 0), ("top bar", 0, 2), ("bottom left corner", 2, 0), ("bottom bar", 2, 2)]),
-    "D": (12, [("top left corner", 0, 0), ("short upright", 1, 2), ("bottom left corner", 2, 0)]),
+    "D": (
+        11,
+        [("top left corner", 0, 0), ("short falling", 0, 2), ("bottom left corner", 2, 0), ("short rising", 2, 2)],
+    ),
     "H": (12, [("left side", 1, 0), ("short level", 1, 1), ("right side", 1, 2)]),
     "O": (
         10,

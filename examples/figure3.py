@@ -49,12 +49,14 @@ def draw(net, image):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--digit", type=int, metavar="N", help="number of a test digit (default: the first 3)")
+    parser.add_argument(
+        "--digit", type=int, default=30, metavar="N", help="number of a test digit (default: %(default)s, a 3)"
+    )
     parser.add_argument("-o", "--output", default="reproduced", help="folder for the picture (default: %(default)s)")
     options = parser.parse_args(arguments)
 
     images, labels = decoding.mnist()
-    number = int(np.flatnonzero(labels == 3)[0]) if options.digit is None else options.digit
+    number = options.digit
     if not 0 <= number < len(images):
         raise SystemExit(f"figure3.py: there is no digit {number}: they count from 0 to {len(images) - 1}.")
     path = Path(options.output) / "figure3.png"

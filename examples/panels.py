@@ -11,6 +11,7 @@ LINE = FONT_SIZE + 4
 
 def page(rows, gap=4):
     """A table of cells, each a picture (H, W, 3), a text (of several lines) or None."""
+    rows = [[_drawable(cell) for cell in row] for row in rows]
     sizes = [[_size(cell) for cell in row] for row in rows]
     heights = [max(height for height, _ in row) for row in sizes]
     widths = [max(row[j][1] for row in sizes if j < len(row)) for j in range(max(map(len, sizes)))]
@@ -49,6 +50,10 @@ def progress(what):
             print(f"\r{what}: {done} of {total} images", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
     return show
+
+
+def _drawable(cell):
+    return cell.replace("×", "x") if isinstance(cell, str) else cell  # Pillow's own font has no ×
 
 
 def _size(cell):
