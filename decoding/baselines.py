@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .arguments import Array
 from .evaluation import Images, Progress, grid, measure
 from .layers import Conv, Layer, MaxPool
-from .network import BATCH_SIZE, Network
+from .network import Network
 
 
 def random_filters(net: Network, layer: int | str, *, seed: int = 0) -> npt.NDArray[np.float64]:
@@ -139,7 +139,7 @@ def least_squares_filters(
     layer: int | str,
     *,
     backend: Any = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> npt.NDArray[np.float64]:
     """Fit to each unit the linear filter that predicts its responses best.
@@ -156,8 +156,8 @@ def least_squares_filters(
         Number (from 1) or name.
     backend : object or module, optional
         The operators to use for the network's responses; `decoding.reference` unless given.
-    batch_size : int
-        Images run at a time.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
 

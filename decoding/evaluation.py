@@ -18,7 +18,7 @@ from .backend import resolve
 from .decoder import decode_layer
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Conv
-from .network import BATCH_SIZE, Network
+from .network import Network
 
 Images: TypeAlias = npt.ArrayLike | Iterable[npt.ArrayLike]
 Progress: TypeAlias = Callable[[int, "int | None"], object]
@@ -39,7 +39,7 @@ def measure(
     meters: Sequence[Meter],
     *,
     backend: Any = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Run the network once over the images, and show every meter the responses of its layer.
@@ -53,8 +53,8 @@ def measure(
         `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number and an ``update(images, responses)``.
     backend : object or module, optional
         The operators to use for the network's responses; `decoding.reference` unless given.
-    batch_size : int
-        Images run at a time.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
 
@@ -89,7 +89,7 @@ def measure(
     top = max(meter.layer for meter in meters)
     total = len(np.asarray(images)) if _is_one_array(images) else None
     done = 0
-    for batch in _batches(images, as_count(batch_size, "batch_size")):
+    for batch in _batches(net, images, top, batch_size):
         check_finite(batch, f"measure: images from {done}")
         for number, responses in enumerate(net.stream(batch, top, backend=backend)):
             batch = responses if number == 0 else batch
@@ -207,7 +207,7 @@ def reconstruction_error(
     backend: Any = None,
     normalize: str | None = "image",
     filters: npt.ArrayLike | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> ReconstructionError:
     """Measure how far the responses of decoded filters are from those of the network.
@@ -231,8 +231,8 @@ def reconstruction_error(
         the network's responses and for the decoded ones apart. None: the responses as they are.
     filters : array_like of shape (K, C, h, w), optional
         To measure in place of the decoded ones; each of the size of the receptive field. See `decoding.baselines`.
-    batch_size : int
-        Images run at a time.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
 
@@ -421,7 +421,7 @@ def top_images(
     via: str = "network",
     unpool: str = "nearest",
     backend: Any = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> TopImages:
     """Find the images to which a unit responds most.
@@ -445,8 +445,8 @@ def top_images(
         The interpolation that undoes pooling, for ``via="decoded"``.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
-    batch_size : int
-        Images run at a time.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
 
@@ -528,7 +528,7 @@ def response_matrix(
     labels: npt.ArrayLike | None = None,
     unpool: str = "nearest",
     backend: Any = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> ResponseMatrix:
     """Show every decoded filter of a layer the images that its fellows like best.
@@ -548,8 +548,8 @@ def response_matrix(
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
-    batch_size : int
-        Images run at a time.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
 
@@ -723,11 +723,12 @@ def _is_one_array(images: Images) -> bool:
     return hasattr(images, "__array__")
 
 
-def _batches(images: Any, size: int) -> Iterator[Array]:
+def _batches(net: Network, images: Any, top: int, batch_size: int | None) -> Iterator[Array]:
     for part in [images] if _is_one_array(images) else images:
         array = as_array4(part, "measure", "images", "(N, C, H, W)")
-        for start in range(0, len(array), size):
-            yield array[start : start + size]
+        step = net.batch_size(array.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
+        for start in range(0, len(array), step):
+            yield array[start : start + step]
 
 
 def _flat(responses: Array) -> npt.NDArray[np.float64]:

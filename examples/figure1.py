@@ -48,7 +48,7 @@ def main(arguments=None):
     net = decoding.lenet()
     images, labels = decoding.mnist(options.mnist, "all") if options.mnist else decoding.mnist()
     x = net.normalize(images)
-    found = decoding.response_matrix(net, x, LAYER, labels=labels, progress=progress("figure 1"))
+    found = decoding.response_matrix(net, x, LAYER, labels=labels, backend=decoding.fast, progress=progress("figure 1"))
     path = Path(options.output) / "figure1.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     decoding.save_picture(path, draw(decoding.decode_layer(net, LAYER), images, found))

@@ -88,8 +88,9 @@ def main(arguments=None):
     images, labels = decoding.mnist(options.mnist, "all") if options.mnist else decoding.mnist()
     means = ClassMeans(5, net.channels(5), labels)
     top5, top7 = decoding.TopImagesMeter(net, 5), decoding.TopImagesMeter(net, 7)
-    by_filter = decoding.TopImagesMeter(net, 5, via="decoded", unpool=UNPOOL)
-    decoding.measure(net, net.normalize(images), [means, top5, top7, by_filter], progress=progress("figure 4"))
+    by_filter = decoding.TopImagesMeter(net, 5, via="decoded", unpool=UNPOOL, backend=decoding.fast)
+    meters = [means, top5, top7, by_filter]
+    decoding.measure(net, net.normalize(images), meters, backend=decoding.fast, progress=progress("figure 4"))
     chosen = np.argsort(-means.liking(CLASS), kind="stable")[:7]
     best5, best7, best_decoded = (meter.result().indices for meter in (top5, top7, by_filter))
 

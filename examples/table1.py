@@ -48,10 +48,10 @@ def table(net, images):
     meters = {}
     for layer in LAYERS:
         for unpool in INTERPOLATIONS:
-            meters[unpool, layer] = decoding.ReconstructionMeter(net, layer, unpool=unpool)
+            meters[unpool, layer] = decoding.ReconstructionMeter(net, layer, unpool=unpool, backend=decoding.fast)
         for name, filters in references(net, layer).items():
-            meters[name, layer] = decoding.ReconstructionMeter(net, layer, filters=filters)
-    decoding.measure(net, images, list(meters.values()), progress=progress("equation 3"))
+            meters[name, layer] = decoding.ReconstructionMeter(net, layer, filters=filters, backend=decoding.fast)
+    decoding.measure(net, images, list(meters.values()), backend=decoding.fast, progress=progress("equation 3"))
     errors = {key: meter.result() for key, meter in meters.items()}
     halves = images[::2], images[1::2]
     parts = [floor(net, fitted_on, measured_on) for fitted_on, measured_on in (halves, halves[::-1])]
@@ -62,9 +62,12 @@ def table(net, images):
 def floor(net, fitted_on, measured_on):
     """{layer: ReconstructionError} of the filters that least squares finds."""
     fits = {layer: baselines.LeastSquaresMeter(net, layer) for layer in LAYERS}
-    decoding.measure(net, fitted_on, list(fits.values()), progress=progress("least squares"))
-    meters = {layer: decoding.ReconstructionMeter(net, layer, filters=fits[layer].filters()) for layer in LAYERS}
-    decoding.measure(net, measured_on, list(meters.values()), progress=progress("its error"))
+    decoding.measure(net, fitted_on, list(fits.values()), backend=decoding.fast, progress=progress("least squares"))
+    meters = {
+        layer: decoding.ReconstructionMeter(net, layer, filters=fit.filters(), backend=decoding.fast)
+        for layer, fit in fits.items()
+    }
+    decoding.measure(net, measured_on, list(meters.values()), backend=decoding.fast, progress=progress("its error"))
     return {layer: meter.result() for layer, meter in meters.items()}
 
 
