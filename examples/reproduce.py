@@ -1,4 +1,4 @@
-"""Reproduce the paper: its table, its figures and section 2, with an index of what was made.
+"""Reproduce the paper: its table, its figures and section 2, and the measured caveats, with an index of what was made.
 
     python examples/reproduce.py [--mnist folder] [-o folder]
 
@@ -10,6 +10,7 @@ import html
 import time
 from pathlib import Path
 
+import caveats
 import decoding
 import figure1
 import figure2
@@ -27,6 +28,7 @@ STEPS = {
     "figure4": (figure4, True),
     "figures5to7": (figures5to7, False),
     "section2": (section2, False),
+    "caveats": (caveats, True),
 }
 
 
