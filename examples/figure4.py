@@ -75,7 +75,7 @@ def layer5_page(net, images, chosen, by_network, by_filter):
     title = (
         f"Layer 5, 28×28: the 7 of 500 filters that like the class {CLASS} best (mean response to it minus to the rest)"
     )
-    return page([[title], [page([heads, *rows])]])
+    return page([[title], [page([heads, *rows], gap=10)]])
 
 
 def main(arguments=None):
@@ -102,7 +102,7 @@ def main(arguments=None):
         "layer1": page([[f"Layer 1, 5×5: 20 filters. {scale}"], [decoding.montage(banks[1], columns=10, zoom=10)]]),
         "layer3": page([[f"Layer 3, 14×14: 50 filters. {scale}"], [decoding.montage(banks[3], columns=10, zoom=5)]]),
         "layer5": layer5_page(net, images, chosen, best5, best_decoded),
-        "layer7": page([["Layer 7, 28×28: the ten classes."], [page([heads, *rows])]]),
+        "layer7": page([[f"Layer 7, 28×28: the ten classes.\n{scale}"], [page([heads, *rows], gap=10)]]),
     }
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
