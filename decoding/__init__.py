@@ -13,7 +13,6 @@ from .errors import (
     UnsupportedLayerError,
     WeightsFormatError,
 )
-from .layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Loss, MaxPool, ReLU, Sigmoid, Softmax, Unsupported
 from .evaluation import (
     ReconstructionError,
     ReconstructionMeter,
@@ -28,12 +27,13 @@ from .evaluation import (
     top_images,
 )
 from .handmade import Characters, characters
-from .layers import AvgPool, Conv, Dropout, MaxPool, ReLU, Softmax
+from .layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Loss, MaxPool, ReLU, Sigmoid, Softmax, Unsupported
 from .matconvnet import load_matconvnet, save_matconvnet
 from .network import Network, ReceptiveField
 from .picture import montage, save_picture, threshold
 
 __all__ = [
+    "LRN",
     "AvgPool",
     "BatchNorm",
     "Characters",
@@ -43,7 +43,6 @@ __all__ = [
     "DecodingError",
     "Dropout",
     "InvalidValueError",
-    "LRN",
     "Loss",
     "MaxPool",
     "Network",
