@@ -10,7 +10,7 @@ import numpy as np
 
 import decoding
 from decoding import AvgPool, Conv, Dropout, MaxPool, Network, ReLU
-from panels import progress
+from panels import progress, save_text
 
 LAYERS = (1, 3, 5, 7)
 
@@ -104,8 +104,7 @@ def main(arguments=None):
         *costs(net, x),
     ]
     path = Path(options.output) / "caveats.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    save_text(path, "\n".join(lines) + "\n")
     print("\n".join(lines))
     return {path: "Caveats, measured"}
 

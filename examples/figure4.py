@@ -113,7 +113,8 @@ def main(arguments=None):
         print(path)
         made[path] = f"Figure 4: decoded filters of LeNet, {name}"
     labels5 = {int(k): labels[best5[k]].tolist() for k in chosen}
-    print(f"labels of the first four images of the 7 filters of layer 5: {labels5}")
+    print(f"labels of the network's first four images of the 7 filters of layer 5: {labels5}")
+    print(f"labels of the best image of their decoded filters: {labels[best_decoded[chosen, 0]].tolist()}")
     return made
 
 

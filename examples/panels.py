@@ -1,9 +1,13 @@
-"""What the examples share: pages made of pictures and words, and a line that shows progress."""
+"""What the examples share: pages made of pictures and words, files of text, and a line that shows progress."""
 
+import csv
+import io
 import sys
+from pathlib import Path
 
 import numpy as np
 
+from decoding.files import replacing
 from decoding.picture import FONT_SIZE, text_width, write_text
 
 LINE = FONT_SIZE + 4
@@ -42,12 +46,25 @@ def grey(maps):
     return np.repeat(2 * np.asarray(maps, float) - 1, 3, axis=1)
 
 
-def progress(what):
+def save_text(path, text):
+    """The old file stays whole until the new one is."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def as_csv(head, rows):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    return text.getvalue()
+
+
+def progress(what, noun="images"):
     """For `progress=`: rewrites one line of the terminal; silent where there is none."""
 
     def show(done, total):
         if sys.stderr.isatty():
-            print(f"\r{what}: {done} of {total} images", end="" if done < total else "\n", file=sys.stderr, flush=True)
+            print(f"\r{what}: {done} of {total} {noun}", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
     return show
 

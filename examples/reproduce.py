@@ -19,6 +19,7 @@ import figure4
 import figures5to7
 import section2
 import table1
+from panels import save_text
 
 STEPS = {
     "table1": (table1, True),
@@ -57,7 +58,7 @@ def main(arguments=None):
         digits = ["--mnist", options.mnist] if takes_digits and options.mnist else []
         made.update(script.main(["-o", options.output, *digits]))
     path = Path(options.output) / "index.html"
-    path.write_text(index(made), encoding="utf-8")
+    save_text(path, index(made))
     print(f"[{time.monotonic() - start:.0f} s] {path}: {len(made)} tables and pictures")
 
 

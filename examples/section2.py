@@ -7,13 +7,13 @@ of a test digit, 14×14 pixels, so that the matrix of the linear system stays sm
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
 
 import decoding
 from decoding import inverse
+from panels import as_csv, progress, save_text
 
 NOISE = 0.01  # standard deviation of the noise added to the responses, as a share of theirs
 METHODS = ("substitution", "turned", "fourier", "wiener", "least squares")
@@ -54,14 +54,16 @@ def error(method, bank, image, border, noisy):
 
 
 def recovery(image):
-    rows = []
-    for name, banks in filters().items():
+    rows, show = [], progress("recovery", "rows")
+    every = filters()
+    for name, banks in every.items():
         for border in inverse.BORDERS:
             for noisy in (False, True):
                 errors = [
                     np.median([error(method, bank, image, border, noisy) for bank in banks]) for method in METHODS
                 ]
                 rows.append([name, border, f"{NOISE:.0%}" if noisy else "none", *errors])
+                show(len(rows), len(every) * 6)
     return rows
 
 
@@ -126,14 +128,12 @@ def main(arguments=None):
         ),
     }
     folder = Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
     made = {}
     for name, (title, head, rows) in tables.items():
         text = as_text(head, rows)
         print(f"{title}\n{text}\n")
-        (folder / f"{name}.txt").write_text(f"{title}\n{text}\n", encoding="utf-8")
-        with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([head, *rows])
+        save_text(folder / f"{name}.txt", f"{title}\n{text}\n")
+        save_text(folder / f"{name}.csv", as_csv(head, rows))
         made[folder / f"{name}.txt"] = f"Section 2: {title}; also {name}.csv"
     return made
 

@@ -9,13 +9,12 @@ measured with filters fitted on the other half.
 """
 
 import argparse
-import csv
 import json
 from pathlib import Path
 
 import decoding
 from decoding import baselines
-from panels import progress
+from panels import as_csv, progress, save_text
 
 LAYERS = (3, 5, 7)
 PAPER = {
@@ -107,14 +106,10 @@ def main(arguments=None):
         for (name, layer), error in errors.items()
     ]
     folder = Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
     text = as_text(errors, len(images))
-    (folder / "table1.txt").write_text(text + "\n", encoding="utf-8")
-    (folder / "table1.json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-    with open(folder / "table1.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, records[0])
-        writer.writeheader()
-        writer.writerows(records)
+    save_text(folder / "table1.txt", text + "\n")
+    save_text(folder / "table1.json", json.dumps(records, indent=1) + "\n")
+    save_text(folder / "table1.csv", as_csv(records[0], [record.values() for record in records]))
     print(text)
     return {folder / "table1.txt": "Table 1, with the paper's values and references; also table1.csv and table1.json"}
 
