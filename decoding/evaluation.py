@@ -6,6 +6,7 @@ layers, interpolations and rankings share one forward pass; the functions after 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -19,6 +20,8 @@ from .decoder import decode_layer
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Conv
 from .network import Network
+
+WINDOW_BYTES = 256 * 2**20  # of the windows of a layer that are correlated with decoded filters at a time
 
 Images: TypeAlias = npt.ArrayLike | Iterable[npt.ArrayLike]
 Progress: TypeAlias = Callable[[int, "int | None"], object]
@@ -339,8 +342,13 @@ def decoded_responses(
     bank = _bank(net, top, filters, unpool, backend)
     pads, (rows, columns) = grid(net, top, images.shape[1:])
     check_finite(images, "decoded_responses: images")
-    y = resolve(backend).correlate(images, bank, None, stride=net.receptive_field(top).stride, pad=pads)
-    return np.asarray(y)[:, :, :rows, :columns]
+    operators, stride = resolve(backend), net.receptive_field(top).stride
+    step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(bank.shape[1:])))
+    parts = [
+        np.asarray(operators.correlate(images[start : start + step], bank, None, stride=stride, pad=pads))
+        for start in range(0, max(1, len(images)), step)
+    ]
+    return (parts[0] if len(parts) == 1 else np.concatenate(parts))[:, :, :rows, :columns]
 
 
 def grid(net: Network, layer: int | str, shape: Sequence[int]) -> tuple[Pads, tuple[int, int]]:

@@ -213,6 +213,30 @@ def test_biases_do_not_enter_and_layer_0_is_the_image():
     assert (decoded_responses(Network([Conv([[[[2]]]], [5])]), images, 0) == images).all()
 
 
+def test_large_windows_are_taken_in_parts(monkeypatch):
+    net, images = linear_net(5, (1, 0, 2, 1), ((2, 1), (1, 2))), integers(7, 5, 2, 11, 9)
+    sizes = []
+
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(decoding.reference, name)
+
+        def correlate(self, x, *args, **kw):
+            sizes.append(len(x))
+            return decoding.reference.correlate(x, *args, **kw)
+
+    windows = 8 * np.prod(net.shapes((2, 11, 9))[2][1:]) * np.prod(decoding.decode_layer(net, 2).shape[1:])
+    monkeypatch.setattr(evaluation, "WINDOW_BYTES", int(2 * windows))
+    assert (decoded_responses(net, images, 2, backend=Counting()) == net.forward(images, 2)).all()
+    assert sizes == [2, 2, 1]
+    monkeypatch.setattr(evaluation, "WINDOW_BYTES", 1)
+    assert (decoded_responses(net, images, 2) == net.forward(images, 2)).all()
+
+
+def test_no_images_have_no_decoded_responses():
+    assert decoded_responses(linear_net(0, 0, (1, 1)), np.zeros((0, 2, 11, 9)), 2).shape == (0, 2, 8, 6)
+
+
 # Top images
 
 
