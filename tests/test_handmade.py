@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from decoding import contributions, decode_filter, decode_layer
+from decoding import contributions, decode_filter, decode_layer, handmade
 from decoding.handmade import CHARACTERS, SUBSHAPES, characters
 
 
@@ -72,11 +72,30 @@ def test_each_decoded_character_has_its_own_filter_as_the_largest_response(activ
     assert (top.diagonal() > 1.05 * others).all()
 
 
+def winners(made, pooled, letter):
+    """(sub-shape that should respond most, the one that does) at each place of a character."""
+    cells = CHARACTERS[letter][1]
+    return [(part, made.subshapes[pooled[:, row, column].argmax()]) for part, row, column in cells]
+
+
 @pytest.mark.parametrize("letter", CHARACTERS)
 def test_at_each_place_of_a_character_its_own_subshape_responds_most(made, activations, letter):
-    pooled = activations[3][made.characters.index(letter)]
-    for part, row, column in CHARACTERS[letter][1]:
-        assert made.subshapes[pooled[:, row, column].argmax()] == part
+    for wanted, found in winners(made, activations[3][made.characters.index(letter)], letter):
+        assert found == wanted
+
+
+def test_without_the_negative_beside_strokes_that_fails(monkeypatch):
+    plain = {name: np.maximum(stroke, 0) for name, stroke in handmade.STROKES.items()}
+    monkeypatch.setattr(handmade, "STROKES", plain)
+    made = characters()
+    pooled = made.net.forward(made.images, 3)[made.characters.index("Z")]
+    assert any(found != wanted for wanted, found in winners(made, pooled, "Z"))
+
+
+def test_a_character_turned_over_is_not_its_own(made):
+    """The check of the largest response can fail: a C, mirrored, has another filter's."""
+    mirrored = made.images[[made.characters.index("C")], :, :, ::-1]
+    assert made.net.forward(mirrored).argmax() != made.characters.index("C")
 
 
 def test_the_four_most_active_subshapes_of_c_are_those_it_is_made_of(made, activations):
