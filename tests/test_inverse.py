@@ -70,6 +70,24 @@ def test_division_gives_the_image_back_where_the_spectrum_has_no_zero(seed):
     assert np.abs(got - image).max() <= 100 * image[0].size * EPS * condition * np.abs(image).max()
 
 
+@pytest.mark.parametrize("border", BORDERS)
+def test_division_puts_the_image_back_in_its_place(border):
+    """With zeros all around no border leaves a response out."""
+    image = np.zeros((1, 1, 9, 11))
+    image[0, 0, 3:6, 2:8] = integers(5, 3, 6)
+    bank = np.array([[[[30.0, 1, -2], [3, -1, 2]]]])  # the first is more than the rest together: no zero
+    got = fourier(respond(image, bank, border=border), bank, border=border)
+    assert np.abs(got - image).max() <= 100 * image.size * EPS * 39 / (30 - 9) * np.abs(image).max()
+    held = inverse.wiener(respond(image, bank, border=border), bank, border=border, noise=EPS)
+    assert np.abs(held - got).max() <= 100 * image.size * EPS * 39 / (30 - 9) * np.abs(image).max()
+
+
+def test_wiener_of_a_bank_by_hand():
+    # (1 · 10 + 2 · 20) / (1² + 2² + 5)
+    got = inverse.wiener([[[[10]], [[20]]]], [[[[1]]], [[[2]]]], noise=5)
+    assert np.abs(got - 5).max() <= 40 * EPS
+
+
 def test_division_of_a_bank_gives_colours_back():
     image, bank = integers(1, 2, 3, 6, 7), integers(2, 5, 3, 2, 3)
     assert lost_frequencies(bank, (6, 7)) == 0
