@@ -29,7 +29,7 @@ def family(net, layers, zooms, shown=20):
 def originals(net):
     """The weights themselves: one tile for each filter and channel."""
     rows = []
-    for layer in (2, 4):
+    for layer in (1, 2, 4):
         filters = net.layers[layer - 1].filters
         tiles = filters.reshape(-1, 1, *filters.shape[2:])
         what = f"layer {layer}: {filters.shape[0]} filters (rows) of {filters.shape[1]} channels"
