@@ -287,12 +287,14 @@ class Network:
             out[start : start + step] = x
         return out
 
-    def activations(self, images: npt.ArrayLike, *, backend: Any = None) -> list[Array]:
-        """Responses of all layers.
+    def activations(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> list[Array]:
+        """Responses of all layers, up to one.
 
         Parameters
         ----------
         images : array_like of shape (N, C, H, W)
+        layer : int or str, optional
+            Number or name of the layer to stop at; the last unless given.
         backend : object or module, optional
 
         Returns
@@ -302,8 +304,12 @@ class Network:
 
         Raises
         ------
-        ShapeError, InvalidValueError
+        ShapeError, InvalidValueError, UnknownLayerError
             As `forward`.
+
+        See Also
+        --------
+        stream : The same, one layer at a time.
 
         Examples
         --------
@@ -311,9 +317,17 @@ class Network:
         >>> [x.shape for x in Network([Conv([[[[1, 10]]]]), ReLU()]).activations([[[[1, 2, -3]]]])]
         [(1, 1, 1, 3), (1, 1, 1, 2), (1, 1, 1, 2)]
         """
+        return list(self.stream(images, layer, backend=backend))
+
+    def stream(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> Iterator[Array]:
+        """Responses of all layers, up to one, layer by layer: an iterator over what `activations` lists.
+
+        For large images, of which two layers' responses fit in memory, and those of all layers do not.
+        """
+        top = len(self.layers) if layer is None else self.index(layer)
         images, operators = as_array4(images, "activations", "images", "(N, C, H, W)"), resolve(backend)
-        self._checked(images, len(self.layers))
-        return list(self._run(images, len(self.layers), operators))
+        self._checked(images, top)
+        return self._run(images, top, operators)
 
     def receptive_field(self, layer: int | str) -> ReceptiveField:
         """What the units of `layer` see of the image.

@@ -29,6 +29,12 @@ def test_public_names():
         "montage",
         "save_picture",
         "reference",
+        "fast",
+        "reconstruction_error",
+        "top_images",
+        "response_matrix",
+        "contributions",
+        "characters",
         "DecodingError",
     ]:
         assert name in decoding.__all__

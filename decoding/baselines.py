@@ -1,0 +1,241 @@
+"""What to hold a reconstruction error against: other filters in place of the decoded ones.
+
+The paper's table 1 has nothing beside it. Three of these should do worse than substitution, one better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Array
+from .evaluation import Images, Progress, grid, measure
+from .layers import Conv, Layer, MaxPool
+from .network import Network
+
+
+def random_filters(net: Network, layer: int | str, *, seed: int = 0) -> npt.NDArray[np.float64]:
+    """Draw filters of the size of a layer's decoded filters from N(0, 1).
+
+    Parameters
+    ----------
+    net : Network
+    layer : int or str
+        Number (from 1) or name.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (K, C0, H, W)
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer.
+
+    See Also
+    --------
+    reconstruction_error : Takes them as `filters`.
+
+    Notes
+    -----
+    Our choice; not in the paper.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network
+    >>> random_filters(Network([Conv(np.ones((5, 1, 2, 3)))]), 1).shape
+    (5, 1, 2, 3)
+    """
+    shape = (net.channels(layer), net.channels(0), *net.receptive_field(layer).size)
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def turned(net: Network, *, below: int | str | None = None) -> Network:
+    """Turn the filters of the network by 180°.
+
+    ``filters[k, c, h−1−u, w−1−v]``. To decode it is to read "convolution with the transposed filter" by the letter.
+
+    Parameters
+    ----------
+    net : Network
+    below : int or str, optional
+        Only those of the layers below this one, which itself is taken as it is, as the paper's algorithm takes the
+        filter it begins with; all unless given.
+
+    Returns
+    -------
+    Network
+        For decoding; its responses mean nothing.
+
+    See Also
+    --------
+    decoding.inverse.turned : The same for one layer.
+
+    Notes
+    -----
+    Paper: section 2, the assumption of deconvolutional networks, in the reading that differs from substitution.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network, decode_filter
+    >>> decode_filter(turned(Network([Conv([[[[1, 2, 3]]]])])), 1, 0)
+    array([[[3., 2., 1.]]])
+    """
+    top = len(net.layers) + 1 if below is None else net.index(below)
+    return _rebuilt(net, lambda layer, number: _turned(layer) if isinstance(layer, Conv) and number < top else layer)
+
+
+def zero_insertion(net: Network) -> Network:
+    """Replace every pool by one that decodes to a single pixel: the first of its window, zeros in the rest.
+
+    Parameters
+    ----------
+    net : Network
+
+    Returns
+    -------
+    Network
+        For decoding, with nearest unpooling; its responses mean nothing.
+
+    Raises
+    ------
+    ShapeError
+        If nothing in the network says how many channels a pool has.
+
+    See Also
+    --------
+    decoding.reference.unpool : Interpolation, in its place.
+
+    Notes
+    -----
+    Our choice; not in the paper. The pool becomes a convolution whose filter is an impulse.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network, decode_filter
+    >>> net = Network([Conv([[[[1, 2]]]]), MaxPool((1, 2)), Conv([[[[3, 5]]]])])
+    >>> decode_filter(zero_insertion(net), 3, 0)      # 3 · 0, 1, 2, 0 and two pixels later 5 · the same
+    array([[[ 3.,  6.,  5., 10.,  0.]]])
+    """
+
+    def impulse(layer: Layer, number: int) -> Layer:
+        if not isinstance(layer, MaxPool):
+            return layer
+        channels = net.channels(number)
+        filters = np.zeros((channels, 1, *layer.size))
+        filters[:, 0, 0, 0] = 1
+        return Conv(filters, stride=layer.stride, pad=layer.pad, groups=channels, name=layer.name)
+
+    return _rebuilt(net, impulse)
+
+
+def least_squares_filters(
+    net: Network,
+    images: Images,
+    layer: int | str,
+    *,
+    backend: Any = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> npt.NDArray[np.float64]:
+    """Fit to each unit the linear filter that predicts its responses best.
+
+    ``argmin_f Σ_{n,i,j} (y[n,k,i,j] − <f, window[n,i,j]>)²`` over the windows that the units of `layer` see; of several
+    filters that fit as well, the smallest.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W), or an iterable of such batches
+        To fit on; measure on others. There should be many more windows than pixels in a filter.
+    layer : int or str
+        Number (from 1) or name.
+    backend : object or module, optional
+        The operators to use for the network's responses; `decoding.reference` unless given.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+
+    Returns
+    -------
+    ndarray of shape (K, C0, H, W)
+
+    Raises
+    ------
+    InvalidValueError
+        If there are no images, or they are not finite.
+    ShapeError
+        If the images do not fit the network.
+    UnknownLayerError
+        If there is no such layer.
+
+    See Also
+    --------
+    reconstruction_error : Takes them as `filters`.
+
+    Notes
+    -----
+    Our choice; not in the paper. It is the floor of a linear filter's squared error in the responses as they are. The
+    normalization of equation 3 moves that floor a little: where substitution is close to it, as on LeNet's layer 3,
+    equation 3 may rank the two either way.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([MaxPool((1, 2))], input_shape=(1, 1, 4))
+    >>> least_squares_filters(net, [[[[0, 1, 0, 2]]], [[[4, 8, 1, 1]]]], 1).round(9)      # the second pixel was never less
+    array([[[[0., 1.]]]])
+    """
+    meter = LeastSquaresMeter(net, layer)
+    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    return meter.filters()
+
+
+class LeastSquaresMeter:
+    """The normal equations of `least_squares_filters`, batch by batch, for use with `measure`.
+
+    ``Σ w wᵀ`` and ``Σ w yᵀ`` over the windows w of a layer and its responses y.
+    """
+
+    def __init__(self, net: Network, layer: int | str) -> None:
+        self.net, self.layer, self.field = net, net.index(layer), net.receptive_field(layer)
+        pixels = net.channels(0) * self.field.size[0] * self.field.size[1]
+        self.gram = np.zeros((pixels, pixels))
+        self.moments = np.zeros((pixels, net.channels(layer)))
+
+    def update(self, images: Array, responses: Array) -> None:
+        (top, bottom, left, right), (rows, columns) = grid(self.net, self.layer, images.shape[1:])
+        padded = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
+        views = np.lib.stride_tricks.sliding_window_view(padded, self.field.size, axis=(2, 3))
+        views = views[:, :, :: self.field.stride[0], :: self.field.stride[1]][:, :, :rows, :columns]
+        windows = np.moveaxis(views, 1, 3).reshape(len(images) * rows * columns, -1)
+        self.gram += windows.T @ windows
+        self.moments += windows.T @ np.moveaxis(responses, 1, 3).reshape(len(windows), -1)
+
+    def filters(self) -> npt.NDArray[np.float64]:
+        """For all images so far, (K, C0, H, W)."""
+        solution = np.linalg.lstsq(self.gram, self.moments, rcond=None)[0]
+        return np.asarray(solution.T.reshape(-1, self.net.channels(0), *self.field.size))
+
+
+def _turned(conv: Conv) -> Conv:
+    return Conv(
+        conv.filters[:, :, ::-1, ::-1],
+        conv.bias,
+        stride=conv.stride,
+        pad=conv.pad,
+        dilation=conv.dilation,
+        groups=conv.groups,
+        name=conv.name,
+    )
+
+
+def _rebuilt(net: Network, change: Callable[[Layer, int], Layer]) -> Network:
+    """The network with ``change(layer, number)`` in the place of each layer."""
+    layers = [change(layer, number) for number, layer in enumerate(net.layers, 1)]
+    return Network(layers, mean=net.mean, classes=net.classes, input_shape=net.input_shape)

@@ -1,0 +1,761 @@
+"""Measuring decoded filters against their network: equation 3, top images, figure 1's matrix, figure 6's parts.
+
+`measure` runs the network once over the images and shows each meter the responses of its layer, so that several
+layers, interpolations and rankings share one forward pass; the functions after it are the same for one of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Array, Pads, as_array4, as_count, check_finite, plural
+from .backend import resolve
+from .decoder import decode_layer
+from .errors import InvalidValueError, ShapeError, UnknownLayerError
+from .layers import Conv
+from .network import Network
+
+WINDOW_BYTES = 256 * 2**20  # of the windows of a layer that are correlated with decoded filters at a time
+
+Images: TypeAlias = npt.ArrayLike | Iterable[npt.ArrayLike]
+Progress: TypeAlias = Callable[[int, "int | None"], object]
+
+
+class Meter(Protocol):
+    """What `measure` drives: it is shown the responses of `layer`, batch after batch."""
+
+    layer: int
+
+    def update(self, images: Array, responses: Array) -> None:
+        """Take in a batch of images (N, C, H, W) and the responses of `layer` to them, (N, K, H', W')."""
+
+
+def measure(
+    net: Network,
+    images: Images,
+    meters: Sequence[Meter],
+    *,
+    backend: Any = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Run the network once over the images, and show every meter the responses of its layer.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W), or an iterable of such batches
+        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time.
+    meters : sequence of meters
+        `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number and an ``update(images, responses)``.
+    backend : object or module, optional
+        The operators to use for the network's responses; `decoding.reference` unless given.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+
+    Returns
+    -------
+    int
+        How many images there were.
+
+    Raises
+    ------
+    ShapeError
+        If the images do not fit the network.
+    InvalidValueError
+        If there are no images or meters, or images, weights or responses are not finite; it says where.
+
+    See Also
+    --------
+    reconstruction_error, top_images : For one meter.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([Conv([[[[1, 2]]], [[[0, 1]]]]), MaxPool((1, 2))])
+    >>> meters = [TopImagesMeter(net, 1), TopImagesMeter(net, 2)]
+    >>> measure(net, [[[[0, 1, 0]]], [[[1, 1, 1]]]], meters)
+    2
+    >>> meters[1].result().indices[:, 0].tolist()
+    [1, 0]
+    """
+    if not meters:
+        raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
+    top = max(meter.layer for meter in meters)
+    total = len(np.asarray(images)) if _is_one_array(images) else None
+    done = 0
+    for batch in _batches(net, images, top, batch_size):
+        check_finite(batch, f"measure: images from {done}")
+        for number, responses in enumerate(net.stream(batch, top, backend=backend)):
+            batch = responses if number == 0 else batch
+            check_finite(responses, f"measure: responses of layer {number} to images from {done}")
+            for meter in meters:
+                if meter.layer == number:
+                    meter.update(batch, responses)
+        done += len(batch)
+        if progress is not None:
+            progress(done, total)
+    if not done:
+        raise InvalidValueError("measure: there are no images.")
+    return done
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructionError:
+    """Equation 3 for a set of images; ``a + b`` is that of both sets, those of `a` first.
+
+    Attributes
+    ----------
+    per_image : ndarray of shape (N,)
+        The mean square error of each image, over filters and positions.
+    correlations : ndarray of shape (N,)
+        Pearson's correlation between the network's and the decoded responses to each image, over filters and
+        positions. Without normalization it is NaN where a response is constant.
+    """
+
+    per_image: npt.NDArray[np.float64]
+    correlations: npt.NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        """Over images: the figure of table 1."""
+        return float(self.per_image.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation over images: what follows ± in table 1."""
+        return float(self.per_image.std())
+
+    @property
+    def correlation(self) -> float:
+        """The mean of `correlations`."""
+        return float(self.correlations.mean())
+
+    def __add__(self, other: ReconstructionError) -> ReconstructionError:
+        if not isinstance(other, ReconstructionError):
+            return NotImplemented
+        return ReconstructionError(
+            np.concatenate([self.per_image, other.per_image]), np.concatenate([self.correlations, other.correlations])
+        )
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} ± {self.std:.4f} over {plural(len(self.per_image), 'image')}, correlation {self.correlation:.3f}"
+
+
+class ReconstructionMeter:
+    """Equation 3, batch by batch; parameters as `reconstruction_error`, for use with `measure`.
+
+    Examples
+    --------
+    Two interpolations in one pass:
+
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([MaxPool((1, 2)), Conv([[[[1, 2]]], [[[2, -1]]]])])
+    >>> meters = [ReconstructionMeter(net, 2, unpool=mode) for mode in ("nearest", "bilinear")]
+    >>> measure(net, [[[[0, 1, 0, 3]]]], meters)
+    1
+    >>> [meter.result().mean for meter in meters]
+    [0.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        layer: int | str,
+        *,
+        unpool: str = "nearest",
+        filters: npt.ArrayLike | None = None,
+        normalize: str | None = "image",
+        backend: Any = None,
+    ) -> None:
+        if normalize not in ("image", None):
+            raise InvalidValueError(f"normalize must be 'image' or None, not {normalize!r}.")
+        self.net, self.layer, self.backend, self.normalize = net, net.index(layer), backend, normalize
+        self.filters = _bank(net, self.layer, filters, unpool, backend)
+        self.parts: list[ReconstructionError] = []
+
+    def update(self, images: Array, responses: Array) -> None:
+        decoded = decoded_responses(self.net, images, self.layer, filters=self.filters, backend=self.backend)
+        want, got = _flat(responses), _flat(decoded)
+        if self.normalize:
+            done = sum(len(part.per_image) for part in self.parts)
+            want = _full_range(want, f"the network's responses of layer {self.layer}", done)
+            got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", done)
+        self.parts.append(ReconstructionError(np.square(want - got).mean(axis=1), _correlations(want, got)))
+
+    def result(self) -> ReconstructionError:
+        """For all images so far."""
+        if not self.parts:
+            raise InvalidValueError("ReconstructionMeter: there are no images yet.")
+        return ReconstructionError(
+            np.concatenate([part.per_image for part in self.parts]),
+            np.concatenate([part.correlations for part in self.parts]),
+        )
+
+
+def reconstruction_error(
+    net: Network,
+    images: Images,
+    layer: int | str,
+    *,
+    unpool: str = "nearest",
+    backend: Any = None,
+    normalize: str | None = "image",
+    filters: npt.ArrayLike | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> ReconstructionError:
+    """Measure how far the responses of decoded filters are from those of the network.
+
+    ``Error = mean_{k,i,j} (CNN(I, l, k)[i,j] − (I ⋆ df_k^l)[i,j])²`` for each image I, both responses being brought to
+    the range 0 to 1 first.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W), or an iterable of such batches
+        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time.
+    layer : int or str
+        Number (from 1) or name.
+    unpool : {"nearest", "bilinear", "bicubic"}
+        The interpolation that undoes pooling.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+    normalize : {"image", None}
+        ``"image"``: for each image, ``(r − min r) / (max r − min r)`` over all filters and positions of the layer, for
+        the network's responses and for the decoded ones apart. None: the responses as they are.
+    filters : array_like of shape (K, C, h, w), optional
+        To measure in place of the decoded ones; each of the size of the receptive field. See `decoding.baselines`.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+
+    Returns
+    -------
+    ReconstructionError
+        ``.mean`` and ``.std`` over images, ``.per_image``, ``.correlation``. Results of parts add up: ``a + b``.
+
+    Raises
+    ------
+    InvalidValueError
+        If there are no images; if images, weights or responses are not finite; if all responses to an image are equal,
+        so that they have no range (a layer of one unit at one position never has): leave that image out, or give
+        ``normalize=None``.
+    ShapeError
+        If images or filters do not fit the network.
+    UnknownLayerError
+        If there is no such layer.
+
+    See Also
+    --------
+    measure : For several layers and interpolations in one pass.
+    decoded_responses : The second term.
+
+    Notes
+    -----
+    Paper: equation 3 and table 1. Our choice: "a single contrast range normalization for each image" is one range for
+    all filters and positions of the layer; the mean is over filters and positions, mean ± standard deviation over
+    images; the decoded response is taken on the unit's own grid.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([MaxPool((1, 2)), Conv([[[[1]]], [[[-1]]]])])
+    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, normalize=None)      # 1 and 2, where the sums are as large
+    >>> error.mean
+    0.0
+    """
+    meter = ReconstructionMeter(net, layer, unpool=unpool, filters=filters, normalize=normalize, backend=backend)
+    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    return meter.result()
+
+
+def decoded_responses(
+    net: Network,
+    images: npt.ArrayLike,
+    layer: int | str,
+    *,
+    unpool: str = "nearest",
+    filters: npt.ArrayLike | None = None,
+    backend: Any = None,
+) -> Array:
+    """Correlate the images with the decoded filters of a layer, each at the places where its unit looks.
+
+    ``y[n,k,i,j] = Σ_{c,u,v} df[k,c,u,v] · image[n,c, oi + i·si + u, oj + j·sj + v]``, (oi, oj) and (si, sj) being offset
+    and stride of the unit's receptive field; zeros past the edge of the image.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W)
+    layer : int or str
+        Number (from 1) or name.
+    unpool : {"nearest", "bilinear", "bicubic"}
+        The interpolation that undoes pooling.
+    filters : array_like of shape (K, C, h, w), optional
+        In place of the decoded ones; each of the size of the receptive field.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Returns
+    -------
+    ndarray of shape (N, K, H', W')
+        H'×W' is the size of the layer's output.
+
+    Raises
+    ------
+    ShapeError
+        If images or filters do not fit the network.
+    InvalidValueError
+        If images, filters or weights are not finite.
+    UnknownLayerError
+        If there is no such layer.
+
+    See Also
+    --------
+    Network.forward : The responses that these estimate.
+
+    Notes
+    -----
+    Paper: section 4, ``I ⋆ df_k^l`` in equation 3. Our choice: a valid correlation, sampled at the unit's stride. Where
+    layers pad, units at the edge look past it, and the image is padded with zeros there; where a layer above the first
+    pads, those units of the network see zeros in place of responses, which no padding of the image can give.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([Conv([[[[1, 10]]]]), MaxPool((1, 2))])
+    >>> decoded_responses(net, [[[[1, 2, 3, 4, 5]]]], 2)      # 21 + 32, 43 + 54
+    array([[[[53., 97.]]]])
+    """
+    top = net.index(layer)
+    images = as_array4(images, "decoded_responses", "images", "(N, C, H, W)")
+    bank = _bank(net, top, filters, unpool, backend)
+    pads, (rows, columns) = grid(net, top, images.shape[1:])
+    check_finite(images, "decoded_responses: images")
+    operators, stride = resolve(backend), net.receptive_field(top).stride
+    step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(bank.shape[1:])))
+    parts = [
+        np.asarray(operators.correlate(images[start : start + step], bank, None, stride=stride, pad=pads))
+        for start in range(0, max(1, len(images)), step)
+    ]
+    return (parts[0] if len(parts) == 1 else np.concatenate(parts))[:, :, :rows, :columns]
+
+
+def grid(net: Network, layer: int | str, shape: Sequence[int]) -> tuple[Pads, tuple[int, int]]:
+    """Where the units of `layer` look in images of shape (C, H, W).
+
+    Returns
+    -------
+    pads : (top, bottom, left, right)
+        Zeros that the image needs around it.
+    size : (rows, columns)
+        How many units there are. Windows of the receptive field's size, at its stride, from the corner of the padded
+        image, are what they see; there may be room for more, and those are nobody's.
+    """
+    _, rows, columns = net.shapes(shape)[net.index(layer)]
+    size, stride, offset = net.receptive_field(layer)
+    before = [-offset[axis] for axis in (0, 1)]
+    ends = [offset[axis] + (n - 1) * stride[axis] + size[axis] for axis, n in enumerate((rows, columns))]
+    after = [max(0, ends[axis] - shape[1 + axis]) for axis in (0, 1)]
+    return (before[0], after[0], before[1], after[1]), (rows, columns)
+
+
+class TopImages(NamedTuple):
+    """The images to which units respond most, best first."""
+
+    indices: npt.NDArray[np.int64]
+    responses: npt.NDArray[Any]
+
+
+class TopImagesMeter:
+    """The best images of all units of a layer, batch by batch; parameters as `top_images`, for use with `measure`."""
+
+    def __init__(
+        self,
+        net: Network,
+        layer: int | str,
+        *,
+        n: int = 4,
+        via: str = "network",
+        unpool: str = "nearest",
+        backend: Any = None,
+    ) -> None:
+        if via not in ("network", "decoded"):
+            raise InvalidValueError(f"via must be 'network' or 'decoded', not {via!r}.")
+        self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
+        self.bottom, units = net.index(layer), net.channels(layer)
+        self.layer = self.bottom if via == "network" else 0
+        self.filters = _bank(net, self.bottom, None, unpool, backend) if via == "decoded" else None
+        self.indices = np.full((units, self.n), -1)
+        self.responses = np.full((units, self.n), -np.inf)
+
+    def update(self, images: Array, responses: Array) -> None:
+        if self.filters is not None:
+            responses = decoded_responses(self.net, images, self.bottom, filters=self.filters, backend=self.backend)
+        best = responses.max(axis=(2, 3)).T  # (K, N)
+        # Of units whose list does not change, nothing is sorted; on a tie the image that came first stays.
+        for_units = np.flatnonzero(best.max(axis=1, initial=-np.inf) > self.responses[:, -1])
+        numbers = np.broadcast_to(np.arange(self.done, self.done + len(images)), (len(for_units), len(images)))
+        values = np.concatenate([self.responses[for_units], best[for_units]], axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")[:, : self.n]
+        self.responses[for_units] = np.take_along_axis(values, order, axis=1)
+        indices = np.concatenate([self.indices[for_units], numbers], axis=1)
+        self.indices[for_units] = np.take_along_axis(indices, order, axis=1)
+        self.done += len(images)
+
+    def result(self) -> TopImages:
+        """For all images so far, arrays (K, n)."""
+        n = min(self.n, self.done)
+        return TopImages(self.indices[:, :n].copy(), self.responses[:, :n].copy())
+
+
+def top_images(
+    net: Network,
+    images: Images,
+    layer: int | str,
+    k: int | None,
+    *,
+    n: int = 4,
+    via: str = "network",
+    unpool: str = "nearest",
+    backend: Any = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> TopImages:
+    """Find the images to which a unit responds most.
+
+    ``response = max_{i,j} y[n,k,i,j]``.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W), or an iterable of such batches
+        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time.
+    layer : int or str
+        Number (from 1) or name.
+    k : int or None
+        The unit, from 0; None for all units of the layer in one pass.
+    n : int
+        How many images; all, if there are fewer.
+    via : {"network", "decoded"}
+        Whose responses: the network's, or those of the decoded filter.
+    unpool : {"nearest", "bilinear", "bicubic"}
+        The interpolation that undoes pooling, for ``via="decoded"``.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+
+    Returns
+    -------
+    TopImages
+        ``.indices`` and ``.responses``, each of shape (n,), or (K, n) for all units; best first, and the earlier image
+        first where two responses are equal.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer, or it has no unit k.
+    InvalidValueError
+        If there are no images, they are not finite, or an option is none of those above.
+    ShapeError
+        If the images do not fit the network.
+
+    See Also
+    --------
+    measure : With `TopImagesMeter`, for several layers in one pass.
+
+    Notes
+    -----
+    Paper: figure 4, (c), (d) and (f).
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network
+    >>> net = Network([Conv([[[[1, 2]]], [[[-1, 0]]]])])
+    >>> top_images(net, [[[[1, 3]]], [[[5, 1]]], [[[7, 0]]]], 1, 0, n=2)      # 7, 7 and 7
+    TopImages(indices=array([0, 1]), responses=array([7., 7.]))
+    """
+    meter = TopImagesMeter(net, layer, n=n, via=via, unpool=unpool, backend=backend)
+    if k is not None:
+        k = _unit(net, layer, k, "top_images")
+    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    result = meter.result()
+    return result if k is None else TopImages(result.indices[k], result.responses[k])
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseMatrix:
+    """Figure 1: the responses of decoded filters to the images that each of them likes best.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (K, K)
+        ``[i, j]`` is the response of decoded filter i to the image that filter j chose.
+    images : ndarray of shape (K,)
+        The index of the image that each filter chose; the earlier where two responses are equal.
+    labels : ndarray of shape (K,), or None
+        The labels of those images.
+    accuracy : float or None
+        Of all images, the share whose label is the number of the filter with the largest response.
+    """
+
+    matrix: npt.NDArray[Any]
+    images: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any] | None
+    accuracy: float | None
+
+    @property
+    def rows(self) -> npt.NDArray[np.bool_]:
+        """Whether each row has its maximum on the diagonal; by construction it has, the image being chosen so."""
+        return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=1))
+
+    @property
+    def columns(self) -> npt.NDArray[np.bool_]:
+        """Whether each column has its maximum on the diagonal: the image is liked best by the filter that chose it."""
+        return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
+
+
+def response_matrix(
+    net: Network,
+    images: Images,
+    layer: int | str,
+    *,
+    labels: npt.ArrayLike | None = None,
+    unpool: str = "nearest",
+    backend: Any = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> ResponseMatrix:
+    """Show every decoded filter of a layer the images that its fellows like best.
+
+    ``matrix[i,j] = max_{positions} (I_j ⋆ df_i)``, where ``I_j = argmax_I max_{positions} (I ⋆ df_j)``.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W), or an iterable of such batches
+        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time.
+    layer : int or str
+        Number (from 1) or name.
+    labels : array_like of shape (N,), optional
+        The class of each image: the number, from 0, of the filter that stands for it.
+    unpool : {"nearest", "bilinear", "bicubic"}
+        The interpolation that undoes pooling.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+
+    Returns
+    -------
+    ResponseMatrix
+        ``.matrix`` (K, K), ``.images``, ``.rows``, ``.columns``, ``.labels``, ``.accuracy``.
+
+    Raises
+    ------
+    ShapeError
+        If there are not as many labels as images, or the images do not fit the network.
+    InvalidValueError
+        If there are no images, or they are not finite.
+    UnknownLayerError
+        If there is no such layer.
+
+    See Also
+    --------
+    top_images : The best images of a filter.
+
+    Notes
+    -----
+    Paper: figure 1, and section 4, "10 classifiers with a single neuron". The maximum of every row is on the diagonal
+    by construction; that of a column, and the accuracy, are what can fail.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network
+    >>> net = Network([Conv([[[[1, 0]]], [[[3, 1]]]])])
+    >>> found = response_matrix(net, [[[[2, 1]]], [[[1, 5]]]], 1, labels=[0, 1])
+    >>> found.matrix, found.columns, found.accuracy
+    (array([[2., 1.],
+           [7., 8.]]), array([False,  True]), 0.5)
+    """
+    top = net.index(layer)
+    meter = _ScoresMeter(net, top, _bank(net, top, None, unpool, backend), backend)
+    count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    scores = np.concatenate(meter.scores)
+    chosen = scores.argmax(axis=0)
+    if labels is None:
+        return ResponseMatrix(scores[chosen].T, chosen, None, None)
+    labels = np.asarray(labels)
+    if labels.shape != (count,):
+        raise ShapeError(f"response_matrix: labels {labels.shape} for {plural(count, 'image')}.")
+    return ResponseMatrix(scores[chosen].T, chosen, labels[chosen], float((scores.argmax(axis=1) == labels).mean()))
+
+
+class _ScoresMeter:
+    """The largest response of each decoded filter to each image."""
+
+    layer = 0
+
+    def __init__(self, net: Network, top: int, filters: Array, backend: Any) -> None:
+        self.net, self.top, self.filters, self.backend = net, top, filters, backend
+        self.scores: list[Array] = []
+
+    def update(self, images: Array, responses: Array) -> None:
+        decoded = decoded_responses(self.net, images, self.top, filters=self.filters, backend=self.backend)
+        self.scores.append(decoded.max(axis=(2, 3)))
+
+
+class Contribution(NamedTuple):
+    """A weight of a filter, and what it weighs.
+
+    Attributes
+    ----------
+    layer, k : int
+        The lower filter: unit k of the convolution below; for the first convolution, channel k of layer 0, the image.
+    cell : (row, column)
+        The place of the weight in the filter.
+    pixel : (row, column)
+        The place in the decoded filter of the first pixel of the lower filter's decoded version.
+    weight : float
+    """
+
+    layer: int
+    k: int
+    cell: tuple[int, int]
+    pixel: tuple[int, int]
+    weight: float
+
+
+def contributions(net: Network, layer: int | str, k: int, *, top: int | None = None) -> list[Contribution]:
+    """List the lower filters that make up a filter: which, where and how strongly.
+
+    The weights ``filters[k, c, u, v]`` themselves, whatever the image is.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int or str
+        Number (from 1) or name. For a layer that is not a convolution, the convolution below it.
+    k : int
+        The unit, from 0.
+    top : int, optional
+        How many; all weights other than zero unless given.
+
+    Returns
+    -------
+    list of Contribution
+        By magnitude, the largest first; equal ones by lower filter, row and column.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer, it has no unit k, or no convolution is below.
+    InvalidValueError
+        If weights are not finite, or `top` is not at least 1.
+
+    See Also
+    --------
+    decode_filter : Their sum, in image space.
+
+    Notes
+    -----
+    Paper: figure 6, where arrows lead from a filter to those of the layer below that "represent activations". Ours
+    are weights: they are what the decoded filter is made of.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([Conv([[[[1, 2]]], [[[3, 4]]]]), MaxPool((1, 2)), Conv([[[[5, 0]], [[-6, 7]]]])])
+    >>> for each in contributions(net, 3, 0, top=2):
+    ...     print(each)
+    Contribution(layer=1, k=1, cell=(0, 1), pixel=(0, 2), weight=7.0)
+    Contribution(layer=1, k=1, cell=(0, 0), pixel=(0, 0), weight=-6.0)
+    """
+    k = _unit(net, layer, k, "contributions")
+    convolutions = [number for number in range(net.index(layer), 0, -1) if isinstance(net.layers[number - 1], Conv)]
+    if not convolutions:
+        raise UnknownLayerError(f"contributions: layer {net.index(layer)} has no convolution in it or below it.")
+    net.check_weights(convolutions[0])
+    conv = net.layers[convolutions[0] - 1]
+    assert isinstance(conv, Conv)
+    below = convolutions[1] if len(convolutions) > 1 else 0
+    step = net.receptive_field(convolutions[0] - 1).stride
+    weights = conv.dense[k]
+    found = np.argwhere(weights)
+    order = np.argsort(-np.abs(weights[tuple(found.T)]), kind="stable")
+    return [
+        Contribution(below, c, (u, v), (u * step[0], v * step[1]), float(weights[c, u, v]))
+        for c, u, v in found[order[: None if top is None else as_count(top, "top")]].tolist()
+    ]
+
+
+def _unit(net: Network, layer: int | str, k: int, function: str) -> int:
+    units = net.channels(layer)
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k < units:
+        raise UnknownLayerError(
+            f"{function}: layer {net.index(layer)} has no unit {k!r}: its {plural(units, 'unit')} count from 0 to {units - 1}."
+        )
+    return int(k)
+
+
+def _bank(net: Network, top: int, filters: npt.ArrayLike | None, unpool: str, backend: Any) -> Array:
+    """The decoded filters of layer `top`, or those given in their place."""
+    if filters is None:
+        return decode_layer(net, top, unpool=unpool, backend=backend)
+    bank = as_array4(filters, "reconstruction_error", "filters", "(K, C, h, w)")
+    want = (net.channels(top), net.channels(0), *net.receptive_field(top).size)
+    if bank.shape != want:
+        raise ShapeError(f"filters {bank.shape} in place of the decoded ones of layer {top}, which are {want}.")
+    check_finite(bank, "filters")
+    return bank
+
+
+def _is_one_array(images: Images) -> bool:
+    if isinstance(images, (list, tuple)):
+        return not images or np.ndim(images[0]) != 4
+    return hasattr(images, "__array__")
+
+
+def _batches(net: Network, images: Any, top: int, batch_size: int | None) -> Iterator[Array]:
+    for part in [images] if _is_one_array(images) else images:
+        array = as_array4(part, "measure", "images", "(N, C, H, W)")
+        step = net.batch_size(array.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
+        for start in range(0, len(array), step):
+            yield array[start : start + step]
+
+
+def _flat(responses: Array) -> npt.NDArray[np.float64]:
+    return responses.reshape(len(responses), -1).astype(np.float64, copy=False)
+
+
+def _full_range(responses: npt.NDArray[np.float64], what: str, done: int) -> npt.NDArray[np.float64]:
+    """Each image's responses, from 0 to 1."""
+    low, high = responses.min(axis=1, keepdims=True), responses.max(axis=1, keepdims=True)
+    constant = np.flatnonzero(low == high)
+    if len(constant):
+        raise InvalidValueError(
+            f"{what} to image {done + constant[0]} are all equal ({responses[constant[0], 0]:g}): they have no range to "
+            "normalize. Leave that image out, or give normalize=None."
+        )
+    return np.asarray((responses - low) / (high - low))
+
+
+def _correlations(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((a * b).sum(axis=1) / np.sqrt(np.square(a).sum(axis=1) * np.square(b).sum(axis=1)))

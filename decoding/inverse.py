@@ -1,0 +1,446 @@
+"""Section 2's ways to invert a convolutional layer, to hold substitution against.
+
+Each takes the responses of a bank to an image, ``y = correlate(image, filters)``, and gives an estimate of the image.
+`border` says how far the windows reached past the edge of the image, into zeros:
+
+========  =====================  ============================
+border    rows of the response   windows
+========  =====================  ============================
+valid     H − h + 1              inside the image
+same      H                      centred on each pixel
+full      H + h − 1              all that touch the image
+========  =====================  ============================
+
+What each cannot do:
+
+=================  ====================================================================================================
+`adjoint`          It is no inverse: the image comes back blurred by the filter's autocorrelation, and with another gain.
+`turned`           The same, and blurred by the filter's square: what is not symmetric is moved or turned over.
+`fourier`          What the filter has no frequency for is lost, what it has little for drowns in noise and rounding; with
+                   another border than full, the responses that are not there count as zeros and leave stripes.
+`wiener`           The same losses, but noise is held down; the noise must be known, and the image is blurred.
+`linear_system`    Too many unknowns (valid) or none that fits (full, with noise); the matrix has as many columns as
+                   the image has pixels, so it is for small images.
+=================  ====================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import reference
+from .arguments import Array, Pads, as_array4, check_finite, plural
+from .backend import resolve
+from .errors import InvalidValueError, ShapeError
+
+BORDERS = ("valid", "same", "full")
+Float64 = npt.NDArray[np.float64]
+
+
+def respond(images: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid", backend: Any = None) -> Array:
+    """Correlate images with a bank, with one of the three borders: what is to be inverted.
+
+    ``y[n,k,i,j] = Σ_{c,u,v} filters[k,c,u,v] · x[n,c, i+u−top, j+v−left]``.
+
+    Parameters
+    ----------
+    images : array_like of shape (N, C, H, W)
+    filters : array_like of shape (K, C, h, w)
+        One filter is a bank of one.
+    border : {"valid", "same", "full"}
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Returns
+    -------
+    ndarray of shape (N, K, H', W')
+        H' is H − h + 1, H, or H + h − 1; likewise W'.
+
+    Raises
+    ------
+    InvalidValueError
+        If `border` is none of the three.
+    ShapeError
+        If images and filters do not fit.
+
+    Examples
+    --------
+    >>> respond([[[[1, 2, 3]]]], [[[[1, 10]]]], border="full")
+    array([[[[10., 21., 32.,  3.]]]])
+    """
+    bank = _bank("respond", filters)
+    return np.asarray(resolve(backend).correlate(images, bank, None, stride=1, pad=_pads(bank, border)))
+
+
+def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid", backend: Any = None) -> Array:
+    """Substitute the filters for the responses: the transpose of the correlation.
+
+    ``x̂[n,c, i+u−top, j+v−left] += y[n,k,i,j] · filters[k,c,u,v]``.
+
+    Parameters
+    ----------
+    responses : array_like of shape (N, K, H', W')
+    filters : array_like of shape (K, C, h, w)
+    border : {"valid", "same", "full"}
+        That of the responses.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Returns
+    -------
+    ndarray of shape (N, C, H, W)
+
+    Raises
+    ------
+    InvalidValueError
+        If `border` is none of the three.
+    ShapeError
+        If responses and filters do not fit.
+
+    See Also
+    --------
+    decoding.reference.substitute
+    turned : The other reading of "the transposed filter".
+
+    Notes
+    -----
+    Paper: section 2. The forward pass of the common libraries being a correlation, "convolution with the transposed
+    filter" is this, and equal to the paper's substitution.
+
+    Examples
+    --------
+    >>> adjoint([[[[1, 100]]]], [[[[1, 2]]]])
+    array([[[[  1., 102., 200.]]]])
+    """
+    bank = _bank("adjoint", filters)
+    top, bottom, left, right = _pads(bank, border)
+    image = np.asarray(resolve(backend).substitute(responses, bank, stride=1))
+    rows, columns = image.shape[2] - bottom, image.shape[3] - right
+    if rows <= top or columns <= left:
+        raise ShapeError(f"adjoint: responses {np.shape(responses)} are too small for border {border!r}.")
+    return image[:, :, top:rows, left:columns]
+
+
+def turned(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid", backend: Any = None) -> Array:
+    """Substitute the filters, turned by 180°, for the responses.
+
+    ``x̂[n,c, i+u−top, j+v−left] += y[n,k,i,j] · filters[k,c, h−1−u, w−1−v]``.
+
+    Parameters, returns and errors are those of `adjoint`.
+
+    See Also
+    --------
+    decoding.baselines.turned : The same for all layers of a network.
+
+    Notes
+    -----
+    Paper: section 2, "convolution with the transposed filter" by the letter, for a layer that convolves; ours, and the
+    paper's, correlate.
+
+    Examples
+    --------
+    >>> turned([[[[1, 100]]]], [[[[1, 2]]]])
+    array([[[[  2., 201., 100.]]]])
+    """
+    return adjoint(responses, _bank("turned", filters)[:, :, ::-1, ::-1], border=border, backend=backend)
+
+
+def fourier(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid") -> Float64:
+    """Divide by the filter's spectrum.
+
+    ``X̂ = Y / F̄`` where F is not zero, and ``X̂ = 0`` where it is; of a bank, least squares at each frequency.
+
+    Parameters
+    ----------
+    responses : array_like of shape (N, K, H', W')
+    filters : array_like of shape (K, C, h, w)
+    border : {"valid", "same", "full"}
+        That of the responses. Only "full" leaves none out: those that are not there count as zeros.
+
+    Returns
+    -------
+    ndarray of shape (N, C, H, W)
+
+    Raises
+    ------
+    InvalidValueError
+        If `border` is none of the three, or an array is not finite.
+    ShapeError
+        If responses and filters do not fit.
+
+    See Also
+    --------
+    lost_frequencies : How much of an image a bank cannot give back.
+    wiener : Divides with care.
+
+    Notes
+    -----
+    Paper: section 2, "a direct division, which obviously not always exists due to zeros". Our choice: components of
+    the image at which the spectrum is zero (to rounding) are left out.
+
+    Examples
+    --------
+    >>> image = [[[[3, 1, 4, 1, 5]]]]
+    >>> fourier(respond(image, [[[[1, 3]]]], border="full"), [[[[1, 3]]]], border="full").round(9)
+    array([[[[3., 1., 4., 1., 5.]]]])
+    """
+    return _by_frequency("fourier", responses, filters, border, _reciprocal)
+
+
+def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, border: str = "valid") -> Float64:
+    """Divide by the filter's spectrum, less where noise is stronger than signal.
+
+    ``X̂ = F · Y / (|F|² + noise)``; of a bank, ``(F Fᴴ + noise)⁻¹ F Y`` at each frequency.
+
+    Parameters
+    ----------
+    responses : array_like of shape (N, K, H', W')
+    filters : array_like of shape (K, C, h, w)
+    noise : float
+        Power of the noise in the responses, divided by that of the image; above 0.
+    border : {"valid", "same", "full"}
+        That of the responses.
+
+    Returns
+    -------
+    ndarray of shape (N, C, H, W)
+
+    Raises
+    ------
+    InvalidValueError
+        If `noise` is not above 0, `border` is none of the three, or an array is not finite.
+    ShapeError
+        If responses and filters do not fit.
+
+    See Also
+    --------
+    fourier : The limit of no noise.
+
+    Notes
+    -----
+    Paper: section 2, "error-minimization methods like Wiener filter". One ratio for all frequencies is our choice.
+
+    Examples
+    --------
+    >>> wiener([[[[6]]]], [[[[2]]]], noise=2)      # 2 · 6 / (2² + 2)
+    array([[[[2.]]]])
+    """
+    if not 0 < noise < np.inf:
+        raise InvalidValueError(f"wiener: noise must be a ratio of powers above 0, not {noise!r}.")
+    return _by_frequency("wiener", responses, filters, border, lambda s, _: s / (s * s + noise))
+
+
+def lost_frequencies(filters: npt.ArrayLike, shape: tuple[int, int]) -> int:
+    """Count the components of an image to which a bank is blind.
+
+    Parameters
+    ----------
+    filters : array_like of shape (K, C, h, w)
+    shape : (H, W)
+        Of the image.
+
+    Returns
+    -------
+    int
+        Of C · (H + h − 1) · (W + w − 1): the frequencies of the full border.
+
+    Examples
+    --------
+    >>> lost_frequencies([[[[1, -1]]]], (1, 5))      # the mean
+    1
+    """
+    bank = _bank("lost_frequencies", filters)
+    _, s, _ = np.linalg.svd(_spectra(bank, (shape[0] + bank.shape[2] - 1, shape[1] + bank.shape[3] - 1)))
+    unseen = max(0, bank.shape[1] - bank.shape[0]) * s.shape[0] * s.shape[1]  # channels that no filter is left for
+    return int((s <= _cutoff(s)).sum()) + int(unseen)
+
+
+class LinearSystem(NamedTuple):
+    """The solution of ``A x = b``, and whether there is one.
+
+    Attributes
+    ----------
+    image : ndarray of shape (C, H, W)
+        The smallest x with the least ``|A x − b|``.
+    unknowns, equations : int
+        Columns and rows of A.
+    rank, augmented_rank : int
+        Of A and of [A b]. If the second is larger, no image fits; if the first is less than the unknowns, many do.
+    residual : float
+        ``|A x − b| / |b|``; 0 if b is.
+    """
+
+    image: Float64
+    unknowns: int
+    equations: int
+    rank: int
+    augmented_rank: int
+    residual: float
+
+
+def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid") -> LinearSystem:
+    """Solve the correlation as a system of linear equations, by least squares.
+
+    ``A x = b``: a row for each response, a column for each pixel.
+
+    Parameters
+    ----------
+    response : array_like of shape (K, H', W')
+        To one image. A has K·H'·W' rows and C·H·W columns: keep images small.
+    filters : array_like of shape (K, C, h, w)
+    border : {"valid", "same", "full"}
+        That of the response.
+
+    Returns
+    -------
+    LinearSystem
+        ``.image``, ``.unknowns``, ``.equations``, ``.rank``, ``.augmented_rank``, ``.residual``.
+
+    Raises
+    ------
+    InvalidValueError
+        If `border` is none of the three, or an array is not finite.
+    ShapeError
+        If response and filters do not fit.
+
+    Notes
+    -----
+    Paper: section 2 and its footnote, the Rouché–Capelli theorem. The ranks depend on the border: valid has less
+    equations than unknowns, so one filter's responses always have many images; full has more.
+
+    Examples
+    --------
+    >>> exact = linear_system([[[10, 21, 2]]], [[[[1, 10]]]], border="full")
+    >>> exact.rank, exact.augmented_rank, exact.image.round(9)
+    (2, 2, array([[[1., 2.]]]))
+    >>> linear_system([[[10, 21, 5]]], [[[[1, 10]]]], border="full").augmented_rank      # no image has these responses
+    3
+    """
+    bank = _bank("linear_system", filters)
+    b = _responses("linear_system", np.asarray(response)[np.newaxis], bank)
+    shape = _image_shape("linear_system", b, bank, border)
+    pixels = int(np.prod(shape))
+    impulses = np.eye(pixels).reshape(pixels, *shape)
+    matrix = reference.correlate(impulses, bank, pad=_pads(bank, border)).reshape(pixels, -1).T
+    b = b.ravel()
+    x = np.linalg.lstsq(matrix, b, rcond=None)[0]
+    rank = int(np.linalg.matrix_rank(matrix))
+    augmented = int(np.linalg.matrix_rank(np.column_stack([matrix, b])))
+    size = np.linalg.norm(b)
+    residual = float(np.linalg.norm(matrix @ x - b) / size) if size else 0.0
+    return LinearSystem(x.reshape(shape), pixels, len(b), rank, augmented, residual)
+
+
+def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
+    """Say how much of an image is missing from what was recovered, whatever its gain.
+
+    ``min_a |a · recovered − image|² / |image|² = 1 − <recovered, image>² / (|recovered|² |image|²)``.
+
+    Parameters
+    ----------
+    recovered, image : array_like of the same shape
+
+    Returns
+    -------
+    float
+        From 0 (the image, up to a factor) to 1 (nothing of it).
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+    InvalidValueError
+        If the image is zero everywhere, or an array is not finite.
+
+    Examples
+    --------
+    >>> recovery_error([[2, 2]], [[5, 5]]), recovery_error([[1, 0]], [[1, 1]])
+    (0.0, 0.5)
+    """
+    a, b = np.asarray(recovered, np.float64), np.asarray(image, np.float64)
+    if a.shape != b.shape:
+        raise ShapeError(f"recovery_error: recovered {a.shape} and image {b.shape} have different shapes.")
+    check_finite(a, "recovery_error: recovered")
+    check_finite(b, "recovery_error: image")
+    if not b.any():
+        raise InvalidValueError("recovery_error: the image is zero everywhere, so nothing of it can be missing.")
+    if not a.any():
+        return 1.0
+    return max(0.0, float(1 - np.vdot(a, b) ** 2 / (np.vdot(a, a) * np.vdot(b, b))))
+
+
+def _by_frequency(
+    function: str,
+    responses: npt.ArrayLike,
+    filters: npt.ArrayLike,
+    border: str,
+    gain: Callable[[Float64, float], Float64],
+) -> Float64:
+    """``F̄ X = Y`` solved at each frequency, through the singular values s of F̄: each is inverted to ``gain(s, cutoff)``."""
+    bank = _bank(function, filters)
+    y = _responses(function, responses, bank)
+    _, rows, columns = _image_shape(function, y, bank, border)
+    top, _, left, _ = _pads(bank, border)
+    period = (rows + bank.shape[2] - 1, columns + bank.shape[3] - 1)
+    # Around the edge of the period, response −top is the last; where there is none, it is zero.
+    canvas = np.zeros((*y.shape[:2], *period))
+    canvas[:, :, : y.shape[2], : y.shape[3]] = y
+    spectrum = np.fft.fft2(np.roll(canvas, (-top, -left), axis=(2, 3))).transpose(2, 3, 1, 0)  # (P, Q, K, N)
+    u, s, vh = np.linalg.svd(_spectra(bank, period), full_matrices=False)
+    inverted = gain(s, _cutoff(s))[..., np.newaxis] * (u.conj().swapaxes(2, 3) @ spectrum)
+    image = np.fft.ifft2((vh.conj().swapaxes(2, 3) @ inverted).transpose(3, 2, 0, 1)).real
+    return np.asarray(image[:, :, :rows, :columns])
+
+
+def _spectra(bank: Float64, period: tuple[int, int]) -> npt.NDArray[np.complex128]:
+    """F̄, the correlation's factor at each frequency: (P, Q, K, C)."""
+    return np.asarray(np.fft.fft2(bank, period).conj().transpose(2, 3, 0, 1))
+
+
+def _cutoff(s: Float64) -> float:
+    """What is zero to rounding, beside the largest."""
+    return float(s.max() * s.shape[0] * s.shape[1] * np.finfo(np.float64).eps)
+
+
+def _reciprocal(s: Float64, cutoff: float) -> Float64:
+    return np.divide(1, s, out=np.zeros_like(s), where=s > cutoff)
+
+
+def _bank(function: str, filters: npt.ArrayLike) -> Float64:
+    bank = as_array4(filters, function, "filters", "(K, C, h, w)")
+    check_finite(bank, f"{function}: filters")
+    if not len(bank):
+        raise ShapeError(f"{function}: there are no filters: {bank.shape}.")
+    return np.asarray(bank, np.float64)
+
+
+def _responses(function: str, responses: npt.ArrayLike, bank: Float64) -> Float64:
+    y = as_array4(responses, function, "responses", "(N, K, H, W)")
+    check_finite(y, f"{function}: responses")
+    if y.shape[1] != len(bank):
+        raise ShapeError(
+            f"{function}: {plural(y.shape[1], 'map')} for {plural(len(bank), 'filter')}: responses {y.shape}, filters {bank.shape}."
+        )
+    return np.asarray(y, np.float64)
+
+
+def _pads(bank: Float64, border: str) -> Pads:
+    if border not in BORDERS:
+        raise InvalidValueError(f"border must be one of {', '.join(map(repr, BORDERS))}, not {border!r}.")
+    h, w = bank.shape[2] - 1, bank.shape[3] - 1
+    return {"valid": (0, 0, 0, 0), "same": (h // 2, h - h // 2, w // 2, w - w // 2), "full": (h, h, w, w)}[border]
+
+
+def _image_shape(function: str, y: Float64, bank: Float64, border: str) -> tuple[int, int, int]:
+    top, bottom, left, right = _pads(bank, border)
+    rows = y.shape[2] + bank.shape[2] - 1 - top - bottom
+    columns = y.shape[3] + bank.shape[3] - 1 - left - right
+    if rows < 1 or columns < 1:
+        raise ShapeError(
+            f"{function}: responses {y.shape} are too small for border {border!r} and filters {bank.shape}."
+        )
+    return bank.shape[1], rows, columns

@@ -1,0 +1,116 @@
+"""What a decoded filter leaves out, measured on LeNet: cancellation, filter and pattern, max pools and ReLU.
+
+python examples/caveats.py [--mnist folder] [-o folder]
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import decoding
+from decoding import AvgPool, Conv, Dropout, MaxPool, Network, ReLU
+from panels import progress, save_text
+
+LAYERS = (1, 3, 5, 7)
+
+
+def rebuilt(net, change):
+    return Network([change(layer) for layer in net.layers], mean=net.mean, input_shape=net.input_shape)
+
+
+def magnitudes(layer):
+    return Conv(np.abs(layer.filters), stride=layer.stride, pad=layer.pad) if isinstance(layer, Conv) else layer
+
+
+def linear_but(*kept):
+    """A change that makes layers linear: averages for maxima, no rectifier, no biases; but for the kept kinds."""
+
+    def change(layer):
+        if isinstance(layer, MaxPool) and MaxPool not in kept:
+            return AvgPool(layer.size, layer.stride, pad=layer.pad)
+        if isinstance(layer, ReLU) and ReLU not in kept:
+            return Dropout()
+        if isinstance(layer, Conv) and Conv not in kept:
+            return Conv(layer.filters, stride=layer.stride, pad=layer.pad)
+        return layer
+
+    return change
+
+
+def cancellation(net):
+    """How much is added up to make each unit of a decoded filter: Σ |path| / |Σ path|, over its pixels; median of units."""
+    lines = []
+    for layer in LAYERS:
+        paths = np.abs(decoding.decode_layer(rebuilt(net, magnitudes), layer)).sum(axis=(1, 2, 3))
+        left = np.abs(decoding.decode_layer(net, layer)).sum(axis=(1, 2, 3))
+        lines.append(f"  layer {layer}: {np.median(paths / left):.1f}")
+    return lines
+
+
+def patterns(net, images, labels):
+    """The cosine of each decoded filter of layer 7 with the mean digit of its class, less the mean of all digits."""
+    filters = decoding.decode_layer(net, 7).reshape(10, -1)
+    mean = images.mean(axis=0).ravel()
+    means = np.stack([images[labels == k].mean(axis=0).ravel() - mean for k in range(10)])
+    cosines = (filters * means).sum(axis=1) / np.linalg.norm(filters, axis=1) / np.linalg.norm(means, axis=1)
+    return [
+        f"  classes 0 to 9: {' '.join(f'{c:.2f}' for c in cosines)}",
+        f"  median {np.median(cosines):.2f}",
+    ]
+
+
+def costs(net, images):
+    """Equation 3 of the decoded filters against networks that have only some of LeNet's non-linear parts."""
+    kinds = {
+        "none: averages, no ReLU, no biases": (),
+        "biases": (Conv,),
+        "max pools": (MaxPool,),
+        "ReLU": (ReLU,),
+        "ReLU and biases": (ReLU, Conv),
+        "max pools and biases": (MaxPool, Conv),
+        "all of LeNet": (MaxPool, ReLU, Conv),
+    }
+    lines = [f"  {'':36}" + "".join(f"layer {layer:<8}" for layer in LAYERS[1:])]
+    for name, kept in kinds.items():
+        variant = rebuilt(net, linear_but(*kept))
+        meters = [
+            decoding.ReconstructionMeter(
+                variant, layer, filters=decoding.decode_layer(net, layer), backend=decoding.fast
+            )
+            for layer in LAYERS[1:]
+        ]
+        decoding.measure(variant, images, meters, backend=decoding.fast, progress=progress(name))
+        lines.append(f"  {name:36}" + "".join(f"{meter.result().mean:<14.4f}" for meter in meters))
+    return lines
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mnist", metavar="folder", help="MNIST's IDX files, for all 70,000 digits")
+    parser.add_argument("-o", "--output", default="reproduced", help="folder for the text (default: %(default)s)")
+    options = parser.parse_args(arguments)
+
+    net = decoding.lenet()
+    images, labels = decoding.mnist(options.mnist, "all") if options.mnist else decoding.mnist()
+    x = net.normalize(images)
+    lines = [
+        f"LeNet, {len(images)} digits, nearest unpooling",
+        "Cancellation: magnitudes added up to make a decoded filter, as a multiple of what is left",
+        *cancellation(net),
+        "A filter is not a pattern: cosine of each decoded filter of layer 7 with its class's mean digit",
+        *patterns(net, x, labels),
+        "What decoding ignores: error of equation 3 against LeNet with only these of its parts",
+        *costs(net, x),
+    ]
+    path = Path(options.output) / "caveats.txt"
+    save_text(path, "\n".join(lines) + "\n")
+    print("\n".join(lines))
+    return {path: "Caveats, measured"}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (decoding.DecodingError, OSError) as error:
+        raise SystemExit(f"caveats.py: {error}") from None

@@ -1,0 +1,479 @@
+"""Equation 3, top images, figure 1's matrix and figure 6's weights: by hand, as laws, on LeNet, and errors."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import decoding
+from decoding import (
+    AvgPool,
+    Conv,
+    InvalidValueError,
+    MaxPool,
+    Network,
+    ReconstructionMeter,
+    ReLU,
+    ShapeError,
+    TopImagesMeter,
+    UnknownLayerError,
+    contributions,
+    decode_filter,
+    decoded_responses,
+    evaluation,
+    measure,
+    reconstruction_error,
+    response_matrix,
+    top_images,
+)
+
+
+@pytest.fixture
+def pooled():
+    """Two filters of opposite sign on a pool of pairs."""
+    return Network([MaxPool((1, 2)), Conv([[[[1]]], [[[-1]]]])])
+
+
+def integers(seed, *shape):
+    return np.random.default_rng(seed).integers(-4, 5, shape).astype(float)
+
+
+# Equation 3
+
+
+def test_the_error_by_hand(pooled):
+    # The pool gives 1, 2; the decoded filters, which add, 2, 2.
+    # By the network, 1 2 -1 -2 of range 4: 3/4 1 1/4 0. By filters, 2 2 -2 -2: 1 1 0 0.
+    error = reconstruction_error(pooled, [[[[1, 1, 0, 2]]]], 2)
+    assert error.per_image.tolist() == [2 * (1 / 4) ** 2 / 4]
+    assert (error.mean, error.std) == (1 / 32, 0)
+
+
+def test_the_error_without_normalization_by_hand(pooled):
+    error = reconstruction_error(pooled, [[[[1, 1, 0, 2]]]], 2, normalize=None)
+    assert error.per_image.tolist() == [((2 - 1) ** 2 + (-2 + 1) ** 2) / 4]
+
+
+def test_mean_and_deviation_are_over_images(pooled):
+    images = [[[[1, 1, 0, 2]]], [[[0, 1, 0, 2]]], [[[0, 1, 2, 0]]]]
+    error = reconstruction_error(pooled, images, 2)
+    assert error.per_image.tolist() == [1 / 32, 0, 0]
+    assert error.mean == np.mean([1 / 32, 0, 0])
+    assert error.std == np.std([1 / 32, 0, 0])
+
+
+def test_the_correlation_by_hand():
+    # Responses 1 2 and, by filters put in place of the decoded ones, 2 1.
+    net = Network([Conv([[[[1]]], [[[2]]]])])
+    error = reconstruction_error(net, [[[[1]]]], 1, filters=[[[[2]]], [[[1]]]])
+    assert error.correlation == -1
+    assert error.mean == 1
+
+
+def test_parts_add_up_to_the_whole(pooled):
+    images = integers(1, 11, 1, 1, 6)
+    whole = reconstruction_error(pooled, images, 2)
+    parts = [reconstruction_error(pooled, part, 2) for part in (images[:3], images[3:4], images[4:])]
+    assert ((parts[0] + parts[1] + parts[2]).per_image == whole.per_image).all()
+    assert ((parts[0] + parts[1] + parts[2]).correlations == whole.correlations).all()
+    with pytest.raises(TypeError):
+        parts[0] + 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_batches_change_nothing(pooled, batch_size):
+    images = integers(2, 11, 1, 1, 6)
+    whole = reconstruction_error(pooled, images, 2)
+    assert (reconstruction_error(pooled, images, 2, batch_size=batch_size).per_image == whole.per_image).all()
+    batches = (images[i : i + 3] for i in range(0, 11, 3))
+    assert (reconstruction_error(pooled, batches, 2, batch_size=batch_size).per_image == whole.per_image).all()
+    assert (reconstruction_error(pooled, list(np.split(images, [5])), 2).per_image == whole.per_image).all()
+    assert (reconstruction_error(pooled, images.tolist(), 2).per_image == whole.per_image).all()
+
+
+def test_one_batch_of_an_iterable_is_taken_at_a_time(pooled):
+    taken = []
+
+    def batches():
+        for i in range(3):
+            taken.append(i)
+            yield integers(i, 2, 1, 1, 6)
+
+    seen = []
+    reconstruction_error(pooled, batches(), 2, progress=lambda done, total: seen.append((done, total, len(taken))))
+    assert seen == [(2, None, 1), (4, None, 2), (6, None, 3)]
+
+
+def test_progress_counts_images(pooled):
+    seen = []
+    reconstruction_error(
+        pooled, integers(0, 5, 1, 1, 6), 2, batch_size=2, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+
+
+def test_several_meters_share_one_forward_pass():
+    calls = []
+
+    class Counting:
+        def __getattr__(self, name):
+            calls.append(name)
+            return getattr(decoding.reference, name)
+
+    net = Network([Conv(integers(0, 3, 1, 2, 3)), MaxPool(2), Conv(integers(1, 2, 3, 2, 1))])
+    images = integers(2, 4, 1, 7, 8)
+    meters = [ReconstructionMeter(net, layer, unpool=unpool) for layer in (1, 3) for unpool in ("nearest", "bilinear")]
+    measure(net, images, meters, backend=Counting())
+    assert calls.count("max_pool") == 1
+    for meter in meters[::2]:
+        alone = reconstruction_error(net, images, meter.layer)
+        assert (meter.result().per_image == alone.per_image).all()
+
+
+def test_the_backend_is_used_for_all_of_it(pooled):
+    class Half:
+        """Wrong on purpose."""
+
+        def __getattr__(self, name):
+            operator = getattr(decoding.reference, name)
+            return lambda *args, **kw: operator(*args, **kw) * (0.5 if name == "max_pool" else 1)
+
+    images = [[[[0, 1, 0, 2]]]]
+    assert reconstruction_error(pooled, images, 2, normalize=None).mean == 0
+    assert reconstruction_error(pooled, images, 2, normalize=None, backend=Half()).mean > 0
+
+
+# The decoded responses lie on the unit's own grid
+
+
+def linear_net(seed, pads, strides):
+    """Two convolutions of unequal sides; the first may pad."""
+    return Network(
+        [
+            Conv(integers(seed, 3, 2, 2, 3), stride=strides[0], pad=pads),
+            Conv(integers(seed + 1, 2, 3, 3, 2), stride=strides[1]),
+        ]
+    )
+
+
+PADS = st.tuples(*[st.integers(0, 2)] * 4)
+STRIDES = st.tuples(*[st.tuples(st.integers(1, 3), st.integers(1, 2))] * 2)
+
+
+def reproduces(net, images, layer):
+    return np.array_equal(decoded_responses(net, images, layer), net.forward(images, layer))
+
+
+@given(st.integers(0, 99), PADS, STRIDES)
+def test_of_a_linear_network_decoded_filters_give_the_responses_exactly(seed, pads, strides):
+    net, images = linear_net(seed, pads, strides), integers(seed + 2, 2, 2, 11, 9)
+    assert reproduces(net, images, 1)
+    assert reproduces(net, images, 2)
+    assert reconstruction_error(net, images, 2, normalize=None).per_image.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("mutant", ["no pad", "pad on the other side", "one pixel late"])
+def test_the_law_kills_wrong_grids(monkeypatch, mutant):
+    net, images = linear_net(5, (1, 0, 2, 1), ((2, 1), (1, 2))), integers(7, 2, 2, 11, 9)
+    assert reproduces(net, images, 2)
+    true = evaluation.grid
+
+    def wrong(net, layer, shape):
+        (top, bottom, left, right), size = true(net, layer, shape)
+        if mutant == "no pad":
+            return (0, top + bottom, 0, left + right), size
+        if mutant == "pad on the other side":
+            return (bottom, top, right, left), size
+        return (top + 1, bottom, left, right), size
+
+    monkeypatch.setattr(evaluation, "grid", wrong)
+    assert not reproduces(net, images, 2)
+
+
+def test_where_a_hidden_layer_pads_units_inside_the_image_agree():
+    net = Network([Conv(integers(0, 3, 2, 2, 3)), Conv(integers(1, 2, 3, 3, 3), pad=1)])
+    images = integers(2, 2, 2, 9, 11)
+    got, want = decoded_responses(net, images, 2), net.forward(images)
+    assert got.shape == want.shape
+    assert (got[:, :, 1:-1, 1:-1] == want[:, :, 1:-1, 1:-1]).all()
+    assert (got != want).any()
+
+
+def test_with_average_pools_the_normalized_error_is_zero():
+    """Decoded responses are four times those of the network, exactly, and the range takes the factor out."""
+    net = Network([Conv(integers(0, 3, 1, 2, 3)), AvgPool(2), Conv(integers(1, 2, 3, 2, 3))])
+    images = integers(3, 4, 1, 9, 12)
+    assert (decoded_responses(net, images, 3) == 4 * net.forward(images)).all()
+    assert reconstruction_error(net, images, 3).per_image.tolist() == [0, 0, 0, 0]
+
+
+def test_biases_do_not_enter_and_layer_0_is_the_image():
+    images = integers(0, 2, 1, 3, 4)
+    assert (decoded_responses(Network([Conv([[[[2]]]], [5])]), images, 1) == 2 * images).all()
+    assert (decoded_responses(Network([Conv([[[[2]]]], [5])]), images, 0) == images).all()
+
+
+def test_large_windows_are_taken_in_parts(monkeypatch):
+    net, images = linear_net(5, (1, 0, 2, 1), ((2, 1), (1, 2))), integers(7, 5, 2, 11, 9)
+    sizes = []
+
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(decoding.reference, name)
+
+        def correlate(self, x, *args, **kw):
+            sizes.append(len(x))
+            return decoding.reference.correlate(x, *args, **kw)
+
+    windows = 8 * np.prod(net.shapes((2, 11, 9))[2][1:]) * np.prod(decoding.decode_layer(net, 2).shape[1:])
+    monkeypatch.setattr(evaluation, "WINDOW_BYTES", int(2 * windows))
+    assert (decoded_responses(net, images, 2, backend=Counting()) == net.forward(images, 2)).all()
+    assert sizes == [2, 2, 1]
+    monkeypatch.setattr(evaluation, "WINDOW_BYTES", 1)
+    assert (decoded_responses(net, images, 2) == net.forward(images, 2)).all()
+
+
+def test_no_images_have_no_decoded_responses():
+    assert decoded_responses(linear_net(0, 0, (1, 1)), np.zeros((0, 2, 11, 9)), 2).shape == (0, 2, 8, 6)
+
+
+# Top images
+
+
+def plain_top(scores, n):
+    return sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:n]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+@pytest.mark.parametrize("via", ["network", "decoded"])
+def test_top_images_of_all_units_are_the_sorted_ones(via, batch_size):
+    net = Network([Conv(integers(0, 5, 1, 2, 2)), MaxPool(2), Conv(integers(1, 4, 5, 1, 2))])
+    images = np.random.default_rng(3).integers(0, 2, (40, 1, 5, 7))  # few values: many ties
+    responses = net.forward(images, 3) if via == "network" else decoded_responses(net, images, 3)
+    scores = responses.max(axis=(2, 3))
+    assert any(len(set(scores[:, k])) < len(scores) for k in range(4))
+    found = top_images(net, images, 3, None, n=6, via=via, batch_size=batch_size)
+    for k in range(4):
+        assert found.indices[k].tolist() == plain_top(scores[:, k].tolist(), 6)
+        assert (found.responses[k] == scores[found.indices[k], k]).all()
+        one = top_images(net, images, 3, k, n=6, via=via, batch_size=batch_size)
+        assert one.indices.tolist() == found.indices[k].tolist()
+
+
+def test_on_a_tie_the_earlier_image_is_first_across_batches():
+    net = Network([Conv([[[[1]]]])])
+    found = top_images(net, [[[[v]]] for v in (3, 5, 3, 5, 5)], 1, 0, n=4, batch_size=2)
+    assert found.indices.tolist() == [1, 3, 4, 0]
+
+
+def test_fewer_images_than_asked_for():
+    found = top_images(Network([Conv([[[[1]]]])]), [[[[-7]]], [[[-2]]]], 1, 0, n=4)
+    assert (found.indices.tolist(), found.responses.tolist()) == ([1, 0], [-2, -7])
+
+
+# Figure 1
+
+
+def test_the_response_matrix_by_hand():
+    net = Network([Conv([[[[1, 0]]], [[[0, 1]]], [[[2, 2]]]])])
+    images = [[[[5, 1]]], [[[1, 4]]], [[[3, 3]]]]
+    found = response_matrix(net, images, 1, labels=[0, 1, 2])
+    assert found.images.tolist() == [0, 1, 0]  # 2·5 + 2·1 == 2·3 + 2·3: the earlier
+    assert found.matrix.tolist() == [[5, 1, 5], [1, 4, 1], [12, 10, 12]]
+    assert found.rows.tolist() == [True, True, True]
+    assert found.columns.tolist() == [False, False, True]
+    assert found.labels.tolist() == [0, 1, 0]
+    assert found.accuracy == 1 / 3
+
+
+def test_without_labels_there_is_no_accuracy():
+    found = response_matrix(Network([Conv([[[[1]]]])]), [[[[5]]]], 1)
+    assert found.labels is None
+    assert found.accuracy is None
+
+
+# Figure 6
+
+
+@given(st.integers(0, 99))
+def test_contributions_add_up_to_the_decoded_filter(seed):
+    net = Network(
+        [
+            Conv(integers(seed, 3, 2, 2, 3), stride=(1, 2)),
+            MaxPool((2, 3)),
+            ReLU(),
+            Conv(integers(seed + 1, 4, 3, 2, 3)),
+        ]
+    )
+    for k in range(4):
+        parts = contributions(net, 4, k)
+        total = np.zeros((2, *net.receptive_field(4).size))
+        for part in parts:
+            lower = decode_filter(net, 3, part.k)
+            rows, columns = part.pixel
+            total[:, rows : rows + lower.shape[1], columns : columns + lower.shape[2]] += part.weight * lower
+        assert (total == decode_filter(net, 4, k)).all()
+        magnitudes = [abs(part.weight) for part in parts]
+        assert magnitudes == sorted(magnitudes, reverse=True)
+        assert {part.layer for part in parts} <= {1}
+        assert contributions(net, 4, k, top=2) == parts[:2]
+
+
+def test_contributions_of_the_first_convolution_are_channels_of_the_image():
+    parts = contributions(Network([Conv([[[[1, 0]], [[0, -3]]]]), ReLU()]), 2, 0)
+    assert [(part.layer, part.k, part.cell, part.weight) for part in parts] == [(0, 1, (0, 1), -3), (0, 0, (0, 0), 1)]
+
+
+def test_contributions_know_groups_and_dilation():
+    net = Network([Conv([[[[1, 2]]], [[[3, 4]]]], groups=2, dilation=(1, 3))])
+    assert [(part.k, part.cell, part.weight) for part in contributions(net, 1, 1)] == [(1, (0, 3), 4), (1, (0, 0), 3)]
+
+
+# LeNet
+
+
+@pytest.fixture(scope="module")
+def digits(lenet):
+    images, labels = decoding.mnist()
+    return lenet.normalize(images), labels
+
+
+PAPER = {3: (0.002, 0.0013), 5: (0.012, 0.0055), 7: (0.078, 0.057)}  # table 1: a mean, and the largest ± around it
+
+
+@pytest.fixture(scope="module")
+def errors(lenet, digits):
+    meters = {(layer, mode): ReconstructionMeter(lenet, layer, unpool=mode) for layer in PAPER for mode in MODES}
+    for layer in PAPER:
+        for name, filters in {
+            "random": decoding.baselines.random_filters(lenet, layer),
+            "turned": decoding.decode_layer(decoding.baselines.turned(lenet), layer),
+            "turned below": decoding.decode_layer(decoding.baselines.turned(lenet, below=layer), layer),
+            "zeros": decoding.decode_layer(decoding.baselines.zero_insertion(lenet), layer),
+        }.items():
+            meters[layer, name] = ReconstructionMeter(lenet, layer, filters=filters)
+    measure(lenet, digits[0][::20], list(meters.values()))
+    return {key: meter.result() for key, meter in meters.items()}
+
+
+MODES = ("nearest", "bilinear", "bicubic")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_table_1_lies_within_the_papers_own_deviation(errors, mode):
+    for layer, (mean, deviation) in PAPER.items():
+        assert abs(errors[layer, mode].mean - mean) <= deviation
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_errors_grow_with_depth(errors, mode):
+    assert errors[3, mode].mean < errors[5, mode].mean < errors[7, mode].mean
+    assert errors[3, mode].correlation > errors[5, mode].correlation > errors[7, mode].correlation
+
+
+@pytest.mark.parametrize("reference", ["random", "turned", "turned below", "zeros"])
+@pytest.mark.parametrize("layer", PAPER)
+def test_every_reference_is_worse_than_substitution(errors, layer, reference):
+    assert errors[layer, reference].mean > 1.5 * max(errors[layer, mode].mean for mode in MODES)
+
+
+def test_on_layer_1_only_biases_differ(lenet, digits):
+    assert reconstruction_error(lenet, digits[0][:5], 1).correlation > 0.99
+
+
+def test_the_floor_is_better_than_substitution(lenet, digits, errors):
+    """Least squares, fitted on other digits: less error on layers 5 and 7, more correlation on all."""
+    fits = {layer: decoding.baselines.LeastSquaresMeter(lenet, layer) for layer in PAPER}
+    measure(lenet, digits[0][1::4], list(fits.values()))
+    meters = {layer: ReconstructionMeter(lenet, layer, filters=fits[layer].filters()) for layer in PAPER}
+    measure(lenet, digits[0][::20], list(meters.values()))
+    for layer, meter in meters.items():
+        assert meter.result().correlation > max(errors[layer, mode].correlation for mode in MODES)
+    for layer in (5, 7):
+        assert meters[layer].result().mean < min(errors[layer, mode].mean for mode in MODES)
+
+
+def test_ten_decoded_filters_are_classifiers(lenet, digits):
+    found = response_matrix(lenet, digits[0][:2000], 7, labels=digits[1][:2000])
+    assert found.accuracy > 0.5
+    assert found.rows.all()
+    assert found.columns.sum() >= 7
+
+
+# Errors
+
+NET = Network([Conv([[[[1, 2]]], [[[3, 4]]]])])
+ONE = Network([Conv([[[[1, 2]]]])])
+IMAGES = np.arange(8.0).reshape(2, 1, 1, 4)
+BAD = IMAGES.copy()
+BAD[1, 0, 0, 2] = np.nan
+REFUSED = {
+    "no images": (lambda: reconstruction_error(NET, IMAGES[:0], 1), InvalidValueError, "there are no images"),
+    "no batches": (lambda: reconstruction_error(NET, iter([]), 1), InvalidValueError, "there are no images"),
+    "no images for top": (lambda: top_images(NET, IMAGES[:0], 1, 0), InvalidValueError, "there are no images"),
+    "no images for figure 1": (lambda: response_matrix(NET, [], 1), (InvalidValueError, ShapeError), "images"),
+    "no meters": (lambda: measure(NET, IMAGES, []), InvalidValueError, "no meters"),
+    "nothing yet": (lambda: ReconstructionMeter(NET, 1).result(), InvalidValueError, "no images yet"),
+    "labels": (lambda: response_matrix(NET, IMAGES, 1, labels=[1]), ShapeError, r"labels \(1,\) for 2 images"),
+    "one unit at one place": (
+        lambda: reconstruction_error(ONE, IMAGES[..., :2], 1),
+        InvalidValueError,
+        "network's responses of layer 1 to image 0 are all equal .*normalize=None",
+    ),
+    "constant": (
+        lambda: reconstruction_error(NET, [*IMAGES, np.zeros((1, 1, 4))], 1, batch_size=1),
+        InvalidValueError,
+        "to image 2 are all equal",
+    ),
+    "constant by filters": (
+        lambda: reconstruction_error(NET, IMAGES, 1, filters=np.zeros((2, 1, 1, 2))),
+        InvalidValueError,
+        "decoded filters' responses of layer 1 to image 0",
+    ),
+    "NaN": (
+        lambda: reconstruction_error(NET, BAD, 1, batch_size=1),
+        InvalidValueError,
+        r"images from 1: 1 of 4 values are not finite; the first, nan, is at \(0, 0, 0, 2\)",
+    ),
+    "NaN for filters": (lambda: decoded_responses(NET, BAD, 1), InvalidValueError, "not finite"),
+    "overflow": (
+        lambda: measure(Network([Conv([[[[1e200]]]])] * 2), [[[[1e200]]]], [TopImagesMeter(ONE, 1)]),
+        InvalidValueError,
+        "responses of layer 1",
+    ),
+    "normalize": (lambda: reconstruction_error(NET, IMAGES, 1, normalize="map"), InvalidValueError, "'image' or None"),
+    "filters": (
+        lambda: reconstruction_error(NET, IMAGES, 1, filters=np.ones((2, 1, 1, 3))),
+        ShapeError,
+        r"\(2, 1, 1, 3\) in place of the decoded ones of layer 1, which are \(2, 1, 1, 2\)",
+    ),
+    "channels": (lambda: reconstruction_error(NET, np.ones((2, 3, 1, 4)), 1), ShapeError, "3 channels"),
+    "via": (lambda: top_images(NET, IMAGES, 1, 0, via="filter"), InvalidValueError, "'network' or 'decoded'"),
+    "n": (lambda: top_images(NET, IMAGES, 1, 0, n=0), InvalidValueError, "n must be"),
+    "k": (lambda: top_images(NET, IMAGES, 1, 2), UnknownLayerError, "no unit 2"),
+    "layer": (lambda: reconstruction_error(NET, IMAGES, 9), UnknownLayerError, "no layer 9"),
+    "k of contributions": (lambda: contributions(NET, 1, -1), UnknownLayerError, "no unit -1"),
+    "no convolution": (
+        lambda: contributions(Network([MaxPool(2)], input_shape=(1, 2, 2)), 1, 0),
+        UnknownLayerError,
+        "no convolution",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case):
+    call, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_a_layer_of_one_unit_has_an_error_without_normalization():
+    error = reconstruction_error(ONE, IMAGES[..., :2], 1, normalize=None)
+    assert error.per_image.tolist() == [0, 0]
+    assert np.isnan(error.correlations).all()
+
+
+def test_a_layer_of_one_unit_at_several_places_has_a_range():
+    assert reconstruction_error(ONE, IMAGES, 1).per_image.tolist() == [0, 0]
