@@ -204,11 +204,11 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     if all(each.decodes_bottom_up(unpool) for each in net.layers[:top]):
         return _decode_bottom_up(net, top, operators)
     block = min(units, max(1, BLOCK_BYTES // _bytes_per_unit(net, top)))
-    out: Array = np.empty((units, net.channels(0), *net.receptive_field(top).size), net.dtype)
+    out: Array = np.empty(0)
     for start in range(0, units, block):
         part = _decode(net, top, 0, _impulses(net, top, start, block), unpool, operators)
-        if part.dtype != out.dtype:
-            out = out.astype(part.dtype)
+        if not len(out):
+            out = np.empty((units, *part.shape[1:]), part.dtype)
         out[start : start + block] = part
     return out
 
