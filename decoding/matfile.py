@@ -342,7 +342,7 @@ def _from_hdf5() -> Iterator[None]:
     except Damaged:
         raise
     except Exception as error:
-        raise Damaged(f"its HDF5 content is damaged: {printable(str(error), 200)}.") from None
+        raise Damaged(f"HDF5 cannot read it: {printable(str(error), 200)}.") from None
 
 
 class _Hdf5:

@@ -19,6 +19,8 @@ def write_v5(path, variables, compress=True):
 
     with open(path, "wb") as file:
         scipy.io.savemat(file, {name: _for_scipy(value) for name, value in variables.items()}, do_compression=compress)
+        file.seek(0)
+        file.write(b"MATLAB 5.0 MAT-file, without the date".ljust(116))
 
 
 def _for_scipy(value):
