@@ -206,16 +206,18 @@ def _find(variables: list[Variable]) -> _Record:
     """The struct that holds the layers."""
     readable = {each.name: each for each in variables if each.name}
     top = Struct((1, 1), tuple(readable), lambda i, name: readable[name].load())
-    found = [_Record(top, "")] if readable.keys() & {"layers"} else []
-    for name, variable in readable.items():
-        if variable.what.startswith("struct"):
-            found += _networks(variable.load(), name)
-    named = [each for each in found if each.where == "net"] or found
-    if len(named) == 1:
-        return named[0]
-    if named:
-        places = ", ".join(each.place("layers") for each in named)
-        raise WeightsFormatError(f"there are {len(named)} networks in it: {places}. Keep one.")
+    found: list[_Record] = []
+    for name in sorted(readable, key=lambda name: name != "net"):  # the others are not even looked at if it is one
+        if readable[name].what.startswith("struct"):
+            found += _networks(readable[name].load(), name)
+        if found and found[0].where == "net":
+            return found[0]
+    found += [_Record(top, "")] if "layers" in readable else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        places = _listed(sorted(each.place("layers") for each in found))
+        raise WeightsFormatError(f"there are {len(found)} networks in it: {places}. Keep one.")
     holds = _listed([f"{each.name} ({each.what})" for each in readable.values()]) or "nothing"
     raise WeightsFormatError(f"no MatConvNet network in it: {_guess(readable)}. It holds {holds}.")
 
@@ -323,6 +325,10 @@ class _Reader:
             [record.texts("outputs") for record in records],
         )
         made = {name for names in outputs for name in names}
+        users: dict[str, list[int]] = {}
+        for i, names in enumerate(inputs):
+            for each in dict.fromkeys(names):
+                users.setdefault(each, []).append(i)
         starts = [names[0] for names in inputs if names and not made.intersection(names)]
         if not any(kind.startswith("dagnn.") for kind in types) or not starts:
             raise WeightsFormatError(
@@ -330,8 +336,8 @@ class _Reader:
             )
         variable, layers, seen = starts[0], list[Layer](), set[int]()
         while True:
-            users = [i for i, names in enumerate(inputs) if variable in names and i not in seen]
-            following = [i for i in users if types[i] != "dagnn.Loss"] or users[:1]
+            left = [i for i in users.get(variable, []) if i not in seen]
+            following = [i for i in left if types[i] != "dagnn.Loss"] or left[:1]
             if not following:
                 break
             i = following[0]

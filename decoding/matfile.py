@@ -25,7 +25,7 @@ from .errors import WeightsFormatError
 # What is read of a file may grow to so many times its size, or to so many bytes. Weights hardly compress; all-NaN ones do.
 MOST_GROWTH = 16
 ALWAYS_ALLOWED = 2**25
-MOST_PARTS = 100_000  # of one struct or cell
+MOST_PARTS = 50_000  # of one struct or cell
 DEEPEST = 32  # structs and cells in one another
 CHUNK = 2**18
 PREFIX = 2**12  # of a variable, in which its class, size and name must be

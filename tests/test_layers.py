@@ -1,7 +1,12 @@
 """Layers that networks in files have: forward as MatConvNet documents it, held against PyTorch; decoding; receptive fields."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from decoding import (
     LRN,
@@ -23,9 +28,12 @@ from decoding import (
     decode,
     decode_filter,
     decode_layer,
+    load_matconvnet,
     reference,
+    save_matconvnet,
 )
 from decoding.interpolation import MODES, matrix
+from decoding.testing import strategies
 
 EPS = 2.0**-53
 
@@ -198,6 +206,35 @@ def test_batch_norm_is_the_convolution_it_says_it_is(ramp):
     factor = np.array([4, -2, 4.0])
     conv = Conv(np.diag(factor).reshape(3, 3, 1, 1), np.array([5, 7, 9]) - factor * [1, 2, 3])
     assert (forward(norm, x) == forward(conv, x)).all()
+
+
+ALL = ("conv", "pool", "relu", "batchnorm", "lrn", "sigmoid", "dropout", "softmax")
+
+
+@given(st.data())
+def test_any_network_is_decoded_alike_from_above_and_from_below(data):
+    """Bottom-up, in one batch and unit by unit are one decoding, and its size is that of the field."""
+    net = data.draw(strategies.networks(kinds=ALL))
+    top = len(net.layers)
+    assume(np.prod(net.receptive_field(top).size) <= 1500)
+    bank = decode_layer(net, top)
+    assert bank.shape == (net.channels(top), net.channels(0), *net.receptive_field(top).size)
+    for k, filters in enumerate(bank):
+        assert (filters == decode_filter(net, top, k)).all()
+    impulses = np.eye(net.channels(top))[:, :, np.newaxis, np.newaxis]
+    assert (bank == decode(net, top, impulses)).all()
+
+
+@given(st.data())
+def test_any_network_is_saved_and_read_back(data):
+    net = data.draw(strategies.networks("reals", kinds=ALL))
+    with tempfile.TemporaryDirectory() as folder:
+        save_matconvnet(net, Path(folder) / "net.mat")
+        again = load_matconvnet(Path(folder) / "net.mat")
+    assert str(again) == str(net)
+    assert list(map(repr, again.layers)) == list(map(repr, net.layers))
+    x = data.draw(strategies.images_for(net, "reals"))
+    assert (again.forward(x) == net.forward(x)).all()
 
 
 # What cannot be done.

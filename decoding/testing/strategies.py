@@ -21,11 +21,12 @@ except ImportError as error:  # pragma: no cover
 
 from ..arguments import Array, Pads, Pair
 from ..interpolation import MODES
-from ..layers import AvgPool, Conv, Layer, MaxPool, ReLU, Softmax
+from ..layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Layer, MaxPool, ReLU, Sigmoid, Softmax
 from ..network import Network
 from .calls import Call
 
 LIMIT = 4  # of small integers
+PLAIN = {"sigmoid": Sigmoid, "dropout": Dropout}
 LEAKS = (0.0, 0.25, 0.5)  # exact in binary
 FILLINGS = ("ramp", "mixed", "mixed", "mixed", "negative", "impulse", "zeros")
 WINDOWS: tuple[Pair, ...] = ((1, 2), (2, 1), (1, 1), (2, 3), (3, 2), (1, 3), (2, 2), (3, 1), (4, 3), (5, 2), (3, 5))
@@ -209,12 +210,27 @@ def relus() -> SearchStrategy[ReLU]:
 
 
 @st.composite
+def batch_norms(draw: DrawFn, channels: int = 1, values: str = "integers") -> BatchNorm:
+    """Batch normalizations, with moments; the deviations are powers of two, so that whole numbers stay exact."""
+    scale, bias, mean = (draw(fillings((channels,), values)) for _ in range(3))
+    std = [draw(st.sampled_from((0.5, 1.0, 2.0, 4.0))) for _ in range(channels)]
+    return BatchNorm(scale, bias, mean=mean, std=std)
+
+
+@st.composite
+def lrns(draw: DrawFn) -> LRN:
+    """Response normalizations, of odd and even depth."""
+    return LRN(draw(st.sampled_from((1, 2, 3, 4, 5))), kappa=1.0, alpha=draw(st.sampled_from((0.0, 0.5))), beta=0.75)
+
+
+@st.composite
 def networks(
     draw: DrawFn, values: str = "integers", *, most: int = 4, kinds: tuple[str, ...] = ("conv", "pool", "relu")
 ) -> Network:
     """Networks of 1 to `most` layers of these `kinds` (``"softmax"`` may end them), with the size of their images.
 
-    At least one layer is a convolution, if `kinds` has it, so that the image's channels are known.
+    There are also ``"batchnorm"``, ``"lrn"``, ``"sigmoid"`` and ``"dropout"``; the middle two do not keep
+    whole numbers whole. At least one layer is a convolution, if `kinds` has it, so that the image's channels are known.
     """
     shape = draw(st.sampled_from((1, 2, 3))), *draw(map_sizes((3, 3), 7))
     image, layers = shape, list[Layer]()
@@ -226,8 +242,12 @@ def networks(
             kind = "conv"
         if kind == "conv":
             layer: Layer = draw(convs(shape[0], shape[1:], values))
+        elif kind == "pool" and shape[1:] != (1, 1):
+            layer = draw(pools(shape[1:]))
+        elif kind == "batchnorm":
+            layer = draw(batch_norms(shape[0], values))
         else:
-            layer = draw(pools(shape[1:]) if kind == "pool" and shape[1:] != (1, 1) else relus())
+            layer = draw(lrns()) if kind == "lrn" else PLAIN[kind]() if kind in PLAIN else draw(relus())
         layers.append(layer)
         shape = layer.shape(shape)
     if "softmax" in kinds and draw(st.booleans()):
