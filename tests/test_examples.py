@@ -78,3 +78,25 @@ def test_train_lenet_without_pytorch_says_which_extra_to_install(tmp_path):
     assert done.returncode == 1
     assert "filter-decoding[train]" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_natural_draws_the_last_layer_that_can_be_decoded_in_colour(tmp_path, ramp):
+    from PIL import Image
+
+    layers = [decoding.Conv(ramp(4, 3, 3, 2)), decoding.MaxPool(3, 2), decoding.Conv(ramp(5, 4, 2, 2), name="last")]
+    net = decoding.Network([*layers, decoding.Unsupported("custom", name="end")])
+    decoding.save_matconvnet(net, tmp_path / "net.mat")
+    done = run("natural.py", "net.mat", "--most", 2, "-o", "out.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "out.png: 5 units of layer 3, the 2 with the most energy, 7×6 pixels each" in done.stdout
+    picture = np.asarray(Image.open(tmp_path / "out.png"))
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
+    for arguments, message in {
+        ("net.mat", "--layer", "end"): "natural.py: layer 4 'end' (custom): it can neither be run nor decoded",
+        ("net.mat", "--layer", "9"): "natural.py: there is no layer 9",
+        ("nowhere.mat",): "natural.py: [Errno 2]",
+    }.items():
+        done = run("natural.py", *arguments, cwd=tmp_path)
+        assert done.returncode != 0
+        assert done.stderr.startswith(message)
+        assert len(done.stderr.splitlines()) == 1
