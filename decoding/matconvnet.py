@@ -66,7 +66,8 @@ def load_matconvnet(path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None
     Parameters
     ----------
     path : path
-        A ``.mat`` file with a SimpleNN network: a struct ``net``, or its ``layers`` at the top, or one level deeper.
+        A ``.mat`` file, v5 or v7.3, with a SimpleNN or DagNN network: a struct ``net``, its ``layers`` at the top, or
+        one level deeper.
     dtype : float32 or float64, optional
         The precision to keep the weights in; that of the file unless given.
 
@@ -81,6 +82,8 @@ def load_matconvnet(path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None
         If there is no such file.
     WeightsFormatError
         If the file is damaged, or holds no such network; it says what the file holds.
+    InvalidValueError
+        If `dtype` is no floating-point type.
 
     See Also
     --------
@@ -91,11 +94,15 @@ def load_matconvnet(path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None
     Paper: section 4, whose network was trained with MatConvNet. Nothing in the file is executed, and no other file is
     opened.
     """
-    if dtype is not None and np.dtype(dtype).kind != "f":
+    try:
+        precision = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        precision = np.dtype(object)
+    if precision is not None and precision.kind != "f":
         raise InvalidValueError(f"load_matconvnet: dtype must be a floating-point type, not {dtype!r}.")
     try:
         with open_mat(path) as variables:
-            return _Reader(None if dtype is None else np.dtype(dtype)).network(_find(variables))
+            return _Reader(precision).network(_find(variables))
     except DecodingError as error:
         raise WeightsFormatError(f"{path}: {error}") from error
 
@@ -112,7 +119,7 @@ def save_matconvnet(net: Network, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     InvalidValueError
-        If the weights have a precision that MATLAB does not know.
+        If the weights have a precision that MATLAB does not know, or a name cannot be written.
     OSError
         If the file cannot be written; what stood there is untouched.
 
@@ -153,7 +160,7 @@ class _Record:
         return _Record(value, self.place(name)) if isinstance(value, Struct) and _count(value) == 1 else None
 
     def place(self, name: str) -> str:
-        return f"{self.where}.{name}" if self.where else name
+        return f"{self.where}.{printable(name)}" if self.where else printable(name)
 
     def text(self, name: str, default: str | None = None) -> str | None:
         value = self.get(name)
@@ -209,7 +216,7 @@ def _find(variables: list[Variable]) -> _Record:
     found: list[_Record] = []
     for name in sorted(readable, key=lambda name: name != "net"):  # the others are not even looked at if it is one
         if readable[name].what.startswith("struct"):
-            found += _networks(readable[name].load(), name)
+            found += _networks(readable[name].load(), printable(name))
         if found and found[0].where == "net":
             return found[0]
     found += [_Record(top, "")] if "layers" in readable else []
@@ -229,7 +236,7 @@ def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]
         yield _Record(struct, where)
     elif deeper:
         for name in struct.names:
-            yield from _networks(struct.load(0, name), f"{where}.{name}", deeper=False)
+            yield from _networks(struct.load(0, name), f"{where}.{printable(name)}", deeper=False)
 
 
 def _guess(variables: dict[str, Variable]) -> str:
@@ -557,16 +564,16 @@ def _as_struct(net: Network) -> dict[str, Any]:
     if net.mean is not None:
         meta["normalization"] = {"averageImage": _known(net.mean.transpose(1, 2, 0))}
     if net.classes is not None:
-        meta["classes"] = {"name": _cell(net.classes)}
+        meta["classes"] = {"name": _cell([_text(name) for name in net.classes])}
     if net.notes:
-        meta["notes"] = _cell(net.notes)
+        meta["notes"] = _cell([_text(note) for note in net.notes])
     return {"layers": _cell([_as_layer(layer) for layer in net.layers]), "meta": meta}
 
 
 def _as_layer(layer: Layer) -> dict[str, Any]:
     fields: dict[str, Any] = {"type": _type(layer)}
     if layer.name is not None:
-        fields["name"] = layer.name
+        fields["name"] = _text(layer.name)
     if isinstance(layer, Conv):
         fields["weights"] = _cell([_known(layer.filters.transpose(2, 3, 1, 0)), _known(layer.bias[np.newaxis])])
         fields["dilate"] = _row(layer.dilation)
@@ -582,7 +589,7 @@ def _as_layer(layer: Layer) -> dict[str, Any]:
     if isinstance(layer, ReLU):
         fields["leak"] = layer.leak
     if isinstance(layer, Unsupported):
-        fields["unsupported"] = layer.reason
+        fields["unsupported"] = _text(layer.reason)
     if isinstance(layer, LRN):
         fields["param"] = _row((layer.depth, layer.kappa, layer.alpha, layer.beta))
     return fields
@@ -590,12 +597,20 @@ def _as_layer(layer: Layer) -> dict[str, Any]:
 
 def _type(layer: Layer) -> str:
     if isinstance(layer, Unsupported):
-        return layer.type
+        return _text(layer.type)
     types = {Conv: "conv", MaxPool: "pool", AvgPool: "pool", ReLU: "relu", Softmax: "softmax", Dropout: "dropout",
              Sigmoid: "sigmoid", BatchNorm: "bnorm", LRN: "normalize", Loss: "loss"}  # fmt: skip
     if type(layer) not in types:
         raise InvalidValueError(f"save_matconvnet: MatConvNet has no layer like {layer!r}.")
     return types[type(layer)]
+
+
+def _text(text: str) -> str:
+    if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise InvalidValueError(
+            f"save_matconvnet: '{printable(text)}' holds a zero or half a character, which cannot be written."
+        )
+    return text
 
 
 def _cell(values: Sequence[Any]) -> Array:

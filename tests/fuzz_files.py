@@ -292,6 +292,8 @@ def child(options):
             target(str(path), number)
         except decoding.DecodingError as error:
             outcome = type(error).__name__
+            if not str(error).isprintable():
+                outcome, escaped = "escape", f"not printable: {error!r}"[:200]
         except BaseException as error:
             outcome, escaped = "escape", f"{type(error).__name__}: {error}"[:200]
         signal.alarm(0)

@@ -64,8 +64,9 @@ def refused(tmp_path, content, message):
         path.write_bytes(content)
     tracemalloc.start()
     try:
-        with pytest.raises(WeightsFormatError, match=message):
+        with pytest.raises(WeightsFormatError, match=message) as caught:
             load_matconvnet(path)
+        assert str(caught.value).isprintable()
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
