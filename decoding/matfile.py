@@ -26,7 +26,6 @@ from .errors import WeightsFormatError
 MOST_GROWTH = 16
 ALWAYS_ALLOWED = 2**25
 MOST_PARTS = 50_000  # of one struct or cell
-DEEPEST = 32  # structs and cells in one another
 CHUNK = 2**18
 PREFIX = 2**12  # of a variable, in which its class, size and name must be
 
@@ -240,11 +239,10 @@ class _V5:
             return name, f"object of class {printable(self.word(data, at)[0])}"
         return name, f"{WORDS.get(kind) or NUMERIC.get(kind) or f'class {kind}'} {times(shape)}"
 
-    def array(self, data: memoryview, depth: int = 0) -> Any:
+    def array(self, data: memoryview) -> Any:
         """The value of an array: ndarray, str, `Cell`, `Struct` or `Other`."""
         if not len(data):
             return np.zeros((0, 0))
-        _check_depth(depth)
         kind, complex_, shape, _, at = self.head(data)
         if kind in NUMERIC and not complex_:
             return self.numbers(data, at, shape, NUMERIC[kind])
@@ -252,9 +250,9 @@ class _V5:
             return self.text(data, at, shape)
         if kind == CELL:
             parts = self.parts(data, at, math.prod(shape))
-            return Cell(shape, lambda i: self.array(parts[i], depth + 1))
+            return Cell(shape, lambda i: self.array(parts[i]))
         if kind == STRUCT:
-            return self.struct(data, at, shape, depth)
+            return self.struct(data, at, shape)
         return Other("complex numbers" if complex_ else self.name(data)[1])
 
     def numbers(self, data: memoryview, at: int, shape: tuple[int, ...], dtype: str) -> Any:
@@ -293,8 +291,7 @@ class _V5:
 
     def parts(self, data: memoryview, at: int, count: int) -> list[memoryview]:
         """The contents of the next `count` arrays."""
-        if count > MOST_PARTS or count * 8 > len(data) - at:
-            raise Damaged(f"a struct or cell claims {count} parts in {len(data) - at} bytes; {MOST_PARTS} is the most.")
+        _check_parts(count)
         parts = []
         for _ in range(count):
             kind, begin, end, at = self.tag(data, at)
@@ -303,7 +300,7 @@ class _V5:
             parts.append(data[begin:end])
         return parts
 
-    def struct(self, data: memoryview, at: int, shape: tuple[int, ...], depth: int) -> Struct:
+    def struct(self, data: memoryview, at: int, shape: tuple[int, ...]) -> Struct:
         longest, at = self.integers(data, at, "lengths of field names")
         kind, begin, end, at = self.tag(data, at)
         width = longest[0]
@@ -315,7 +312,7 @@ class _V5:
             raise Damaged("a struct has two fields of one name.")
         parts = self.parts(data, at, math.prod(shape) * len(names))
         places = {name: i for i, name in enumerate(names)}
-        return Struct(shape, names, lambda i, name: self.array(parts[i * len(names) + places[name]], depth + 1))
+        return Struct(shape, names, lambda i, name: self.array(parts[i * len(names) + places[name]]))
 
 
 @contextmanager
@@ -354,7 +351,7 @@ class _Hdf5:
     def variables(self) -> list[Variable]:
         with _from_hdf5():
             found = {name: self.child(self.file, name) for name in self.names(self.file) if name[:1] != "#"}
-            return [Variable(name, self.what(item), self.loader(item, 0)) for name, item in found.items()]
+            return [Variable(name, self.what(item), self.loader(item)) for name, item in found.items()]
 
     def names(self, group: Any) -> tuple[str, ...]:
         _check_parts(10 * len(group))
@@ -388,26 +385,25 @@ class _Hdf5:
         shape = item.shape[::-1] if hasattr(item, "shape") and item.shape is not None else (1, 1)
         return f"{CLASSES.get(kind, kind) or 'array'} {times(shape)}"
 
-    def loader(self, item: Any, depth: int) -> Callable[[], Any]:
+    def loader(self, item: Any) -> Callable[[], Any]:
         def load() -> Any:
             with _from_hdf5():
-                return self.value(item, depth)
+                return self.value(item)
 
         return load
 
-    def value(self, item: Any, depth: int) -> Any:
+    def value(self, item: Any) -> Any:
         import h5py
 
-        _check_depth(depth)
         kind = self.attribute(item, "MATLAB_class")
         if isinstance(item, h5py.Group):
-            return self.struct(item, depth) if kind in ("struct", "") else Other(self.what(item))
+            return self.struct(item) if kind in ("struct", "") else Other(self.what(item))
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             return Other(self.what(item))
         if self.attribute(item, "MATLAB_empty") not in ("", "0"):
             return "" if kind == "char" else np.zeros((0, 0))
         if item.dtype == h5py.ref_dtype:
-            return self.cell(item, depth) if kind == "cell" else Other(self.what(item))
+            return self.cell(item) if kind == "cell" else Other(self.what(item))
         if item.dtype.kind not in "buif" or kind not in (*CLASSES, *NUMERIC.values()):
             return Other(self.what(item))
         values = self.read(item).T
@@ -446,21 +442,21 @@ class _Hdf5:
             target[...] = cells[tuple(map(slice, target.shape))]
         return out
 
-    def cell(self, item: Any, depth: int) -> Cell:
-        return Cell(item.shape[::-1], self.targets(item, depth))
+    def cell(self, item: Any) -> Cell:
+        return Cell(item.shape[::-1], self.targets(item))
 
-    def targets(self, item: Any, depth: int) -> Callable[[int], Any]:
+    def targets(self, item: Any) -> Callable[[int], Any]:
         """What reads the i-th of the arrays that a data set refers to."""
         _check_parts(item.size)
         references = self.read(item).ravel()  # rows of the file are columns in MATLAB
 
         def load(i: int) -> Any:
             with _from_hdf5():
-                return self.value(self.file[references[i]], depth + 1)
+                return self.value(self.file[references[i]])
 
         return load
 
-    def struct(self, group: Any, depth: int) -> Struct:
+    def struct(self, group: Any) -> Struct:
         """One struct, or an array of them, whose fields are data sets of references without a class."""
         import h5py
 
@@ -474,12 +470,12 @@ class _Hdf5:
             and not self.attribute(field, "MATLAB_class")
         }
         if not arrays:
-            loaders = {name: self.loader(field, depth + 1) for name, field in fields.items()}
+            loaders = {name: self.loader(field) for name, field in fields.items()}
             return Struct((1, 1), names, lambda i, name: loaders[name]())
         shapes = {field.shape for field in arrays.values()}
         if len(arrays) < len(fields) or len(shapes) != 1:
             raise Damaged("the fields of a struct array differ in size.")
-        targets = {name: self.targets(field, depth) for name, field in arrays.items()}
+        targets = {name: self.targets(field) for name, field in arrays.items()}
         return Struct(shapes.pop()[::-1], names, lambda i, name: targets[name](i))
 
 
@@ -501,11 +497,6 @@ def times(shape: tuple[int, ...]) -> str:
 def _word(data: memoryview) -> str:
     """A name, which ends at its first zero."""
     return bytes(data).split(b"\0")[0].decode("utf-8", "backslashreplace")
-
-
-def _check_depth(depth: int) -> None:
-    if depth > DEEPEST:
-        raise Damaged(f"structs and cells lie more than {DEEPEST} deep in one another.")
 
 
 def _check_parts(count: int) -> None:

@@ -356,6 +356,13 @@ def test_where_branches_join_a_graph_ends(load, chain, single):
     assert "On other branches of the graph, and left out: up." in str(net)
 
 
+def test_losses_are_no_branches(load, chain, single):
+    layers = [("error", "Loss", ["a", "label"], ["e"], [], {"loss": "classerror"}), *chain]
+    net = load(graph(layers, single))
+    assert net.names == ("conv", "relu", "pool", "drop")
+    assert net.notes == ()
+
+
 def test_graphs_that_make_no_sense(load, chain, single):
     loop = [("a", "ReLU", ["x"], ["y"], [], {}), ("b", "ReLU", ["y"], ["x"], [], {})]
     refused(load, graph(loop, single), "not a graph of MatConvNet's layers that begins with an image")
