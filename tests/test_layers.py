@@ -29,6 +29,7 @@ from decoding import (
     decode_filter,
     decode_layer,
     load_matconvnet,
+    reconstruction_error,
     reference,
     save_matconvnet,
 )
@@ -446,3 +447,21 @@ def test_equation_3_lands_on_alexnets_grid(image, unpool):
                 x = down.T @ x @ down
         assert x.shape == (1, 10, 1, 1)
         assert response[0, 0, i, j] == x[0, k, 0, 0] != 0
+
+
+def test_equation_3_is_exact_on_a_padded_and_strided_network_of_positive_numbers():
+    """Its ReLUs pass everything: what the decoded filters miss could only be the grid."""
+    random = np.random.default_rng(3)
+
+    def bank(*shape):
+        return random.integers(1, 4, shape)
+
+    first = Conv(bank(4, 3, 3, 2), stride=(2, 3), pad=(1, 4, 0, 2))
+    net = Network([first, ReLU(), Conv(bank(6, 2, 2, 3), stride=(1, 2), groups=2)], input_shape=(3, 17, 23))
+    images = random.integers(0, 9, (4, 3, 17, 23))
+    assert net.receptive_field(3) == ReceptiveField((5, 8), (2, 6), (-1, 0))
+    error = reconstruction_error(net, images, 3)
+    assert error.per_image.tolist() == [0] * 4
+    # One column aside it would not be.
+    aside = reconstruction_error(net, images, 3, filters=np.roll(decode_layer(net, 3), 1, axis=3))
+    assert (aside.per_image > 0).all()
