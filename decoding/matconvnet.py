@@ -102,7 +102,7 @@ def load_matconvnet(path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None
         raise InvalidValueError(f"load_matconvnet: dtype must be a floating-point type, not {dtype!r}.")
     try:
         with open_mat(path) as variables:
-            return _Reader(precision).network(_find(variables))
+            return _Reader(precision, _holds(variables)).network(_find(variables))
     except DecodingError as error:
         raise WeightsFormatError(f"{path}: {error}") from error
 
@@ -225,8 +225,11 @@ def _find(variables: list[Variable]) -> _Record:
     if found:
         places = _listed(sorted(each.place("layers") for each in found))
         raise WeightsFormatError(f"there are {len(found)} networks in it: {places}. Keep one.")
-    holds = _listed([f"{each.name} ({each.what})" for each in readable.values()]) or "nothing"
-    raise WeightsFormatError(f"no MatConvNet network in it: {_guess(readable)}. It holds {holds}.")
+    raise WeightsFormatError(f"no MatConvNet network in it: {_guess(readable)}. It holds {_holds(variables)}.")
+
+
+def _holds(variables: list[Variable]) -> str:
+    return _listed([f"{each.name} ({each.what})" for each in variables if each.name]) or "nothing"
 
 
 def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]:
@@ -265,8 +268,8 @@ def _guess(variables: dict[str, Variable]) -> str:
 class _Reader:
     """Makes a network of the structs of a file; what it cannot use goes to `notes`."""
 
-    def __init__(self, dtype: np.dtype[Any] | None) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: np.dtype[Any] | None, holds: str) -> None:
+        self.dtype, self.holds = dtype, holds
         self.notes: list[str] = []
 
     def network(self, root: _Record) -> Network:
@@ -306,13 +309,17 @@ class _Reader:
             if not isinstance(layer, Struct) or _count(layer) != 1:
                 raise WeightsFormatError(f"{where} should be a layer, and is {_what(layer)}.")
             if "type" not in layer.names:
-                raise WeightsFormatError(f"{where} has no type; its fields are {_listed(layer.names)}.")
+                raise WeightsFormatError(
+                    f"{where} has no type; its fields are {_listed(layer.names)}. It holds {self.holds}."
+                )
             records.append(_Record(layer, where))
         types = [record.text("type") or "" for record in records]
         if not KNOWN.intersection(types):
             kinds = _listed(sorted(set(types)))
             like = ", as DeepLearnToolbox has them" if DEEP_LEARN_TOOLBOX.issuperset(types) else ""
-            raise WeightsFormatError(f"{root.place('layers')} are not MatConvNet's: their types are {kinds}{like}.")
+            raise WeightsFormatError(
+                f"{root.place('layers')} are not MatConvNet's: their types are {kinds}{like}. It holds {self.holds}."
+            )
         layers = []
         for kind, record in zip(types, records, strict=True):
             layer = self.layer(kind, record, record.text("name"), _simple_weights(record), channels)
@@ -339,7 +346,7 @@ class _Reader:
         starts = [names[0] for names in inputs if names and not made.intersection(names)]
         if not any(kind.startswith("dagnn.") for kind in types) or not starts:
             raise WeightsFormatError(
-                f"{root.place('layers')} are not a graph of MatConvNet's layers that begins with an image."
+                f"{root.place('layers')} are not a graph of MatConvNet's layers that begins with an image. It holds {self.holds}."
             )
         variable, layers, seen = starts[0], list[Layer](), set[int]()
         while True:

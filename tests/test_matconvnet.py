@@ -445,7 +445,7 @@ STRANGERS = {
     "loose arrays": ({"weights_conv1": np.ones((3, 3)), "bias1": np.ones((1, 3))}, r"It holds .*weights_conv1 \(float64 3×3\)"),
     "a course's params": ({"params": [{"w": np.ones((3, 3)), "b": np.ones((1, 3))}]}, "`params` is a cell of structs with the fields (w, b|b, w)"),
     "an image database": ({"imdb": {"images": np.ones((3, 3)), "meta": "x"}}, "`imdb` is a struct without layers; its fields are images, meta"),
-    "DeepLearnToolbox": ({"cnn": {"layers": Column([{"type": "i"}, {"type": "c", "k": [1.0]}, {"type": "s"}])}}, "types are c, i, s, as DeepLearnToolbox"),
+    "DeepLearnToolbox": ({"cnn": {"layers": Column([{"type": "i"}, {"type": "c", "k": [1.0]}, {"type": "s"}])}}, r"types are c, i, s, as DeepLearnToolbox has them. It holds cnn \(struct 1×1\)"),
     "other types": ({"net": {"layers": [{"type": "imageInput"}, {"type": "dense"}]}}, "net.layers are not MatConvNet's: their types are dense, imageInput"),
     "layers that are numbers": ({"net": {"layers": np.float64([[3, 4]])}}, "net.layers is float64 1×2, not a cell"),
     "layers that are texts": ({"layers": ["conv", "relu"]}, r"layers\{1\} should be a layer, and is the text 'conv'"),
