@@ -1,5 +1,6 @@
 """Networks read from MATLAB files, and written to them."""
 
+import importlib.util
 import subprocess
 import sys
 
@@ -717,9 +718,10 @@ def test_real_strangers(name, message, real_data):
 def test_show_prints_a_table_or_one_line(real_data, capsys):
     from decoding.__main__ import main
 
+    refused = "not-" if importlib.util.find_spec("h5py") else ("not-", "denoise-v73")
     for path in sorted((real_data / "nets").glob("*.mat")):
         status = main(["show", str(path)])
         out, err = capsys.readouterr()
-        assert status == (2 if path.name.startswith("not-") else 0), path.name
+        assert status == (2 if path.name.startswith(refused) else 0), path.name
         assert len(err.splitlines()) == (1 if status else 0)
         assert out.startswith("layer  name") != bool(status)
