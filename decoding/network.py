@@ -88,6 +88,7 @@ class Network:
             layer.name or f"layer{number}" for number, layer in enumerate(self.layers, 1)
         )
         self.notes = tuple(notes)
+        # Layers 1 to `runs` have no unsupported one among them.
         self.runs = next((i for i, layer in enumerate(self.layers) if isinstance(layer, Unsupported)), len(self.layers))
         if isinstance(classes, str):
             raise InvalidValueError(f"Network: classes must be a sequence of names, not the one name {classes!r}.")
