@@ -161,13 +161,13 @@ def table(rows: list[list[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def machine() -> str:
+def machine(load: float) -> str:
     facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
     versions = ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch"))
     return (
         f"Measured on {cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores, {platform.system()}, with Python "
-        f"{platform.python_version()}, {versions}, {THREADS} threads, in float32, by ``python tests/benchmarks/run.py --save``.\n"
+        f"{platform.python_version()}, {versions}, {THREADS} threads, in float32, at a load of {load:.1f} before the run, by ``python tests/benchmarks/run.py --save``.\n"
     )
 
 
@@ -184,13 +184,15 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.names) - set(names):
         parser.error(f"no such work: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    rows = []
+    rows, load = [], os.getloadavg()[0]
+    if load > 0.5:
+        print(f"The machine is busy (load {load:.1f}): ratios will say more about that than about the programs.")
     for name in options.names or names:
         for each in measure(name, options.rounds):
             rows.append(each)
             print("  ".join(filter(None, each)), flush=True)
     if options.save:
-        (ROOT / "docs" / "benchmarks-measured.rst").write_text(machine() + "\n" + table(rows), encoding="utf-8")
+        (ROOT / "docs" / "benchmarks-measured.rst").write_text(machine(load) + "\n" + table(rows), encoding="utf-8")
         subprocess.run([sys.executable, str(HERE / "growth.py")], env=ENVIRONMENT, check=True)
         print("docs/benchmarks-measured.rst and docs/images/benchmarks-growth.png are written.")
 
