@@ -184,12 +184,16 @@ class ReconstructionMeter:
 
     def update(self, images: Array, responses: Array) -> None:
         decoded = decoded_responses(self.net, images, self.layer, filters=self.filters, backend=self.backend)
-        want, got = _flat(responses), _flat(decoded)
+        # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
+        precision = np.float32 if self.normalize and responses.dtype == decoded.dtype == np.float32 else np.float64
+        want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
         if self.normalize:
             done = sum(len(part.per_image) for part in self.parts)
             want = _full_range(want, f"the network's responses of layer {self.layer}", done)
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", done)
-        self.parts.append(ReconstructionError(np.square(want - got).mean(axis=1), _correlations(want, got)))
+        difference = want - got
+        squares = _products(difference, difference)
+        self.parts.append(ReconstructionError(squares / len(difference), _correlations(want, got)))
 
     def result(self) -> ReconstructionError:
         """For all images so far."""
@@ -739,23 +743,31 @@ def _batches(net: Network, images: Any, top: int, batch_size: int | None) -> Ite
             yield array[start : start + step]
 
 
-def _flat(responses: Array) -> npt.NDArray[np.float64]:
-    return responses.reshape(len(responses), -1).astype(np.float64, copy=False)
+def _by_image(responses: Array) -> Array:
+    """(K·H'·W', N): a column for each image. As the tuned operators leave responses in memory, nothing is copied."""
+    return np.asarray(responses.transpose(2, 3, 1, 0).reshape(-1, len(responses)))
 
 
-def _full_range(responses: npt.NDArray[np.float64], what: str, done: int) -> npt.NDArray[np.float64]:
+def _full_range(responses: Array, what: str, done: int) -> Array:
     """Each image's responses, from 0 to 1."""
-    low, high = responses.min(axis=1, keepdims=True), responses.max(axis=1, keepdims=True)
+    low, high = responses.min(axis=0), responses.max(axis=0)
     constant = np.flatnonzero(low == high)
     if len(constant):
         raise InvalidValueError(
-            f"{what} to image {done + constant[0]} are all equal ({responses[constant[0], 0]:g}): they have no range to "
+            f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
             "normalize. Leave that image out, or give normalize=None."
         )
-    return np.asarray((responses - low) / (high - low))
+    result = responses - low
+    result /= high - low
+    return np.asarray(result)
 
 
-def _correlations(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+def _correlations(a: Array, b: Array) -> npt.NDArray[np.float64]:
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((a * b).sum(axis=1) / np.sqrt(np.square(a).sum(axis=1) * np.square(b).sum(axis=1)))
+        return np.asarray(_products(a, b) / np.sqrt(_products(a, a) * _products(b, b)))
+
+
+def _products(a: Array, b: Array) -> npt.NDArray[np.float64]:
+    """``Σ_m a[m,n] · b[m,n]``."""
+    return np.asarray(np.einsum("mn,mn->n", a, b), np.float64)
