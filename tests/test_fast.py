@@ -356,3 +356,15 @@ def test_a_batch_has_as_many_images_as_the_largest_responses_allow():
         got = net.forward(images, backend=fast)
     assert [len(call.args[0]) for call in correlate.call_args_list] == [2, 2] * 5 + [1, 1]
     assert got.shape == want.shape
+
+
+@pytest.mark.parametrize("backend", [fast, reference])
+def test_a_layer_decoded_from_above_in_blocks_has_the_precision_of_the_backend(backend):
+    """Whole numbers, one unit at a time: nothing that was not computed is in the answer, and nothing warns."""
+    whole = np.random.default_rng(0).integers(-2, 3, 70).astype(np.float32)
+    net = Network([Conv(whole[:12].reshape(2, 1, 2, 3)), MaxPool(2), Conv(whole[12:60].reshape(4, 2, 3, 2))])
+    with mock.patch("decoding.decoder.BLOCK_BYTES", 1):
+        got = decoding.decode_layer(net, 3, unpool="bilinear", backend=backend)
+    assert got.dtype == (np.float32 if backend is fast else np.float64)
+    for k in range(4):
+        assert (got[k] == decoding.decode_filter(net, 3, k, unpool="bilinear")).all()
