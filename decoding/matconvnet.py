@@ -578,7 +578,8 @@ def _as_struct(net: Network) -> dict[str, Any]:
 
 
 def _as_layer(layer: Layer) -> dict[str, Any]:
-    fields: dict[str, Any] = {"type": _type(layer)}
+    """The fields that vl_simplenn asks of a layer; those that only training uses have MatConvNet's defaults."""
+    fields: dict[str, Any] = {"type": _type(layer), "precious": False}
     if layer.name is not None:
         fields["name"] = _text(layer.name)
     if isinstance(layer, Conv):
@@ -589,10 +590,13 @@ def _as_layer(layer: Layer) -> dict[str, Any]:
     if isinstance(layer, BatchNorm):
         moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
         fields["weights"] = _cell([_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)])
+        fields["epsilon"] = 1e-4
     if isinstance(layer, MaxPool):
         fields |= {"method": "avg" if isinstance(layer, AvgPool) else "max", "pool": _row(layer.size)}
     if isinstance(layer, (Conv, MaxPool)):
-        fields |= {"stride": _row(layer.stride), "pad": _row(layer.pad)}
+        fields |= {"stride": _row(layer.stride), "pad": _row(layer.pad), "opts": _cell([])}
+    if isinstance(layer, Dropout):
+        fields["rate"] = 0.5
     if isinstance(layer, ReLU):
         fields["leak"] = layer.leak
     if isinstance(layer, Unsupported):

@@ -579,6 +579,20 @@ def test_what_is_saved_is_what_vl_simplenn_reads(net, tmp_path):
     assert first["pad"][0, 0].tolist() == [[1, 0, 2, 3]]
     assert first["stride"][0, 0].tolist() == [[2, 1]]
     assert [part.shape for part in layers[0, 1]["weights"][0, 0].ravel()] == [(6, 1), (6, 1), (6, 2)]
+    asked = {
+        "Conv": {"weights", "pad", "stride", "dilate", "opts"},
+        "MaxPool": {"pool", "pad", "stride", "method", "opts"},
+        "AvgPool": {"pool", "pad", "stride", "method", "opts"},
+        "ReLU": {"leak"},
+        "Dropout": {"rate"},
+        "BatchNorm": {"weights", "epsilon"},
+        "LRN": {"param"},
+    }
+    for layer, struct in zip(net.layers, layers[0], strict=True):
+        assert asked.get(layer.kind, set()) | {"type", "precious"} <= set(struct.dtype.names)
+        assert struct["precious"][0, 0].tolist() == [[0]]
+        if "opts" in struct.dtype.names:
+            assert (struct["opts"][0, 0].dtype, struct["opts"][0, 0].size) == (object, 0)
     assert layers[0, 3]["method"][0, 0].tolist() == ["max"]
     assert layers[0, 3]["pool"][0, 0].tolist() == [[3, 2]]
     assert layers[0, 4]["param"][0, 0].tolist() == [[3, 0.3, 0.1, 0.7]]
