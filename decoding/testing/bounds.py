@@ -59,8 +59,9 @@ class Arithmetic(NamedTuple):
         eps = self.eps + reference.eps
         if n * eps >= 0.5:
             raise NotJudged(f"{n} roundings at eps = {self.eps:.2g}: γ ≥ 1, so that even zeros would pass")
-        inputs = (1 + self.input_eps) ** 2 if products else 1.0
-        return (1 + n * eps / (1 - n * eps)) * inputs - 1
+        gamma = n * eps / (1 - n * eps)
+        inputs = self.input_eps * (2 + self.input_eps) if products else 0.0
+        return gamma + inputs * (1 + gamma)
 
 
 def arithmetic(backend: Any) -> Arithmetic:
@@ -252,15 +253,15 @@ def _softmax(x: Array, precision: Arithmetic, error: Array) -> Array:
     eps = precision.eps + reference.eps
     error = error + np.where(_rounded(x, precision.eps) == x, 0, eps * np.abs(x))
     below, widest = x.max(axis=1, keepdims=True) - x, error.max(axis=1, keepdims=True)
-    factor = np.exp(np.minimum(error + widest + eps * (below + 2 * widest), 300.0))
+    off = np.minimum(error + widest + eps * (below + 2 * widest), 300.0)
     share = reference.softmax(x)
-    total = (share * factor).sum(axis=1, keepdims=True)
-    if (total > 2).any():
+    total = (share * np.expm1(off)).sum(axis=1, keepdims=True)  # of the shares, less one
+    if (total > 1).any():
         raise NotJudged(
             f"responses of {_largest(x):.3g} at eps = {precision.eps:.2g}: their exponentials are not known"
         )
-    own = 1 + precision.growth(x.shape[1] + 12, products=False)
-    return np.asarray(share * (factor * total * own - 1) + precision.range.tiny)
+    own = precision.growth(x.shape[1] + 12, products=False)
+    return np.asarray(share * np.expm1(off + np.log1p(total) + np.log1p(own)) + precision.range.tiny)
 
 
 def _inside(call: Call) -> Array:
