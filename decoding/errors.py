@@ -34,4 +34,11 @@ class DataFormatError(DecodingError, ValueError):
 
 
 class ConformanceFailure(DecodingError, AssertionError):
-    """A backend that does not do what the reference does."""
+    """A backend that does not do what the reference does.
+
+    `report`, where there is one, is the `decoding.testing.Report` of the run.
+    """
+
+    def __init__(self, message: str = "", report: object = None) -> None:
+        super().__init__(message)
+        self.report = report

@@ -9,8 +9,8 @@ It is also the specification for a program in another language: each function is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ def correlate(
 
 def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Float64:
     """``y[n,c,i,j] = max_{u,v} x[n,c, i·s + u − top, j·s + v − left]`` over the cells inside the map."""
-    return _pool("max_pool", x, size, stride, pad, max)
+    return _pool("max_pool", x, size, stride, pad, _greatest)
 
 
 def avg_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Float64:
@@ -66,13 +66,12 @@ def relu(x: npt.ArrayLike, *, leak: float = 0.0) -> Float64:
 
 
 def softmax(x: npt.ArrayLike) -> Float64:
-    """``y[n,k,i,j] = 1 / Σ_c exp(x[n,c,i,j] − x[n,k,i,j])``."""
+    """``y[n,k,i,j] = 1 / Σ_c exp(x[n,c,i,j] − x[n,k,i,j])``, in decimals: the same on every machine, and no overflow."""
     shape, xs = _read(x)
     out = _output(*shape)
     for n, k, i, j in np.ndindex(*shape):
         differences = [xs[n][c][i][j] - xs[n][k][i][j] for c in range(shape[1])]
-        # exp overflows past 709; a channel so far below another one has no share left.
-        out[n, k, i, j] = 0.0 if max(differences) > 700 else 1 / sum(math.exp(d) for d in differences)
+        out[n, k, i, j] = float(1 / sum(Decimal(d).exp() for d in differences))
     return out
 
 
@@ -95,40 +94,38 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
 
 
 def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "nearest") -> Float64:
-    """``out[n,c,p,q] = Σ_{i,j} row_weight(p, i) · column_weight(q, j) · maps[n,c,i,j]``; see `weights`."""
+    """``out[n,c,p,q] = Σ_{i,j} row_weight(p, i) · column_weight(q, j) · maps[n,c,i,j]``; see `taps`."""
     (n_, c_, rows, columns), zs = _read(maps)
     (h, w), (sr, sc) = _pair(size), _pair(size if stride is None else stride)
-    down, across = weights(rows, h, sr, mode), weights(columns, w, sc, mode)
+    down, across = taps(rows, h, sr, mode), taps(columns, w, sc, mode)
     out = _output(n_, c_, len(down), len(across))
     for n, c, p, q in np.ndindex(*out.shape):
         total = 0.0
-        for i, a in down[p].items():
-            for j, b in across[q].items():
+        for i, a in down[p]:
+            for j, b in across[q]:
                 total += a * b * zs[n][c][i][j]
         out[n, c, p, q] = total
     return out
 
 
-def weights(n: int, size: int, stride: int, mode: str) -> list[dict[int, float]]:
-    """For each of the ``(n − 1)·stride + size`` pixels of an axis, the cells it is made of and what each weighs.
+def taps(n: int, size: int, stride: int, mode: str) -> list[list[tuple[int, float]]]:
+    """For each of the ``(n − 1)·stride + size`` pixels of an axis, (cell, weight) of what it is made of.
 
-    Pixel p lies ``(p − (size − 1)/2) / stride`` cells from the first one; ``2·p − (size − 1)`` half pixels.
+    Pixel p lies ``(p − (size − 1)/2) / stride`` cells from the first one: ``2·p − (size − 1)`` half pixels.
     """
     pixels = [2 * p - (size - 1) for p in range((n - 1) * stride + size)]
     if mode == "nearest":  # the least distance; the later cell on a tie
-        return [{min(range(n), key=lambda i: (abs(half - 2 * stride * i), -i)): 1.0} for half in pixels]
+        return [[(min(range(n), key=lambda i: (abs(half - 2 * stride * i), -i)), 1.0)] for half in pixels]
     if mode not in ("bilinear", "bicubic"):
         raise ValueError(f"unpool: there is no mode {mode!r}.")
     kernel, reach = {"bilinear": (_triangle, 1), "bicubic": (_keys, 2)}[mode]
-    table = []
-    for half in pixels:
-        cells: dict[int, float] = {}
-        first = half // (2 * stride)
-        for i in range(first - reach + 1, first + reach + 1):
-            cell = _mirror(i, n)
-            cells[cell] = cells.get(cell, 0.0) + kernel(abs(half - 2 * stride * i) / (2 * stride))
-        table.append(cells)
-    return table
+    return [
+        [
+            (_mirror(i, n), kernel(abs(half - 2 * stride * i) / (2 * stride)))
+            for i in range(half // (2 * stride) - reach + 1, half // (2 * stride) + reach + 1)
+        ]
+        for half in pixels
+    ]
 
 
 def _triangle(t: float) -> float:
@@ -139,8 +136,8 @@ def _keys(t: float) -> float:
     """Keys' cubic, ``(a+2)t³ − (a+3)t² + 1`` up to 1 and ``at³ − 5at² + 8at − 4a`` up to 2, with a = −1/2."""
     a = -0.5
     if t <= 1:
-        return (a + 2) * t**3 - (a + 3) * t**2 + 1
-    return a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a if t < 2 else 0.0
+        return ((a + 2) * t - (a + 3)) * t * t + 1
+    return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a if t < 2 else 0.0
 
 
 def _mirror(i: int, n: int) -> int:
@@ -162,6 +159,14 @@ def _pool(function: str, x: npt.ArrayLike, size: Any, stride: Any, pad: Any, sum
         ]
         out[n, c, i, j] = summary(window)
     return out
+
+
+def _greatest(cells: list[float]) -> float:
+    greatest = cells[0]
+    for value in cells:
+        if value > greatest or value != value:  # not-a-number stays
+            greatest = value
+    return greatest
 
 
 def _read(array: npt.ArrayLike) -> tuple[tuple[int, int, int, int], Any]:

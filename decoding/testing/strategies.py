@@ -9,6 +9,9 @@ cells in a row and the filling 1, 2, 3, …, which a person can read.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
 try:
@@ -21,17 +24,32 @@ except ImportError as error:  # pragma: no cover
 
 from ..arguments import Array, Pads, Pair
 from ..interpolation import MODES
-from ..layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Layer, MaxPool, ReLU, Sigmoid, Softmax
+from ..layers import LRN, AvgPool, BatchNorm, Conv, Layer, MaxPool, ReLU, Sigmoid, Softmax
 from ..network import Network
 from .calls import Call
 
+VALUES = ("integers", "reals")
 LIMIT = 4  # of small integers
-PLAIN = {"sigmoid": Sigmoid, "dropout": Dropout}
 LEAKS = (0.0, 0.25, 0.5)  # exact in binary
 FILLINGS = ("ramp", "mixed", "mixed", "mixed", "negative", "impulse", "zeros")
-WINDOWS: tuple[Pair, ...] = ((1, 2), (2, 1), (1, 1), (2, 3), (3, 2), (1, 3), (2, 2), (3, 1), (4, 3), (5, 2), (3, 5))
+WINDOWS: tuple[Pair, ...] = (  # squares twice: only there can rows and columns be swapped unseen
+    *((1, 2), (2, 1), (1, 1), (2, 2), (2, 3), (3, 2), (3, 3), (1, 3), (3, 1), (4, 3), (5, 2), (3, 5)),
+    *((2, 2), (3, 3)),
+)
 POOLS: tuple[Pair, ...] = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 4), (4, 2), (3, 1), (4, 1), (1, 1))
+POOL_KINDS = {"pool": (MaxPool, AvgPool), "max_pool": (MaxPool,), "avg_pool": (AvgPool,)}
 STRIDES: tuple[Pair, ...] = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 3), (4, 1))
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _one_of(*values: Any) -> SearchStrategy[Any]:
+    """One of these; made once, as hypothesis takes longer to make a strategy than to draw from it."""
+    return st.sampled_from(values)
+
+
+@lru_cache(maxsize=1024)
+def _integers(least: int, most: int) -> SearchStrategy[int]:
+    return st.integers(least, most)
 
 
 @st.composite
@@ -40,21 +58,21 @@ def fillings(draw: DrawFn, shape: tuple[int, ...], values: str = "integers", *, 
 
     Whole numbers from −`limit` to `limit`; as reals, numbers of a few decimals, all scaled by one power of two.
     """
-    filling, count = draw(st.sampled_from(FILLINGS)), int(np.prod(shape))
+    filling, count = draw(_one_of(*FILLINGS)), int(np.prod(shape))
     if filling == "zeros":
         return np.zeros(shape)
     if filling == "impulse":
         impulse = np.zeros(count)
         if count:
-            impulse[draw(st.integers(0, count - 1))] = draw(st.sampled_from((1.0, -2.0)))
+            impulse[draw(_integers(0, count - 1))] = draw(_one_of(1.0, -2.0))
         return impulse.reshape(shape)
-    random = np.random.default_rng(draw(st.integers(0, 2**16)))
+    random = np.random.default_rng(draw(_integers(0, 2**16)))
     if values == "integers":
         whole = np.arange(count) % limit + 1 if filling == "ramp" else random.integers(-limit, limit + 1, count)
         array = whole.astype(np.float64)
     else:
         array = np.arange(count) % 97 / 8 + 0.1 if filling == "ramp" else random.normal(size=count).round(3)
-        array = array * 2.0 ** draw(st.sampled_from((0, 0, 0, 3, -3)))
+        array = array * 2.0 ** draw(_one_of(0, 0, 0, 3, -3))
     if filling == "negative":
         array = -np.abs(array) - (values == "integers")
     return array.reshape(shape)
@@ -72,8 +90,8 @@ def maps(
     limit: int = LIMIT,
 ) -> Array:
     """Maps (N, C, H, W) of at least `least` cells, at most `extra` more each way, H and W differing if they can."""
-    n = draw(st.sampled_from((1, 2, 3))) if batch is None else batch
-    c = draw(st.sampled_from((1, 2, 3, 5))) if channels is None else channels
+    n = draw(_one_of(1, 2, 3)) if batch is None else batch
+    c = draw(_one_of(1, 2, 3, 5)) if channels is None else channels
     rows, columns = draw(map_sizes(least, extra))
     return draw(fillings((n, c, rows, columns), values, limit=limit))
 
@@ -81,8 +99,8 @@ def maps(
 @st.composite
 def map_sizes(draw: DrawFn, least: Pair = (1, 1), extra: int = 5) -> Pair:
     """(H, W), each at least `least`: unequal, or one pixel."""
-    rows = least[0] + draw(st.integers(0, extra))
-    columns = least[1] + draw(st.integers(0, extra))
+    rows = least[0] + draw(_integers(0, extra))
+    columns = least[1] + draw(_integers(0, extra))
     return (rows, columns) if rows != columns or rows == 1 else (rows, columns + 1)
 
 
@@ -91,19 +109,21 @@ def banks(
     draw: DrawFn, values: str = "integers", *, filters: int | None = None, channels: int | None = None, limit: int = 3
 ) -> Array:
     """Filter banks (K, C, h, w) of every filling."""
-    k = draw(st.sampled_from((1, 2, 3, 5))) if filters is None else filters
-    c = draw(st.sampled_from((1, 2, 3))) if channels is None else channels
-    return draw(fillings((k, c, *draw(st.sampled_from(WINDOWS))), values, limit=limit))
+    k = draw(_one_of(1, 2, 3, 5)) if filters is None else filters
+    c = draw(_one_of(1, 2, 3)) if channels is None else channels
+    return draw(fillings((k, c, *draw(_one_of(*WINDOWS))), values, limit=limit))
 
 
+@lru_cache(maxsize=1)
 def strides() -> SearchStrategy[Pair]:
     """(rows, columns), mostly unequal."""
-    return st.sampled_from(STRIDES)
+    return _one_of(*STRIDES)
 
 
+@lru_cache(maxsize=64)
 def pads(below: Pair = (3, 3)) -> SearchStrategy[Pads]:
     """(top, bottom, left, right), each less than `below`: half of the time none at all."""
-    rows, columns = st.integers(0, min(below[0] - 1, 3)), st.integers(0, min(below[1] - 1, 3))
+    rows, columns = _integers(0, min(below[0] - 1, 3)), _integers(0, min(below[1] - 1, 3))
     return st.one_of(st.just((0, 0, 0, 0)), st.tuples(rows, rows, columns, columns))
 
 
@@ -121,7 +141,7 @@ def correlate_calls(draw: DrawFn, values: str = "integers") -> Call:
 @st.composite
 def pool_calls(draw: DrawFn, operator: str, values: str = "integers") -> Call:
     """Calls of `max_pool` or `avg_pool`: windows that overlap, tile or leave gaps."""
-    size = draw(st.sampled_from(POOLS))
+    size = draw(_one_of(*POOLS))
     stride = draw(st.one_of(st.just(size), strides()))
     x = draw(maps(values, least=size))
     return Call(operator, (x,), {"size": size, "stride": stride, "pad": draw(pads(size))})
@@ -130,14 +150,14 @@ def pool_calls(draw: DrawFn, operator: str, values: str = "integers") -> Call:
 @st.composite
 def relu_calls(draw: DrawFn, values: str = "integers") -> Call:
     """Calls of `relu`, with a leak and without."""
-    return Call("relu", (draw(maps(values)),), {"leak": draw(st.sampled_from(LEAKS))})
+    return Call("relu", (draw(maps(values)),), {"leak": draw(_one_of(*LEAKS))})
 
 
 @st.composite
 def softmax_calls(draw: DrawFn, values: str = "reals") -> Call:
     """Calls of `softmax`, some on responses so large or so negative that a bare exponential overflows or vanishes."""
-    x = draw(maps(values))
-    return Call("softmax", (x + draw(st.sampled_from((0.0, 1000.0, -1000.0))),), {})
+    x, offset = draw(maps(values)), draw(_one_of(0.0, 1000.0, -1000.0))
+    return Call("softmax", (x if offset == 0 else np.rint(x) + offset,), {})
 
 
 @st.composite
@@ -152,10 +172,10 @@ def substitute_calls(draw: DrawFn, values: str = "integers") -> Call:
 @st.composite
 def unpool_calls(draw: DrawFn, values: str = "integers", *, mode: str | None = None) -> Call:
     """Calls of `unpool`, in one mode or all: pools that overlap, tile or leave gaps, maps as small as one pixel."""
-    size = draw(st.sampled_from(((2, 2), *POOLS)))
+    size = draw(_one_of((2, 2), *POOLS))
     stride = draw(st.one_of(st.just(size), strides()))
     x = draw(maps(values, extra=4))
-    mode = draw(st.sampled_from(MODES)) if mode is None else mode
+    mode = draw(_one_of(*MODES)) if mode is None else mode
     return Call("unpool", (x,), {"size": size, "stride": stride, "mode": mode})
 
 
@@ -176,7 +196,7 @@ def calls(operator: str, values: str = "integers", *, mode: str | None = None) -
 @st.composite
 def convs(draw: DrawFn, channels: int = 1, within: Pair = (6, 6), values: str = "integers", *, limit: int = 2) -> Conv:
     """Convolutions of so many channels whose window fits `within` the map: strides, pads, dilation, groups, biases."""
-    groups = draw(st.sampled_from([g for g in (1, 1, 2, 3) if channels % g == 0]))
+    groups = draw(_one_of(*(g for g in (1, 1, 2, 3) if channels % g == 0)))
     pad = draw(pads((2, 3)))
     room = within[0] + pad[0] + pad[1], within[1] + pad[2] + pad[3]
     windows = [
@@ -185,28 +205,26 @@ def convs(draw: DrawFn, channels: int = 1, within: Pair = (6, 6), values: str = 
         for size in WINDOWS
         if (size[0] - 1) * dilation[0] < room[0] and (size[1] - 1) * dilation[1] < room[1]
     ] or [((1, 1), (1, 1))]
-    size, dilation = draw(st.sampled_from(windows))
-    filters = draw(
-        fillings((groups * draw(st.sampled_from((1, 2, 3))), channels // groups, *size), values, limit=limit)
-    )
+    size, dilation = draw(_one_of(*windows))
+    filters = draw(fillings((groups * draw(_one_of(1, 2, 3)), channels // groups, *size), values, limit=limit))
     bias = draw(st.one_of(st.none(), fillings((len(filters),), values)))
-    stride = draw(st.sampled_from(((1, 1), (1, 1), (1, 2), (2, 1), (2, 3))))
+    stride = draw(_one_of((1, 1), (1, 1), (1, 2), (2, 1), (2, 3)))
     return Conv(filters, bias, stride=stride, pad=pad, dilation=dilation, groups=groups)
 
 
 @st.composite
-def pools(draw: DrawFn, within: Pair = (6, 6)) -> MaxPool:
+def pools(draw: DrawFn, within: Pair = (6, 6), kinds: tuple[type[MaxPool], ...] = (MaxPool, AvgPool)) -> MaxPool:
     """Max and average pools whose window fits `within` the map: half of them of 2×2 in steps of 2, as the paper has."""
-    kind = draw(st.sampled_from((MaxPool, AvgPool)))
+    kind: type[MaxPool] = draw(st.sampled_from(kinds))
     sizes = [size for size in ((2, 2), *POOLS) if size[0] <= within[0] and size[1] <= within[1]]
-    size = draw(st.sampled_from(sizes))
+    size = draw(_one_of(*sizes))
     stride = draw(st.one_of(st.just(size), strides()))
     return kind(size, stride, pad=draw(pads(size)))
 
 
 def relus() -> SearchStrategy[ReLU]:
     """Rectifiers, with a leak and without."""
-    return st.sampled_from(LEAKS).map(lambda leak: ReLU(leak=leak))
+    return _one_of(*LEAKS).map(lambda leak: ReLU(leak=leak))
 
 
 @st.composite
@@ -224,33 +242,42 @@ def lrns(draw: DrawFn) -> LRN:
 
 
 @st.composite
+def norms(draw: DrawFn, channels: int = 1, values: str = "integers") -> Layer:
+    """Layers that a network computes without a backend: batch and response normalization, sigmoid."""
+    kind = draw(_one_of(BatchNorm, LRN, Sigmoid))
+    return draw(batch_norms(channels, values)) if kind is BatchNorm else draw(lrns()) if kind is LRN else Sigmoid()
+
+
+@st.composite
 def networks(
     draw: DrawFn, values: str = "integers", *, most: int = 4, kinds: tuple[str, ...] = ("conv", "pool", "relu")
 ) -> Network:
-    """Networks of 1 to `most` layers of these `kinds` (``"softmax"`` may end them), with the size of their images.
+    """Networks of 1 to `most` layers of these `kinds`, with the size of their images.
 
-    There are also ``"batchnorm"``, ``"lrn"``, ``"sigmoid"`` and ``"dropout"``; the middle two do not keep
-    whole numbers whole. At least one layer is a convolution, if `kinds` has it, so that the image's channels are known.
+    Kinds are ``"conv"``, ``"max_pool"``, ``"avg_pool"`` (``"pool"`` is both), ``"relu"``, ``"norm"`` (see `norms`),
+    and ``"softmax"``, which may end a network. At least one layer is a convolution, if `kinds` has it, so that the image's channels are known.
     """
-    shape = draw(st.sampled_from((1, 2, 3))), *draw(map_sizes((3, 3), 7))
-    image, layers = shape, list[Layer]()
-    count = draw(st.integers(1, most))
+    shape = draw(_one_of(1, 2, 3)), *draw(map_sizes((3, 3), 7))
+    image, layers, last = shape, list[Layer](), ""
+    count = draw(_one_of(*(n for n in (1, 2, 3, 3, 4, 4, *range(5, most + 1)) if n <= most)))
     inner = [kind for kind in kinds if kind != "softmax"]
+    inner += ["conv", "conv"] if "conv" in kinds else []
     for number in range(count):
-        kind = draw(st.sampled_from(inner))
+        kind = draw(_one_of(*([each for each in inner if each != last or each == "conv"] or inner)))
+        last = kind  # two pools or two rectifiers in a row tell little
         if number == count - 1 and "conv" in kinds and not any(isinstance(each, Conv) for each in layers):
             kind = "conv"
         if kind == "conv":
             layer: Layer = draw(convs(shape[0], shape[1:], values))
-        elif kind == "pool" and shape[1:] != (1, 1):
-            layer = draw(pools(shape[1:]))
-        elif kind == "batchnorm":
-            layer = draw(batch_norms(shape[0], values))
+        elif kind in POOL_KINDS and shape[1:] != (1, 1):
+            layer = draw(pools(shape[1:], POOL_KINDS[kind]))
+        elif kind == "norm":
+            layer = draw(norms(shape[0], values))
         else:
-            layer = draw(lrns()) if kind == "lrn" else PLAIN[kind]() if kind in PLAIN else draw(relus())
+            layer = draw(relus())
         layers.append(layer)
         shape = layer.shape(shape)
-    if "softmax" in kinds and draw(st.booleans()):
+    if "softmax" in kinds and draw(_one_of(False, True, True)):
         layers.append(Softmax())
     return Network(layers, input_shape=image)
 
@@ -259,5 +286,5 @@ def networks(
 def images_for(draw: DrawFn, net: Network, values: str = "integers", *, batch: int | None = None) -> Array:
     """Images that the network takes, (N, C, H, W)."""
     assert net.input_shape is not None
-    n = draw(st.sampled_from((1, 2))) if batch is None else batch
+    n = draw(_one_of(1, 2)) if batch is None else batch
     return draw(fillings((n, *net.input_shape), values))

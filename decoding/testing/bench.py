@@ -1,0 +1,200 @@
+"""Where a check runs: one backend, its declared precision, and the search for a case it gets wrong."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import seed as seeded
+from hypothesis.errors import Flaky
+from hypothesis.strategies import SearchStrategy
+
+from .. import reference
+from ..arguments import Array
+from ..backend import OPERATORS
+from ..errors import InvalidValueError
+from .bounds import NotJudged, arithmetic, error_bound, exact_unit
+from .calls import Call
+from .report import Mismatch
+from .stages import Judged, Stage, judged
+
+T = TypeVar("T")
+
+
+class Unsupported(Exception):
+    """The backend says that it cannot do this."""
+
+
+class Bench:
+    """A backend under test.
+
+    Parameters
+    ----------
+    backend : object or module
+        It has `name`, `eps` and operators.
+    examples : int
+        Cases drawn by each search.
+    seed : int, optional
+        Where the search starts; the same place each time unless given.
+    """
+
+    def __init__(self, backend: Any, examples: int, seed: int | None = None) -> None:
+        self.backend, self.examples, self.seed = backend, examples, seed
+        self.precision = arithmetic(backend)
+        self.operators = [operator for operator in OPERATORS if callable(getattr(backend, operator, None))]
+        if not self.operators:
+            raise InvalidValueError(
+                f"check_backend: {backend!r} has none of the operators {', '.join(OPERATORS)}. Its functions must have these names."
+            )
+        self.ran = 0
+        self.skipped: list[str] = []
+        self.lacking: list[str] = []
+
+    def at(self, eps: float) -> Bench:
+        """The same bench, demanding no more than `eps`."""
+        other = copy.copy(self)
+        other.precision = self.precision._replace(eps=max(eps, self.precision.eps))
+        return other
+
+    def forall(self, cases: SearchStrategy[T], body: Callable[[T], None], share: float = 1.0) -> None:
+        """Search `cases` for one that `body` objects to, and shrink it.
+
+        Raises
+        ------
+        Mismatch
+            For the smallest such case that was found.
+        """
+        found: list[Mismatch] = []
+
+        @settings(
+            max_examples=max(2, int(self.examples * share)),
+            derandomize=self.seed is None,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.shrink),
+            verbosity=Verbosity.quiet,
+            report_multiple_bugs=False,
+            print_blob=False,
+            # How long a case takes is the backend's business; check_backend may itself be called from a test.
+            suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.nested_given)
+            if hasattr(HealthCheck, "nested_given")
+            else (HealthCheck.too_slow, HealthCheck.data_too_large),
+        )
+        @given(cases)
+        def search(case: T) -> None:
+            try:
+                body(case)
+            except Unsupported as reason:
+                self.lacking.append(str(reason))
+            except NotJudged as reason:
+                self.skipped.append(str(reason))
+            except Mismatch as mismatch:
+                found.append(mismatch)
+                raise
+            self.ran += 1
+
+        try:
+            (search if self.seed is None else seeded(self.seed)(search))()
+        except Mismatch:
+            raise
+        except Flaky:  # the backend did not do the same twice: the last case it got wrong will do
+            found[-1].problem += " (and not the same each time)"
+            raise found[-1] from None
+
+    def asked(self, function: Callable[[], Any], code: str, stage: str = "") -> Array:
+        """What the backend answers, as a copy in double precision."""
+        try:
+            answer = function()
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from None
+        except Exception as error:
+            raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
+        try:
+            array = np.asarray(answer)
+        except Exception as error:
+            raise Mismatch(f"gives a {type(answer).__name__}, which is no array: {error}", code, stage) from error
+        if array.dtype.kind not in "buif":
+            raise Mismatch(f"gives {array.dtype}, which are no real numbers", code, stage)
+        return np.array(array, np.float64)
+
+    def answer(self, call: Call) -> Array:
+        """What the backend answers to copies of the call's arrays."""
+        return self.asked(lambda: call.on(self.backend, *map(_copy, call.arrays)), repr(call))
+
+    def agrees(self, call: Call, got: Array | None = None) -> None:
+        """The backend, asked or having answered `got`, does what the reference does."""
+        want = np.asarray(call.on(reference))
+        stage = Judged("", want, _unless_exact(call, self), exact_unit(call, self.precision))
+        got = self.answer(call) if got is None else got
+        arrays = {f"input{i}": array for i, array in enumerate(call.arrays) if array is not None}
+        self.compare(got, stage, repr(call), arrays)
+
+    def passes(self, stages: list[Stage], start: Array, code: str) -> None:
+        """The backend's pass through a network is the reference's, stage by stage."""
+        values = start
+        for stage, should in zip(stages, judged(stages, start, self.precision), strict=True):
+            given = values
+            values = self.asked(partial(stage.run, np.array(given), self.backend), code, stage.name)
+            self.compare(values, should, code, {"start": start, "stage_input": given})
+
+    def compare(self, got: Array, should: Judged, code: str, arrays: dict[str, Array]) -> None:
+        """Equality where every partial sum is exact, the bound elsewhere.
+
+        Raises
+        ------
+        Mismatch
+            It says where the largest violation is, and how many times the bound.
+        """
+        _, want, bound, unit = should
+        arrays = {**arrays, "got": got, "want": want, "bound": bound}
+        if got.shape != want.shape:
+            raise Mismatch(f"gives the shape {got.shape} instead of {want.shape}", code, should.name, arrays)
+        if unit is not None and not self.precision.exact:
+            unit = unit if (bound < unit / 2).all() else None
+            got = got if unit is None else np.rint(got / unit) * unit
+        if unit is not None:
+            bound = np.zeros_like(bound)
+        with np.errstate(all="ignore"):
+            error = np.abs(got - want)
+            wrong = ~((error <= bound) | (got == want))
+            excess = np.where(wrong, np.where(np.isnan(error), np.inf, error / np.where(bound > 0, bound, 1)), -1)
+        if not wrong.any():
+            return
+        worst = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), excess.shape))
+        problem = f"{int(wrong.sum())} of {wrong.size} values are wrong; the worst is at {worst}: {got[worst]:.9g} instead of {want[worst]:.9g}, "
+        if unit is not None:
+            problem += "and these must be equal: every partial sum is exact"
+        else:
+            problem += f"off by {error[worst]:.3g}, {excess[worst]:.3g} times the bound {bound[worst]:.3g}"
+        raise Mismatch(problem, code, should.name, arrays)
+
+    def exactly(self, call: Call) -> Array:
+        """The backend's answer where it must be exact.
+
+        Raises
+        ------
+        NotJudged
+            If a partial sum may round.
+        """
+        unit = exact_unit(call, self.precision)
+        if unit is None:
+            raise NotJudged("a partial sum may round")
+        got = self.answer(call)
+        return got if self.precision.exact else np.asarray(np.rint(got / unit) * unit)
+
+
+def _unless_exact(call: Call, bench: Bench) -> Array:
+    try:
+        return error_bound(call, bench.precision)
+    except NotJudged:
+        if exact_unit(call, bench.precision) is None:
+            raise
+        return np.full(np.shape(call.on(reference)), np.inf)
+
+
+def _copy(array: Array | None) -> Array | None:
+    return None if array is None else np.array(array)

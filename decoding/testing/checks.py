@@ -1,0 +1,724 @@
+"""The registry: every check is a small function of a `Bench`, with a name, a sentence, a source and the bug it hunts.
+
+Operators come first, then whole networks, refusals, hygiene, and last the laws, which need no reference at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from .. import reference
+from ..arguments import Array, Pair
+from ..decoder import decode_filter
+from ..interpolation import MODES
+from ..layers import AvgPool, Conv, Layer, MaxPool
+from ..network import Network
+from . import stages
+from . import strategies as draws
+from .bench import Bench, Unsupported
+from .bounds import NotJudged, axis_weights, error_bound
+from .calls import Call, source
+from .report import Mismatch
+
+
+class Check(NamedTuple):
+    """One property of a backend.
+
+    Attributes
+    ----------
+    name : str
+    says : str
+        The property, in a sentence.
+    source : str
+        Where the paper says so, or "our choice".
+    hunts : str
+        The bug it is there for.
+    operators : tuple of str
+        What the backend must have; the check is unsupported otherwise.
+    run : callable
+        Takes a `Bench`; raises `Mismatch`.
+    why : str
+        Why it is there, if the checks before it catch all the wrong backends it catches.
+    """
+
+    name: str
+    says: str
+    source: str
+    hunts: str
+    operators: tuple[str, ...]
+    run: Callable[[Bench], None]
+    why: str = ""
+
+
+CHECKS: dict[str, Check] = {}
+
+
+def check(
+    *operators: str, says: str, source: str, hunts: str, why: str = ""
+) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
+    """Enter a function into the registry, under its own name."""
+
+    def enter(run: Callable[[Bench], None]) -> Callable[[Bench], None]:
+        CHECKS[run.__name__] = Check(run.__name__, says, source, hunts, operators, run, why)
+        return run
+
+    return enter
+
+
+# Operators, one at a time: equal on small integers, within the derived bound on reals.
+
+_OPERATORS = {
+    "correlate": ("section 2, the ⋆ operator", "flips, swapped axes, strides, pads, a lost or doubled bias"),
+    "max_pool": ("section 4, non-overlapping 2×2 regions", "maxima that start at zero, sizes rounded up, zero padding"),
+    "avg_pool": ("our choice: MatConvNet's divisor", "padding that is counted, sizes rounded up"),
+    "relu": ("section 4, layer 6 of LeNet", "a leak that is ignored"),
+    "substitute": ("equations 1 and 2, subst", "flips, overlaps that overwrite, swapped strides"),
+}
+
+
+def _differential(name: str, operator: str, values: str, mode: str | None, source: str, hunts: str) -> None:
+    exactly = (
+        "Equals the reference on small integers"
+        if values == "integers"
+        else "Stays within γ_n of the reference on reals"
+    )
+
+    def run(bench: Bench) -> None:
+        bench.forall(draws.calls(operator, values, mode=mode), bench.agrees)
+
+    CHECKS[name] = Check(name, f"{exactly}.", source, hunts, (operator,), run)
+
+
+for _operator, (_source, _hunts) in _OPERATORS.items():
+    _differential(f"{_operator}_integers", _operator, "integers", None, _source, _hunts)
+    _differential(f"{_operator}_reals", _operator, "reals", None, _source, "less precision than was declared")
+for _mode, _hunts in zip(
+    MODES,
+    (
+        "ties that go to the earlier cell, swapped sizes, gains",
+        "aligned corners, swapped sizes",
+        "another a than −1/2, an edge that repeats",
+    ),
+    strict=True,
+):
+    _name = f"unpool_{_mode}"
+    _differential(
+        f"{_name}_integers", "unpool", "integers", _mode, "section 3, unpool; kernel and edge our choice", _hunts
+    )
+    _differential(
+        f"{_name}_reals",
+        "unpool",
+        "reals",
+        _mode,
+        "section 3, unpool; kernel and edge our choice",
+        "less precision than was declared",
+    )
+_differential("softmax", "softmax", "reals", None, "section 4, layer 8 of LeNet", "overflow, the wrong axis")
+
+
+@check(
+    says="Linear operators keep to their bound for operands as large and as small as the format allows.",
+    source="our choice",
+    hunts="absolute tolerances, values flushed or clipped",
+)
+def magnitudes(bench: Bench) -> None:
+    reach = bench.precision.range.reach
+
+    def scaled(case: tuple[Call, int, int]) -> None:
+        call, first, second = case
+        powers = (first, second, first + second)
+        arrays = tuple(a if a is None else a * 2.0**p for a, p in zip(call.arrays, powers, strict=False))
+        bench.agrees(Call(call.operator, arrays, call.options))
+
+    powers = st.integers(-reach, reach)
+    for operator in _present(bench, "correlate", "max_pool", "avg_pool", "relu", "substitute", "unpool"):
+        bench.forall(st.tuples(_plain(operator), powers, powers), scaled, 0.25)
+
+
+# Whole networks.
+
+
+@st.composite
+def _passes(draw: DrawFn, bench: Bench, values: str, softmax: bool = False) -> tuple[Network, Array]:
+    kinds = ("conv", *(kind for kind in ("max_pool", "avg_pool", "relu", "softmax") if kind in bench.operators))
+    net = draw(draws.networks(values, kinds=kinds if softmax else kinds[: len(kinds) - (kinds[-1] == "softmax")]))
+    return net, draw(draws.images_for(net, values))
+
+
+def _forward(bench: Bench, values: str, softmax: bool = False) -> None:
+    def passes(case: tuple[Network, Array]) -> None:
+        net, images = case
+        code = f"net = {source(net)}\nnet.activations({source(images)}, backend=backend)"
+        bench.passes(stages.forward(net, len(net.layers)), images, code)
+
+    bench.forall(_passes(bench, values, softmax), passes)
+
+
+@check(
+    "correlate",
+    says="A network of small integers gives every layer's responses exactly.",
+    source="section 3, z^L",
+    hunts="operators that disagree once chained",
+)
+def forward_integers(bench: Bench) -> None:
+    _forward(bench, "integers")
+
+
+@check(
+    "correlate",
+    says="A network gives every layer's responses within the running bound.",
+    source="section 3, z^L",
+    hunts="errors that build up from layer to layer",
+)
+def forward_reals(bench: Bench) -> None:
+    _forward(bench, "reals", softmax=True)
+
+
+@st.composite
+def _units(draw: DrawFn, values: str, *kinds: str) -> tuple[Network, int, int]:
+    net = draw(draws.networks(values, kinds=("conv", "relu", *kinds)))
+    layer = draw(st.sampled_from((len(net.layers), *range(1, len(net.layers) + 1))))
+    return net, layer, draw(st.integers(0, net.channels(layer) - 1))
+
+
+def _pools(bench: Bench) -> list[str]:
+    return ["pool"] if "unpool" in bench.operators else []
+
+
+def _decode_filter(mode: str) -> None:
+    def run(bench: Bench) -> None:
+        def passes(case: tuple[Network, int, int]) -> None:
+            net, layer, k = case
+            code = f"net = {source(net)}\ndecode_filter(net, {layer}, {k}, unpool={mode!r}, backend=backend)"
+            impulse = np.zeros((1, net.channels(layer), 1, 1))
+            impulse[0, k] = 1
+            bench.passes(stages.decode(net, layer, mode), impulse, code)
+
+        for values in draws.VALUES:
+            bench.forall(_units(values, *_pools(bench)), passes)
+
+    name = f"decode_filter_{mode}"
+    CHECKS[name] = Check(
+        name,
+        f"Decodes any unit of a drawn network, {mode} unpooling, stage by stage.",
+        "section 3, filter_decoding(L, k, CNN)",
+        "an impulse, a single pixel or a stride that is treated apart",
+        ("substitute",),
+        run,
+    )
+
+
+def _decode_layer(mode: str) -> None:
+    def run(bench: Bench) -> None:
+        def passes(case: tuple[Network, int, int]) -> None:
+            net, layer, _ = case
+            code = f"net = {source(net)}\ndecode_layer(net, {layer}, unpool={mode!r}, backend=backend)"
+            if all(each.decodes_bottom_up(mode) for each in net.layers[:layer]):
+                start = np.eye(net.channels(0))[:, :, np.newaxis, np.newaxis]
+                bench.passes(stages.decode_bottom_up(net, layer), start, code)
+            else:
+                start = np.eye(net.channels(layer))[:, :, np.newaxis, np.newaxis]
+                bench.passes(stages.decode(net, layer, mode), start, code)
+
+        for values in draws.VALUES:
+            bench.forall(_units(values, *_pools(bench)), passes)
+
+    name = f"decode_layer_{mode}"
+    CHECKS[name] = Check(
+        name,
+        f"Decodes whole banks, {mode} unpooling, bottom-up where that is the same.",
+        "section 3; the order is our choice",
+        "maps, filters or units that are taken one at a time where there are many",
+        ("substitute",),
+        run,
+    )
+
+
+for _mode in MODES:
+    _decode_filter(_mode)
+for _mode in MODES:
+    _decode_layer(_mode)
+
+
+@check(
+    "decode_filter",
+    says="The backend's own decode_filter, any interpolation, gives the decoded filters.",
+    source="section 3, filter_decoding(L, k, CNN)",
+    hunts="biases, rectifiers or switches used on the way down, units counted from 1",
+)
+def own_decode_filter(bench: Bench) -> None:
+    def same(case: tuple[Network, int, int], mode: str) -> None:
+        net, layer, k = case
+        code = f"net = {source(net)}\nbackend.decode_filter(net, {layer}, {k}, unpool={mode!r})"
+        impulse = np.zeros((1, net.channels(layer), 1, 1))
+        impulse[0, k] = 1
+        last = list(stages.judged(stages.decode(net, layer, mode), impulse, bench.precision))[-1]
+        want, bound, unit = last.want[0], last.bound[0], last.unit
+        if all(each.decodes_bottom_up(mode) for each in net.layers[:layer]):
+            start = np.eye(net.channels(0))[:, :, np.newaxis, np.newaxis]
+            other = list(stages.judged(stages.decode_bottom_up(net, layer), start, bench.precision))[-1]
+            bound, unit = bound + other.bound[k], None if other.unit is None or unit is None else min(unit, other.unit)
+        got = bench.asked(lambda: bench.backend.decode_filter(net, layer, k, unpool=mode), code)
+        bench.compare(got, stages.Judged("", want, bound, unit), code, {})
+
+    for mode in MODES:
+        for values in draws.VALUES:
+            bench.forall(_units(values, "pool", "norm"), lambda case, mode=mode: same(case, mode), 0.25)  # type: ignore[misc]
+
+
+# What must be refused: any exception will do, in whatever words, but NotImplementedError says "unsupported".
+
+
+def _refuses(bench: Bench, cases: SearchStrategy[Call]) -> None:
+    def refused(call: Call) -> None:
+        try:
+            answer = call.on(bench.backend, *(None if a is None else a.copy() for a in call.arrays))
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from None
+        except Exception:
+            return
+        raise Mismatch(f"gives the shape {np.shape(answer)} where it must raise an exception", repr(call))
+
+    bench.forall(cases, refused, 0.25)
+
+
+@st.composite
+def _mismatched(draw: DrawFn, operator: str) -> Call:
+    call = draw(draws.calls(operator))
+    filters = call.arrays[1]
+    assert filters is not None
+    has = filters.shape[1 if operator == "correlate" else 0]
+    channels = draw(st.sampled_from([c for c in (1, 2, 3, 4) if c != has]))
+    x = draw(draws.maps(channels=channels, least=(filters.shape[2], filters.shape[3])))
+    return Call(operator, (x, *call.arrays[1:]), call.options)
+
+
+@check(
+    "correlate",
+    says="Refuses maps whose channels are not the filters'.",
+    source="our choice",
+    hunts="broadcasting one channel to many, ignoring the channels in excess",
+)
+def refuses_other_channels(bench: Bench) -> None:
+    _refuses(bench, _mismatched("correlate"))
+
+
+@check(
+    "substitute",
+    says="Refuses maps that are not as many as the filters.",
+    source="our choice",
+    hunts="broadcasting one map to many filters",
+)
+def refuses_other_map_count(bench: Bench) -> None:
+    _refuses(bench, _mismatched("substitute"))
+
+
+@check(
+    "correlate",
+    says="Refuses a bias that is not one value per filter.",
+    source="our choice",
+    hunts="broadcasting one bias to all filters",
+)
+def refuses_other_bias(bench: Bench) -> None:
+    @st.composite
+    def cases(draw: DrawFn) -> Call:
+        call = draw(draws.calls("correlate"))
+        x, filters, _ = call.arrays
+        assert filters is not None
+        wrong = draw(st.sampled_from([k for k in (1, 2, 4) if k != len(filters)]))
+        return Call("correlate", (x, filters, np.arange(1.0, wrong + 1)), call.options)
+
+    _refuses(bench, cases())
+
+
+@st.composite
+def _too_small(draw: DrawFn, windows: tuple[Pair, ...]) -> tuple[Pair, Pair]:
+    """A window, and the size of a map that it does not fit in, by one cell along one axis."""
+    window = draw(st.sampled_from([window for window in windows if max(window) > 1]))
+    size = [window[0] + draw(st.integers(0, 3)), window[1] + draw(st.integers(0, 3))]
+    axis = draw(st.sampled_from([axis for axis in (0, 1) if window[axis] > 1]))
+    size[axis] = window[axis] - 1
+    return window, (size[0], size[1])
+
+
+@check(
+    "correlate",
+    says="Refuses a filter larger than the map.",
+    source="our choice",
+    hunts="empty or negative sizes, reading outside",
+)
+def refuses_larger_filters(bench: Bench) -> None:
+    @st.composite
+    def cases(draw: DrawFn) -> Call:
+        window, size = draw(_too_small(draws.WINDOWS))
+        x, filters = draw(draws.fillings((1, 2, *size))), draw(draws.fillings((3, 2, *window)))
+        return Call("correlate", (x, filters, np.zeros(3)), {"stride": draw(draws.strides()), "pad": (0, 0, 0, 0)})
+
+    _refuses(bench, cases())
+
+
+@check(
+    says="Refuses a pool whose window is larger than the map.",
+    source="our choice",
+    hunts="empty sizes, maxima of nothing",
+)
+def refuses_larger_windows(bench: Bench) -> None:
+    @st.composite
+    def cases(draw: DrawFn, operator: str) -> Call:
+        window, size = draw(_too_small(draws.POOLS))
+        options = {"size": window, "stride": draw(draws.strides()), "pad": (0, 0, 0, 0)}
+        return Call(operator, (draw(draws.fillings((1, 2, *size))),), options)
+
+    for operator in _present(bench, "max_pool", "avg_pool"):
+        _refuses(bench, cases(operator))
+
+
+@check(
+    "unpool",
+    says="Refuses an interpolation that is none of the three.",
+    source="our choice",
+    hunts="unknown names that fall through to a default",
+)
+def refuses_unknown_modes(bench: Bench) -> None:
+    modes = st.sampled_from(("cubic", "linear", "", "Nearest"))
+    _refuses(
+        bench,
+        st.tuples(draws.calls("unpool"), modes).map(
+            lambda case: Call("unpool", case[0].arrays, {**case[0].options, "mode": case[1]})
+        ),
+    )
+
+
+# Hygiene.
+
+
+@check(says="Leaves its inputs as they were.", source="our choice", hunts="work done in place")
+def inputs_untouched(bench: Bench) -> None:
+    def untouched(call: Call) -> None:
+        arrays = [None if a is None else a.copy() for a in call.arrays]
+        bench.asked(lambda: call.on(bench.backend, *arrays), repr(call))
+        for number, (now, before) in enumerate(zip(arrays, call.arrays, strict=True)):
+            if now is not None and not np.array_equal(now, before):  # type: ignore[arg-type]
+                raise Mismatch(f"array {number} was written to", repr(call))
+
+    _each(bench, untouched)
+
+
+@check(
+    says="Takes arrays that cannot be written to.",
+    source="our choice: the weights of a Network are read-only",
+    hunts="wrappers that insist on writable memory",
+)
+def read_only_inputs(bench: Bench) -> None:
+    def read_only(call: Call) -> None:
+        arrays = [None if a is None else a.copy() for a in call.arrays]
+        for array in arrays:
+            if array is not None:
+                array.setflags(write=False)
+        bench.agrees(call, bench.asked(lambda: call.on(bench.backend, *arrays), repr(call)))
+
+    _each(bench, read_only)
+
+
+@check(
+    says="Takes arrays that are not contiguous: every second column, axes in another order.",
+    source="our choice",
+    hunts="wrappers that pass the pointer and forget the strides",
+)
+def strided_inputs(bench: Bench) -> None:
+    def strided(array: Array | None) -> Array | None:
+        if array is None:
+            return None
+        wide = np.full((*array.shape[:-1], 2 * array.shape[-1]), 77.0)
+        wide[..., ::2] = array
+        return wide[..., ::2]
+
+    def turned(array: Array | None) -> Array | None:
+        return None if array is None else np.array(array.T, order="C").T
+
+    def agrees(call: Call) -> None:
+        for view in (strided, turned):
+            bench.agrees(call, bench.asked(partial(call.on, bench.backend, *map(view, call.arrays)), repr(call)))
+
+    _each(bench, agrees)
+
+
+@check(
+    says="Takes arrays of single precision, as weights read from files are.",
+    source="our choice",
+    hunts="memory read as doubles whatever it holds",
+)
+def single_inputs(bench: Bench) -> None:
+    def agrees(call: Call) -> None:
+        arrays = tuple(None if a is None else a.astype(np.float32) for a in call.arrays)
+        single = Call(call.operator, arrays, call.options)
+        # Arithmetic in single precision is an honest answer to single-precision arrays.
+        bench.at(2.0**-24).agrees(single, bench.asked(lambda: single.on(bench.backend), repr(single)))
+
+    _each(bench, agrees)
+
+
+@check(
+    says="Gives no images for no images, in the right shape.",
+    source="our choice",
+    hunts="a batch of none that divides by zero, or is taken for one",
+)
+def empty_batches(bench: Bench) -> None:
+    def agrees(call: Call) -> None:
+        x, *others = call.arrays
+        assert x is not None
+        bench.agrees(Call(call.operator, (x[:0], *others), call.options))
+
+    _each(bench, agrees)
+
+
+@check(
+    says="Answers anew when the same array holds other values.",
+    source="our choice",
+    hunts="results cached by the address of the input",
+)
+def fresh_answers(bench: Bench) -> None:
+    def agrees(call: Call) -> None:
+        x, *others = (None if a is None else a.copy() for a in call.arrays)
+        assert x is not None
+        for _ in range(3):
+            bench.agrees(
+                Call(call.operator, (x.copy(), *others), call.options),
+                bench.asked(lambda: call.on(bench.backend, x, *others), repr(call)),
+            )
+            x[...] = 1 - x
+
+    _each(bench, agrees)
+
+
+@check(
+    says="An answer stays as it is when the next one is made.",
+    source="our choice",
+    hunts="one output buffer for all calls",
+)
+def lasting_answers(bench: Bench) -> None:
+    def lasts(call: Call) -> None:
+        held: list[Any] = []
+        first = bench.asked(lambda: held.append(call.on(bench.backend)) or held[0], repr(call))  # type: ignore[func-returns-value]
+        x, *others = call.arrays
+        assert x is not None
+        bench.answer(Call(call.operator, (x + 1, *others), call.options))
+        if not np.array_equal(np.asarray(held[0]), first, equal_nan=True):
+            raise Mismatch("the answer changed when another call was made", repr(call))
+
+    _each(bench, lasts)
+
+
+@check(
+    says="Not-a-number comes out wherever it enters, or is refused.",
+    source="our choice",
+    hunts="maxima and rectifiers that drop NaN, and hide a broken network",
+)
+def nan_comes_out(bench: Bench) -> None:
+    @st.composite
+    def spoilt(draw: DrawFn, operator: str) -> tuple[Call, Array]:
+        call = draw(_plain(operator))
+        spots = np.zeros(np.shape(call.arrays[0]))  # type: ignore[arg-type]
+        spots.flat[draw(st.integers(0, spots.size - 1))] = 1
+        return call, spots
+
+    def comes_out(case: tuple[Call, Array]) -> None:
+        call, spots = case
+        x, *others = call.arrays
+        assert x is not None
+        spoilt = Call(call.operator, (np.where(spots, np.nan, x), *others), call.options)
+        try:
+            got = np.asarray(spoilt.on(bench.backend, *(None if a is None else a.copy() for a in spoilt.arrays)))
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from None
+        except Exception:
+            return
+        missing = (_touched(call, spots) > 0) & ~np.isnan(got)
+        if missing.any():
+            raise Mismatch(f"{int(missing.sum())} values made of NaN are not NaN", repr(spoilt), arrays={"got": got})
+
+    for operator in bench.operators:
+        bench.forall(spoilt(operator), comes_out, 0.2)
+
+
+def _touched(call: Call, spots: Array) -> Array:
+    """Where the marked cells have a share in the output that is not zero."""
+    if call.operator == "softmax":
+        return np.broadcast_to(spots.max(axis=1, keepdims=True), spots.shape)
+    if call.operator == "relu":
+        return spots
+    if call.operator == "unpool":
+        down, across = axis_weights(call)
+        return np.asarray(down @ spots @ across.T)
+    others = (None if a is None else (a != 0).astype(float) if a.ndim == 4 else None for a in call.arrays[1:])
+    return np.asarray(call.on(reference, spots, *others))
+
+
+# Laws. A backend and a reference with the same mistake would both fail them.
+_LAW = "It needs no reference, so it also stands for one who doubts ours."
+
+
+@check(
+    "correlate",
+    "substitute",
+    says="<correlate(x, f), z> = <x, substitute(z, f)>.",
+    source="sections 2 and 3: substitution undoes correlation",
+    hunts="two operators that disagree on strides, filters or channels",
+    why=_LAW,
+)
+def law_adjoint(bench: Bench) -> None:
+    @st.composite
+    def cases(draw: DrawFn) -> tuple[Call, Array]:
+        (x, filters, _), options = (call := draw(draws.calls("correlate"))).arrays, call.options
+        assert x is not None
+        assert filters is not None
+        top, bottom, left, right = options["pad"]
+        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        call = Call("correlate", (x, filters, None), {**options, "pad": (0, 0, 0, 0)})
+        return call, draw(draws.fillings(np.shape(call.on(reference)), limit=2))
+
+    def adjoint(case: tuple[Call, Array]) -> None:
+        call, z = case
+        x, filters, _ = call.arrays
+        assert x is not None
+        back = Call("substitute", (z, filters), {"stride": call.options["stride"]})
+        up, down = bench.exactly(call), bench.exactly(back)
+        if up.shape != z.shape or any(a > b for a, b in zip(down.shape, x.shape, strict=True)):
+            raise Mismatch(f"gives the shapes {up.shape} and {down.shape}", f"{call}\n{back}")
+        left, right = (up * z).sum(), (x[:, :, : down.shape[2], : down.shape[3]] * down).sum()
+        if left != right:
+            raise Mismatch(f"the inner products are {left:g} and {right:g}, and must be equal", f"{call}\n{back}")
+
+    bench.forall(cases(), adjoint, 0.5)
+
+
+@check(
+    "substitute",
+    says="An impulse decodes to the filter itself, unflipped, in its place.",
+    source="equation 2: df^{L,L−1} = f^L",
+    hunts="flips in correlate and substitute at once, which the adjoint law lets through",
+    why=_LAW,
+)
+def law_impulse(bench: Bench) -> None:
+    @st.composite
+    def cases(draw: DrawFn) -> tuple[Call, tuple[int, int, int]]:
+        filters, stride = draw(draws.banks()), draw(draws.strides())
+        rows, columns = draw(draws.map_sizes(extra=3))
+        spot = k, i, j = (
+            draw(st.integers(0, len(filters) - 1)),
+            draw(st.integers(0, rows - 1)),
+            draw(st.integers(0, columns - 1)),
+        )
+        impulse = np.zeros((1, len(filters), rows, columns))
+        impulse[0, k, i, j] = 1
+        return Call("substitute", (impulse, filters), {"stride": stride}), spot
+
+    def impulse(case: tuple[Call, tuple[int, int, int]]) -> None:
+        call, (k, i, j) = case
+        (_, filters), (down, across) = call.arrays, call.options["stride"]
+        assert filters is not None
+        got = bench.exactly(call)
+        want = np.zeros_like(got)
+        place = want[0, :, i * down : i * down + filters.shape[2], j * across : j * across + filters.shape[3]]
+        if place.shape != filters.shape[1:]:
+            raise Mismatch(f"gives the shape {got.shape}, which the filter does not fit in", repr(call))
+        place[...] = filters[k]
+        if not np.array_equal(got, want):
+            raise Mismatch("the impulse did not become the filter", repr(call), arrays={"got": got, "want": want})
+
+    bench.forall(cases(), impulse, 0.5)
+
+
+@check(
+    "unpool",
+    says="A constant map stays as it is, whatever the interpolation.",
+    source="our choice: gain 1 per pixel",
+    hunts="gains, weights that do not sum to one at the edge",
+    why=_LAW,
+)
+def law_gain(bench: Bench) -> None:
+    def constant(call: Call) -> None:
+        (x,) = call.arrays
+        assert x is not None
+        ones = Call("unpool", (np.ones_like(x),), call.options)
+        bound = error_bound(ones, bench.precision)
+        bench.compare(bench.answer(ones), stages.Judged("", np.ones_like(bound), bound, None), repr(ones), {})
+
+    bench.forall(draws.calls("unpool"), constant, 0.5)
+
+
+@check(
+    "correlate",
+    "avg_pool",
+    "substitute",
+    "unpool",
+    says="Correlating an image with a decoded filter (nearest), sampled at the unit's stride, is the network with sums for pools, no rectifiers and no biases.",
+    source="section 4, figure 3, made exact",
+    hunts="a decoder that agrees with itself but not with the network",
+    why=_LAW,
+)
+def law_response(bench: Bench) -> None:
+    @st.composite
+    def cases(draw: DrawFn) -> tuple[Network, Array]:
+        layers: list[Layer] = []
+        for layer in draw(draws.networks(kinds=("conv", "pool"), most=3)).layers:
+            if isinstance(layer, Conv):
+                layers.append(Conv(layer.dense, stride=layer.stride))
+            elif isinstance(layer, MaxPool):
+                layers.append(
+                    AvgPool(tuple(2 if side == 3 else side for side in layer.size))
+                )  # sizes whose means are exact
+        net = Network(layers)
+        field = net.receptive_field(len(layers))
+        size = (z + s * draw(st.integers(0, 1)) for z, s in zip(field.size, field.stride, strict=True))
+        return net, draw(draws.fillings((1, net.channels(0), *size)))
+
+    def response(case: tuple[Network, Array]) -> None:
+        net, image = case
+        top = len(net.layers)
+        gain = float(np.prod([np.prod(each.size) for each in net.layers if isinstance(each, AvgPool)]))
+        code = f"net = {source(net)}\nimage = {source(image)}"
+        impulses = np.eye(net.channels(top))[:, :, np.newaxis, np.newaxis]
+        for steps, start in ((stages.forward(net, top), image), (stages.decode(net, top, "nearest"), impulses)):
+            if any(stage.unit is None for stage in stages.judged(steps, start, bench.precision)):
+                raise NotJudged("a partial sum may round")
+        responses = bench.asked(lambda: net.forward(image, backend=bench.backend), code) * gain
+        units = range(net.channels(top))
+        bank = np.stack([bench.asked(partial(decode_filter, net, top, k, backend=bench.backend), code) for k in units])
+        if not bench.precision.exact:
+            bank, responses = np.rint(bank), np.rint(responses)
+        direct = bench.exactly(
+            Call("correlate", (image, bank, None), {"stride": net.receptive_field(top).stride, "pad": (0, 0, 0, 0)})
+        )
+        if not np.array_equal(direct, responses):
+            raise Mismatch(
+                "the decoded filters do not give the network's responses",
+                code,
+                arrays={"direct": direct, "network": responses, "bank": bank},
+            )
+
+    bench.forall(cases(), response, 0.5)
+
+
+def _present(bench: Bench, *operators: str) -> list[str]:
+    """Those the backend has. What it lacks is reported by the checks of that operator alone."""
+    present = [operator for operator in operators if operator in bench.operators]
+    if not present:
+        raise Unsupported(f"no {', '.join(operators)}")
+    return present
+
+
+def _each(bench: Bench, body: Callable[[Call], None]) -> None:
+    """`body` on calls of each operator that the backend has; of unpooling in one mode, the others have their own checks."""
+    for operator in bench.operators:
+        bench.forall(_plain(operator), body, 0.2)
+
+
+def _plain(operator: str) -> SearchStrategy[Call]:
+    return draws.calls(operator, "reals" if operator == "softmax" else "integers", mode="nearest")

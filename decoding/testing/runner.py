@@ -1,0 +1,193 @@
+"""The first two doors: check a backend and get a report, or put the checks into a test suite of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConformanceFailure, InvalidValueError
+from ..files import replacing
+from .bench import Bench, Unsupported
+from .checks import CHECKS, Check
+from .report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED, Mismatch, Report, Result
+
+EXAMPLES = 60
+
+
+def check_backend(
+    backend: Any,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    examples: int = EXAMPLES,
+    seed: int | None = None,
+    on_failure: str = "raise",
+    checks: Iterable[str] | None = None,
+    cases: str | Path | None = None,
+) -> Report:
+    """Hold a backend against the reference, property by property.
+
+    Parameters
+    ----------
+    backend : object or module
+        Operators of `decoding.reference`, by their names and signatures; `name`; `eps`, the unit roundoff of its
+        arithmetic. Optionally `input_eps` (operands are rounded on the way in), ``exact = False`` (Fourier transforms,
+        Winograd), and a `decode_filter(net, layer, k, *, unpool)` of its own.
+    expected_failures : dict of str to str, optional
+        Names of checks that are known to fail, and why. One that passes is a failure.
+    examples : int
+        Cases drawn by each search.
+    seed : int, optional
+        Where the search starts. Without one, every run draws the same cases.
+    on_failure : {"raise", "return"}
+    checks : iterable of str, optional
+        Names of the checks to run; all unless given.
+    cases : path, optional
+        Folder for one ``.npz`` of each failure; a new temporary one unless given.
+
+    Returns
+    -------
+    Report
+        It prints as text. ``report.ok`` says whether something passed and nothing failed.
+
+    Raises
+    ------
+    ConformanceFailure
+        If a check fails, an expected failure passes, or nothing could be judged; its `report` says which.
+    InvalidValueError
+        If the backend declares no `eps`, has no operator, or a check has no such name.
+
+    See Also
+    --------
+    parametrize_with_checks : The same for pytest.
+
+    Examples
+    --------
+    >>> import decoding
+    >>> check_backend(decoding.reference, checks=["law_impulse"], examples=10).ok
+    True
+    """
+    if on_failure not in ("raise", "return"):
+        raise InvalidValueError(f"check_backend: on_failure must be 'raise' or 'return', not {on_failure!r}.")
+    expected = dict(expected_failures or {})
+    chosen = _named([*CHECKS] if checks is None else [*checks])
+    _named(expected)
+    bench = Bench(backend, examples, seed)
+    offered = [
+        each
+        for each in chosen
+        if checks is not None or "decode_filter" not in each.operators or hasattr(backend, "decode_filter")
+    ]
+    results = [_run(each, backend, examples, seed, expected.get(each.name)) for each in offered]
+    if any(result.arrays for result in results if result.status == FAILED):
+        folder = Path(tempfile.mkdtemp(prefix="conformance-") if cases is None else cases)
+        folder.mkdir(parents=True, exist_ok=True)
+        results = [
+            _saved(result, folder) if result.status == FAILED and result.arrays else result for result in results
+        ]
+    header = {
+        "eps": bench.precision.eps,
+        "examples": examples,
+        "seed": "fixed" if seed is None else seed,
+        "numpy": np.__version__,
+    }
+    report = Report(str(getattr(backend, "name", backend)), header, results)
+    if not report.ok and on_failure == "raise":
+        raise ConformanceFailure(str(report), report)
+    return report
+
+
+def parametrize_with_checks(
+    backends: Iterable[Any],
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+    examples: int = EXAMPLES,
+    seed: int | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Run a test once for each backend and check, ``check(backend)`` failing it with what is wrong.
+
+    An expected failure is a strict xfail, with its reason; what a backend does not support is skipped, with the reason.
+
+    Examples
+    --------
+    >>> @parametrize_with_checks([MyBackend()])          # doctest: +SKIP
+    ... def test_conformance(backend, check):
+    ...     check(backend)
+    """
+    try:
+        import pytest
+    except ImportError as error:
+        raise ImportError("parametrize_with_checks needs pytest: pip install 'filter-decoding[test]'") from error
+
+    expected = dict(expected_failures or {})
+    _named(expected)
+
+    def runner(each: Check) -> Callable[[Any], None]:
+        def run(backend: Any) -> None:
+            result = _run(each, backend, examples, seed, None)
+            if result.status == FAILED:
+                raise ConformanceFailure(str(result))
+            if result.status != PASSED:
+                pytest.skip(str(result))
+
+        return run
+
+    parameters = [
+        pytest.param(
+            backend,
+            runner(each),
+            id=f"{getattr(backend, 'name', backend)}-{each.name}",
+            marks=[pytest.mark.xfail(strict=True, raises=ConformanceFailure, reason=expected[each.name])]
+            if each.name in expected
+            else [],
+        )
+        for backend in backends
+        for each in CHECKS.values()
+        if "decode_filter" not in each.operators or hasattr(backend, "decode_filter")
+    ]
+    return pytest.mark.parametrize(("backend", "check"), parameters)
+
+
+def _run(each: Check, backend: Any, examples: int, seed: int | None, reason: str | None) -> Result:
+    bench = Bench(backend, examples, seed)
+    lacking = [operator for operator in each.operators if not callable(getattr(backend, operator, None))]
+    if lacking:
+        return Result(each.name, UNSUPPORTED, f"no {', '.join(lacking)}")
+    try:
+        # What a backend prints is not part of the report.
+        with contextlib.redirect_stdout(io.StringIO()):
+            each.run(bench)
+    except Mismatch as wrong:
+        if reason is not None:
+            return Result(each.name, EXPECTED, reason)
+        return Result(each.name, FAILED, wrong.problem, wrong.code, wrong.stage, "", wrong.arrays)
+    except Unsupported as lack:
+        return Result(each.name, UNSUPPORTED, str(lack))
+    if bench.lacking:
+        return Result(each.name, UNSUPPORTED, f"{len(bench.lacking)} of {bench.ran} cases: {bench.lacking[0]}")
+    skipped = f"{len(bench.skipped)} of {bench.ran} cases: {bench.skipped[0]}" if bench.skipped else ""
+    if 2 * len(bench.skipped) >= bench.ran:
+        return Result(each.name, NOT_JUDGED, skipped or "no case was drawn")
+    if reason is not None:
+        return Result(each.name, UNEXPECTED, f"it was expected to fail: {reason}")
+    return Result(each.name, PASSED, f"not judged: {skipped}" if skipped else "")
+
+
+def _named(names: Iterable[str]) -> list[Check]:
+    names = list(names)
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        raise InvalidValueError(f"there is no check {unknown[0]!r}. The checks are {', '.join(CHECKS)}.")
+    return [CHECKS[name] for name in names]
+
+
+def _saved(result: Result, folder: Path) -> Result:
+    path = folder / f"{result.check}.npz"
+    with replacing(path) as file:
+        np.savez(file, **{"code": np.array(result.code), **result.arrays})  # type: ignore[arg-type]
+    return result._replace(case=str(path))

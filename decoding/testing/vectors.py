@@ -1,0 +1,988 @@
+"""Golden vectors: cases with their answers, for implementations in other languages.
+
+The expectations come from the plain loops (`decoding.testing.loops`), and each comes with the elementwise `bound` that
+an honest program keeps to, so that a reader needs ``|got - output| <= bound`` and no tolerance of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..arguments import Array
+from ..errors import DataFormatError, InvalidValueError
+from ..files import replacing
+from ..interpolation import MODES
+from ..layers import AvgPool, Conv, Layer, MaxPool, ReLU, Softmax
+from ..network import Network
+from . import loops, stages
+from .bounds import Arithmetic, NotJudged, error_bound, exact_unit
+from .calls import Call
+
+VERSION = 1
+FORMATS = ("json", "npz", "npy", "mat")
+PRECISIONS = {"double": 2.0**-53, "single": 2.0**-24, "half": 2.0**-11}
+NO_BOUND = 1e300  # nothing can be said in this precision
+
+FLAGS = {
+    "AlignedCorners": "bilinear interpolation that aligns the corners of map and image, not the centres of the windows",
+    "Batch": "images of a batch that are mixed up, or only the first one computed",
+    "Bias": "a bias that is dropped, doubled, subtracted, or given to the wrong filter",
+    "BiasDecoded": "biases, rectifiers or softmax used on the way down",
+    "Broadcast": "one channel, map or bias silently used for many",
+    "Channels": "channels taken in the wrong order, or not all of them",
+    "ClampedEdge": "an edge that repeats its last cell where it must mirror",
+    "CountedPadding": "an average that divides by the whole window where it reaches past the edge",
+    "EmptyBatch": "no images, and yet an answer for one, or none in the wrong shape",
+    "Filters": "filters taken in the wrong order",
+    "FlippedColumns": "filters turned left to right",
+    "FlippedRows": "filters turned top to bottom",
+    "Gain": "unpooling that multiplies, or spreads zeros",
+    "KeysA": "a bicubic kernel with another a than -1/2",
+    "Leak": "the slope below zero ignored",
+    "MirroredPads": "top and bottom, or left and right, exchanged",
+    "OneStep": "layers that are right alone and wrong in a row",
+    "Overflow": "exponentials that overflow or vanish",
+    "Overlap": "overlapping copies that overwrite instead of adding up",
+    "PadValue": "a max pool padded with zeros where it must be minus infinity",
+    "Precision": "less precision than was declared",
+    "RoundedUp": "output sizes rounded up where the windows do not divide the map",
+    "SwappedPads": "pads of rows and of columns exchanged",
+    "SwappedSizes": "sizes of rows and of columns exchanged",
+    "SwappedStrides": "strides of rows and of columns exchanged",
+    "Ties": "ties of the nearest cell that go to the earlier one",
+    "TooLarge": "a window that does not fit, and yet an answer",
+    "Units": "units counted from 1",
+    "UnknownMode": "an unknown interpolation taken for another one",
+    "WrongAxis": "a softmax along another axis than the channels",
+    "ZeroStart": "a maximum that starts at zero",
+}
+
+
+class Case(NamedTuple):
+    """One case: an operator's call, or a pass through a network.
+
+    `arrays` are inputs by name; `net` is there for ``forward`` and ``decode_filter``.
+    """
+
+    id: str
+    flags: tuple[str, ...]
+    comment: str
+    operator: str
+    arrays: dict[str, Array | None]
+    parameters: dict[str, Any]
+    net: Network | None = None
+    valid: bool = True
+    source: str = "our choice"
+
+
+class Answer(NamedTuple):
+    """What a case expects: `stages` are the (output, bound) on the way, of whole passes."""
+
+    output: Array
+    bound: Array
+    stages: list[tuple[Array, Array]]
+
+
+def cases() -> list[Case]:
+    """The cases, always the same."""
+    return [*_correlations(), *_pools(), *_pointwise(), *_substitutions(), *_unpoolings(), *_networks(), *_refusals()]
+
+
+def answer(case: Case, precision: str = "double") -> Answer:
+    """What the plain loops make of a valid case, and how far from it is honest in `precision`."""
+    arithmetic = Arithmetic(PRECISIONS[precision])
+    if case.net is None:
+        call = Call(case.operator, tuple(case.arrays.values()), case.parameters)
+        output = np.asarray(call.on(loops))
+        return Answer(output, _short(_bound(call, output, arithmetic)), [])
+    if case.operator == "forward":
+        steps, start = stages.forward(case.net, len(case.net.layers)), case.arrays["x"]
+    else:
+        layer, k = case.parameters["layer"], case.parameters["k"]
+        steps, start = (
+            stages.decode(case.net, layer, case.parameters["mode"]),
+            np.zeros((1, case.net.channels(layer), 1, 1)),
+        )
+        start[0, k] = 1
+    assert start is not None
+    should = stages.judged(steps, start, arithmetic)
+    passed, values, lost = [], start, False
+    for step in steps:
+        values = np.asarray(step.run(values, loops))
+        bound = np.full(values.shape, NO_BOUND)
+        try:
+            judged = None if lost else next(should)
+        except NotJudged:
+            judged, lost = None, True
+        if judged is not None:
+            bound = judged.bound if judged.unit is None else np.zeros_like(judged.bound)
+        passed.append((values, _short(bound)))
+    return Answer(*passed[-1], passed)
+
+
+def _bound(call: Call, output: Array, arithmetic: Arithmetic) -> Array:
+    if exact_unit(call, arithmetic) is not None:
+        return np.zeros(output.shape)
+    try:
+        return error_bound(call, arithmetic)
+    except NotJudged:
+        return np.full(output.shape, NO_BOUND)
+
+
+def _short(bound: Array) -> Array:
+    """Two digits, rounded up: the last ones would depend on the machine."""
+    digits = [0.0 if value == 0 else float(f"{1.06 * value:.1e}") for value in bound.ravel().tolist()]
+    return np.array(digits).reshape(bound.shape)
+
+
+# Writing.
+
+
+def export(folder: str | Path, *, format: str = "npz", precision: str = "double") -> int:
+    """Write all cases and their answers; returns how many.
+
+    ``manifest.json`` describes them; the arrays are in it (json), or in ``<id>.npz``, ``<id>.mat`` or
+    ``<id>/<array>.npy``, the latter with a ``cases.txt`` for programs without a reader of JSON.
+
+    Raises
+    ------
+    InvalidValueError
+        If there is no such format or precision.
+    """
+    if format not in FORMATS or precision not in PRECISIONS:
+        raise InvalidValueError(
+            f"export: {format!r}, {precision!r}: formats are {', '.join(FORMATS)}, precisions {', '.join(PRECISIONS)}."
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    everything = cases()
+    write: Callable[..., None] = {"json": lambda *_: None, "npz": _write_npz, "mat": _write_mat, "npy": _write_npy}[
+        format
+    ]
+    for case in everything:
+        write(folder, case.id, _arrays(case, precision))
+    with replacing(folder / "manifest.json") as file:
+        file.write(manifest(format, precision).encode())
+    if format == "npy":
+        with replacing(folder / "cases.txt") as file:
+            file.write("".join(f"{_line(case)}\n" for case in everything).encode())
+    return len(everything)
+
+
+def manifest(format: str = "json", precision: str = "double") -> str:
+    """The description of all cases, as JSON; in the format ``"json"``, with their arrays."""
+    rows = []
+    for case in cases():
+        row = {
+            "id": case.id,
+            "operator": case.operator,
+            "parameters": case.parameters,
+            "comment": case.comment,
+            "flags": case.flags,
+            "source": case.source,
+            "valid": case.valid,
+        }
+        if case.net is not None:
+            row["layers"] = [{"kind": kind, **options} for kind, options, _ in map(_layer, case.net.layers)]
+        arrays = _arrays(case, precision)
+        row["shapes"] = {key: value.shape for key, value in arrays.items()}
+        row["arrays"] = {key: value.tolist() for key, value in arrays.items()} if format == "json" else list(arrays)
+        rows.append(json.dumps(row))
+    head = json.dumps(
+        {
+            "schema": "filter-decoding vectors",
+            "version": VERSION,
+            "format": format,
+            "precision": precision,
+            "flags": FLAGS,
+        },
+        indent=1,
+    )
+    return head[:-2] + ',\n "cases": [\n' + ",\n".join(rows) + "\n]}\n"
+
+
+def _arrays(case: Case, precision: str) -> dict[str, Array]:
+    arrays = {key: value for key, value in case.arrays.items() if value is not None}
+    for number, layer in enumerate(case.net.layers if case.net else (), 1):
+        arrays |= {f"layer{number}_{key}": value for key, value in _layer(layer)[2].items()}
+    if case.valid:
+        should = answer(case, precision)
+        for number, (value, bound) in enumerate(should.stages, 1):
+            arrays |= {f"stage{number}": value, f"stage{number}_bound": bound}
+        arrays |= {"output": should.output, "bound": should.bound}
+    return {key: np.asarray(value, np.float64) for key, value in arrays.items()}
+
+
+def _layer(layer: Layer) -> tuple[str, dict[str, Any], dict[str, Array]]:
+    """(kind, options, arrays); groups and dilation are expanded, as they are before they reach an operator."""
+    if isinstance(layer, Conv):
+        return "Conv", {"stride": layer.stride, "pad": layer.pad}, {"filters": layer.dense, "bias": layer.bias}
+    if isinstance(layer, MaxPool):
+        return layer.kind, {"size": layer.size, "stride": layer.stride, "pad": layer.pad}, {}
+    return layer.kind, {"leak": layer.leak} if isinstance(layer, ReLU) else {}, {}
+
+
+def _line(case: Case) -> str:
+    """``id operator valid|refused key=value … layer1=Conv:stride=1,2:pad=0,0,0,0 …``"""
+
+    def text(value: Any) -> str:
+        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    words = [case.id, case.operator, "valid" if case.valid else "refused"]
+    words += [f"{key}={text(value)}" for key, value in case.parameters.items()]
+    for number, layer in enumerate(case.net.layers if case.net else (), 1):
+        kind, options, _ = _layer(layer)
+        words.append(":".join([f"layer{number}={kind}", *(f"{key}={text(value)}" for key, value in options.items())]))
+    return " ".join(words)
+
+
+def _write_npz(folder: Path, name: str, arrays: dict[str, Array]) -> None:
+    with replacing(folder / f"{name}.npz") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _write_mat(folder: Path, name: str, arrays: dict[str, Array]) -> None:
+    from scipy.io import savemat
+
+    with replacing(folder / f"{name}.mat") as file:
+        savemat(file, arrays)
+
+
+def _write_npy(folder: Path, name: str, arrays: dict[str, Array]) -> None:
+    (folder / name).mkdir(exist_ok=True)
+    for key, value in arrays.items():
+        with replacing(folder / name / f"{key}.npy") as file:
+            np.save(file, np.ascontiguousarray(value))
+
+
+# Judging.
+
+
+class Verdict(NamedTuple):
+    """One case's outcome: ``"passed"``, ``"FAILED"`` or ``"unsupported"``."""
+
+    id: str
+    status: str
+    flags: tuple[str, ...] = ()
+    detail: str = ""
+
+    def __str__(self) -> str:
+        if self.status != "FAILED":
+            return f"{self.id}: {self.status}"
+        hunts = "".join(f"\n    {flag}: {FLAGS.get(flag, 'a flag this version does not know')}" for flag in self.flags)
+        return f"{self.id}: FAILED [{', '.join(self.flags)}]: {self.detail}{hunts}"
+
+
+def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdict]:
+    """Judge what another program made of the vectors in `folder`.
+
+    For each case it writes, into the same folder or into `results`, the array ``<id>.got.npy``, ``<id>/got.npy``, the
+    variable ``got`` of ``<id>.got.mat``, or an entry of ``results.json``; where it refuses, the text ``refused`` (an empty
+    file ``<id>.refused`` or ``<id>/refused``), and where it cannot, ``unsupported``. Of whole passes it may also write
+    ``got1``, ``got2``, …, the stages; the first that differs is then named.
+
+    Raises
+    ------
+    DataFormatError
+        If `folder` holds no vectors of this version.
+    """
+    folder = Path(folder)
+    results = folder if results is None else Path(results)
+    try:
+        described = json.loads((folder / "manifest.json").read_text())
+        if described["version"] != VERSION:
+            raise DataFormatError(
+                f"verify: {folder} holds vectors of version {described['version']}, and this reads {VERSION}."
+            )
+        written = json.loads((results / "results.json").read_text()) if (results / "results.json").exists() else {}
+        return [
+            _verdict(row, _stored(folder, row, described["format"]), results, written) for row in described["cases"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataFormatError):
+            raise
+        raise DataFormatError(f"verify: {folder} holds no vectors that can be read: {error}") from error
+
+
+def _stored(folder: Path, row: dict[str, Any], format: str) -> dict[str, Array]:
+    name, keys = row["id"], row["arrays"]
+    if format == "json":
+        return {key: np.array(value, float).reshape(row["shapes"][key]) for key, value in keys.items()}
+    if format == "npz":
+        with np.load(folder / f"{name}.npz") as file:
+            return {key: file[key] for key in keys}
+    if format == "mat":
+        from scipy.io import loadmat
+
+        variables = loadmat(folder / f"{name}.mat")
+        return {key: variables[key].reshape(row["shapes"][key]) for key in keys}
+    return {key: np.load(folder / name / f"{key}.npy") for key in keys}
+
+
+def _verdict(row: dict[str, Any], arrays: dict[str, Array], results: Path, written: dict[str, Any]) -> Verdict:
+    name, flags = row["id"], tuple(row["flags"])
+    got = _got(results, name, "got", written)
+    if isinstance(got, str) and got == "unsupported":
+        return Verdict(name, "unsupported")
+    if not row["valid"]:
+        if isinstance(got, str) and got == "refused":
+            return Verdict(name, "passed")
+        return Verdict(
+            name,
+            "FAILED",
+            flags,
+            "it must be refused, and " + ("nothing was written" if got is None else "an answer was written"),
+        )
+    if got is None or isinstance(got, str):
+        return Verdict(
+            name, "FAILED", flags, "nothing was written" if got is None else f"{got}, where an answer is due"
+        )
+    for number in range(1, len(row.get("layers", ())) + 1):
+        stage = _got(results, name, f"got{number}", written)
+        if isinstance(stage, np.ndarray) and f"stage{number}" in arrays:
+            wrong = _wrong(stage, arrays[f"stage{number}"], arrays[f"stage{number}_bound"])
+            if wrong:
+                return Verdict(name, "FAILED", flags, f"stage {number} is the first that differs: {wrong}")
+    wrong = _wrong(got, arrays["output"], arrays["bound"])
+    return Verdict(name, "FAILED", flags, wrong) if wrong else Verdict(name, "passed")
+
+
+def _wrong(got: Array, want: Array, bound: Array) -> str:
+    """What is wrong; nothing if nothing is."""
+    if not want.size and got.ndim == 1 and not got.size:  # nested lists cannot tell more
+        return ""
+    got = got.reshape(got.shape + (1,) * (want.ndim - got.ndim))  # MATLAB drops trailing ones
+    if got.shape != want.shape:
+        return f"the shape is {got.shape} instead of {want.shape}"
+    with np.errstate(all="ignore"):
+        off = np.abs(got - want)
+    bad = ~(off <= bound)
+    if not bad.any():
+        return ""
+    worst = tuple(
+        int(i) for i in np.unravel_index(int(np.where(bad, np.nan_to_num(off, nan=np.inf), -1).argmax()), off.shape)
+    )
+    return (
+        f"{int(bad.sum())} of {bad.size} values are wrong; the worst is at {worst}: "
+        f"{got[worst]:.9g} instead of {want[worst]:.9g}, bound {bound[worst]:.3g}"
+    )
+
+
+def _got(results: Path, name: str, key: str, written: dict[str, Any]) -> Array | str | None:
+    """An array, ``"refused"``, ``"unsupported"``, or None for nothing."""
+    if key == "got" and name in written:
+        value = written[name]
+        return value if isinstance(value, str) else np.array(value, float)
+    for word in ("refused", "unsupported"):
+        if (results / name / word).exists() or (results / f"{name}.{word}").exists():
+            return word
+    for path in (results / name / f"{key}.npy", results / f"{name}.{key}.npy"):
+        if path.exists():
+            return np.asarray(np.load(path), np.float64)
+    path = results / f"{name}.{key}.mat"
+    if path.exists():
+        from scipy.io import loadmat
+
+        return np.asarray(loadmat(path)[key], np.float64)
+    return None
+
+
+# The cases. Fillings are asymmetric and the same on every machine.
+
+
+def _whole(*shape: int, step: int = 3, limit: int = 4) -> Array:
+    """Small whole numbers of both signs that no flip or exchange of axes leaves as they are."""
+    i = np.arange(int(np.prod(shape)))
+    return ((i * step + i * i // 5 + 1) % (2 * limit + 1) - limit).astype(np.float64).reshape(shape)
+
+
+def _real(*shape: int, step: int = 37) -> Array:
+    """Numbers that are no binary fractions."""
+    i = np.arange(int(np.prod(shape)))
+    return np.asarray(((i * step + i * i) % 101 - 45) / 7.0).reshape(shape)
+
+
+def _row(*values: float) -> Array:
+    return np.array([[values]], float).reshape(1, 1, 1, -1)
+
+
+def _case(
+    id: str,
+    flags: str,
+    comment: str,
+    operator: str,
+    *arrays: Array | None,
+    net: Network | None = None,
+    valid: bool = True,
+    source: str = "our choice",
+    **parameters: Any,
+) -> Case:
+    names = {
+        "correlate": ("x", "filters", "bias"),
+        "substitute": ("maps", "filters"),
+        "unpool": ("maps",),
+        "decode_filter": (),
+    }
+    named = dict(zip(names.get(operator, ("x",)), arrays, strict=True))
+    return Case(id, tuple(flags.split()), comment, operator, named, parameters, net, valid, source)
+
+
+def _correlations() -> Iterator[Case]:
+    def case(
+        id: str,
+        flags: str,
+        comment: str,
+        x: Array,
+        f: Array,
+        bias: Array | None = None,
+        stride: Any = (1, 1),
+        pad: Any = (0, 0, 0, 0),
+    ) -> Case:
+        bias = np.zeros(len(f)) if bias is None else bias
+        return _case(
+            f"correlate-{id}",
+            flags,
+            comment,
+            "correlate",
+            x,
+            f,
+            bias,
+            stride=stride,
+            pad=pad,
+            source="section 2, the ⋆ operator",
+        )
+
+    one = np.ones((1, 1, 1, 1))
+    yield case("columns", "FlippedColumns", "1 2 3 4 with the filter 1 10: 21 32 43", _row(1, 2, 3, 4), _row(1, 10))
+    yield case(
+        "rows",
+        "FlippedRows",
+        "the same, upright",
+        _row(1, 2, 3, 4).reshape(1, 1, 4, 1),
+        _row(1, 10).reshape(1, 1, 2, 1),
+    )
+    yield case(
+        "channels",
+        "Channels",
+        "three channels, each with its own weight",
+        _whole(1, 3, 2, 3),
+        np.array([1.0, 10, 100]).reshape(1, 3, 1, 1),
+    )
+    yield case(
+        "filters",
+        "Filters",
+        "three filters of one weight",
+        _whole(1, 1, 2, 3),
+        np.array([1.0, 10, 100]).reshape(3, 1, 1, 1),
+    )
+    yield case(
+        "bias",
+        "Bias",
+        "the bias of each filter is added once",
+        _whole(1, 1, 2, 3),
+        np.ones((2, 1, 1, 1)),
+        np.array([10.0, -20]),
+    )
+    yield case("batch", "Batch", "three images", _whole(3, 2, 3, 4), _whole(2, 2, 2, 1, step=2))
+    yield case("none", "EmptyBatch", "no images", np.zeros((0, 2, 3, 4)), _whole(3, 2, 2, 1))
+    yield case(
+        "strides", "SwappedStrides", "two rows and three columns at a time", _whole(1, 1, 5, 7), one, stride=(2, 3)
+    )
+    yield case(
+        "stride-left-over",
+        "RoundedUp",
+        "the last columns fill no window",
+        _whole(1, 1, 2, 6),
+        _row(1, 2, 3),
+        stride=(1, 2),
+    )
+    yield case(
+        "pad-top",
+        "MirroredPads",
+        "two rows of zeros above",
+        _whole(1, 1, 2, 3),
+        np.array([1.0, 10]).reshape(1, 1, 2, 1),
+        pad=(2, 0, 0, 0),
+    )
+    yield case(
+        "pad-right",
+        "MirroredPads SwappedPads",
+        "one column of zeros on the right",
+        _whole(1, 1, 2, 3),
+        _row(1, 10),
+        pad=(0, 0, 0, 1),
+    )
+    yield case(
+        "pads",
+        "SwappedPads MirroredPads",
+        "four different pads",
+        _whole(1, 2, 3, 4),
+        _whole(2, 2, 2, 3, step=2),
+        pad=(1, 2, 3, 0),
+    )
+    yield case(
+        "pixel", "FlippedRows FlippedColumns", "the filter just fits", _whole(1, 2, 3, 2), _whole(3, 2, 3, 2, step=2)
+    )
+    yield case(
+        "all",
+        "SwappedStrides SwappedPads Bias Channels",
+        "everything at once",
+        _whole(2, 3, 7, 5),
+        _whole(5, 3, 3, 2, step=5, limit=3),
+        _whole(5),
+        (2, 1),
+        (1, 0, 0, 2),
+    )
+    yield case(
+        "reals",
+        "Precision",
+        "numbers that have to be rounded",
+        _real(2, 3, 5, 4),
+        _real(2, 3, 2, 3, step=23),
+        _real(2),
+        (1, 2),
+        (0, 1, 1, 0),
+    )
+    yield case("large", "Precision", "the same on another scale", 2.0**20 * _real(1, 2, 3, 4), _real(3, 2, 2, 1), None)
+
+
+def _pools() -> Iterator[Case]:
+    for operator, source in (
+        ("max_pool", "section 4, non-overlapping 2×2 regions"),
+        ("avg_pool", "our choice: MatConvNet's divisor"),
+    ):
+
+        def case(
+            id: str,
+            flags: str,
+            comment: str,
+            x: Array,
+            size: Any,
+            stride: Any,
+            pad: Any = (0, 0, 0, 0),
+            operator: str = operator,
+            source: str = source,
+        ) -> Case:
+            return _case(
+                f"{operator}-{id}", flags, comment, operator, x, size=size, stride=stride, pad=pad, source=source
+            )
+
+        yield case("tiles", "Batch Channels", "2×2 regions of several maps", _whole(2, 3, 4, 6, step=2), (2, 2), (2, 2))
+        yield case(
+            "left-over", "RoundedUp", "the last row and column fill no window", _whole(1, 1, 5, 3), (2, 2), (2, 2)
+        )
+        yield case("sizes", "SwappedSizes", "windows of 1×4", _whole(1, 1, 4, 8), (1, 4), (1, 4))
+        yield case(
+            "strides",
+            "SwappedStrides",
+            "windows that overlap in rows and leave gaps in columns",
+            _whole(1, 2, 5, 7),
+            (2, 2),
+            (1, 3),
+        )
+        yield case(
+            "pads",
+            "MirroredPads SwappedPads",
+            "pads above and on the right",
+            _whole(1, 1, 3, 4),
+            (2, 2),
+            (2, 2),
+            (1, 0, 0, 1),
+        )
+    yield _case(
+        "max_pool-negative",
+        "ZeroStart",
+        "all responses below zero",
+        "max_pool",
+        -np.abs(_whole(1, 2, 2, 4)) - 1,
+        size=(2, 2),
+        stride=(2, 2),
+        pad=(0, 0, 0, 0),
+    )
+    yield _case(
+        "max_pool-negative-pad",
+        "PadValue",
+        "all responses below zero, padded",
+        "max_pool",
+        -np.abs(_whole(1, 1, 3, 2)) - 1,
+        size=(2, 2),
+        stride=(2, 2),
+        pad=(1, 0, 0, 1),
+    )
+    yield _case(
+        "avg_pool-pad",
+        "CountedPadding",
+        "the first window has one cell inside",
+        "avg_pool",
+        _row(1, 3, 5, 7),
+        size=(1, 2),
+        stride=(1, 2),
+        pad=(0, 0, 1, 0),
+    )
+    yield _case(
+        "avg_pool-reals",
+        "Precision",
+        "windows of three",
+        "avg_pool",
+        _real(1, 2, 4, 5),
+        size=(1, 3),
+        stride=(1, 2),
+        pad=(0, 0, 0, 0),
+    )
+
+
+def _pointwise() -> Iterator[Case]:
+    yield _case(
+        "relu-plain", "Leak", "no leak", "relu", _whole(2, 2, 1, 3), leak=0.0, source="section 4, layer 6 of LeNet"
+    )
+    yield _case("relu-leak", "Leak", "a quarter of what is negative", "relu", _row(-4, 3, -8, 0), leak=0.25)
+    source = "section 4, layer 8 of LeNet"
+    yield _case(
+        "softmax-equal",
+        "Overflow",
+        "two equal responses of 1000",
+        "softmax",
+        np.full((1, 2, 1, 1), 1000.0),
+        source=source,
+    )
+    yield _case(
+        "softmax-far",
+        "Overflow",
+        "responses of −1000 and 1000",
+        "softmax",
+        np.array([-1000.0, 1000, 999]).reshape(1, 3, 1, 1),
+        source=source,
+    )
+    yield _case(
+        "softmax-axis",
+        "WrongAxis Batch",
+        "several channels, rows, columns and images",
+        "softmax",
+        _whole(2, 3, 2, 4),
+        source=source,
+    )
+
+
+def _substitutions() -> Iterator[Case]:
+    def case(id: str, flags: str, comment: str, z: Array, f: Array, stride: Any = (1, 1)) -> Case:
+        return _case(
+            f"substitute-{id}", flags, comment, "substitute", z, f, stride=stride, source="equations 1 and 2, subst"
+        )
+
+    impulse = np.zeros((1, 2, 3, 4))
+    impulse[0, 1, 2, 1] = 1
+    yield case("columns", "FlippedColumns", "an impulse becomes the filter", _row(1), _row(1, 2, 3))
+    yield case("rows", "FlippedRows", "an impulse becomes the filter", _row(1), _row(1, 2, 3).reshape(1, 1, 3, 1))
+    yield case(
+        "impulse",
+        "FlippedRows FlippedColumns Filters",
+        "the filter of the impulse's own map, in its place",
+        impulse,
+        _whole(2, 3, 2, 3),
+    )
+    yield case(
+        "overlap",
+        "Overlap",
+        "overlapping copies add up: 1 12 20, 3 34 40",
+        _row(1, 10),
+        np.array([[[[1.0, 2], [3, 4]]]]),
+    )
+    yield case("overlap-twice", "Overlap", "three copies over each other", _row(1, 1, 1, 1), _row(1, 10, 100))
+    yield case(
+        "strides",
+        "SwappedStrides",
+        "copies that touch in rows and leave gaps in columns",
+        _whole(1, 1, 2, 3),
+        np.array([[[[1.0], [10]]]]),
+        (2, 3),
+    )
+    yield case(
+        "filters",
+        "Filters",
+        "three maps, three filters",
+        _whole(1, 3, 2, 2),
+        np.array([1.0, 10, 100]).reshape(3, 1, 1, 1),
+    )
+    yield case(
+        "channels",
+        "Channels",
+        "one map, three channels",
+        _whole(1, 1, 2, 2),
+        np.array([1.0, 10, 100]).reshape(1, 3, 1, 1),
+    )
+    yield case("batch", "Batch", "three at once", _whole(3, 2, 2, 3), _whole(2, 1, 2, 2, step=2))
+    yield case("none", "EmptyBatch", "none at all", np.zeros((0, 2, 2, 3)), _whole(2, 1, 2, 2))
+    yield case(
+        "all",
+        "SwappedStrides Overlap Channels",
+        "everything at once",
+        _whole(2, 3, 4, 3),
+        _whole(3, 2, 3, 5, step=5, limit=3),
+        (2, 1),
+    )
+    yield case(
+        "reals", "Precision", "numbers that have to be rounded", _real(1, 3, 3, 4), _real(3, 2, 2, 3, step=23), (1, 2)
+    )
+
+
+def _unpoolings() -> Iterator[Case]:
+    def case(id: str, flags: str, comment: str, z: Array, mode: str, size: Any = (2, 2), stride: Any = None) -> Case:
+        return _case(
+            f"unpool-{mode}-{id}",
+            flags,
+            comment,
+            "unpool",
+            z,
+            size=size,
+            stride=stride or size,
+            mode=mode,
+            source="section 3, unpool; kernel and edge our choice",
+        )
+
+    for mode in MODES:
+        yield case("constant", "Gain", "a constant map stays as it is", np.full((1, 1, 2, 3), 3.0), mode)
+        yield case("sizes", "SwappedSizes", "two rows and four columns for each cell", _whole(1, 2, 3, 2), mode, (2, 4))
+        yield case("batch", "Batch Channels", "several maps at once", _whole(2, 3, 2, 3), mode)
+        yield case("pixel", "Gain ClampedEdge", "a map of one pixel", _row(7), mode)
+        yield case(
+            "overlapping",
+            "SwappedSizes SwappedStrides",
+            "windows of 3×2 in steps of 2×1",
+            _whole(1, 1, 3, 4),
+            mode,
+            (3, 2),
+            (2, 1),
+        )
+    yield case("ties", "Ties", "half way between two cells, the later one", _row(1, 5, 9), "nearest", (1, 3), (1, 2))
+    yield case("gaps", "Ties", "windows of 1 in steps of 4", _row(1, 5, 9), "nearest", (1, 1), (1, 4))
+    yield case("centres", "AlignedCorners", "1 2 4 5 of 1 5", _row(1, 5), "bilinear", (1, 2))
+    yield case(
+        "thirds",
+        "Precision AlignedCorners",
+        "weights that are no binary fractions",
+        _real(1, 1, 3, 4),
+        "bilinear",
+        (3, 3),
+    )
+    yield case(
+        "kernel",
+        "KeysA",
+        "weights −9 111 29 −3, of 128, away from the edge",
+        _row(0, 0, 0, 128, 0, 0, 0, 0),
+        "bicubic",
+        (1, 2),
+    )
+    yield case("edge", "ClampedEdge", "… 1 0 | 0 1 …", _row(128, 0, 0, 0, 0, 256), "bicubic", (1, 2))
+    yield case(
+        "thirds", "Precision KeysA", "weights that are no binary fractions", _real(1, 1, 3, 4), "bicubic", (3, 3)
+    )
+
+
+def _networks() -> Iterator[Case]:
+    small = Network(
+        [
+            Conv(_whole(3, 1, 2, 3, limit=2), _whole(3), pad=(1, 0, 0, 1)),
+            MaxPool(2),
+            Conv(_whole(2, 3, 2, 1, step=2, limit=2), np.array([1.0, -2])),
+            ReLU(leak=0.25),
+        ],
+        input_shape=(1, 7, 9),
+    )
+    tour = Network(
+        [
+            Conv(_whole(4, 1, 2, 2, limit=2), np.array([1.0, -1, 2, 0]), dilation=(1, 2), groups=2, stride=(1, 2)),
+            AvgPool((2, 1), (1, 1)),
+            ReLU(),
+            Conv(_whole(2, 4, 1, 3, step=5, limit=2), np.array([3.0, -4]), pad=(0, 1, 1, 0)),
+        ],
+        input_shape=(2, 5, 11),
+    )
+    reals = Network(
+        [Conv(_real(2, 1, 3, 2), _real(2)), MaxPool((2, 2)), Conv(_real(3, 2, 1, 2, step=23)), ReLU(), Softmax()],
+        input_shape=(1, 6, 7),
+    )
+    paper = "section 3, filter_decoding(L, k, CNN)"
+    yield _case(
+        "forward-small",
+        "OneStep",
+        "a padded convolution, a pool, a convolution, a leaky rectifier",
+        "forward",
+        _whole(2, 1, 7, 9),
+        net=small,
+        source="section 3, z^L",
+    )
+    yield _case(
+        "forward-tour",
+        "OneStep",
+        "groups, dilation, strides, an overlapping average pool",
+        "forward",
+        _whole(1, 2, 5, 11),
+        net=tour,
+        source="section 3, z^L",
+    )
+    yield _case(
+        "forward-reals",
+        "Precision OneStep",
+        "up to a softmax",
+        "forward",
+        _real(1, 1, 6, 7) / 50,
+        net=reals,
+        source="section 3, z^L",
+    )
+    for mode in MODES:
+        yield _case(
+            f"decode-small-{mode}",
+            "BiasDecoded Units OneStep",
+            "the second unit of the top layer",
+            "decode_filter",
+            net=small,
+            source=paper,
+            layer=4,
+            k=1,
+            mode=mode,
+        )
+        yield _case(
+            f"decode-tour-{mode}",
+            "BiasDecoded OneStep",
+            "an overlapping pool, strides, dilation",
+            "decode_filter",
+            net=tour,
+            source=paper,
+            layer=4,
+            k=0,
+            mode=mode,
+        )
+        yield _case(
+            f"decode-reals-{mode}",
+            "Precision OneStep",
+            "a softmax decodes as the identity",
+            "decode_filter",
+            net=reals,
+            source=paper,
+            layer=5,
+            k=2,
+            mode=mode,
+        )
+    yield _case(
+        "decode-first",
+        "Units",
+        "layer 1 decodes to its own filters",
+        "decode_filter",
+        net=small,
+        source=paper,
+        layer=1,
+        k=2,
+        mode="nearest",
+    )
+    yield _case(
+        "decode-pool",
+        "Gain OneStep",
+        "a unit of a pool",
+        "decode_filter",
+        net=small,
+        source=paper,
+        layer=2,
+        k=0,
+        mode="bilinear",
+    )
+
+
+def _refusals() -> Iterator[Case]:
+    def refused(id: str, flags: str, comment: str, operator: str, *arrays: Array, **parameters: Any) -> Case:
+        return _case(f"refused-{id}", flags, comment, operator, *arrays, valid=False, **parameters)
+
+    plain = {"stride": (1, 1), "pad": (0, 0, 0, 0)}
+    yield refused(
+        "one-channel",
+        "Broadcast",
+        "one channel for filters of three",
+        "correlate",
+        _whole(1, 1, 3, 4),
+        _whole(2, 3, 2, 2),
+        np.zeros(2),
+        **plain,
+    )
+    yield refused(
+        "channels",
+        "Broadcast Channels",
+        "three channels for filters of one",
+        "correlate",
+        _whole(1, 3, 3, 4),
+        _whole(2, 1, 2, 2),
+        np.zeros(2),
+        **plain,
+    )
+    yield refused(
+        "bias",
+        "Broadcast Bias",
+        "one bias for two filters",
+        "correlate",
+        _whole(1, 1, 3, 4),
+        _whole(2, 1, 2, 2),
+        np.zeros(1),
+        **plain,
+    )
+    yield refused(
+        "filter-rows",
+        "TooLarge",
+        "a filter one row higher than the map",
+        "correlate",
+        _whole(1, 1, 3, 4),
+        _whole(2, 1, 4, 2),
+        np.zeros(2),
+        **plain,
+    )
+    yield refused(
+        "filter-columns",
+        "TooLarge",
+        "a filter one column wider than the map",
+        "correlate",
+        _whole(1, 1, 3, 4),
+        _whole(2, 1, 2, 5),
+        np.zeros(2),
+        **plain,
+    )
+    yield refused(
+        "maps",
+        "Broadcast",
+        "one map for two filters",
+        "substitute",
+        _whole(1, 1, 3, 4),
+        _whole(2, 1, 2, 2),
+        stride=(1, 1),
+    )
+    yield refused(
+        "max-window",
+        "TooLarge",
+        "a window larger than the map",
+        "max_pool",
+        _whole(1, 1, 3, 4),
+        size=(4, 2),
+        stride=(1, 1),
+        pad=(0, 0, 0, 0),
+    )
+    yield refused(
+        "avg-window",
+        "TooLarge",
+        "a window larger than the map",
+        "avg_pool",
+        _whole(1, 1, 3, 4),
+        size=(2, 5),
+        stride=(1, 1),
+        pad=(0, 0, 0, 0),
+    )
+    yield refused(
+        "mode",
+        "UnknownMode",
+        "an interpolation that is none of the three",
+        "unpool",
+        _whole(1, 1, 3, 4),
+        size=(2, 2),
+        stride=(2, 2),
+        mode="cubic",
+    )

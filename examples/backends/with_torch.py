@@ -1,0 +1,66 @@
+"""PyTorch's operators as a backend, in double or single precision.
+
+    python -m decoding.testing check with_torch:Double --expected with_torch.expected
+    python -m decoding.testing check with_torch:Single --expected with_torch.expected
+
+Unpooling is PyTorch's own `interpolate` where a pool's size is its stride. Its bicubic kernel has a = -3/4, ours
+a = -1/2: the check must refuse it, and `with_torch.expected` says so.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+class Double:
+    name, eps, dtype = "PyTorch, float64", 2.0**-53, torch.float64
+
+    def tensor(self, array):
+        return torch.tensor(np.asarray(array), dtype=self.dtype)
+
+    def padded(self, x, pad, value=0.0):
+        top, bottom, left, right = pad
+        return F.pad(self.tensor(x), (left, right, top, bottom), value=value)
+
+    def correlate(self, x, filters, bias, *, stride, pad):
+        bias = None if bias is None else self.tensor(bias)
+        return F.conv2d(self.padded(x, pad), self.tensor(filters), bias, stride).numpy()
+
+    def max_pool(self, x, *, size, stride, pad):
+        return F.max_pool2d(self.padded(x, pad, -torch.inf), size, stride).numpy()
+
+    def avg_pool(self, x, *, size, stride, pad):
+        def total(x):
+            return F.avg_pool2d(self.padded(x, pad), size, stride, divisor_override=1)
+
+        return (total(x) / total(np.ones((1, 1, *np.shape(x)[2:])))).numpy()
+
+    def relu(self, x, *, leak):
+        return F.leaky_relu(self.tensor(x), leak).numpy()
+
+    def softmax(self, x):
+        return torch.softmax(self.tensor(x), dim=1).numpy()
+
+    def substitute(self, maps, filters, *, stride):
+        return F.conv_transpose2d(self.tensor(maps), self.tensor(filters), stride=stride).numpy()
+
+    def unpool(self, maps, *, size, stride, mode):
+        if mode not in ("nearest", "bilinear", "bicubic"):
+            raise ValueError(f"no mode {mode!r}")
+        maps = self.tensor(maps)
+        if size == stride:
+            corners = {} if mode == "nearest" else {"align_corners": False}
+            return F.interpolate(maps, scale_factor=size, mode=mode, **corners).numpy()
+        if mode == "bicubic":
+            raise NotImplementedError("interpolate knows no pool whose size is not its stride")
+        down, across = (self.weights(n, z, s, mode) for n, z, s in zip(maps.shape[2:], size, stride, strict=True))
+        return (down @ maps @ across.T).numpy()
+
+    def weights(self, n, size, stride, mode):
+        u = (torch.arange((n - 1) * stride + size, dtype=self.dtype) - (size - 1) / 2) / stride
+        u = (torch.floor(u + 0.5) if mode == "nearest" else u).clamp(0, n - 1)
+        return (1 - (u[:, None] - torch.arange(n, dtype=self.dtype)).abs()).clamp(min=0)
+
+
+class Single(Double):
+    name, eps, dtype = "PyTorch, float32", 2.0**-24, torch.float32

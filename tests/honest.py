@@ -1,0 +1,149 @@
+"""Backends that are right, each in another way: what the conformance kit must accept."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.signal import oaconvolve
+
+from decoding import reference
+
+
+class TapByTap:
+    """One tap of the filter at a time, everything rounded to `dtype` after each step; sums forwards or backwards."""
+
+    def __init__(self, dtype, *, backwards=False):
+        self.dtype, self.step = dtype, -1 if backwards else 1
+        self.eps = float(np.finfo(dtype).eps) / 2
+        self.name = f"tap by tap, {np.dtype(dtype).name}{', backwards' if backwards else ''}"
+
+    def read(self, array):
+        return np.asarray(array).astype(self.dtype)
+
+    def taps(self, *counts):
+        return list(np.ndindex(*counts))[:: self.step]
+
+    def windows(self, x, pad, size, stride, value):
+        top, bottom, left, right = pad
+        x = np.pad(self.read(x), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=value)
+        rows, columns = ((n - z) // s + 1 for n, z, s in zip(x.shape[2:], size, stride, strict=True))
+        if min(x.shape[2] - size[0], x.shape[3] - size[1]) < 0:
+            raise ValueError("the window does not fit")
+        return {
+            (u, v): x[:, :, u : u + rows * stride[0] : stride[0], v : v + columns * stride[1] : stride[1]][
+                :, :, :rows, :columns
+            ]
+            for u, v in self.taps(*size)
+        }
+
+    def correlate(self, x, filters, bias, *, stride, pad):
+        filters = self.read(filters)
+        if np.shape(x)[1] != filters.shape[1] or (bias is not None and np.shape(bias) != (len(filters),)):
+            raise ValueError("channels or biases do not fit")
+        y = 0
+        for (u, v), cells in self.windows(x, pad, filters.shape[2:], stride, 0).items():
+            for c in self.taps(filters.shape[1]):
+                y = y + cells[:, c[0], None] * filters[:, c[0], u, v, None, None]
+        return y if bias is None else y + self.read(bias)[:, None, None]
+
+    def max_pool(self, x, *, size, stride, pad):
+        return np.maximum.reduce(list(self.windows(x, pad, size, stride, -np.inf).values()))
+
+    def avg_pool(self, x, *, size, stride, pad):
+        inside = self.windows(np.ones(np.shape(x)), pad, size, stride, 0)
+        total = sum(self.windows(x, pad, size, stride, 0).values(), self.dtype(0))
+        return total * (self.dtype(1) / sum(inside.values(), self.dtype(0)))
+
+    def relu(self, x, *, leak):
+        x = self.read(x)
+        return np.where(x > 0, x, self.dtype(leak) * x)
+
+    def softmax(self, x):
+        x = self.read(x)
+        e = np.exp(x - x.max(axis=1, keepdims=True))
+        return e / sum(e[:, c[0], None] for c in self.taps(x.shape[1]))
+
+    def substitute(self, maps, filters, *, stride):
+        maps, filters = self.read(maps), self.read(filters)
+        if maps.shape[1] != len(filters):
+            raise ValueError("maps and filters do not fit")
+        (n, _, rows, columns), (_, c, h, w) = maps.shape, filters.shape
+        out = np.zeros((n, c, (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w), self.dtype)
+        for u, v, k in self.taps(h, w, len(filters)):
+            place = out[:, :, u : u + (rows - 1) * stride[0] + 1 : stride[0], v :: stride[1]][..., :columns]
+            place += maps[:, k, None] * filters[k, :, u, v, None, None]
+        return out
+
+    def unpool(self, maps, *, size, stride, mode):
+        maps = self.read(maps)
+        rows, columns = (
+            self.read(self.weights(n, z, s, mode)) for n, z, s in zip(maps.shape[2:], size, stride, strict=True)
+        )
+        across = sum(maps[..., j[0], None] * columns[:, j[0]] for j in self.taps(maps.shape[3]))
+        return sum(across[:, :, i[0], None, :] * rows[:, i[0], None] for i in self.taps(maps.shape[2]))
+
+    def weights(self, n, size, stride, mode):
+        """By testing every cell and its mirror images, in this precision."""
+        one = self.dtype(1)
+        u = (np.arange((n - 1) * stride + size, dtype=self.dtype) - self.dtype((size - 1) / 2)) / self.dtype(stride)
+        if mode == "nearest":
+            distance = np.abs(u[:, None] - np.arange(n)[::-1].astype(self.dtype))
+            return np.eye(n)[n - 1 - distance.argmin(axis=1)]
+        if mode not in ("bilinear", "bicubic"):
+            raise ValueError(mode)
+        table = np.zeros((len(u), n), self.dtype)
+        for copies in range(-4 * n - 4, 4 * n + 4):
+            t = np.minimum(np.abs(u - self.dtype(copies)), self.dtype(3))
+            if mode == "bilinear":
+                weight = np.maximum(one - t, 0)
+            else:
+                half = self.dtype(0.5)
+                near = (self.dtype(1.5) * t - self.dtype(2.5)) * t * t + one
+                far = ((self.dtype(2.5) - half * t) * t - self.dtype(4)) * t + self.dtype(2)
+                weight = np.where(t < 1, near, np.where(t < 2, far, self.dtype(0)))
+            table[:, min(copies % (2 * n), 2 * n - 1 - copies % (2 * n))] += weight
+        return table
+
+
+class Fourier:
+    """Products of Fourier transforms for the two linear operators; the rest is the reference's."""
+
+    name, eps, exact = "SciPy's FFT", 2.0**-53, False
+    max_pool, avg_pool = staticmethod(reference.max_pool), staticmethod(reference.avg_pool)
+    relu, softmax, unpool = (staticmethod(f) for f in (reference.relu, reference.softmax, reference.unpool))
+
+    @staticmethod
+    def correlate(x, filters, bias, *, stride, pad):
+        top, bottom, left, right = pad
+        x = np.pad(np.asarray(x, float), ((0, 0), (0, 0), (top, bottom), (left, right)))
+        filters = np.asarray(filters, float)
+        if x.shape[1] != filters.shape[1] or x.shape[2] < filters.shape[2] or x.shape[3] < filters.shape[3]:
+            raise ValueError("channels or sizes do not fit")
+        if bias is not None and np.shape(bias) != (len(filters),):
+            raise ValueError("bias does not fit")
+        if not len(x):
+            return reference.correlate(x, filters, stride=stride)
+        y = oaconvolve(x[:, None], filters[None, :, :, ::-1, ::-1], mode="valid", axes=(3, 4)).sum(axis=2)
+        y = y[:, :, :: stride[0], :: stride[1]]
+        return y if bias is None else y + np.asarray(bias)[:, None, None]
+
+    @staticmethod
+    def substitute(maps, filters, *, stride):
+        maps, filters = np.asarray(maps, float), np.asarray(filters, float)
+        if maps.shape[1] != len(filters):
+            raise ValueError("maps and filters do not fit")
+        n, k, rows, columns = maps.shape
+        spread = np.zeros((n, k, (rows - 1) * stride[0] + 1, (columns - 1) * stride[1] + 1))
+        spread[:, :, :: stride[0], :: stride[1]] = maps
+        if not n:
+            return reference.substitute(maps, filters, stride=stride)
+        return oaconvolve(spread[:, :, None], filters[None], axes=(3, 4)).sum(axis=1)
+
+
+HONEST = [
+    TapByTap(np.float64),
+    TapByTap(np.float32),
+    TapByTap(np.float16),
+    TapByTap(np.float64, backwards=True),
+    TapByTap(np.float16, backwards=True),
+    Fourier,
+]

@@ -1,0 +1,578 @@
+"""Backends that are wrong, each in one way, and the check that must say so.
+
+Each is the reference with some operators replaced. `kills` names the check that must fail; `first` says that no check
+before that one in the registry may fail, so that the check is there for a reason.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import NamedTuple
+
+import numpy as np
+
+import decoding
+from decoding import reference
+from decoding.backend import OPERATORS
+from decoding.interpolation import MODES
+
+
+class Mutant(NamedTuple):
+    name: str
+    kills: str
+    first: bool
+    backend: object
+
+
+MUTANTS: list[Mutant] = []
+
+
+def mutant(name, kills, *, first=True, eps=2.0**-53, **operators):
+    functions = {operator: getattr(reference, operator) for operator in OPERATORS}
+    backend = types.SimpleNamespace(name=name, eps=eps, **{**functions, **operators})
+    MUTANTS.append(Mutant(name, kills, first, backend))
+
+
+def arrays(*values):
+    return tuple(None if value is None else np.asarray(value, float) for value in values)
+
+
+# Correlation.
+
+
+def with_filters(change):
+    return lambda x, f, b, *, stride, pad: reference.correlate(x, change(np.asarray(f)), b, stride=stride, pad=pad)
+
+
+def with_options(change):
+    return lambda x, f, b, *, stride, pad: reference.correlate(
+        x, f, b, **dict(zip(("stride", "pad"), change(stride, pad), strict=True))
+    )
+
+
+mutant("filters flipped top to bottom", "correlate_integers", correlate=with_filters(lambda f: f[:, :, ::-1]))
+mutant("filters flipped left to right", "correlate_integers", correlate=with_filters(lambda f: f[:, :, :, ::-1]))
+mutant("a true convolution", "correlate_integers", correlate=with_filters(lambda f: f[:, :, ::-1, ::-1]))
+mutant(
+    "square filters transposed",
+    "correlate_integers",
+    correlate=with_filters(lambda f: f.swapaxes(2, 3) if f.shape[2] == f.shape[3] else f),
+)
+mutant("channels reversed", "correlate_integers", correlate=with_filters(lambda f: f[:, ::-1]))
+mutant("filters reversed", "correlate_integers", correlate=with_filters(lambda f: f[::-1]))
+mutant("strides swapped", "correlate_integers", correlate=with_options(lambda s, p: (s[::-1], p)))
+mutant("one stride for both axes", "correlate_integers", correlate=with_options(lambda s, p: ((s[0], s[0]), p)))
+mutant("pads mirrored", "correlate_integers", correlate=with_options(lambda s, p: (s, (p[1], p[0], p[3], p[2]))))
+mutant(
+    "pads of rows and columns swapped", "correlate_integers", correlate=with_options(lambda s, p: (s, p[2:] + p[:2]))
+)
+mutant(
+    "pads ignored",
+    "correlate_integers",
+    correlate=lambda x, f, b, *, stride, pad: reference.correlate(
+        x if sum(pad) == 0 else np.pad(x, ((0, 0), (0, 0), (0, sum(pad[:2])), (0, sum(pad[2:])))), f, b, stride=stride
+    ),
+)
+mutant(
+    "bias dropped",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: reference.correlate(x, f, None, **options),
+)
+mutant(
+    "bias doubled",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: reference.correlate(x, f, b if b is None else 2 * b, **options),
+)
+mutant(
+    "images of a batch in reverse",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: reference.correlate(x[::-1], f, b, **options),
+)
+
+
+def off_by_a_thousandth(f):
+    f = np.array(f, float)
+    f.flat[-1] += 1e-3
+    return f
+
+
+mutant("one weight off by a thousandth", "correlate_integers", correlate=with_filters(off_by_a_thousandth))
+
+
+# Substitution.
+
+
+def assigned(maps, filters, *, stride):
+    maps, filters = arrays(maps, filters)
+    out = np.zeros_like(reference.substitute(maps, filters, stride=stride))
+    for i, j in np.ndindex(maps.shape[2:]):
+        place = out[:, :, i * stride[0] :, j * stride[1] :][:, :, : filters.shape[2], : filters.shape[3]]
+        place[...] = np.einsum("nk,kcuv->ncuv", maps[:, :, i, j], filters)
+    return out
+
+
+def buffered(maps, filters, *, stride):
+    maps, filters = arrays(maps, filters)
+    out = np.zeros_like(reference.substitute(maps, filters, stride=stride))
+    rows = np.arange(maps.shape[2])[:, None] * stride[0] + np.arange(filters.shape[2])
+    columns = np.arange(maps.shape[3])[:, None] * stride[1] + np.arange(filters.shape[3])
+    out[:, :, rows[:, None, :, None], columns[None, :, None, :]] += np.einsum("nkij,kcuv->ncijuv", maps, filters)
+    return out
+
+
+def substituted(change):
+    return lambda z, f, *, stride: reference.substitute(z, change(np.asarray(f)), stride=stride)
+
+
+mutant("overlaps assigned", "substitute_integers", substitute=assigned)
+mutant("overlaps added through a buffer", "substitute_integers", substitute=buffered)
+mutant("substituted top to bottom", "substitute_integers", substitute=substituted(lambda f: f[:, :, ::-1]))
+mutant("substituted left to right", "substitute_integers", substitute=substituted(lambda f: f[..., ::-1]))
+mutant(
+    "substitution with strides swapped",
+    "substitute_integers",
+    substitute=lambda z, f, *, stride: reference.substitute(z, f, stride=stride[::-1]),
+)
+mutant(
+    "overlaps averaged",
+    "substitute_integers",
+    substitute=lambda z, f, *, stride: (
+        reference.substitute(z, f, stride=stride)
+        / np.maximum(
+            reference.substitute(np.ones((1, 1, *z.shape[2:])), np.ones((1, 1, *f.shape[2:])), stride=stride), 1
+        )
+    ),
+)
+mutant(
+    "flipped in both directions at once",
+    "law_impulse",
+    first=False,
+    correlate=with_filters(lambda f: f[:, :, ::-1, ::-1]),
+    substitute=substituted(lambda f: f[:, :, ::-1, ::-1]),
+)
+mutant(
+    "substitution flipped, correlation not", "law_adjoint", first=False, substitute=substituted(lambda f: f[..., ::-1])
+)
+
+
+# Pools and rectifiers.
+
+
+def pooled(operator, change):
+    function = getattr(reference, operator)
+    return lambda x, *, size, stride, pad: function(np.asarray(x, float), **change(size, stride, pad))
+
+
+def options(size, stride, pad):
+    return {"size": size, "stride": stride, "pad": pad}
+
+
+def rounded_up(operator, value):
+    """The same operator on a map that is extended until the last window is whole."""
+
+    def pool(x, *, size, stride, pad):
+        x = np.asarray(x, float)
+        more = [
+            (-(n + a + b - z)) % s for n, a, b, z, s in zip(x.shape[2:], pad[::2], pad[1::2], size, stride, strict=True)
+        ]
+        more = [extra if extra < z - b else 0 for extra, z, b in zip(more, size, pad[1::2], strict=True)]
+        x = np.pad(x, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), constant_values=value)
+        return getattr(reference, operator)(x, size=size, stride=stride, pad=pad)
+
+    return pool
+
+
+def zero_padded(operator):
+    def pool(x, *, size, stride, pad):
+        x = np.pad(np.asarray(x, float), ((0, 0), (0, 0), pad[:2], pad[2:]))
+        return getattr(reference, operator)(x, size=size, stride=stride)
+
+    return pool
+
+
+mutant(
+    "maxima that start at zero",
+    "max_pool_integers",
+    max_pool=lambda x, **options: np.maximum(reference.max_pool(x, **options), 0),
+)
+mutant("max pool padded with zeros", "max_pool_integers", max_pool=zero_padded("max_pool"))
+mutant("max pool rounds sizes up", "max_pool_integers", max_pool=rounded_up("max_pool", -np.inf))
+mutant(
+    "max pool steps by its size",
+    "max_pool_integers",
+    max_pool=pooled("max_pool", lambda size, stride, pad: options(size, size, pad)),
+)
+mutant(
+    "max pool window swapped",
+    "max_pool_integers",
+    max_pool=lambda x, *, size, stride, pad: reference.max_pool(
+        x, size=size[::-1] if max(size) <= min(x.shape[2:]) and not sum(pad) else size, stride=stride, pad=pad
+    ),
+)
+mutant("average counts the padding", "avg_pool_integers", avg_pool=zero_padded("avg_pool"))
+mutant("average pool rounds sizes up", "avg_pool_integers", avg_pool=rounded_up("avg_pool", 0.0))
+mutant(
+    "sums for averages",
+    "avg_pool_integers",
+    avg_pool=lambda x, *, size, **options: reference.avg_pool(x, size=size, **options) * np.prod(size),
+)
+mutant("leak ignored", "relu_integers", relu=lambda x, *, leak: reference.relu(x))
+mutant("rectifier turned round", "relu_integers", relu=lambda x, *, leak: -reference.relu(-np.asarray(x), leak=leak))
+
+
+# Softmax.
+
+
+def bare_softmax(x):
+    with np.errstate(all="ignore"):
+        e = np.exp(np.asarray(x, float))
+        return e / e.sum(axis=1, keepdims=True)
+
+
+mutant("softmax that overflows", "softmax", softmax=bare_softmax)
+mutant(
+    "softmax over the columns",
+    "softmax",
+    softmax=lambda x: np.moveaxis(reference.softmax(np.moveaxis(x, -1, 1)), 1, -1),
+)
+mutant("softmax over the batch", "softmax", softmax=lambda x: reference.softmax(np.swapaxes(x, 0, 1)).swapaxes(0, 1))
+
+
+# Unpooling.
+
+
+def interpolated(change):
+    """`unpool` with other weights: change(n, size, stride, mode) gives the matrix of an axis."""
+
+    def unpool(maps, *, size, stride, mode):
+        down, across = (change(n, z, s, mode) for n, z, s in zip(np.shape(maps)[2:], size, stride, strict=True))
+        return down @ np.asarray(maps, float) @ across.T
+
+    return unpool
+
+
+def matrix(n, size, stride, mode):
+    return decoding.interpolation.matrix(n, size, stride, mode)
+
+
+def only(mode, change):
+    return interpolated(lambda n, z, s, m: change(n, z, s) if m == mode else matrix(n, z, s, m))
+
+
+def aligned_corners(n, size, stride):
+    u = np.linspace(0, n - 1, (n - 1) * stride + size)
+    return np.maximum(1 - np.abs(u[:, None] - np.arange(n)), 0)
+
+
+def keys(a, mirror=True):
+    def weights(n, size, stride):
+        u = (np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride
+        table = np.zeros((len(u), n))
+        for p, place in enumerate(u):
+            for cell in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
+                t = abs(place - cell)
+                near, far = (a + 2) * t**3 - (a + 3) * t**2 + 1, a * (t**3 - 5 * t**2 + 8 * t - 4)
+                folded = min(cell % (2 * n), 2 * n - 1 - cell % (2 * n)) if mirror else min(max(cell, 0), n - 1)
+                table[p, folded] += near if t <= 1 else far
+        return table
+
+    return weights
+
+
+def earlier_ties(n, size, stride):
+    u = (np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride
+    return np.eye(n)[np.clip(np.ceil(u - 0.5).astype(int), 0, n - 1)]
+
+
+def wrapped(n, size, stride):
+    right = matrix(n, size, stride, "bilinear")
+    return right if n < 2 else np.vstack([(right[:1] + right[-1:]) / 2, right[1:]])
+
+
+mutant("ties to the earlier cell", "unpool_nearest_integers", unpool=only("nearest", earlier_ties))
+mutant(
+    "a gain of four",
+    "unpool_nearest_integers",
+    unpool=lambda maps, **options: 4 * reference.unpool(maps, **options),
+)
+mutant(
+    "zeros between the cells",
+    "unpool_nearest_integers",
+    unpool=only("nearest", lambda n, z, s: matrix(n, z, s, "nearest") * (np.arange((n - 1) * s + z) % s == 0)[:, None]),
+)
+mutant(
+    "sizes swapped",
+    "unpool_nearest_integers",
+    unpool=lambda maps, *, size, stride, mode: reference.unpool(maps, size=size[::-1], stride=stride[::-1], mode=mode),
+)
+mutant("corners aligned", "unpool_bilinear_integers", unpool=only("bilinear", aligned_corners))
+mutant("edges wrapped", "unpool_bilinear_integers", unpool=only("bilinear", wrapped))
+mutant("bicubic with a = -3/4", "unpool_bicubic_integers", unpool=only("bicubic", keys(-0.75)))
+mutant("bicubic that clamps", "unpool_bicubic_integers", unpool=only("bicubic", keys(-0.5, mirror=False)))
+mutant(
+    "interpolation that loses an edge",
+    "law_gain",
+    first=False,
+    unpool=only(
+        "bilinear",
+        lambda n, z, s: np.maximum(
+            1 - np.abs(((np.arange((n - 1) * s + z) - (z - 1) / 2) / s)[:, None] - np.arange(n)), 0
+        ),
+    ),
+)
+
+
+# Less precision than is declared.
+
+
+def in_half(operator, only_mode=None):
+    function = getattr(reference, operator)
+
+    def run(*values, **options):
+        if only_mode not in (None, options.get("mode")):
+            return function(*values, **options)
+        return function(
+            *(None if v is None else np.asarray(v).astype(np.float16).astype(float) for v in values), **options
+        )
+
+    return {operator: run}
+
+
+for _operator in ("correlate", "max_pool", "avg_pool", "relu", "substitute"):
+    mutant(
+        f"{_operator} in half precision under a single-precision claim",
+        f"{_operator}_reals",
+        eps=2.0**-24,
+        **in_half(_operator),
+    )
+for _mode in MODES:
+    mutant(f"{_mode} unpooling in half precision", f"unpool_{_mode}_reals", **in_half("unpool", _mode))
+
+
+def clipped(z, f, *, stride):
+    return np.clip(reference.substitute(z, f, stride=stride), -1e6, 1e6)
+
+
+def flushed(x, f, b, **options):
+    y = reference.correlate(x, f, b, **options)
+    return np.where(np.abs(y) < 1e-7, 0, y)
+
+
+mutant("large values clipped", "magnitudes", substitute=clipped)
+mutant("small values flushed", "magnitudes", correlate=flushed)
+
+
+# What only whole networks, or the decoding of one, bring to light.
+
+
+def as_if_contiguous(array):
+    """What a program sees that takes the memory for a C array."""
+    return np.asarray(array).ravel(order="K").reshape(np.shape(array))
+
+
+mutant(
+    "pool that forgets the order of the axes",
+    "forward_integers",
+    max_pool=lambda x, **options: reference.max_pool(as_if_contiguous(x), **options),
+)
+mutant(
+    "softmax that forgets the order of the axes",
+    "forward_reals",
+    softmax=lambda x: reference.softmax(as_if_contiguous(x)),
+)
+
+
+class Fused:
+    """Unpooling of `least` maps or more, remembered, and the substitution that follows it done with flipped filters."""
+
+    def __init__(self, mode, least):
+        self.mode, self.least, self.last = mode, least, None
+
+    def unpool(self, maps, **options):
+        out = reference.unpool(maps, **options)
+        self.last = out.copy() if options["mode"] == self.mode and len(out) >= self.least else None
+        return out
+
+    def substitute(self, maps, filters, *, stride):
+        follows = self.last is not None and np.array_equal(maps, self.last)
+        return reference.substitute(maps, np.asarray(filters)[:, :, ::-1, ::-1] if follows else filters, stride=stride)
+
+
+for _mode in MODES:
+    _fused = Fused(_mode, 1)
+    mutant(
+        f"{_mode} unpooling fused with substitution, flipped",
+        f"decode_filter_{_mode}",
+        unpool=_fused.unpool,
+        substitute=_fused.substitute,
+    )
+mutant(
+    "substitution that forgets the order of the filters' axes",
+    "decode_layer_nearest",
+    substitute=lambda z, f, *, stride: reference.substitute(z, as_if_contiguous(f), stride=stride),
+)
+for _mode in MODES[1:]:
+    _fused = Fused(_mode, 2)
+    mutant(
+        f"{_mode} unpooling fused with substitution, flipped, of several units",
+        f"decode_layer_{_mode}",
+        unpool=_fused.unpool,
+        substitute=_fused.substitute,
+    )
+
+
+def with_biases(net, layer, k, *, unpool):
+    df = decoding.decode_filter(net, layer, k, unpool=unpool)
+    biases = [each.bias.sum() for each in net.layers[: net.index(layer)] if isinstance(each, decoding.Conv)]
+    return df + sum(biases)
+
+
+mutant("a decoder that adds the biases", "own_decode_filter", decode_filter=with_biases)
+mutant(
+    "a decoder that counts units from 1",
+    "own_decode_filter",
+    decode_filter=lambda net, layer, k, *, unpool: decoding.decode_filter(net, layer, max(k - 1, 0), unpool=unpool),
+)
+
+
+# Refusals.
+
+
+def broadcast_channels(x, f, b, **options):
+    x, f = np.asarray(x), np.asarray(f)
+    c = min(x.shape[1], f.shape[1])
+    return reference.correlate(x[:, :c], f[:, :c], b, **options)
+
+
+def broadcast_maps(z, f, *, stride):
+    k = min(np.shape(z)[1], len(f))
+    return reference.substitute(np.asarray(z)[:, :k], np.asarray(f)[:k], stride=stride)
+
+
+def broadcast_bias(x, f, b, **options):
+    y = reference.correlate(x, f, None, **options)
+    return y if b is None else y + np.resize(b, len(f))[:, None, None]
+
+
+def empty_where_it_does_not_fit(x, f, b, **options):
+    try:
+        return reference.correlate(x, f, b, **options)
+    except decoding.ShapeError as error:
+        if "does not fit" not in str(error):
+            raise
+        return np.zeros((len(x), len(f), 0, 0))
+
+
+def whatever_fits(x, *, size, stride, pad):
+    size = tuple(min(z, n + a + b) for z, n, a, b in zip(size, np.shape(x)[2:], pad[::2], pad[1::2], strict=True))
+    return reference.max_pool(x, size=size, stride=stride, pad=pad)
+
+
+mutant("channels in excess ignored", "refuses_other_channels", correlate=broadcast_channels)
+mutant("maps in excess ignored", "refuses_other_map_count", substitute=broadcast_maps)
+mutant("one bias for all filters", "refuses_other_bias", correlate=broadcast_bias)
+mutant("nothing where a filter does not fit", "refuses_larger_filters", correlate=empty_where_it_does_not_fit)
+mutant("pool windows cut to the map", "refuses_larger_windows", max_pool=whatever_fits)
+mutant(
+    "unknown interpolations taken for nearest",
+    "refuses_unknown_modes",
+    unpool=lambda maps, *, mode, **options: reference.unpool(
+        maps, mode=mode if mode in MODES else "nearest", **options
+    ),
+)
+
+
+# Hygiene.
+
+
+def in_place(x, *, leak):
+    y = reference.relu(x, leak=leak)
+    if np.asarray(x).flags.writeable:
+        np.asarray(x)[...] = y
+    return y
+
+
+def insists_on_writing(x, *, leak):
+    if not np.asarray(x).flags.writeable:
+        raise ValueError("assignment destination is read-only")
+    return reference.relu(x, leak=leak)
+
+
+def contiguous(operator):
+    """Right for contiguous arrays, wrong for views with gaps."""
+    function = getattr(reference, operator)
+
+    def packed(value):
+        if value is None or np.asarray(value).flags.forc or np.asarray(value).base is None:
+            return value
+        return np.asarray(value).base.ravel()[: value.size].reshape(value.shape)
+
+    return lambda *values, **options: np.ascontiguousarray(function(*map(packed, values), **options))
+
+
+def doubles_whatever(x, **options):
+    x = np.asarray(x)
+    if x.dtype == np.float32:
+        x = np.resize(np.frombuffer(x.tobytes() + bytes(8), np.float64, count=(x.size + 1) // 2), x.shape)
+    return reference.max_pool(x, **options)
+
+
+def at_least_one(x):
+    return reference.softmax(x) if len(x) else np.zeros((1, *np.shape(x)[1:]))
+
+
+class Cached:
+    """Remembers answers by the address of the input, as a cache of weights on a device might."""
+
+    def __init__(self):
+        self.key, self.held, self.answer = None, None, None
+
+    def __call__(self, x, *, leak):
+        if (id(x), leak) != self.key:
+            self.key, self.held, self.answer = (id(x), leak), x, reference.relu(x, leak=leak)
+        return self.answer.copy()
+
+
+class OneBuffer:
+    """Gives the same memory each time."""
+
+    def __init__(self):
+        self.buffer = np.zeros(0)
+
+    def __call__(self, x, *, leak):
+        y = reference.relu(x, leak=leak)
+        if self.buffer.size < y.size:
+            self.buffer = np.zeros(y.size)
+        out = self.buffer[: y.size].reshape(y.shape)
+        out[...] = y
+        return out
+
+
+def without_nan(x, *, leak):
+    return np.fmax(x, 0) + leak * np.fmin(x, 0)
+
+
+def max_without_nan(x, **options):
+    x = np.where(np.isnan(x), -1e300, x)
+    return reference.max_pool(x, **options)
+
+
+mutant("rectifier in place", "inputs_untouched", relu=in_place)
+mutant("read-only arrays not taken", "read_only_inputs", relu=insists_on_writing)
+mutant("views with gaps taken for whole arrays", "strided_inputs", relu=contiguous("relu"))
+mutant("single precision read as double", "single_inputs", max_pool=doubles_whatever)
+mutant("a batch of none taken for one", "empty_batches", softmax=at_least_one)
+mutant("answers cached by address", "fresh_answers", relu=Cached())
+mutant("one buffer for all answers", "lasting_answers", relu=OneBuffer())
+mutant("rectifier that drops NaN", "nan_comes_out", relu=without_nan)
+mutant("maxima that drop NaN", "nan_comes_out", max_pool=max_without_nan)
+
+
+# Laws, broken where no single operator looks odd.
+
+mutant(
+    "a network and a decoder that disagree",
+    "law_response",
+    first=False,
+    substitute=substituted(lambda f: f[:, :, ::-1, ::-1]),
+)

@@ -1,0 +1,505 @@
+"""The conformance kit's own tests: wrong backends are refused for the right reason, honest ones are accepted."""
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from honest import HONEST
+from mutants import MUTANTS
+
+import decoding
+from decoding import AvgPool, Conv, MaxPool, Network, ReLU, Softmax, fast, reference
+from decoding.testing import CHECKS, Call, check_backend, loops, parametrize_with_checks, strategies
+from decoding.testing.__main__ import main
+from decoding.testing.bounds import Arithmetic, NotJudged, error_bound, exact_unit
+from decoding.testing.calls import source
+from decoding.testing.report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED
+
+# 500 examples and three seeds: DECODING_CONFORMANCE_EXAMPLES=500 DECODING_CONFORMANCE_SEEDS=1,2,3
+EXAMPLES = int(os.environ.get("DECODING_CONFORMANCE_EXAMPLES", "6"))
+SEEDS = [int(seed) for seed in os.environ.get("DECODING_CONFORMANCE_SEEDS", "").split(",") if seed] or [None]
+
+
+class InSingle:
+    """`decoding.fast` on single precision, which it keeps."""
+
+    name, eps = "decoding.fast, float32", 2.0**-24
+
+    def __getattr__(self, operator):
+        function = getattr(fast, operator)
+
+        def run(*arrays, **options):
+            return function(*(None if a is None else np.asarray(a, np.float32) for a in arrays), **options)
+
+        return run
+
+
+def backend(**operators):
+    functions = {name: getattr(reference, name) for name in decoding.backend.OPERATORS}
+    return types.SimpleNamespace(**{"name": "a backend", "eps": 2.0**-53, **functions, **operators})
+
+
+def flipped(x, filters, bias, **options):
+    return reference.correlate(x, np.asarray(filters)[..., ::-1], bias, **options)
+
+
+# Mutants and honest backends.
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_the_check_that_a_mutant_names_kills_it(mutant):
+    (result,) = check_backend(mutant.backend, checks=[mutant.kills], on_failure="return").results
+    assert result.status == FAILED, result
+    assert result.code.strip()
+    assert result.detail
+
+
+def test_there_are_thirty_mutants_with_names_of_their_own():
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 30
+
+
+def test_every_check_catches_what_no_other_check_catches_first_or_says_why_it_is_there():
+    first = {mutant.kills for mutant in MUTANTS if mutant.first}
+    killers = {mutant.kills for mutant in MUTANTS}
+    assert killers == set(CHECKS)
+    assert {name for name, check in CHECKS.items() if not check.why} == first
+
+
+@pytest.mark.parametrize("name", [name for name, check in CHECKS.items() if not check.why])
+def test_no_earlier_check_catches_it_first(name):
+    mutant = next(mutant for mutant in MUTANTS if mutant.kills == name and mutant.first)
+    earlier = [each for each in list(CHECKS)[: list(CHECKS).index(name)] if each != "own_decode_filter"]
+    if earlier:
+        report = check_backend(mutant.backend, checks=earlier, examples=5, on_failure="return")
+        assert not report.failures, report
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("honest", [reference, fast, InSingle(), loops, *HONEST], ids=lambda honest: honest.name)
+def test_honest_backends_pass(honest, seed):
+    report = check_backend(honest, examples=EXAMPLES, seed=seed)
+    assert {result.status for result in report.results} == {PASSED}, report
+
+
+# What a report says.
+
+
+def test_a_failure_shows_the_case_as_code_that_can_be_pasted(tmp_path):
+    with pytest.raises(decoding.ConformanceFailure) as failure:
+        check_backend(backend(correlate=flipped), checks=["correlate_integers"], cases=tmp_path)
+    (result,) = failure.value.report.failures
+    assert str(result) in str(failure.value)
+    assert "must be equal" in result.detail
+    wrong = eval(result.code, {"np": np, "backend": backend(correlate=flipped)})
+    right = eval(result.code, {"np": np, "backend": reference})
+    assert (wrong != right).any()
+    with np.load(result.case) as case:
+        assert (case["got"] == wrong).all()
+        assert (case["want"] == right).all()
+        assert str(case["code"]) == result.code
+        assert case["bound"].shape == right.shape
+
+
+def test_cases_shrink_to_what_a_person_can_read():
+    report = check_backend(backend(correlate=flipped), checks=["correlate_integers"], on_failure="return")
+    x, filters = (report.failures[0].arrays[f"input{i}"] for i in (0, 1))
+    assert filters.shape == (1, 1, 1, 2)
+    assert x.shape[:3] == (1, 1, 1)
+    assert x.size <= 3
+
+
+def test_a_violation_of_the_bound_says_how_many_times():
+    def loose(x, filters, bias, **options):
+        return reference.correlate(x, filters, bias, **options) * (1 + 1e-9)
+
+    report = check_backend(backend(correlate=loose), checks=["correlate_reals"], on_failure="return")
+    assert "times the bound" in report.failures[0].detail
+
+
+def test_a_network_names_the_first_stage_that_differs():
+    def off(x, *, leak):
+        return reference.relu(x, leak=leak) + 1
+
+    report = check_backend(backend(relu=off), checks=["forward_integers"], on_failure="return")
+    (failure,) = report.failures
+    assert "(ReLU)" in failure.stage
+    assert failure.code.startswith("net = Network([")
+    names = {name: getattr(decoding, name) for name in ("Network", "Conv", "MaxPool", "AvgPool", "ReLU")}
+    scope = {"np": np, "backend": backend(relu=off), **names}
+    exec(failure.code, scope)
+    kinds = [each.kind for each in scope["net"].layers]
+    assert failure.stage == f"layer {kinds.index('ReLU') + 1} (ReLU)"
+
+
+def test_networks_print_as_code():
+    net = Network(
+        [
+            Conv([[[[1, 2]]], [[[0, 3]]]], [0.5, 0], dilation=(1, 2)),
+            MaxPool(1),
+            AvgPool(2, 1),
+            ReLU(leak=0.5),
+            Softmax(),
+        ],
+        input_shape=(1, 5, 6),
+    )
+    again = eval(source(net), {"np": np, **{n: getattr(decoding, n) for n in decoding.__all__}})
+    assert source(again) == source(net)
+    assert (decoding.decode_layer(again, 5) == decoding.decode_layer(net, 5)).all()
+
+
+def test_raising_on_valid_input_is_a_failure():
+    def raising(x):
+        raise RuntimeError("out of memory")
+
+    report = check_backend(backend(softmax=raising), checks=["softmax"], on_failure="return")
+    assert "raises RuntimeError: out of memory" in str(report)
+
+
+@pytest.mark.parametrize("answer", ["text", None, [[1, 2], [3]], np.ones((1, 1, 1, 1), complex)])
+def test_answers_that_are_no_real_arrays_are_failures(answer):
+    report = check_backend(backend(softmax=lambda x: answer), checks=["softmax"], on_failure="return")
+    assert report.status("softmax") == FAILED
+
+
+def test_not_the_same_each_time_is_a_failure():
+    calls = []
+
+    def moody(x):
+        calls.append(1)
+        return reference.softmax(x) + (len(calls) == 7)
+
+    assert check_backend(backend(softmax=moody), checks=["softmax"], on_failure="return").status("softmax") == FAILED
+
+
+def test_reports_are_written_as_json():
+    report = check_backend(backend(correlate=flipped), checks=["correlate_integers", "softmax"], on_failure="return")
+    read = json.loads(report.json())
+    assert read["ok"] is False
+    assert [row["status"] for row in read["results"]] == [FAILED, PASSED]
+
+
+# Expected failures, what is missing, what cannot be judged.
+
+
+def test_expected_failures_are_strict():
+    checks = ["correlate_integers", "softmax"]
+    expected = check_backend(
+        backend(correlate=flipped), checks=checks, expected_failures={"correlate_integers": "flips"}
+    )
+    assert expected.status("correlate_integers") == EXPECTED
+    unexpected = check_backend(reference, checks=checks, expected_failures={"softmax": "?"}, on_failure="return")
+    assert unexpected.status("softmax") == UNEXPECTED
+    assert not unexpected.ok
+
+
+def test_unknown_checks_are_usage_errors():
+    with pytest.raises(decoding.InvalidValueError, match="no check 'corelate'"):
+        check_backend(reference, expected_failures={"corelate": "?"})
+    with pytest.raises(decoding.InvalidValueError, match="no check 'x'"):
+        check_backend(reference, checks=["x"])
+    with pytest.raises(decoding.InvalidValueError, match="no check 'x'"):
+        parametrize_with_checks([reference], expected_failures={"x": "?"})
+
+
+def test_missing_operators_are_unsupported_and_never_a_pass():
+    lone = types.SimpleNamespace(name="relu alone", eps=2.0**-53, relu=reference.relu)
+    report = check_backend(lone, examples=5)
+    assert report.status("relu_integers") == PASSED
+    for check in ("correlate_integers", "decode_filter_nearest", "law_adjoint", "refuses_larger_windows"):
+        assert report.status(check) == UNSUPPORTED
+    nothing = check_backend(lone, checks=["softmax", "law_adjoint"], on_failure="return")
+    assert not nothing.ok
+    with pytest.raises(decoding.ConformanceFailure):
+        check_backend(lone, checks=["softmax"])
+
+
+def test_not_implemented_is_unsupported_and_never_a_pass():
+    def unpool(maps, *, mode, **options):
+        if mode == "bicubic":
+            raise NotImplementedError("no splines")
+        return reference.unpool(maps, mode=mode, **options)
+
+    report = check_backend(
+        backend(unpool=unpool), checks=["unpool_bicubic_integers", "law_gain", "unpool_nearest_reals"]
+    )
+    assert [result.status for result in report.results] == [UNSUPPORTED, UNSUPPORTED, PASSED]
+    assert "no splines" in str(report)
+
+
+def test_refusing_with_not_implemented_is_no_refusal():
+    def correlate(x, filters, bias, **options):
+        try:
+            return reference.correlate(x, filters, bias, **options)
+        except decoding.DecodingError:
+            raise NotImplementedError from None
+
+    report = check_backend(backend(correlate=correlate), checks=["refuses_other_channels"], on_failure="return")
+    assert report.status("refuses_other_channels") == UNSUPPORTED
+
+
+def test_bounds_that_say_nothing_are_not_judged():
+    rough = backend(eps=0.3)
+    report = check_backend(rough, checks=["correlate_reals"], on_failure="return")
+    assert report.status("correlate_reals") == NOT_JUDGED
+    assert "γ ≥ 1" in str(report)
+    assert not report.ok
+
+
+@pytest.mark.parametrize("eps", [None, 0, -1.0, 1, 1.5, "half", True])
+def test_a_backend_declares_its_precision(eps):
+    with pytest.raises(decoding.InvalidValueError, match="eps"):
+        check_backend(types.SimpleNamespace(name="x", eps=eps, relu=reference.relu))
+
+
+def test_a_backend_has_operators():
+    with pytest.raises(decoding.InvalidValueError, match="none of the operators"):
+        check_backend(types.SimpleNamespace(name="x", eps=2.0**-53))
+    with pytest.raises(decoding.InvalidValueError, match="on_failure"):
+        check_backend(reference, on_failure="ignore")
+
+
+def test_operands_may_be_rounded_on_the_way_in_where_that_is_declared():
+    def rounded(array):
+        mantissa, exponent = np.frexp(np.asarray(array, float))
+        return np.ldexp(np.rint(mantissa * 2**11) / 2**11, exponent)
+
+    operators = {
+        "correlate": lambda x, f, b, **options: reference.correlate(rounded(x), rounded(f), b, **options),
+        "substitute": lambda z, f, **options: reference.substitute(rounded(z), rounded(f), **options),
+    }
+    checks = ["correlate_integers", "correlate_reals", "substitute_integers", "substitute_reals", "forward_reals"]
+    check_backend(backend(eps=2.0**-24, input_eps=2.0**-11, **operators), checks=checks)
+    undeclared = check_backend(backend(eps=2.0**-24, **operators), checks=checks, on_failure="return")
+    assert undeclared.status("correlate_reals") == undeclared.status("substitute_reals") == FAILED
+
+
+def test_own_decoders_are_checked_where_they_are_offered():
+    assert "own_decode_filter" not in {result.check for result in check_backend(reference, examples=1).results}
+    own = backend(decode_filter=decoding.decode_filter)
+    assert check_backend(own, checks=["own_decode_filter"]).ok
+
+
+def test_the_same_cases_each_time_and_others_with_a_seed():
+    def failing(seed):
+        report = check_backend(backend(correlate=flipped), checks=["correlate_reals"], seed=seed, on_failure="return")
+        return report.failures[0].code
+
+    assert failing(None) == failing(None)
+    assert failing(7) == failing(7)
+
+
+# Bounds.
+
+
+def test_the_bound_of_a_correlation_is_gamma_times_the_absolute_correlation():
+    call = Call(
+        "correlate",
+        (np.array([[[[0.1, -0.2]]]]), np.array([[[[3.0, 0.7]]]]), None),
+        {"stride": (1, 1), "pad": (0,) * 4},
+    )
+    eps = 2.0**-24 + 2.0**-53
+    gamma = 5 * eps / (1 - 5 * eps)  # two products, one sum, two operands read
+    (bound,) = error_bound(call, Arithmetic(2.0**-24)).ravel()
+    assert gamma * 0.44 <= bound <= gamma * 0.44 * (1 + 1e-9)
+
+
+def test_errors_are_carried_through_a_layer():
+    call = Call(
+        "correlate",
+        (np.array([[[[1.0, -2.0]]]]), np.array([[[[3.0, -5.0]]]]), None),
+        {"stride": (1, 1), "pad": (0,) * 4},
+    )
+    (bound,) = error_bound(call, Arithmetic(2.0**-53), (np.array([[[[0.5, 0.25]]]]),)).ravel()
+    assert 3 * 0.5 + 5 * 0.25 <= bound <= 2.75 * (1 + 1e-12)
+
+
+def test_what_is_exact_is_told_by_the_grid_of_the_sums():
+    def unit(*values, eps):
+        x = np.array([[[values]]], float)
+        return exact_unit(
+            Call("correlate", (x, np.ones((1, 1, 1, len(values))), None), {"stride": (1, 1), "pad": (0,) * 4}),
+            Arithmetic(eps),
+        )
+
+    assert unit(1024, 1024, eps=2.0**-11) == 1
+    assert unit(1024, 1025, eps=2.0**-11) is None
+    assert unit(1024, -1025, eps=2.0**-11) is None  # the order could be another
+    assert unit(1024, 1025, eps=2.0**-24) == 1
+    assert unit(0.5, 0.25, eps=2.0**-11) == 0.25
+    assert unit(0.1, eps=2.0**-53) is None
+
+
+def test_sums_that_could_overflow_are_not_judged():
+    x = np.full((1, 1, 1, 2), 40000.0)
+    call = Call("correlate", (x, np.ones((1, 1, 1, 2)), None), {"stride": (1, 1), "pad": (0,) * 4})
+    with pytest.raises(NotJudged, match="overflow"):
+        error_bound(call, Arithmetic(2.0**-11))
+
+
+# Strategies.
+
+
+def test_strategies_draw_what_they_promise():
+    from hypothesis import HealthCheck, given, settings
+
+    seen = set()
+
+    @settings(
+        max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    @given(strategies.networks(), strategies.correlate_calls(), strategies.maps())
+    def look(net, call, x):
+        x_, filters, _ = call.arrays
+        assert x_.shape[1] == filters.shape[1]
+        assert x_.shape[2] != x_.shape[3] or x_.shape[2:] == (1, 1)
+        seen.update(each.kind for each in net.layers)
+        for each in net.layers:
+            if isinstance(each, Conv):
+                seen.update({"groups"} if each.groups > 1 else ())
+                seen.update({"dilation"} if each.dilation != (1, 1) else ())
+            seen.update({"unequal strides"} if each.stride[0] != each.stride[1] else ())
+            seen.update({"unequal pads"} if len(set(each.pad)) > 1 else ())
+            seen.update({"overlapping pool"} if isinstance(each, MaxPool) and each.size > each.stride else ())
+        seen.update({"one pixel"} if x.shape[2:] == (1, 1) else ())
+        seen.update({"negative"} if (x < 0).all() else ())
+        seen.update({"zeros"} if not x.any() else ())
+        rows, step = x_.shape[2] + sum(call.options["pad"][:2]) - filters.shape[2], call.options["stride"][0]
+        seen.update({"does not divide"} if rows % step else ())
+
+    look()
+    assert seen == {
+        *("Conv", "MaxPool", "AvgPool", "ReLU", "groups", "dilation", "unequal strides", "unequal pads"),
+        *("overlapping pool", "one pixel", "negative", "zeros", "does not divide"),
+    }
+
+
+# The other two doors.
+
+
+def test_the_checks_of_a_suite_of_ones_own(tmp_path):
+    (tmp_path / "test_mine.py").write_text(
+        "import types, numpy as np\n"
+        "from decoding import reference\n"
+        "from decoding.testing import parametrize_with_checks\n"
+        "wrong = types.SimpleNamespace(name='wrong', eps=2.0**-53, relu=lambda x, *, leak: reference.relu(x),\n"
+        "                              correlate=reference.correlate)\n"
+        "@parametrize_with_checks([wrong], expected_failures={'relu_reals': 'no leak', 'correlate_reals': '?'}, examples=8)\n"
+        "def test_conformance(backend, check):\n"
+        "    check(backend)\n"
+    )
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "test_mine.py",
+            "-rA",
+            "-c",
+            os.devnull,
+            "--rootdir",
+            ".",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(decoding.__file__).parents[1])},
+    )
+    assert run.returncode == 1
+    assert "PASSED test_mine.py::test_conformance[wrong-correlate_integers]" in run.stdout
+    assert "XFAIL test_mine.py::test_conformance[wrong-relu_reals]" in run.stdout
+    assert "FAILED test_mine.py::test_conformance[wrong-relu_integers]" in run.stdout
+    assert "FAILED test_mine.py::test_conformance[wrong-correlate_reals]" in run.stdout  # strict: it passes
+    assert "SKIPPED" in run.stdout
+
+
+def test_the_command_line_checks_a_module(capsys, tmp_path):
+    out = tmp_path / "report.json"
+    assert main(["check", "decoding.reference", "--only", "softmax", "law_gain", "--json", str(out)]) == 0
+    assert "conforms" in capsys.readouterr().out
+    assert json.loads(out.read_text())["ok"] is True
+
+
+def test_the_command_line_fails_where_a_backend_fails_or_nothing_ran(capsys, tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text(
+        "from decoding.reference import *\n"
+        "from decoding import reference\n"
+        "class Broken:\n"
+        "    name, eps = 'broken', 2.0**-53\n"
+        "    def softmax(self, x): return reference.softmax(x) + 1\n"
+        "    def relu(self, x, *, leak): return reference.relu(x, leak=leak)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    cases = ["--cases", str(tmp_path / "cases")]
+    assert main(["check", "broken:Broken", "--examples", "5", *cases]) == 1
+    assert (tmp_path / "cases" / "softmax.npz").exists()
+    assert main(["check", "broken:Broken", "--only", "correlate_integers"]) == 1  # nothing ran
+    expected = tmp_path / "expected"
+    names = ("softmax", "single_inputs", "read_only_inputs", "strided_inputs", "fresh_answers")
+    expected.write_text("# known\n" + "".join(f"{name}: adds one\n" for name in names))
+    assert main(["check", "broken:Broken", "--examples", "5", "--expected", str(expected)]) == 0
+    expected.write_text("relu_reals: no reason at all\n")
+    assert main(["check", "broken:Broken", "--only", "relu_reals", "--expected", str(expected)]) == 1
+    assert "PASSED UNEXPECTEDLY" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "no.such:module"],
+        ["check", "decoding:nothing"],
+        ["check", "decoding.reference", "--only", "nonsense"],
+        ["check", "decoding.reference", "--examples", "0"],
+        ["check", "decoding.reference", "--expected", "no-such-file"],
+        ["check", "decoding.errors"],
+        ["verify", "no-such-folder"],
+    ],
+)
+def test_wrong_arguments_are_one_line_and_status_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_command_line_lists_the_checks(capsys):
+    assert main(["list"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"{name}\n" in text for name in CHECKS)
+
+
+def test_every_check_says_what_it_is_for():
+    for check in CHECKS.values():
+        assert check.says.endswith(".")
+        assert check.source
+        assert check.hunts
+
+
+def test_without_hypothesis_the_error_says_what_to_install():
+    code = "import sys; sys.modules['hypothesis'] = None\nimport decoding\ntry: import decoding.testing\nexcept ImportError as e: print(e)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "filter-decoding[test]" in run.stdout
+
+
+def test_importing_decoding_does_not_load_the_kit():
+    code = "import sys, decoding; print([m for m in sys.modules if 'testing' in m and 'decoding' in m])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_layers_that_a_network_computes_itself_are_drawn_for_decoders():
+    from hypothesis import given, settings
+
+    seen = set()
+
+    @settings(max_examples=100, derandomize=True, database=None, deadline=None)
+    @given(strategies.networks(kinds=("conv", "norm")))
+    def look(net):
+        seen.update(each.kind for each in net.layers)
+
+    look()
+    assert seen == {"Conv", "BatchNorm", "LRN", "Sigmoid"}
