@@ -50,9 +50,9 @@ def crops(net, images, units=(2, 3)):
 def interpolation(n, size, stride, mode):
     """The weights of unpooling along one axis, from the plain loops."""
     rows = np.zeros(((n - 1) * stride + size, n))
-    for p, cells in enumerate(loops.weights(n, size, stride, mode)):
-        for cell, weight in cells.items():
-            rows[p, cell] = weight
+    for p, cells in enumerate(loops.taps(n, size, stride, mode)):
+        for cell, weight in cells:  # a cell past the edge is a mirrored one: it can come twice
+            rows[p, cell] += weight
     return rows
 
 
