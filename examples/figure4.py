@@ -60,7 +60,7 @@ def layer5_page(net, images, chosen, by_network, by_filter):
     for row, k, filter_ in zip(rows, chosen, filters, strict=True):
         true = net.layers[4].filters[k][:, np.newaxis]
         row.insert(0, f"filter {k}")
-        row.append(decoding.montage(true, columns=25, zoom=3, scale="shared"))
+        row.append(decoding.montage(true, columns=13, zoom=4, scale="shared"))
         row.append(overlaid(filter_, images[by_network[k, 0]], (220, 0, 0)))
         row.append(overlaid(filter_, images[by_filter[k, 0]], (240, 210, 0)))
     heads = [

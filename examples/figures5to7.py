@@ -32,7 +32,8 @@ def originals(net):
     for layer in (1, 2, 4):
         filters = net.layers[layer - 1].filters
         tiles = filters.reshape(-1, 1, *filters.shape[2:])
-        what = f"layer {layer}: {filters.shape[0]} filters (rows) of {filters.shape[1]} channels"
+        channels = "1 channel" if filters.shape[1] == 1 else f"{filters.shape[1]} channels"
+        what = f"layer {layer}: {filters.shape[0]} filters (rows) of {channels}"
         rows += [[what], [decoding.montage(tiles, columns=filters.shape[1], zoom=4)]]
     return page(rows)
 
