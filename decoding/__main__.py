@@ -58,7 +58,7 @@ def _show(options: argparse.Namespace) -> None:
 
 def _decode(options: argparse.Namespace) -> None:
     net = load_matconvnet(options.file)
-    layer = int(options.layer) if options.layer.lstrip("-").isdecimal() else options.layer
+    layer = int(options.layer) if options.layer.removeprefix("-").isdecimal() else options.layer
     if options.filter is None:
         units, filters = range(net.channels(layer)), decode_layer(net, layer, unpool=options.unpool, backend=fast)
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 from . import reference
 from .errors import InvalidValueError
 
@@ -23,6 +25,11 @@ class Backend(Protocol):
     def softmax(self, x: Any) -> Any: ...
     def substitute(self, maps: Any, filters: Any, *, stride: Any) -> Any: ...
     def unpool(self, maps: Any, *, size: Any, stride: Any, mode: str) -> Any: ...
+
+
+def precision(backend: Any, dtype: Any) -> np.dtype[Any]:
+    """What to hand the backend arrays in: float64 for the reference, `dtype` for the others."""
+    return np.dtype(np.float64 if backend is reference else dtype)
 
 
 def resolve(backend: Any) -> Backend:

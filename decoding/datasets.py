@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import DataFormatError, InvalidValueError
+from .files import refuse_devices
 from .matconvnet import load_matconvnet
 from .network import Network
 
@@ -145,6 +146,7 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     Memory stays below 100 times the file, whatever its header claims.
     """
     path = Path(path)
+    refuse_devices(path)
     with open(path, "rb") as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     try:

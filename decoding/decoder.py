@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, as_array4, as_count, check_finite, plural
-from .backend import Backend, resolve
+from .backend import Backend, precision, resolve
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
 from .layers import Conv
@@ -87,7 +87,8 @@ def decode(
             f"decode: maps {maps.shape} for layer {top}, which has {plural(net.channels(top), 'channel')}."
         )
     check_finite(maps, "decode: maps")
-    return _decode(net, top, bottom, maps if maps.dtype.kind == "f" else maps.astype(net.dtype), unpool, operators)
+    dtype = precision(operators, maps.dtype if maps.dtype.kind == "f" else net.dtype)
+    return _decode(net, top, bottom, maps.astype(dtype, copy=False), unpool, operators)
 
 
 def decode_filter(
@@ -146,7 +147,7 @@ def decode_filter(
         raise UnknownLayerError(
             f"decode_filter: layer {top} has no unit {k!r}: its {plural(units, 'unit')} count from 0 to {units - 1}."
         )
-    impulse = np.zeros((1, units, 1, 1), net.dtype)
+    impulse = np.zeros((1, units, 1, 1), precision(operators, net.dtype))
     impulse[0, k] = 1
     decoded = _decode(net, top, 0, impulse, unpool, operators)[0]
     return np.asarray(decoded.sum(axis=0)) if sum_channels else decoded
@@ -206,7 +207,7 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     block = min(units, max(1, BLOCK_BYTES // _bytes_per_unit(net, top)))
     out: Array = np.empty(0)
     for start in range(0, units, block):
-        part = _decode(net, top, 0, _impulses(net, top, start, block), unpool, operators)
+        part = _decode(net, top, 0, _impulses(net, top, start, block, operators), unpool, operators)
         if not len(out):
             out = np.empty((units, *part.shape[1:]), part.dtype)
         out[start : start + block] = part
@@ -265,29 +266,33 @@ def decode_parts(
         below = max((number for number in range(top) if isinstance(net.layers[number], Conv)), default=0)
         bank = _decode_bottom_up(net, below, operators)
     for start in range(0, units, size):
-        maps = _decode(net, top, below, _impulses(net, top, start, size), unpool, operators)
+        maps = _decode(net, top, below, _impulses(net, top, start, size, operators), unpool, operators)
         jump = net.receptive_field(below).stride
         yield maps if bank is None else np.asarray(operators.substitute(maps, bank, stride=jump))
 
 
-def _impulses(net: Network, top: int, start: int, count: int) -> Array:
+def _impulses(net: Network, top: int, start: int, count: int, operators: Backend) -> Array:
     """One at each of the next units of a layer, (count, K, 1, 1)."""
     units = net.channels(top)
-    return np.eye(min(count, units - start), units, start, dtype=net.dtype)[:, :, np.newaxis, np.newaxis]
+    return np.eye(min(count, units - start), units, start, dtype=precision(operators, net.dtype))[
+        :, :, np.newaxis, np.newaxis
+    ]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the result is checked
 def _decode(net: Network, top: int, bottom: int, maps: Array, unpool: str, operators: Backend) -> Array:
-    for each in reversed(net.layers[bottom:top]):
-        maps = np.asarray(each.decode(maps, operators, unpool))
+    for number in range(top, bottom, -1):
+        with net.naming(number):
+            maps = np.asarray(net.layers[number - 1].decode(maps, operators, unpool))
     return _finite(maps)
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def _decode_bottom_up(net: Network, top: int, operators: Backend) -> Array:
-    bank = np.eye(net.channels(0), dtype=net.dtype)[:, :, np.newaxis, np.newaxis]
+    bank = np.eye(net.channels(0), dtype=precision(operators, net.dtype))[:, :, np.newaxis, np.newaxis]
     for number, each in enumerate(net.layers[:top]):
-        bank = np.asarray(each.decode_bank(bank, net.receptive_field(number).stride, operators))
+        with net.naming(number + 1):
+            bank = np.asarray(each.decode_bank(bank, net.receptive_field(number).stride, operators))
     return _finite(bank)
 
 

@@ -9,6 +9,18 @@ from pathlib import Path
 from typing import IO
 
 
+def refuse_devices(path: str | os.PathLike[str]) -> None:
+    """Refuse what is neither a file nor a folder: reading a pipe or a device may never end.
+
+    Raises
+    ------
+    OSError
+        If `path` is such a thing.
+    """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise OSError(f"{os.fspath(path)!r} is not a file but a pipe or a device, and is not read.")
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A temporary file beside `path`, to write to; it takes the place of `path` when the block ends without an error.

@@ -446,20 +446,22 @@ class BatchNorm(Layer):
             raise ShapeError(f"it normalizes {plural(self.scale.size, 'channel')}, and gets {channels}.")
         return self.scale.size
 
-    def _factor(self) -> Array:
-        factor = self.scale if self.std is None else self.scale / self.std
-        return factor[:, np.newaxis, np.newaxis]
+    def _factor(self, dtype: npt.DTypeLike) -> Array:
+        """What the layer multiplies by, (K, 1, 1), in the precision of the maps."""
+        scale = self.scale.astype(dtype)
+        return np.asarray(scale if self.std is None else scale / self.std.astype(dtype))[:, np.newaxis, np.newaxis]
 
     def forward(self, x: Array, backend: Backend) -> Any:
         if self.mean is None:
             raise UnsupportedLayerError("it has no moments, so it cannot be run on single images; it can be decoded.")
-        return (x - self.mean[:, np.newaxis, np.newaxis]) * self._factor() + self.bias[:, np.newaxis, np.newaxis]
+        mean, bias = (array.astype(x.dtype)[:, np.newaxis, np.newaxis] for array in (self.mean, self.bias))
+        return (x - mean) * self._factor(x.dtype) + bias
 
     def decode(self, maps: Array, backend: Backend, unpool: str) -> Any:
-        return maps * self._factor()
+        return maps * self._factor(maps.dtype)
 
     def decode_bank(self, bank: Array, jump: Pair, backend: Backend) -> Any:
-        return bank * self._factor()[:, np.newaxis]
+        return bank * self._factor(bank.dtype)[:, np.newaxis]
 
 
 class LRN(Layer):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, printable
+from .arguments import Array, check_finite, printable
 from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
 from .files import replacing
 from .layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Layer, Loss, MaxPool, ReLU, Sigmoid, Softmax, Unsupported
@@ -24,6 +24,7 @@ from .matfile import Cell, Other, Struct, Variable, open_mat, times
 from .network import Network
 
 LARGEST = 4096  # stride, pad, pool or dilation
+FLAGS = {"cudnn", "nocudnn", "verbose", "noverbose", "cudnnworkspacelimit"}  # of vl_nnconv, vl_nnpool and vl_nnrelu
 LARGEST_IMAGE = 2**16  # rows or columns, also of a receptive field
 MOST_LAYERS = 4096
 MOST_BYTES = 2**31 - 2**24  # of a variable in MAT v5, less what is not weights
@@ -275,26 +276,32 @@ class _Reader:
     def network(self, root: _Record) -> Network:
         meta = root.record("meta") or root
         normalization = meta.record("normalization")
-        mean = normalization.numbers("averageImage") if normalization else root.numbers("imageMean")
-        image = None if mean is None else self.image(mean)
-        size = self.input_size(meta, "inputSize")
+        holder, name = (normalization, "averageImage") if normalization else (root, "imageMean")
+        image = self.optional("mean image", lambda: self.image(holder, name))
+        size = self.optional("input size", lambda: self.input_size(meta, "inputSize"))
         if size is None and normalization:
-            size = self.input_size(normalization, "imageSize")
+            size = self.optional("image size", lambda: self.input_size(normalization, "imageSize"))
         channels = size[0] if size else image.shape[0] if image is not None and image.shape[0] > 1 else None
         layers = self.dag(root, channels) if isinstance(root.get("layers"), Struct) else self.simple(root, channels)
         self.check_field(Network(layers))
-        if size is not None:
-            try:
-                Network(layers, input_shape=size)
-            except ShapeError as error:
-                self.notes.append(
-                    f"the file's input size, {times(size)}, does not fit the layers and is left out: {error}"
-                )
-                size = None
+        if size is not None and not self.optional(
+            f"input size, {times(size)},", lambda: Network(layers, input_shape=size)
+        ):
+            size = None
         if image is not None:
             image = self.spread(image, Network(layers, input_shape=size))
+            if not self.optional("mean image", lambda: Network(layers, mean=image, input_shape=size)):
+                image = None
         classes = self.classes(meta)
         return Network(layers, mean=image, classes=classes, input_shape=size, notes=self.remarks(meta))
+
+    def optional(self, what: str, read: Callable[[], Any]) -> Any:
+        """What `read` gives; None, and a note, where that part of the file cannot be used."""
+        try:
+            return read()
+        except DecodingError as error:
+            self.notes.append(f"The file's {what} does not fit, and is left out: {error}")
+            return None
 
     def simple(self, root: _Record, channels: int | None) -> list[Layer]:
         """SimpleNN: a cell of structs."""
@@ -314,7 +321,7 @@ class _Reader:
                 )
             records.append(_Record(layer, where))
         types = [record.text("type") or "" for record in records]
-        if not KNOWN.intersection(types):
+        if not KNOWN.intersection(types) and not any("unsupported" in record for record in records):
             kinds = _listed(sorted(set(types)))
             like = ", as DeepLearnToolbox has them" if DEEP_LEARN_TOOLBOX.issuperset(types) else ""
             raise WeightsFormatError(
@@ -322,7 +329,7 @@ class _Reader:
             )
         layers = []
         for kind, record in zip(types, records, strict=True):
-            layer = self.layer(kind, record, record.text("name"), _simple_weights(record), channels)
+            layer = self.placed(kind, record, record.text("name"), _simple_weights(record), channels)
             channels = layer.channels(None if isinstance(layer, (Conv, BatchNorm)) else channels)
             layers.append(layer)
         return layers
@@ -352,6 +359,7 @@ class _Reader:
         while True:
             left = [i for i in users.get(variable, []) if i not in seen]
             following = [i for i in left if types[i] != "dagnn.Loss"] or left[:1]
+            following.sort(key=lambda i: len(inputs[i]) > 1)  # a branch that goes on before one that ends in a join
             if not following:
                 break
             i = following[0]
@@ -363,8 +371,8 @@ class _Reader:
                 layers.append(Unsupported(types[i], reason=reason, name=name))
                 break
             block = records[i].record("block") or _Record(Struct((1, 1), (), lambda i, name: None), records[i].where)
-            weights = [values[each] for each in records[i].texts("params") if each in values]
-            layer = self.layer(kind, block, name, functools.partial(_called, weights), channels)
+            weights = [values.get(each) or _missing(each) for each in records[i].texts("params")]
+            layer = self.placed(kind, block, name, functools.partial(_called, weights), channels)
             channels = layer.channels(None if isinstance(layer, (Conv, BatchNorm)) else channels)
             layers.append(layer)
             variable = outputs[i][0]
@@ -377,10 +385,25 @@ class _Reader:
             self.notes.append(f"On other branches of the graph, and left out: {_listed(other)}.")
         return layers
 
+    def placed(self, kind: str, record: _Record, *rest: Any) -> Layer:
+        """The layer; an error about it says where it is in the file."""
+        try:
+            return self.layer(kind, record, *rest)
+        except DecodingError as error:
+            if record.where in str(error):
+                raise
+            raise WeightsFormatError(f"{record.where}: {error}") from error
+
     def layer(
         self, kind: str, record: _Record, name: str | None, weights: Callable[[], list[Any]], channels: int | None
     ) -> Layer:
         name = name or None
+        if "unsupported" in record:  # as `save_matconvnet` wrote it
+            return Unsupported(kind, reason=self.said(record), name=name)
+        options = _options(record)
+        leak = options.pop("leak", 0.0) if kind == "relu" else 0.0
+        if options and kind in ("conv", "pool", "relu"):
+            return Unsupported(kind, reason=f"it has the option {_listed(tuple(options))}", name=name)
         if kind == "conv":
             return self.conv(record, name, weights(), channels)
         if kind == "bnorm":
@@ -395,7 +418,7 @@ class _Reader:
             pool = MaxPool if method == "max" else AvgPool
             return pool(record.pair(size), record.pair("stride"), pad=record.pads(), name=name)
         if kind == "relu":
-            return ReLU(leak=self.number(record, "leak", 0.0), name=name)
+            return ReLU(leak=self.number(record, "leak", leak), name=name)
         if kind in ("lrn", "normalize"):
             return self.lrn(record, name)
         if kind in ("loss", "dagnn.Loss"):
@@ -453,7 +476,8 @@ class _Reader:
         if not isinstance(value, np.ndarray) or not value.size:
             raise WeightsFormatError(f"{what} should be numbers, and are {_what(value)}.")
         dtype = self.dtype or (value.dtype if value.dtype.kind == "f" else np.float64)
-        return np.asarray(value, dtype)
+        with np.errstate(over="ignore"):  # what overflows is told of, as everything that is not finite
+            return np.asarray(value, dtype)
 
     def vector(self, weights: list[Any], index: int, count: int, what: str) -> Array | None:
         """`count` numbers, from a row or a column; None where there are none."""
@@ -483,11 +507,15 @@ class _Reader:
         rows, columns, channels, *_ = record.integers(name, (3, 4), most=LARGEST_IMAGE)
         return channels, rows, columns
 
-    def image(self, value: Array) -> Array:
-        """(C, H, W) from a mean image H×W×C."""
+    def image(self, record: _Record, name: str) -> Array | None:
+        """(C, H, W) from a mean image H×W×C; None where there is none."""
+        value = record.numbers(name)
+        if value is None:
+            return None
         if value.ndim > 3:
-            raise WeightsFormatError(f"the mean image is {_what(value)}, not H×W×C.")
-        image = self.real([value], 0, "the mean image")
+            raise WeightsFormatError(f"{record.place(name)} is {_what(value)}, not H×W×C.")
+        image = self.real([value], 0, record.place(name))
+        check_finite(image, record.place(name))
         return np.asarray(image.reshape(image.shape + (1,) * (3 - image.ndim)).transpose(2, 0, 1))
 
     def spread(self, image: Array, net: Network) -> Array:
@@ -639,6 +667,25 @@ def _known(array: Array) -> Array:
     if array.dtype.itemsize > 8:
         raise InvalidValueError(f"save_matconvnet: MATLAB does not know {array.dtype}; make it float64.")
     return array.astype(np.promote_types(array.dtype, np.float32))
+
+
+def _options(record: _Record) -> dict[str, float]:
+    """The name-value pairs in a layer's ``opts``; flags of the machine, such as CuDNN, are none of our business."""
+    cell = record.get("opts")
+    parts = list(cell) if isinstance(cell, Cell) else []
+    pairs = {part.lower(): value for part, value in itertools.zip_longest(parts, parts[1:]) if isinstance(part, str)}
+    return {
+        name: float(value.ravel()[0]) if isinstance(value, np.ndarray) and value.size == 1 else math.nan
+        for name, value in pairs.items()
+        if name not in FLAGS
+    }
+
+
+def _missing(name: str) -> Callable[[], Any]:
+    def load() -> Any:
+        raise WeightsFormatError(f"the parameter '{printable(name)}' is not in the file.")
+
+    return load
 
 
 def _called(functions: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from .arguments import printable
 from .errors import WeightsFormatError
+from .files import refuse_devices
 
 # What is read of a file may grow to so many times its size, or to so many bytes. Weights hardly compress; all-NaN ones do.
 MOST_GROWTH = 16
@@ -74,6 +75,9 @@ class Other(NamedTuple):
     what: str
 
 
+COST_OF_AN_ITEM = 500  # bytes that reading one of HDF5's items counts as, however small
+
+
 class Budget:
     """The bytes that may still be made of a file."""
 
@@ -103,11 +107,10 @@ def open_mat(path: str | os.PathLike[str]) -> Iterator[list[Variable]]:
     WeightsFormatError
         If the file is none, or is damaged.
     """
+    refuse_devices(path)
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         header = file.read(128)
-        if not os.path.isfile(path):
-            raise Damaged("it is not a file.")
         if header.startswith(HDF5_SIGNATURE) or header[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
             with _open_hdf5(path, size) as variables:
                 yield variables
@@ -395,6 +398,7 @@ class _Hdf5:
     def value(self, item: Any) -> Any:
         import h5py
 
+        self.budget.take(COST_OF_AN_ITEM)  # references can lead to one item any number of times
         kind = self.attribute(item, "MATLAB_class")
         if isinstance(item, h5py.Group):
             return self.struct(item) if kind in ("struct", "") else Other(self.what(item))

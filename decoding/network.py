@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, Pair, as_array, as_array4, as_count, check_finite, plural, printable
-from .backend import Backend, resolve
+from .backend import Backend, precision, resolve
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Conv, Layer, Shape, Unsupported
 
@@ -101,7 +101,7 @@ class Network:
             self.input_shape = _image_shape(self.mean.shape)
         self._channels: list[int | None] = [self._image_channels()]
         for number, layer in enumerate(self.layers, 1):
-            with self._naming(number):
+            with self.naming(number):
                 self._channels.append(layer.channels(self._channels[-1]))
         if self.input_shape is not None:
             self.shapes(self.input_shape, self.runs)
@@ -182,7 +182,7 @@ class Network:
         if self._channels[0] not in (None, shape[0]):
             raise ShapeError(f"images of {plural(shape[0], 'channel')}, and the network takes {self._channels[0]}.")
         for number, each in enumerate(self.layers[:top], 1):
-            with self._naming(number):
+            with self.naming(number):
                 shapes.append(each.shape(shapes[-1]))
         return shapes
 
@@ -256,7 +256,7 @@ class Network:
         ShapeError
             If the images do not fit the network.
         InvalidValueError
-            If images or weights are not finite; it says where.
+            If images or weights are not finite, or responses overflow; it says where.
         UnknownLayerError
             If there is no such layer.
 
@@ -283,6 +283,7 @@ class Network:
         step = self.batch_size(images.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
         for start in range(0, len(images), step):
             x = deque(self._run(images[start : start + step], top, operators), maxlen=1).pop()
+            check_finite(x, f"responses of layer {top} to images from {start}, {x.dtype}")
             if not len(out):
                 out = np.empty((len(images), *shape), x.dtype)
             out[start : start + step] = x
@@ -401,7 +402,7 @@ class Network:
         """What does not work."""
         for number, layer in enumerate(self.layers, 1):
             try:
-                with self._naming(number):
+                with self.naming(number):
                     layer.check()
             except DecodingError as error:
                 yield str(error)
@@ -429,32 +430,36 @@ class Network:
         """
         top, bottom = self.index(layer), self.index(above)
         for number, each in enumerate(self.layers[bottom:top], bottom + 1):
-            with self._naming(number):
+            with self.naming(number):
                 each.check()
 
     def _check_runs(self, top: int) -> None:
         """Refuse to go through a layer that is not supported, up to layer `top`."""
         if top > self.runs:
-            with self._naming(self.runs + 1):
+            with self.naming(self.runs + 1):
                 self.layers[self.runs].check()
 
     def _run(self, x: Array, top: int, operators: Backend) -> Iterator[Array]:
         """The images as floats, then the responses of layers 1 to `top`."""
-        x = x if x.dtype.kind == "f" else x.astype(self.dtype)
+        x = x.astype(precision(operators, x.dtype if x.dtype.kind == "f" else self.dtype), copy=False)
         yield x
         for number, layer in enumerate(self.layers[:top], 1):
-            with self._naming(number):
+            # What overflows is told of at the end.
+            with self.naming(number), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
                 x = np.asarray(layer.forward(x, operators))
             yield x
 
     @contextmanager
-    def _naming(self, number: int) -> Iterator[None]:
-        """Completes an error of the family with the layer it came from."""
+    def naming(self, number: int) -> Iterator[None]:
+        """Completes an error of the family with the layer it came from; so is running out of memory."""
         layer = self.layers[number - 1]
+        where = f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind})"
         try:
             yield
         except DecodingError as error:
-            raise type(error)(f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind}): {error}") from error
+            raise type(error)(f"{where}: {error}") from error
+        except MemoryError as error:
+            raise InvalidValueError(f"{where}: there is not enough memory for it: {error}") from error
 
 
 def _mean(mean: npt.ArrayLike) -> Array:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -38,6 +39,7 @@ def test_decode_draws_the_whole_layer(tmp_path, lenet):
 def files(tmp_path):
     (tmp_path / "text.mat").write_text("This is a text file.\n" * 20)
     (tmp_path / "empty.mat").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.mat")
     with open(LENET, "rb") as file:
         (tmp_path / "truncated.mat").write_bytes(file.read()[:100_000])
     return tmp_path
@@ -58,6 +60,8 @@ WRONG = {
     "truncated file": (["show", "truncated.mat"], "truncated.mat"),
     "layer 9": (["decode", LENET, "--layer", "9", "-o", "out.png"], "layers count from 1 to 8"),
     "negative layer": (["decode", LENET, "--layer", "-1", "-o", "out.png"], "layers count from 1 to 8"),
+    "twice negative layer": (["decode", LENET, "--layer=--5", "-o", "out.png"], "no layer is named '--5'"),
+    "pipe": (["show", "pipe.mat"], "is not a file but a pipe or a device"),
     "unknown name": (["decode", LENET, "--layer", "conv9", "-o", "out.png"], "no layer is named 'conv9'"),
     "unit 20": (["decode", LENET, "--layer", "1", "--filter", "20", "-o", "out.png"], "has no unit 20"),
     "ending": (["decode", LENET, "--layer", "1", "-o", "out.txt"], "should end in one of"),

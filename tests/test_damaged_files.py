@@ -256,6 +256,16 @@ def test_links_are_not_followed(v73, tmp_path, kind):
     refused(tmp_path, None, "'net' is a link to somewhere else, which is not followed")
 
 
+def test_links_within_a_struct_are_not_followed_either(v73, tmp_path):
+    import h5py
+
+    write_v73(tmp_path / "other.mat", {"net": {"layers": [{"type": "relu"}]}})
+    with v73() as file:
+        del file["net/layers"]
+        file["net/layers"] = h5py.ExternalLink(str(tmp_path / "other.mat"), "/net/layers")
+    refused(tmp_path, None, "'layers' is a link to somewhere else, which is not followed")
+
+
 def test_data_in_other_files_is_not_read(v73, tmp_path):
     import h5py
 

@@ -465,3 +465,9 @@ def test_equation_3_is_exact_on_a_padded_and_strided_network_of_positive_numbers
     # One column aside it would not be.
     aside = reconstruction_error(net, images, 3, filters=np.roll(decode_layer(net, 3), 1, axis=3))
     assert (aside.per_image > 0).all()
+
+
+def test_single_precision_weights_are_normalized_in_the_precision_of_the_responses():
+    scale, std = np.array([1], np.float32), np.array([3], np.float32)
+    net = Network([Conv(np.ones((1, 1, 1, 1), np.float32)), BatchNorm(scale, mean=np.zeros(1, np.float32), std=std)])
+    assert net.forward([[[[1]]]]).item() == decode_filter(net, 2, 0).item() == 1 / 3

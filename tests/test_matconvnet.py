@@ -290,7 +290,7 @@ def test_an_input_size_that_does_not_fit_is_left_out_and_told(load, single):
     layers = [{"type": "conv", "weights": [single(9, 3, 1, 4)]}]
     net = load({"net": {"layers": layers, "meta": {"inputSize": np.float64([[8, 8, 1]])}}})
     assert net.input_shape is None
-    assert "input size, 1×8×8, does not fit the layers and is left out: layer 1 'layer1' (Conv): its window" in str(net)
+    assert "input size, 1×8×8, does not fit, and is left out: layer 1 'layer1' (Conv): its window" in str(net)
 
 
 # DagNN.
@@ -370,7 +370,7 @@ def test_graphs_that_make_no_sense(load, chain, single):
     round_trip = [*chain, ("back", "ReLU", ["d"], ["a"], [], {})]
     assert load(graph(round_trip, single)).names == ("conv", "relu", "pool", "drop", "back")
     lost = [("conv", "Conv", ["x"], ["a"], ["nowhere"], {})]
-    refused(load, graph(lost, single), r"net.layers\(1\).block: filters should be numbers, and are empty")
+    refused(load, graph(lost, single), r"net.layers\(1\).block: the parameter .nowhere. is not in the file")
 
 
 # What is refused, and how.
@@ -739,3 +739,53 @@ def test_show_prints_a_table_or_one_line(real_data, capsys):
         assert status == (2 if path.name.startswith(refused) else 0), path.name
         assert len(err.splitlines()) == (1 if status else 0)
         assert out.startswith("layer  name") != bool(status)
+
+
+def test_the_leak_of_a_graph_may_stand_among_its_options(load, single):
+    relu = ("r", "ReLU", ["x"], ["y"], [], {"opts": ["leak", np.array([[0.25]])]})
+    assert load(graph([relu], single)).layers[0].leak == 0.25
+
+
+def test_options_that_change_a_layer_are_not_passed_over(load, single):
+    conv = {"type": "conv", "weights": [single(3, 2, 1, 4), single(1, 4)], "opts": ["CuDNN"]}
+    assert isinstance(load({"net": {"layers": [conv]}}).layers[0], Conv)
+    conv["opts"] = ["Dilate", np.array([[2.0]])]
+    (layer,) = load({"net": {"layers": [conv]}}).layers
+    assert isinstance(layer, Unsupported)
+    assert "dilate" in layer.reason
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"inputSize": np.array([[32.0, 32, 3]]), "normalization": {"averageImage": np.ones((32, 32, 3))}},
+        {"normalization": {"averageImage": np.ones((224, 224, 3))}},
+        {"normalization": {"averageImage": np.full((1, 1), np.nan)}},
+        {"normalization": {"averageImage": "mean.mat"}},
+        {"inputSize": ["28"]},
+        {"inputSize": np.array([[np.nan, 1, 1]])},
+    ],
+)
+def test_what_does_not_fit_beside_the_layers_is_left_out_and_told(load, single, meta):
+    conv = {"type": "conv", "weights": [single(3, 2, 1, 5), single(1, 5)]}
+    net = load({"net": {"layers": [conv], "meta": meta}})
+    assert net.mean is None
+    assert net.layers[0].groups == 1
+    assert "is left out" in str(net)
+
+
+def test_unsupported_layers_are_saved_and_read_back(load, single, tmp_path):
+    layers = [
+        {"type": "pool", "method": "sum", "pool": np.array([[2.0, 2]])},
+        {"type": "conv", "weights": [single(3, 2, 1, 4), single(1, 4)]},
+    ]
+    net = load({"net": {"layers": layers}})
+    assert net.layers[0].kind == "pool"
+    save_matconvnet(net, tmp_path / "again.mat")
+    assert_equal(load_matconvnet(tmp_path / "again.mat"), net)
+
+
+def test_a_loss_of_another_name_is_no_softmax(load, single):
+    for name, kind in [("softmaxlog", Softmax), ("log", Loss), ("classerror", Loss)]:
+        layers = [("r", "ReLU", ["x"], ["y"], [], {}), ("l", "Loss", ["y", "label"], ["o"], [], {"loss": name})]
+        assert isinstance(load(graph(layers, single)).layers[-1], kind)

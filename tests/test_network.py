@@ -15,6 +15,7 @@ from decoding import (
     ShapeError,
     Softmax,
     UnknownLayerError,
+    decode_layer,
     fast,
 )
 
@@ -272,3 +273,24 @@ def test_the_mean_image_tells_the_size_of_the_input():
     net = Network([Conv(np.ones((1, 2, 2, 2)))], mean=np.ones((2, 5, 7)))
     assert net.input_shape == (2, 5, 7)
     assert Network([Conv(np.ones((1, 2, 2, 2)))], mean=np.ones(2)).input_shape is None
+
+
+def test_running_out_of_memory_names_the_layer():
+    class Greedy:
+        @staticmethod
+        def correlate(*arguments, **options):
+            raise MemoryError("Unable to allocate 28 GiB")
+
+        substitute = correlate
+
+    net = Network([Conv(np.ones((1, 1, 2, 2)), name="big")])
+    with pytest.raises(InvalidValueError, match=r"layer 1 'big' \(Conv\): there is not enough memory"):
+        net.forward(np.ones((1, 1, 2, 2)), backend=Greedy)
+    with pytest.raises(InvalidValueError, match=r"layer 1 'big' \(Conv\): there is not enough memory"):
+        decode_layer(net, 1, backend=Greedy)
+
+
+def test_responses_that_overflow_are_an_error():
+    net = Network([Conv([[[[1e200]]]]), Conv([[[[1e200]]]])])
+    with pytest.raises(InvalidValueError, match="responses of layer 2 to images from 0, float64: 1 of 1 values"):
+        net.forward([[[[1.0]]]])
