@@ -103,6 +103,29 @@ def test_the_four_most_active_subshapes_of_c_are_those_it_is_made_of(made, activ
     assert sorted(np.argsort(maxima)[-4:] + 1) == [1, 4, 9, 11]
 
 
+def margins(made):
+    """Of each character, how much stronger the weakest sub-shape that it is made of is than the strongest other."""
+    maxima = made.net.forward(made.images, 2).max(axis=(2, 3))
+    own = [sorted({part.k for part in contributions(made.net, 4, k)}) for k in range(8)]
+    return [maxima[k, own[k]].min() / np.delete(maxima[k], own[k]).max() for k in range(8)]
+
+
+def test_the_most_active_subshapes_of_every_character_are_those_it_is_made_of(made):
+    assert min(margins(made)) > 1.03
+
+
+def test_the_most_active_strokes_of_every_character_are_those_it_is_made_of(made, activations):
+    for k, letter in enumerate(made.characters):
+        own = sorted({stroke.k for part in contributions(made.net, 4, k) for stroke in contributions(made.net, 2, part.k)})
+        maxima = activations[1][k].max(axis=(1, 2))
+        assert maxima[own].min() > 1.3 * np.delete(maxima, own).max(initial=0), letter
+
+
+def test_with_subshapes_of_equal_weight_that_fails(monkeypatch):
+    monkeypatch.setattr(handmade, "SUBSHAPES", {name: (10, cells) for name, (_, cells) in SUBSHAPES.items()})
+    assert min(margins(characters())) < 1
+
+
 def test_the_two_most_active_strokes_of_c_are_the_two_it_is_made_of(made, activations):
     maxima = activations[1][made.characters.index("C")].max(axis=(1, 2))
     assert sorted(np.argsort(maxima)[-2:] + 1) == [3, 4]
