@@ -637,7 +637,9 @@ def _labels(labels: npt.ArrayLike, units: int, count: int | None) -> Array:
         images = "the images" if count is None else plural(count, "image")
         raise ShapeError(f"response_matrix: labels {array.shape} for {images}: there must be one for each.")
     if array.dtype.kind not in "ui" or (len(array) and not 0 <= array.min() <= array.max() < units):
-        raise InvalidValueError(f"response_matrix: labels must be integers from 0 to {units - 1}, the filters' numbers.")
+        raise InvalidValueError(
+            f"response_matrix: labels must be integers from 0 to {units - 1}, the filters' numbers."
+        )
     return array
 
 
@@ -769,7 +771,9 @@ def _bias(function: str, bias: npt.ArrayLike | None, units: int) -> Array | None
         return None
     array = as_array(bias, f"{function}: bias")
     if array.shape != (units,):
-        raise ShapeError(f"{function}: bias {array.shape} for {plural(units, 'filter')}: it must have the shape ({units},).")
+        raise ShapeError(
+            f"{function}: bias {array.shape} for {plural(units, 'filter')}: it must have the shape ({units},)."
+        )
     check_finite(array, f"{function}: bias")
     return array
 
