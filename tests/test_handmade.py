@@ -116,7 +116,9 @@ def test_the_most_active_subshapes_of_every_character_are_those_it_is_made_of(ma
 
 def test_the_most_active_strokes_of_every_character_are_those_it_is_made_of(made, activations):
     for k, letter in enumerate(made.characters):
-        own = sorted({stroke.k for part in contributions(made.net, 4, k) for stroke in contributions(made.net, 2, part.k)})
+        own = sorted(
+            {stroke.k for part in contributions(made.net, 4, k) for stroke in contributions(made.net, 2, part.k)}
+        )
         maxima = activations[1][k].max(axis=(1, 2))
         assert maxima[own].min() > 1.3 * np.delete(maxima, own).max(initial=0), letter
 
