@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array
+from .errors import InvalidValueError
 from .evaluation import Images, Progress, grid, measure
 from .layers import Conv, Layer, MaxPool
 from .network import Network
@@ -240,6 +241,8 @@ class LeastSquaresMeter:
 
     def result(self) -> LeastSquares:
         """For all images so far."""
+        if not self.gram[-1, -1]:
+            raise InvalidValueError("LeastSquaresMeter: there are no images yet.")
         solution = np.linalg.lstsq(self.gram, self.moments, rcond=None)[0]
         return LeastSquares(solution[:-1].T.reshape(-1, self.net.channels(0), *self.field.size), solution[-1])
 

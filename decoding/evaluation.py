@@ -110,7 +110,7 @@ def measure(
 
 @dataclass(frozen=True, eq=False)
 class ReconstructionError:
-    """Equation 3 for a set of images; ``a + b`` is that of both sets, those of `a` first.
+    """Equation 3 for a set of images; ``a + b``, or ``sum``, is that of all sets, in their order.
 
     Attributes
     ----------
@@ -145,6 +145,9 @@ class ReconstructionError:
         return ReconstructionError(
             np.concatenate([self.per_image, other.per_image]), np.concatenate([self.correlations, other.correlations])
         )
+
+    def __radd__(self, other: object) -> ReconstructionError:
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # where ``sum`` begins
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f} over {plural(len(self.per_image), 'image')}, correlation {self.correlation:.3f}"

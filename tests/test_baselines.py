@@ -5,6 +5,7 @@ import pytest
 
 from decoding import (
     Conv,
+    InvalidValueError,
     MaxPool,
     Network,
     ShapeError,
@@ -90,6 +91,11 @@ def test_least_squares_takes_the_windows_of_strided_and_padded_units(ramp):
     bound = 100 * windows * np.finfo(float).eps * np.abs(want).max()
     assert np.abs(got - want).max() <= bound
     assert np.abs(bias).max() <= bound
+
+
+def test_least_squares_of_no_images_is_refused(net):
+    with pytest.raises(InvalidValueError, match="no images yet"):
+        baselines.LeastSquaresMeter(net, 3).result()
 
 
 def test_there_is_no_layer_to_turn_below(net):

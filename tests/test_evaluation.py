@@ -78,8 +78,12 @@ def test_parts_add_up_to_the_whole(pooled):
     parts = [reconstruction_error(pooled, part, 2) for part in (images[:3], images[3:4], images[4:])]
     assert ((parts[0] + parts[1] + parts[2]).per_image == whole.per_image).all()
     assert ((parts[0] + parts[1] + parts[2]).correlations == whole.correlations).all()
-    with pytest.raises(TypeError):
-        parts[0] + 1
+    assert (sum(parts).per_image == whole.per_image).all()
+    for other in (1, "a", None):
+        with pytest.raises(TypeError):
+            parts[0] + other
+        with pytest.raises(TypeError):
+            other + parts[0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
