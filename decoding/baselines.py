@@ -6,12 +6,13 @@ The paper's table 1 has nothing beside it. Three of these should do worse than s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array
+from .errors import InvalidValueError
 from .evaluation import Images, Progress, grid, measure
 from .layers import Conv, Layer, MaxPool
 from .network import Network
@@ -70,6 +71,11 @@ def turned(net: Network, *, below: int | str | None = None) -> Network:
     -------
     Network
         For decoding; its responses mean nothing.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no layer `below`.
 
     See Also
     --------
@@ -133,6 +139,19 @@ def zero_insertion(net: Network) -> Network:
     return _rebuilt(net, impulse)
 
 
+class LeastSquares(NamedTuple):
+    """What least squares finds for a layer.
+
+    Attributes
+    ----------
+    filters : ndarray of shape (K, C0, H, W)
+    bias : ndarray of shape (K,)
+    """
+
+    filters: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+
+
 def least_squares_filters(
     net: Network,
     images: Images,
@@ -141,11 +160,11 @@ def least_squares_filters(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
-) -> npt.NDArray[np.float64]:
-    """Fit to each unit the linear filter that predicts its responses best.
+) -> LeastSquares:
+    """Fit to each unit the linear filter, and the constant, that predict its responses best.
 
-    ``argmin_f Σ_{n,i,j} (y[n,k,i,j] − <f, window[n,i,j]>)²`` over the windows that the units of `layer` see; of several
-    filters that fit as well, the smallest.
+    ``argmin_{f,b} Σ_{n,i,j} (y[n,k,i,j] − <f, window[n,i,j]> − b)²`` over the windows that the units of `layer` see; of
+    several that fit as well, the smallest.
 
     Parameters
     ----------
@@ -163,7 +182,8 @@ def least_squares_filters(
 
     Returns
     -------
-    ndarray of shape (K, C0, H, W)
+    LeastSquares
+        ``.filters`` (K, C0, H, W) and ``.bias`` (K,).
 
     Raises
     ------
@@ -176,51 +196,55 @@ def least_squares_filters(
 
     See Also
     --------
-    reconstruction_error : Takes them as `filters`.
+    reconstruction_error : Takes them as `filters` and `bias`.
 
     Notes
     -----
-    Our choice; not in the paper. It is the floor of a linear filter's squared error in the responses as they are. The
-    normalization of equation 3 moves that floor a little: where substitution is close to it, as on LeNet's layer 3,
-    equation 3 may rank the two either way.
+    Our choice; not in the paper. It is the floor of a linear filter's squared error in the responses as they are, and
+    close to that of equation 3, whose normalization it does not know. The constant stands for biases, and for the mean
+    of what maxima and rectifiers add.
 
     Examples
     --------
     >>> from decoding import Conv, MaxPool, Network
-    >>> net = Network([MaxPool((1, 2))], input_shape=(1, 1, 4))
-    >>> least_squares_filters(net, [[[[0, 1, 0, 2]]], [[[4, 8, 1, 1]]]], 1).round(9)      # the second pixel was never less
-    array([[[[0., 1.]]]])
+    >>> net = Network([MaxPool((1, 2)), Conv([[[[3]]]], [5])])
+    >>> found = least_squares_filters(net, [[[[0, 1, 0, 2]]], [[[4, 8, 1, 1]]]], 2)      # the second pixel was never less
+    >>> found.filters.round(9) + 0, found.bias.round(9)
+    (array([[[[0., 3.]]]]), array([5.]))
     """
     meter = LeastSquaresMeter(net, layer)
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
-    return meter.filters()
+    return meter.result()
 
 
 class LeastSquaresMeter:
     """The normal equations of `least_squares_filters`, batch by batch, for use with `measure`.
 
-    ``Σ w wᵀ`` and ``Σ w yᵀ`` over the windows w of a layer and its responses y.
+    ``Σ w wᵀ`` and ``Σ w yᵀ`` over the windows w of a layer, each with a 1 after its pixels, and its responses y.
     """
 
     def __init__(self, net: Network, layer: int | str) -> None:
         self.net, self.layer, self.field = net, net.index(layer), net.receptive_field(layer)
-        pixels = net.channels(0) * self.field.size[0] * self.field.size[1]
-        self.gram = np.zeros((pixels, pixels))
-        self.moments = np.zeros((pixels, net.channels(layer)))
+        terms = net.channels(0) * self.field.size[0] * self.field.size[1] + 1
+        self.gram = np.zeros((terms, terms))
+        self.moments = np.zeros((terms, net.channels(layer)))
 
     def update(self, images: Array, responses: Array) -> None:
         (top, bottom, left, right), (rows, columns) = grid(self.net, self.layer, images.shape[1:])
         padded = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
         views = np.lib.stride_tricks.sliding_window_view(padded, self.field.size, axis=(2, 3))
-        views = views[:, :, :: self.field.stride[0], :: self.field.stride[1]][:, :, :rows, :columns]
-        windows = np.moveaxis(views, 1, 3).reshape(len(images) * rows * columns, -1)
+        views = np.moveaxis(views[:, :, :: self.field.stride[0], :: self.field.stride[1]], 1, 3)
+        windows = np.ones((len(images) * rows * columns, len(self.gram)))
+        windows[:, :-1] = views.reshape(len(windows), -1)
         self.gram += windows.T @ windows
         self.moments += windows.T @ np.moveaxis(responses, 1, 3).reshape(len(windows), -1)
 
-    def filters(self) -> npt.NDArray[np.float64]:
-        """For all images so far, (K, C0, H, W)."""
+    def result(self) -> LeastSquares:
+        """For all images so far."""
+        if not self.gram[-1, -1]:
+            raise InvalidValueError("LeastSquaresMeter: there are no images yet.")
         solution = np.linalg.lstsq(self.gram, self.moments, rcond=None)[0]
-        return np.asarray(solution.T.reshape(-1, self.net.channels(0), *self.field.size))
+        return LeastSquares(solution[:-1].T.reshape(-1, self.net.channels(0), *self.field.size), solution[-1])
 
 
 def _turned(conv: Conv) -> Conv:

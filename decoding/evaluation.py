@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pads, as_array4, as_count, check_finite, plural
+from .arguments import Array, Pads, as_array, as_array4, as_count, check_finite, plural
 from .backend import resolve
 from .decoder import decode_layer
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
@@ -90,9 +90,9 @@ def measure(
     if not meters:
         raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
     top = max(meter.layer for meter in meters)
-    total = len(np.asarray(images)) if _is_one_array(images) else None
+    parts, total = _parts(images)
     done = 0
-    for batch in _batches(net, images, top, batch_size):
+    for batch in _batches(net, parts, top, batch_size):
         check_finite(batch, f"measure: images from {done}")
         for number, responses in enumerate(net.stream(batch, top, backend=backend)):
             batch = responses if number == 0 else batch
@@ -110,7 +110,7 @@ def measure(
 
 @dataclass(frozen=True, eq=False)
 class ReconstructionError:
-    """Equation 3 for a set of images; ``a + b`` is that of both sets, those of `a` first.
+    """Equation 3 for a set of images; ``a + b``, or ``sum``, is that of all sets, in their order.
 
     Attributes
     ----------
@@ -146,6 +146,9 @@ class ReconstructionError:
             np.concatenate([self.per_image, other.per_image]), np.concatenate([self.correlations, other.correlations])
         )
 
+    def __radd__(self, other: object) -> ReconstructionError:
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # where ``sum`` begins
+
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f} over {plural(len(self.per_image), 'image')}, correlation {self.correlation:.3f}"
 
@@ -173,17 +176,21 @@ class ReconstructionMeter:
         *,
         unpool: str = "nearest",
         filters: npt.ArrayLike | None = None,
+        bias: npt.ArrayLike | None = None,
         normalize: str | None = "image",
         backend: Any = None,
     ) -> None:
         if normalize not in ("image", None):
             raise InvalidValueError(f"normalize must be 'image' or None, not {normalize!r}.")
         self.net, self.layer, self.backend, self.normalize = net, net.index(layer), backend, normalize
-        self.filters = _bank(net, self.layer, filters, unpool, backend)
+        self.filters = _bank("reconstruction_error", net, self.layer, unpool, backend, filters)
+        self.bias = _bias("reconstruction_error", bias, len(self.filters))
         self.parts: list[ReconstructionError] = []
 
     def update(self, images: Array, responses: Array) -> None:
-        decoded = decoded_responses(self.net, images, self.layer, filters=self.filters, backend=self.backend)
+        decoded = decoded_responses(
+            self.net, images, self.layer, filters=self.filters, bias=self.bias, backend=self.backend
+        )
         # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
         precision = np.float32 if self.normalize and responses.dtype == decoded.dtype == np.float32 else np.float64
         want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
@@ -214,6 +221,7 @@ def reconstruction_error(
     backend: Any = None,
     normalize: str | None = "image",
     filters: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> ReconstructionError:
@@ -238,6 +246,8 @@ def reconstruction_error(
         the network's responses and for the decoded ones apart. None: the responses as they are.
     filters : array_like of shape (K, C, h, w), optional
         To measure in place of the decoded ones; each of the size of the receptive field. See `decoding.baselines`.
+    bias : array_like of shape (K,), optional
+        Added to the responses of each filter; nothing unless given.
     batch_size : int, optional
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
@@ -255,7 +265,7 @@ def reconstruction_error(
         so that they have no range (a layer of one unit at one position never has): leave that image out, or give
         ``normalize=None``.
     ShapeError
-        If images or filters do not fit the network.
+        If images, filters or bias do not fit the network.
     UnknownLayerError
         If there is no such layer.
 
@@ -278,7 +288,9 @@ def reconstruction_error(
     >>> error.mean
     0.0
     """
-    meter = ReconstructionMeter(net, layer, unpool=unpool, filters=filters, normalize=normalize, backend=backend)
+    meter = ReconstructionMeter(
+        net, layer, unpool=unpool, filters=filters, bias=bias, normalize=normalize, backend=backend
+    )
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     return meter.result()
 
@@ -290,11 +302,12 @@ def decoded_responses(
     *,
     unpool: str = "nearest",
     filters: npt.ArrayLike | None = None,
+    bias: npt.ArrayLike | None = None,
     backend: Any = None,
 ) -> Array:
     """Correlate the images with the decoded filters of a layer, each at the places where its unit looks.
 
-    ``y[n,k,i,j] = Σ_{c,u,v} df[k,c,u,v] · image[n,c, oi + i·si + u, oj + j·sj + v]``, (oi, oj) and (si, sj) being offset
+    ``y[n,k,i,j] = bias[k] + Σ_{c,u,v} df[k,c,u,v] · image[n,c, oi + i·si + u, oj + j·sj + v]``, (oi, oj) and (si, sj) being offset
     and stride of the unit's receptive field; zeros past the edge of the image.
 
     Parameters
@@ -307,6 +320,8 @@ def decoded_responses(
         The interpolation that undoes pooling.
     filters : array_like of shape (K, C, h, w), optional
         In place of the decoded ones; each of the size of the receptive field.
+    bias : array_like of shape (K,), optional
+        Nothing unless given: the biases of the network do not enter.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
@@ -318,9 +333,9 @@ def decoded_responses(
     Raises
     ------
     ShapeError
-        If images or filters do not fit the network.
+        If images, filters or bias do not fit the network.
     InvalidValueError
-        If images, filters or weights are not finite.
+        If images, filters, bias or weights are not finite.
     UnknownLayerError
         If there is no such layer.
 
@@ -343,16 +358,17 @@ def decoded_responses(
     """
     top = net.index(layer)
     images = as_array4(images, "decoded_responses", "images", "(N, C, H, W)")
-    bank = _bank(net, top, filters, unpool, backend)
+    bank = _bank("decoded_responses", net, top, unpool, backend, filters)
+    bias = _bias("decoded_responses", bias, len(bank))
     pads, (rows, columns) = grid(net, top, images.shape[1:])
     check_finite(images, "decoded_responses: images")
     operators, stride = resolve(backend), net.receptive_field(top).stride
     step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(bank.shape[1:])))
     parts = [
-        np.asarray(operators.correlate(images[start : start + step], bank, None, stride=stride, pad=pads))
+        np.asarray(operators.correlate(images[start : start + step], bank, bias, stride=stride, pad=pads))
         for start in range(0, max(1, len(images)), step)
     ]
-    return (parts[0] if len(parts) == 1 else np.concatenate(parts))[:, :, :rows, :columns]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def grid(net: Network, layer: int | str, shape: Sequence[int]) -> tuple[Pads, tuple[int, int]]:
@@ -363,8 +379,15 @@ def grid(net: Network, layer: int | str, shape: Sequence[int]) -> tuple[Pads, tu
     pads : (top, bottom, left, right)
         Zeros that the image needs around it.
     size : (rows, columns)
-        How many units there are. Windows of the receptive field's size, at its stride, from the corner of the padded
-        image, are what they see; there may be room for more, and those are nobody's.
+        How many units there are: as many as windows of the receptive field's size, at its stride, fit in the padded
+        image.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer.
+    ShapeError
+        If the images do not fit the network.
     """
     _, rows, columns = net.shapes(shape)[net.index(layer)]
     size, stride, offset = net.receptive_field(layer)
@@ -399,7 +422,7 @@ class TopImagesMeter:
         self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
         self.bottom, units = net.index(layer), net.channels(layer)
         self.layer = self.bottom if via == "network" else 0
-        self.filters = _bank(net, self.bottom, None, unpool, backend) if via == "decoded" else None
+        self.filters = _bank("top_images", net, self.bottom, unpool, backend) if via == "decoded" else None
         self.indices = np.full((units, self.n), -1)
         self.responses = np.full((units, self.n), -np.inf)
 
@@ -575,7 +598,7 @@ def response_matrix(
     ShapeError
         If there are not as many labels as images, or the images do not fit the network.
     InvalidValueError
-        If there are no images, or they are not finite.
+        If there are no images, they are not finite, or a label is not the number of a filter.
     UnknownLayerError
         If there is no such layer.
 
@@ -598,16 +621,29 @@ def response_matrix(
            [7., 8.]]), array([False,  True]), 0.5)
     """
     top = net.index(layer)
-    meter = _ScoresMeter(net, top, _bank(net, top, None, unpool, backend), backend)
+    if labels is not None:
+        labels = _labels(labels, net.channels(top), _parts(images)[1])
+    meter = _ScoresMeter(net, top, _bank("response_matrix", net, top, unpool, backend), backend)
     count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     scores = np.concatenate(meter.scores)
     chosen = scores.argmax(axis=0)
     if labels is None:
         return ResponseMatrix(scores[chosen].T, chosen, None, None)
-    labels = np.asarray(labels)
-    if labels.shape != (count,):
-        raise ShapeError(f"response_matrix: labels {labels.shape} for {plural(count, 'image')}.")
+    labels = _labels(labels, net.channels(top), count)
     return ResponseMatrix(scores[chosen].T, chosen, labels[chosen], float((scores.argmax(axis=1) == labels).mean()))
+
+
+def _labels(labels: npt.ArrayLike, units: int, count: int | None) -> Array:
+    """Integers from 0 to `units` less one, as many as images where their number is known."""
+    array = as_array(labels, "response_matrix: labels")
+    if array.ndim != 1 or count not in (None, len(array)):
+        images = "the images" if count is None else plural(count, "image")
+        raise ShapeError(f"response_matrix: labels {array.shape} for {images}: there must be one for each.")
+    if array.dtype.kind not in "ui" or (len(array) and not 0 <= array.min() <= array.max() < units):
+        raise InvalidValueError(
+            f"response_matrix: labels must be integers from 0 to {units - 1}, the filters' numbers."
+        )
+    return array
 
 
 class _ScoresMeter:
@@ -717,26 +753,50 @@ def _unit(net: Network, layer: int | str, k: int, function: str) -> int:
     return int(k)
 
 
-def _bank(net: Network, top: int, filters: npt.ArrayLike | None, unpool: str, backend: Any) -> Array:
+def _bank(
+    function: str, net: Network, top: int, unpool: str, backend: Any, filters: npt.ArrayLike | None = None
+) -> Array:
     """The decoded filters of layer `top`, or those given in their place."""
     if filters is None:
         return decode_layer(net, top, unpool=unpool, backend=backend)
-    bank = as_array4(filters, "reconstruction_error", "filters", "(K, C, h, w)")
+    bank = as_array4(filters, function, "filters", "(K, C, h, w)")
     want = (net.channels(top), net.channels(0), *net.receptive_field(top).size)
     if bank.shape != want:
-        raise ShapeError(f"filters {bank.shape} in place of the decoded ones of layer {top}, which are {want}.")
-    check_finite(bank, "filters")
+        raise ShapeError(
+            f"{function}: filters {bank.shape} in place of the decoded ones of layer {top}, which are {want}."
+        )
+    check_finite(bank, f"{function}: filters")
     return bank
 
 
-def _is_one_array(images: Images) -> bool:
+def _bias(function: str, bias: npt.ArrayLike | None, units: int) -> Array | None:
+    if bias is None:
+        return None
+    array = as_array(bias, f"{function}: bias")
+    if array.shape != (units,):
+        raise ShapeError(
+            f"{function}: bias {array.shape} for {plural(units, 'filter')}: it must have the shape ({units},)."
+        )
+    check_finite(array, f"{function}: bias")
+    return array
+
+
+def _parts(images: Any) -> tuple[Iterable[Any], int | None]:
+    """The batches, and how many images there are in all, where that is known before they are read."""
     if isinstance(images, (list, tuple)):
-        return not images or np.ndim(images[0]) != 4
-    return hasattr(images, "__array__")
+        one = len(images) > 0 and as_array(images[0], "measure: images").ndim != 4
+    else:
+        one = hasattr(images, "__array__")
+    if one:
+        array = as_array4(images, "measure", "images", "(N, C, H, W)")
+        return [array], len(array)
+    if not isinstance(images, Iterable):
+        raise InvalidValueError(f"measure: images must be an array (N, C, H, W) or batches of that, not {images!r}.")
+    return images, None
 
 
-def _batches(net: Network, images: Any, top: int, batch_size: int | None) -> Iterator[Array]:
-    for part in [images] if _is_one_array(images) else images:
+def _batches(net: Network, parts: Iterable[Any], top: int, batch_size: int | None) -> Iterator[Array]:
+    for part in parts:
         array = as_array4(part, "measure", "images", "(N, C, H, W)")
         step = net.batch_size(array.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
         for start in range(0, len(array), step):

@@ -19,23 +19,23 @@ STROKES = {
     "level": ((0, 0, 0, 0, 0), (-1, -2, -2, -2, -1), (4, 8, 8, 8, 4), (-1, -2, -2, -2, -1), (0, 0, 0, 0, 0)),
 }
 
-# Name: weight, and the cells of the 5×5 filter that hold it, as (stroke, row, column). The weights make the sub-shapes
-# about equally strong, so that each wins where its own shape is.
+# Name: weight, and the cells of the 5×5 filter that hold it, as (stroke, row, column). The weights are such that
+# each wins where its own shape is, and that the strongest in a character are those it is made of.
 SUBSHAPES = {
     "bottom left corner": (10, [("upright", 2, 0), ("level", 4, 2)]),
     "bottom right corner": (10, [("upright", 2, 4), ("level", 4, 2)]),
     "top right corner": (10, [("upright", 2, 4), ("level", 0, 2)]),
     "top left corner": (10, [("upright", 2, 0), ("level", 0, 2)]),
-    "short rising": (15, [("rising", 2, 2)]),
-    "short falling": (15, [("falling", 2, 2)]),
-    "short upright": (14, [("upright", 2, 2)]),
-    "short level": (14, [("level", 2, 2)]),
-    "top bar": (16, [("level", 0, 2)]),
-    "tee": (7, [("level", 0, 0), ("level", 0, 4), ("upright", 2, 2)]),
-    "bottom bar": (16, [("level", 4, 2)]),
-    "left side": (8, [("upright", 0, 0), ("upright", 4, 0)]),
-    "right side": (8, [("upright", 0, 4), ("upright", 4, 4)]),
-    "crossing": (7, [("rising", 0, 4), ("rising", 4, 0), ("falling", 0, 0), ("falling", 4, 4)]),
+    "short rising": (22, [("rising", 2, 2)]),
+    "short falling": (22, [("falling", 2, 2)]),
+    "short upright": (22, [("upright", 2, 2)]),
+    "short level": (22, [("level", 2, 2)]),
+    "top bar": (18, [("level", 0, 2)]),
+    "tee": (8, [("level", 0, 0), ("level", 0, 4), ("upright", 2, 2)]),
+    "bottom bar": (18, [("level", 4, 2)]),
+    "left side": (9, [("upright", 0, 0), ("upright", 4, 0)]),
+    "right side": (9, [("upright", 0, 4), ("upright", 4, 4)]),
+    "crossing": (10, [("rising", 0, 4), ("rising", 4, 0), ("falling", 0, 0), ("falling", 4, 4)]),
 }
 
 # Name: weight, and the cells of the 3×3 filter that hold it, as (sub-shape, row, column).
@@ -102,8 +102,8 @@ def characters() -> Characters:
     -----
     Paper: section 6 and figures 5 to 7, which give the sizes and some relations: C is made of sub-shapes 1, 4, 9 and
     11, sub-shape 1 of strokes 3 and 4, and C and D have sub-shape 1 at the bottom left. The weights are our choice.
-    Each decoded character, given to the network, has the largest response at its own filter; at each place where a
-    character has a sub-shape, that one responds more than the other 13.
+    Each decoded character, given to the network, has the largest response at its own filter; the sub-shapes with the
+    highest activations are those it is made of; at each of their places, that one responds more than the other 13.
 
     Examples
     --------

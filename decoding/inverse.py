@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import reference
-from .arguments import Array, Pads, as_array4, check_finite, plural
+from .arguments import Array, Pads, as_array, as_array4, as_pair, check_finite, plural
 from .backend import resolve
 from .errors import InvalidValueError, ShapeError
 
@@ -63,7 +63,7 @@ def respond(images: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "val
     Raises
     ------
     InvalidValueError
-        If `border` is none of the three.
+        If `border` is none of the three, or an array is not finite.
     ShapeError
         If images and filters do not fit.
 
@@ -72,7 +72,8 @@ def respond(images: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "val
     >>> respond([[[[1, 2, 3]]]], [[[[1, 10]]]], border="full")
     array([[[[10., 21., 32.,  3.]]]])
     """
-    bank = _bank("respond", filters)
+    bank, images = _bank("respond", filters), as_array4(images, "respond", "images", "(N, C, H, W)")
+    check_finite(images, "respond: images")
     return np.asarray(resolve(backend).correlate(images, bank, None, stride=1, pad=_pads(bank, border)))
 
 
@@ -97,7 +98,7 @@ def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
     Raises
     ------
     InvalidValueError
-        If `border` is none of the three.
+        If `border` is none of the three, or an array is not finite.
     ShapeError
         If responses and filters do not fit.
 
@@ -116,7 +117,8 @@ def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
     >>> adjoint([[[[1, 100]]]], [[[[1, 2]]]])
     array([[[[  1., 102., 200.]]]])
     """
-    bank = _bank("adjoint", filters)
+    bank, responses = _bank("adjoint", filters), as_array4(responses, "adjoint", "responses", "(N, K, H, W)")
+    check_finite(responses, "adjoint: responses")
     top, bottom, left, right = _pads(bank, border)
     image = np.asarray(resolve(backend).substitute(responses, bank, stride=1))
     rows, columns = image.shape[2] - bottom, image.shape[3] - right
@@ -229,7 +231,7 @@ def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, bo
     >>> wiener([[[[6]]]], [[[[2]]]], noise=2)      # 2 · 6 / (2² + 2)
     array([[[[2.]]]])
     """
-    if not 0 < noise < np.inf:
+    if not isinstance(noise, (float, int, np.floating, np.integer)) or not 0 < noise < np.inf:
         raise InvalidValueError(f"wiener: noise must be a ratio of powers above 0, not {noise!r}.")
     return _by_frequency("wiener", responses, filters, border, lambda s, _: s / (s * s + noise))
 
@@ -248,13 +250,20 @@ def lost_frequencies(filters: npt.ArrayLike, shape: tuple[int, int]) -> int:
     int
         Of C · (H + h − 1) · (W + w − 1): the frequencies of the full border.
 
+    Raises
+    ------
+    ShapeError
+        If `filters` do not have four axes, or `shape` is not a pair of integers that are at least 1.
+    InvalidValueError
+        If the filters are not finite.
+
     Examples
     --------
     >>> lost_frequencies([[[[1, -1]]]], (1, 5))      # the mean
     1
     """
-    bank = _bank("lost_frequencies", filters)
-    _, s, _ = np.linalg.svd(_spectra(bank, (shape[0] + bank.shape[2] - 1, shape[1] + bank.shape[3] - 1)))
+    bank, (rows, columns) = _bank("lost_frequencies", filters), as_pair(shape, "lost_frequencies: shape")
+    _, s, _ = np.linalg.svd(_spectra(bank, (rows + bank.shape[2] - 1, columns + bank.shape[3] - 1)))
     unseen = max(0, bank.shape[1] - bank.shape[0]) * s.shape[0] * s.shape[1]  # channels that no filter is left for
     return int((s <= _cutoff(s)).sum()) + int(unseen)
 
@@ -321,7 +330,11 @@ def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: st
     3
     """
     bank = _bank("linear_system", filters)
-    b = _responses("linear_system", np.asarray(response)[np.newaxis], bank)
+    b = as_array(response, "linear_system: response")
+    if b.ndim != 3:
+        hint = " For the first of several images, write responses[0]." if b.ndim == 4 else ""
+        raise ShapeError(f"linear_system: response must have the three axes (K, H, W), not the shape {b.shape}.{hint}")
+    b = _responses("linear_system", b[np.newaxis], bank)
     shape = _image_shape("linear_system", b, bank, border)
     pixels = int(np.prod(shape))
     impulses = np.eye(pixels).reshape(pixels, *shape)
@@ -361,7 +374,8 @@ def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
     >>> recovery_error([[2, 2]], [[5, 5]]), recovery_error([[1, 0]], [[1, 1]])
     (0.0, 0.5)
     """
-    a, b = np.asarray(recovered, np.float64), np.asarray(image, np.float64)
+    a = as_array(recovered, "recovery_error: recovered").astype(np.float64)
+    b = as_array(image, "recovery_error: image").astype(np.float64)
     if a.shape != b.shape:
         raise ShapeError(f"recovery_error: recovered {a.shape} and image {b.shape} have different shapes.")
     check_finite(a, "recovery_error: recovered")
@@ -370,6 +384,9 @@ def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
         raise InvalidValueError("recovery_error: the image is zero everywhere, so nothing of it can be missing.")
     if not a.any():
         return 1.0
+    # The gain does not matter: at a largest value of about 1 no square overflows, and none that counts underflows. By a
+    # power of 2, nothing is rounded.
+    a, b = (np.ldexp(each, -int(np.frexp(np.abs(each).max())[1])) for each in (a, b))
     return max(0.0, float(1 - np.vdot(a, b) ** 2 / (np.vdot(a, a) * np.vdot(b, b))))
 
 

@@ -61,7 +61,7 @@ def patterns(net, images, labels):
 
 
 def costs(net, images):
-    """Equation 3 of the decoded filters against networks that have only some of LeNet's non-linear parts."""
+    """{parts: [error of each layer]}: the decoded filters against networks that have only these parts of LeNet."""
     kinds = {
         "none: averages, no ReLU, no biases": (),
         "biases": (Conv,),
@@ -71,7 +71,7 @@ def costs(net, images):
         "max pools and biases": (MaxPool, Conv),
         "all of LeNet": (MaxPool, ReLU, Conv),
     }
-    lines = [f"  {'':36}" + "".join(f"layer {layer:<8}" for layer in LAYERS[1:])]
+    errors = {}
     for name, kept in kinds.items():
         variant = rebuilt(net, linear_but(*kept))
         meters = [
@@ -81,8 +81,14 @@ def costs(net, images):
             for layer in LAYERS[1:]
         ]
         decoding.measure(variant, images, meters, backend=decoding.fast, progress=progress(name))
-        lines.append(f"  {name:36}" + "".join(f"{meter.result().mean:<14.4f}" for meter in meters))
-    return lines
+        errors[name] = [meter.result().mean for meter in meters]
+    return errors
+
+
+def as_lines(errors):
+    yield f"  {'':36}" + "".join(f"layer {layer:<8}" for layer in LAYERS[1:])
+    for name, means in errors.items():
+        yield f"  {name:36}" + "".join(f"{mean:<14.4f}" for mean in means)
 
 
 def main(arguments=None):
@@ -101,7 +107,7 @@ def main(arguments=None):
         "A filter is not a pattern: cosine of each decoded filter of layer 7 with its class's mean digit",
         *patterns(net, x, labels),
         "What decoding ignores: error of equation 3 against LeNet with only these of its parts",
-        *costs(net, x),
+        *as_lines(costs(net, x)),
     ]
     path = Path(options.output) / "caveats.txt"
     save_text(path, "\n".join(lines) + "\n")

@@ -16,7 +16,8 @@ LAYER, ZOOM = 7, 2
 
 def draw(filters, images, found):
     thresholded = decoding.threshold(filters)
-    labels = [f"digit {label}\nno. {number}" for label, number in zip(found.labels, found.images, strict=True)]
+    chosen = enumerate(zip(found.labels, found.images, strict=True))
+    labels = [f"chosen by\nfilter {j}:\na {label},\nno. {number}" for j, (label, number) in chosen]
     rows = [
         [None, "", "", *labels],
         [None, "threshold", "decoded", *(decoding.montage(ink(images[[j]]), zoom=ZOOM) for j in found.images)],

@@ -1,4 +1,4 @@
-"""Figure 3: a digit 3, seen by the network and by its decoded filters, on layers 1, 3 and 5.
+"""Figure 3: a digit, a 3 unless you choose, seen by the network and by its decoded filters, on layers 1, 3 and 5.
 
 python examples/figure3.py [--digit N] [-o folder]
 """
@@ -26,7 +26,7 @@ def panel(layer, responses):
     return decoding.montage(grey(maps[: SHOWN[layer], np.newaxis]), columns=5, zoom={1: 2, 3: 6}[layer], scale="shared")
 
 
-def draw(net, image):
+def draw(net, image, name):
     x = net.normalize(image)
     rows = [
         [
@@ -39,11 +39,11 @@ def draw(net, image):
         by_network = panel(layer, net.forward(x, layer))
         by_filters = panel(layer, decoding.decoded_responses(net, x, layer, unpool="bicubic"))
         error = decoding.reconstruction_error(net, x, layer, unpool="bicubic")
-        what = {1: "20 maps", 3: "25 of 50 maps", 5: "500 responses,\n25 in a row"}[layer]
+        what = {1: "20 maps", 3: "the first 25\nof 50 maps", 5: "500 responses,\n25 in a row"}[layer]
         note = f"error {error.mean:.4f}\ncorrelation {error.correlation:.3f}"
         rows.append([f"layer {layer}\n{what}", by_network, by_filters, note])
     rows[1][-1] += "\nthe same filters;\nonly biases differ"
-    title = "Responses to this digit, from black (least of the layer) to white (most); bicubic unpooling."
+    title = f"Responses to {name}, from black (least of the layer) to white (most); bicubic unpooling."
     return page([[title], [decoding.montage(ink(image), zoom=3)], [page(rows, gap=12)]])
 
 
@@ -61,9 +61,10 @@ def main(arguments=None):
         raise SystemExit(f"figure3.py: there is no digit {number}: they count from 0 to {len(images) - 1}.")
     path = Path(options.output) / "figure3.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    decoding.save_picture(path, draw(decoding.lenet(), images[[number]]))
-    print(f"{path}: test digit {number}, a {labels[number]}")
-    return {path: "Figure 3: responses to a digit 3, by the network and by decoded filters"}
+    name = f"test digit {number}, a {labels[number]}"
+    decoding.save_picture(path, draw(decoding.lenet(), images[[number]], name))
+    print(f"{path}: {name}")
+    return {path: f"Figure 3: responses to {name}, by the network and by decoded filters"}
 
 
 if __name__ == "__main__":

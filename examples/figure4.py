@@ -12,6 +12,8 @@ import decoding
 from panels import ink, page, progress
 
 UNPOOL, CLASS = "bicubic", 5
+COLOURS = "Blue below 0, grey 0, red above; each filter has its own scale"
+SCALE = f"{COLOURS}; {UNPOOL} unpooling."
 
 
 class ClassMeans:
@@ -54,6 +56,10 @@ def strips(filters, images, best):
     ]
 
 
+def numbered(filters, zoom):
+    return decoding.montage(filters, columns=10, zoom=zoom, labels=range(len(filters)))
+
+
 def layer5_page(net, images, chosen, by_network, by_filter):
     filters = decoding.decode_layer(net, 5, unpool=UNPOOL)[chosen]
     rows = strips(filters, images, by_network[chosen])
@@ -73,7 +79,8 @@ def layer5_page(net, images, chosen, by_network, by_filter):
         "(d) decoded's best",
     ]
     title = (
-        f"Layer 5, 28×28: the 7 of 500 filters that like the class {CLASS} best (mean response to it minus to the rest)"
+        f"Layer 5, 28×28: the 7 of 500 filters that like the class {CLASS} best (mean response to it minus to the rest)\n"
+        f"{COLOURS}, in (b) each channel shares that of its filter; {UNPOOL} unpooling."
     )
     return page([[title], [page([heads, *rows], gap=10)]])
 
@@ -94,15 +101,14 @@ def main(arguments=None):
     chosen = np.argsort(-means.liking(CLASS), kind="stable")[:7]
     best5, best7, best_decoded = (meter.result().indices for meter in (top5, top7, by_filter))
 
-    scale = "Blue below 0, grey 0, red above; each filter has its own scale; bicubic unpooling."
     banks = {layer: decoding.decode_layer(net, layer, unpool=UNPOOL) for layer in (1, 3, 7)}
     heads = ["", "decoded", "(e) threshold", "(f) the network's first four"]
     rows = [[str(i), *row] for i, row in enumerate(strips(banks[7], images, best7))]
     pages = {
-        "layer1": page([[f"Layer 1, 5×5: 20 filters. {scale}"], [decoding.montage(banks[1], columns=10, zoom=10)]]),
-        "layer3": page([[f"Layer 3, 14×14: 50 filters. {scale}"], [decoding.montage(banks[3], columns=10, zoom=5)]]),
+        "layer1": page([[f"Layer 1, 5×5: 20 filters. {COLOURS}."], [numbered(banks[1], 10)]]),
+        "layer3": page([[f"Layer 3, 14×14: 50 filters. {SCALE}"], [numbered(banks[3], 5)]]),
         "layer5": layer5_page(net, images, chosen, best5, best_decoded),
-        "layer7": page([[f"Layer 7, 28×28: the ten classes.\n{scale}"], [page([heads, *rows], gap=10)]]),
+        "layer7": page([[f"Layer 7, 28×28: the ten classes.\n{SCALE}"], [page([heads, *rows], gap=10)]]),
     }
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)

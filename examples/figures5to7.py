@@ -10,20 +10,24 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import decoding
-from decoding.picture import write_text
+from decoding.picture import GAP, text_width, write_text
 from panels import page
 
-ZOOM = 6
+COLOURS = "Blue below 0, grey 0, red above"
+FINE = 4  # lines are drawn so many times as large, and reduced
 
 
-def family(net, layers, zooms, shown=20):
+def family(net, layers, zooms, names, shown=20):
     rows = []
     for layer, zoom in zip(layers, zooms, strict=True):
         filters = decoding.decode_layer(net, layer)
         size = "×".join(map(str, filters.shape[2:]))
-        count = f"{min(shown, len(filters))} of {len(filters)}" if len(filters) > shown else f"{len(filters)}"
-        rows += [[f"layer {layer}: {count} decoded, {size}"], [decoding.montage(filters[:shown], columns=7, zoom=zoom)]]
-    return page(rows)
+        count = f"{shown} of {len(filters)}" if len(filters) > shown else f"{len(filters)}"
+        rows += [
+            [f"layer {layer}: {count} decoded, {size}"],
+            [decoding.montage(filters[:shown], columns=7, zoom=zoom, labels=names(layer, min(shown, len(filters))))],
+        ]
+    return rows
 
 
 def originals(net):
@@ -39,55 +43,100 @@ def originals(net):
 
 
 def figure5(made):
+    lenet = decoding.lenet()
     heads = ["LeNet: decoded filters", "hand-made: decoded filters", "hand-made: original filters"]
-    lenet = family(decoding.lenet(), (1, 3, 5, 7), (5, 3, 2, 2))
-    return page([heads, [lenet, family(made.net, (1, 2, 3, 4), (6, 5, 5, 5)), originals(made.net)]], gap=16)
+    filters, channels = 4, 13
+    some = lenet.layers[4].filters[:filters, :channels]
+    left = family(lenet, (1, 3, 5, 7), (5, 3, 2, 2), lambda layer, count: range(count))
+    left += [
+        [f"layer 5: {filters} of 500 original filters (rows), {channels} of 50 channels, 4×4"],
+        [decoding.montage(some.reshape(-1, 1, 4, 4), columns=channels, zoom=4)],
+    ]
+    right = family(
+        made.net,
+        (1, 2, 3, 4),
+        (6, 5, 5, 5),
+        lambda layer, count: made.characters if layer == 4 else range(1, count + 1),
+    )
+    lists = [
+        "\n".join([f"{what}:", *(f"({k}) {name}" for k, name in enumerate(names, 1))])
+        for what, names in (("layer 1", made.strokes), ("layers 2 and 3", made.subshapes))
+    ]
+    title = f"{COLOURS}; each tile has its own scale. LeNet's units count from 0, the hand-made ones from 1, as in the paper."
+    names = page([lists], gap=12)
+    return page([[title], [page([heads, [page(left), page([*right, [names]]), originals(made.net)]], gap=16)]])
 
 
 class Graph:
-    """Tiles on a page, with lines between them."""
+    """Tiles on a page, with arrows between them."""
 
     def __init__(self, width, height):
-        self.picture = np.full((height, width, 3), 255, np.uint8)
-        self.lines, self.texts = [], []
+        self.size = width, height
+        self.tiles, self.arrows, self.texts = [], [], []
 
-    def place(self, filter_, text, left, top):
-        tile = decoding.montage(filter_[np.newaxis], zoom=ZOOM)
-        height, width = tile.shape[:2]
-        self.picture[top : top + height, left : left + width] = tile
-        self.texts += [(left, top + height + 16 * i, line) for i, line in enumerate(text.split("\n"))]
-        return (left + width // 2, top), (left + width // 2, top + height + 16 * len(text.split("\n")))
+    def place(self, pictures, text, centre, top):
+        """Pictures side by side and a text below them; where arrows arrive, and where they leave."""
+        picture = page([pictures], gap=0)
+        height, width = picture.shape[:2]
+        self.tiles.append((picture, centre - width // 2, top))
+        self.texts.append((centre - text_width(text) // 2, top + height, text))
+        return (centre, top), (centre, top + height + 18)
+
+    def arrow(self, start, end, text):
+        self.arrows.append((start, end))
+        along = 0.22
+        x, y = (round(a + along * (b - a)) for a, b in zip(start, end, strict=True))
+        label = page([[text]], gap=1)
+        self.tiles.append((label, x - label.shape[1] // 2, y - label.shape[0] // 2))
 
     def finished(self):
-        image = Image.fromarray(self.picture)
+        image = Image.new("RGB", [FINE * side for side in self.size], "white")
         draw = ImageDraw.Draw(image)
-        for start, end, width in self.lines:
-            draw.line([start, end], fill=(90, 90, 90), width=width)
-        return write_text(np.array(image), self.texts)
+        for start, end in self.arrows:
+            way = np.subtract(end, start) / np.hypot(*np.subtract(end, start))
+            across = np.array([-way[1], way[0]])
+            head = [end, end - 9 * way + 4 * across, end - 9 * way - 4 * across]
+            draw.line([tuple(FINE * v for v in point) for point in (start, end)], fill=(120, 120, 120), width=FINE)
+            draw.polygon([tuple(FINE * float(v) for v in point) for point in head], fill=(120, 120, 120))
+        picture = np.array(image.reduce(FINE))
+        for tile, left, top in self.tiles:
+            picture[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+        return write_text(picture, self.texts)
+
+
+def own_filter(net, layer, k, zoom):
+    """The filter itself: the channels that are not zero."""
+    filter_ = net.layers[layer - 1].filters[k]
+    used = np.flatnonzero(filter_.any(axis=(1, 2)))
+    labels = [f"({c + 1})" for c in used] if layer > 1 else None
+    return decoding.montage(filter_[used, np.newaxis], columns=len(used), zoom=zoom, labels=labels)
 
 
 def figure6(made):
     net, letters = made.net, [made.characters.index(letter) for letter in "CD"]
     parts = {k: decoding.contributions(net, 4, k) for k in letters}
     subshapes = sorted({part.k for found in parts.values() for part in found})
-    graph = Graph(190 * len(subshapes) + 20, 480)
-    place = {}
-    for layer, units, names, top, step, begin in (
-        (4, letters, made.characters, 30, 420, 200),
-        (2, subshapes, made.subshapes, 200, 190, 20),
-        (1, range(4), made.strokes, 370, 230, 60),
+    width = 200 * len(subshapes)
+    graph, place = Graph(width, 470), {}
+    for layer, units, names, top, zoom in (
+        (4, letters, made.characters, 10, 10),
+        (2, subshapes, made.subshapes, 210, 5),
+        (1, range(4), made.strokes, 410, 6),
     ):
         for i, k in enumerate(units):
-            text = f"({k + 1}) {names[k]}" if layer < 4 else f"{names[k]}, layer 4"
-            place[layer, k] = graph.place(decoding.decode_filter(net, layer, k), text, begin + i * step, top)
+            text = f"({k + 1}) {names[k]}" if layer < 4 else names[k]
+            decoded = decoding.montage(decoding.decode_filter(net, layer, k)[np.newaxis], zoom=6)
+            pictures = [decoded, own_filter(net, layer, k, zoom)]
+            place[layer, k] = graph.place(pictures, text, (2 * i + 1) * width // (2 * len(units)), top)
     for layer, units in ((4, letters), (2, subshapes)):
         for k in units:
-            found = decoding.contributions(net, layer, k)
-            most = max(part.weight for part in found)
-            for part in found:
-                width = max(1, round(3 * part.weight / most))
-                graph.lines.append((place[layer, k][1], place[part.layer, part.k][0], width))
-    title = "Decoded filters and the weights between them: characters of sub-shapes (layer 2), sub-shapes of strokes (layer 1)."
+            for part in decoding.contributions(net, layer, k):
+                graph.arrow(place[layer, k][1], place[part.layer, part.k][0], f"{part.weight:.0f}")
+    title = (
+        "Decoded filters, each with the filter itself on its right (the channels that are not zero), and the weights\n"
+        "between them: characters (layer 4) of sub-shapes (layer 2), and those of strokes (layer 1).\n"
+        f"{COLOURS}; each tile has its own scale."
+    )
     cells = "\n".join(
         f"{made.characters[k]}: "
         + ", ".join(f"({part.k + 1}) at row {part.cell[0]}, column {part.cell[1]} of its 3×3" for part in parts[k])
@@ -96,29 +145,36 @@ def figure6(made):
     return page([[title], [graph.finished()], [cells]])
 
 
+def tiles(filters, zoom, scale="each"):
+    """The tiles of a montage, one by one."""
+    picture = decoding.montage(filters, columns=1, zoom=zoom, scale=scale)
+    height = zoom * filters.shape[2]
+    return [picture[GAP + i * (GAP + height) :][:height, GAP:-GAP] for i in range(len(filters))]
+
+
 def figure7(made):
     letter = made.characters.index("C")
     activations = made.net.activations(made.images[[letter]])
-    image = decoding.montage(made.images[[letter]], zoom=6)
-    rows = [["The picture of C, layer 0"], [image]]
-    for layer, names, zoom in (
-        (1, made.strokes, 6),
-        (2, made.subshapes, 8),
-        (3, made.subshapes, 14),
-        (4, made.characters, 30),
+    rows = [["The picture of C, layer 0"], [decoding.montage(made.images[[letter]], zoom=6)]]
+    for layer, names, zooms in (
+        (1, made.strokes, (14, 7)),
+        (2, made.subshapes, (8, 12)),
+        (3, made.subshapes, (6, 20)),
+        (4, made.characters, (5, 70)),
     ):
         maps = activations[layer][0][:, np.newaxis]
-        decoded = decoding.decode_layer(made.net, layer)
-        shared = maps / np.abs(maps).max()
-        labels = [f"{k + 1}: {maps[k].max() / maps.max():.2f}" for k in range(len(names))]
-        bank = decoding.montage(decoded, columns=14, zoom=5)
-        responses = decoding.montage(shared, columns=14, scale="shared", zoom=zoom, labels=labels)
-        rows += [
-            [f"Layer {layer}: decoded filters, and their activation maps ({maps.shape[2]}×{maps.shape[3]})"],
-            [bank],
-            [responses],
+        table = [
+            ["", *("\n".join([f"({k})", *name.split()]) for k, name in enumerate(names, 1))],
+            ["decoded", *tiles(decoding.decode_layer(made.net, layer), zooms[0])],
+            ["maps", *tiles(maps, zooms[1], "shared")],
+            ["maximum", *(f"{each.max() / maps.max():.2f}" for each in maps)],
         ]
-    title = "What the picture of C activates. Below each map: its number and its maximum, as a share of the layer's maximum."
+        size = "×".join(map(str, maps.shape[2:]))
+        rows += [[f"Layer {layer}: decoded filters, and their activation maps ({size})"], [page(table)]]
+    title = (
+        "What the picture of C activates. Below each map: its maximum, as a share of the layer's maximum.\n"
+        f"{COLOURS}; each filter has its own scale, the maps of a layer share one."
+    )
     return page([[title], *rows])
 
 

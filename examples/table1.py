@@ -4,8 +4,8 @@
 
 On the 10,000 digits that come with the package, or on all 70,000 of MNIST's own files. Below the table stand four
 references that the paper does not have: random filters, filters turned by 180° ("the transposed filter" by the letter),
-unpooling that inserts zeros, and the floor: the linear filters that least squares finds, each half of the digits being
-measured with filters fitted on the other half.
+unpooling that inserts zeros, and the floor: the linear filters, each with a constant, that least squares finds, each
+half of the digits being measured with what was fitted on the other half.
 """
 
 import argparse
@@ -52,20 +52,25 @@ def table(net, images):
             meters[name, layer] = decoding.ReconstructionMeter(net, layer, filters=filters, backend=decoding.fast)
     decoding.measure(net, images, list(meters.values()), backend=decoding.fast, progress=progress("equation 3"))
     errors = {key: meter.result() for key, meter in meters.items()}
-    halves = images[::2], images[1::2]
-    parts = [floor(net, fitted_on, measured_on) for fitted_on, measured_on in (halves, halves[::-1])]
+    parts = [floor(net, fitted_on, measured_on) for fitted_on, measured_on in halves(images)]
     errors.update({(FLOOR, layer): parts[0][layer] + parts[1][layer] for layer in LAYERS})
     return errors
 
 
+def halves(images):
+    """(to fit on, to measure on), twice: each image is measured once, and never by what was fitted on it."""
+    even, odd = images[::2], images[1::2]
+    return (even, odd), (odd, even)
+
+
 def floor(net, fitted_on, measured_on):
-    """{layer: ReconstructionError} of the filters that least squares finds."""
+    """{layer: ReconstructionError} of the filters and constants that least squares finds."""
     fits = {layer: baselines.LeastSquaresMeter(net, layer) for layer in LAYERS}
     decoding.measure(net, fitted_on, list(fits.values()), backend=decoding.fast, progress=progress("least squares"))
-    meters = {
-        layer: decoding.ReconstructionMeter(net, layer, filters=fit.filters(), backend=decoding.fast)
-        for layer, fit in fits.items()
-    }
+    meters = {}
+    for layer, fit in fits.items():
+        filters, bias = fit.result()
+        meters[layer] = decoding.ReconstructionMeter(net, layer, filters=filters, bias=bias, backend=decoding.fast)
     decoding.measure(net, measured_on, list(meters.values()), backend=decoding.fast, progress=progress("its error"))
     return {layer: meter.result() for layer, meter in meters.items()}
 

@@ -3,7 +3,18 @@
 import numpy as np
 import pytest
 
-from decoding import Conv, MaxPool, Network, ShapeError, baselines, decode_filter, decode_layer
+from decoding import (
+    Conv,
+    InvalidValueError,
+    MaxPool,
+    Network,
+    ShapeError,
+    UnknownLayerError,
+    baselines,
+    decode_filter,
+    decode_layer,
+    decoded_responses,
+)
 
 
 @pytest.fixture
@@ -46,22 +57,47 @@ def test_inserting_zeros_keeps_the_receptive_field(net):
         baselines.zero_insertion(Network([MaxPool(2)]))
 
 
-def test_least_squares_finds_the_filter_of_a_linear_network(ramp):
-    """On impulses the windows are orthonormal, so that the filter is found to the rounding of one small system."""
-    net = Network([Conv(ramp(3, 2, 2, 3)), Conv(ramp(2, 3, 2, 2))])
+def test_random_filters_are_normal():
+    drawn = baselines.random_filters(Network([Conv(np.ones((50, 2, 10, 20)))]), 1)
+    assert abs(drawn.mean()) <= 5 / np.sqrt(drawn.size)
+    # Within one standard deviation lie 68.27 %; of a uniform distribution of variance 1, 57.7 %.
+    assert abs((np.abs(drawn) < 1).mean() - 0.6827) <= 5 * np.sqrt(0.6827 * 0.3173 / drawn.size)
+
+
+def test_least_squares_finds_the_filters_and_constants_of_a_linear_network(ramp):
+    """Impulses and a black image: as many windows as unknowns, and a gram whose condition is below 700."""
+    net = Network([Conv(ramp(3, 2, 2, 3), [5, -7, 11]), Conv(ramp(2, 3, 2, 2), [-2, 3])])
     pixels = 2 * 3 * 4
-    impulses = np.eye(pixels).reshape(pixels, 2, 3, 4)
-    want = decode_layer(net, 2)
-    got = baselines.least_squares_filters(net, impulses, 2)
-    bound = pixels * pixels * np.finfo(float).eps * np.abs(want).max()
-    assert got.shape == want.shape
-    assert np.abs(got - want).max() <= bound
+    images = np.concatenate([np.eye(pixels), np.zeros((1, pixels))]).reshape(-1, 2, 3, 4)
+    want, constants = decode_layer(net, 2), net.forward(images[-1:]).ravel()
+    assert (constants != 0).all()
+    filters, bias = baselines.least_squares_filters(net, images, 2)
+    bound = 700 * (pixels + 1) ** 2 * np.finfo(float).eps * max(np.abs(want).max(), np.abs(constants).max())
+    assert (filters.shape, bias.shape) == (want.shape, (2,))
+    assert np.abs(filters - want).max() <= bound
+    assert np.abs(bias - constants).max() <= bound
     assert np.abs(baselines.turned(net).layers[0].filters - net.layers[0].filters).max() > bound
+    # With the constants, the responses; without them, not.
+    got = decoded_responses(net, images, 2, filters=want, bias=constants)
+    assert (got == net.forward(images)).all()
+    assert (decoded_responses(net, images, 2, filters=want) == got - constants[:, np.newaxis, np.newaxis]).all()
 
 
 def test_least_squares_takes_the_windows_of_strided_and_padded_units(ramp):
     net = Network([Conv(ramp(2, 1, 2, 3), stride=(2, 1), pad=(1, 0, 0, 2))])
     images = np.random.default_rng(0).integers(-4, 5, (30, 1, 5, 6))
-    got, want = baselines.least_squares_filters(net, images, 1), decode_layer(net, 1)
+    (got, bias), want = baselines.least_squares_filters(net, images, 1), decode_layer(net, 1)
     windows = 30 * 3 * 6  # terms of each sum; the gram's condition is below 100
-    assert np.abs(got - want).max() <= 100 * windows * np.finfo(float).eps * np.abs(want).max()
+    bound = 100 * windows * np.finfo(float).eps * np.abs(want).max()
+    assert np.abs(got - want).max() <= bound
+    assert np.abs(bias).max() <= bound
+
+
+def test_least_squares_of_no_images_is_refused(net):
+    with pytest.raises(InvalidValueError, match="no images yet"):
+        baselines.LeastSquaresMeter(net, 3).result()
+
+
+def test_there_is_no_layer_to_turn_below(net):
+    with pytest.raises(UnknownLayerError):
+        baselines.turned(net, below=9)

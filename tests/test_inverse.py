@@ -143,6 +143,29 @@ def test_responses_of_no_image_raise_the_rank():
     assert system.residual > 0.001
 
 
+def test_a_rank_below_both_sides_and_its_residual_by_hand():
+    # Both windows hold both pixels: A is all ones. Of b = (1, 0) it can give (1/2, 1/2), by (1/4, 1/4).
+    system = linear_system([[[1, 0]]], [[[[1, 1, 1]]]], border="same")
+    assert (system.unknowns, system.equations, system.rank, system.augmented_rank) == (2, 2, 1, 2)
+    assert np.abs(system.image - 1 / 4).max() <= 100 * EPS
+    assert abs(system.residual - np.sqrt(1 / 2)) <= 100 * EPS
+    assert linear_system([[[3, 3]]], [[[[1, 1, 1]]]], border="same").augmented_rank == 1
+    assert linear_system([[[0, 0]]], [[[[1, 1, 1]]]], border="same").residual == 0
+
+
+def test_the_rank_of_a_box_by_hand():
+    # A row to which a box of 5 is blind repeats itself every 5 pixels. Of 14, the two zeros before and the two behind
+    # leave a single one, x at pixels 1, 6, 11 and -x at 2, 7, 12: rank 13 in a row, and 13 * 13 in the plane.
+    system = linear_system(np.zeros((1, 14, 14)), np.ones((1, 1, 5, 5)), border="same")
+    assert (system.unknowns, system.equations, system.rank) == (196, 196, 169)
+
+
+def test_what_sobel_is_blind_to_by_hand():
+    # 16 * 16 frequencies. 1, 0, -1 along rows has two zeros, the mean and the fastest: 2 * 16. 1, 2, 1 along columns has
+    # one, the fastest: 16. Two are in both: 32 + 16 - 2.
+    assert lost_frequencies([[[[1, 0, -1], [2, 0, -2], [1, 0, -1]]]], (14, 14)) == 46
+
+
 def test_a_valid_border_leaves_many_images_and_takes_the_smallest():
     bank = [[[[3.0, 4.0]]]]
     system = linear_system([[[25.0]]], bank)
@@ -163,6 +186,11 @@ def test_the_recovery_error_does_not_see_gain():
     assert recovery_error([[1, 0]], [[3, 4]]) == 1 - 9 / 25
 
 
+def test_the_recovery_error_neither_overflows_nor_underflows():
+    assert recovery_error([2.0**700, 0], [2.0**-700, 2.0**-700]) == 0.5
+    assert recovery_error([-(2.0**-1060), 0], [2.0**1000, 2.0**1000]) == 0.5
+
+
 Y = np.ones((1, 2, 3, 4))
 BANK = np.ones((2, 3, 2, 2))
 REFUSED = {
@@ -178,7 +206,20 @@ REFUSED = {
     "NaN": (lambda: fourier(Y * np.nan, BANK), InvalidValueError, "not finite"),
     "NaN filters": (lambda: adjoint(Y, BANK * np.nan), InvalidValueError, "filters: 24 of 24 values are not finite"),
     "no filters": (lambda: respond(Y, BANK[:0]), ShapeError, "no filters"),
-    "response": (lambda: linear_system(Y, BANK), ShapeError, "four axes"),
+    "NaN images": (
+        lambda: respond(np.full((1, 3, 4, 4), np.nan), BANK),
+        InvalidValueError,
+        "respond: images: 48 of 48",
+    ),
+    "NaN responses": (lambda: adjoint(Y * np.nan, BANK), InvalidValueError, "adjoint: responses: 24 of 24"),
+    "NaN turned": (lambda: turned(Y * np.nan, BANK), InvalidValueError, "responses: 24 of 24"),
+    "response": (lambda: linear_system(Y, BANK), ShapeError, r"three axes \(K, H, W\), .*responses\[0\]"),
+    "flat response": (lambda: linear_system(Y[0, 0], BANK), ShapeError, r"three axes .* \(3, 4\)\.$"),
+    "words": (lambda: recovery_error(["a"], ["b"]), InvalidValueError, "real numbers"),
+    "noise": (lambda: inverse.wiener(Y, BANK, noise="a"), InvalidValueError, "noise must be .* 'a'"),
+    "shape": (lambda: lost_frequencies(BANK, (1, 2, 3)), ShapeError, r"lost_frequencies: shape .*\(rows, columns\)"),
+    "no shape": (lambda: lost_frequencies(BANK, (0, 4)), ShapeError, "at least 1"),
+    "shape of halves": (lambda: lost_frequencies(BANK, (1.5, 4)), ShapeError, "lost_frequencies: shape"),
     "shapes": (lambda: recovery_error([1, 2], [1]), ShapeError, "different shapes"),
     "zero image": (lambda: recovery_error([1, 2], [0, 0]), InvalidValueError, "zero everywhere"),
 }

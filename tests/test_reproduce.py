@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -58,14 +59,90 @@ def test_everything_is_reproduced_and_indexed(examples, tmp_path):
 
 
 def test_figure_2_shows_what_the_package_computes(examples):
+    """Plain loops over the scheme, against the arrays that are drawn."""
     figure2 = examples("figure2")
     lower, top = np.array(figure2.LOWER), np.array(figure2.TOP)
     unpooled = top.repeat(2, axis=0).repeat(2, axis=1)
-    total = np.zeros((7, 7))
+    parts = {}
     for (i, j), value in np.ndenumerate(unpooled):
-        total[i : i + 2, j : j + 2] += value * lower
-    net = decoding.Network([decoding.Conv([[lower]]), decoding.MaxPool(2), decoding.Conv([[top]])])
-    assert (decoding.decode_filter(net, 3, 0)[0] == total).all()
+        parts[i, j] = np.zeros((7, 7))
+        parts[i, j][i : i + 2, j : j + 2] = value * lower
+    drawn = figure2.steps(figure2.network())
+    assert (drawn[0] == top).all()
+    assert (drawn[1] == unpooled).all()
+    assert (np.array(drawn[2]) == [parts[2, 2], parts[5, 5]]).all()
+    assert (drawn[3] == sum(parts.values())).all()
+    assert (unpooled[2, 2], unpooled[5, 5]) == (2, -1)  # as the words of the picture say
+
+
+def test_table_1_measures_what_its_rows_say(examples, lenet):
+    table1 = examples("table1")
+    images = lenet.normalize(decoding.mnist()[0][:40]).astype(float)
+    errors = table1.table(lenet, images)
+    baselines = decoding.baselines
+    for layer in (3, 5, 7):
+        turned, below = baselines.turned(lenet), baselines.turned(lenet, below=layer)
+        filters = {
+            "random": baselines.random_filters(lenet, layer),
+            "turned": decoding.decode_layer(turned, layer),
+            "turned below": decoding.decode_layer(below, layer),
+            "zeros inserted": decoding.decode_layer(baselines.zero_insertion(lenet), layer),
+            **{
+                mode: decoding.decode_layer(lenet, layer, unpool=mode, backend=decoding.fast)
+                for mode in table1.INTERPOLATIONS
+            },
+        }
+        assert {name for name, at in errors if at == layer} == {*filters, "least squares"}
+        for name, bank in filters.items():
+            want = decoding.reconstruction_error(lenet, images, layer, filters=bank, backend=decoding.fast)
+            assert (errors[name, layer].per_image == want.per_image).all(), (name, layer)
+        assert len(errors["least squares", layer].per_image) == 40
+
+
+def test_the_floor_is_measured_on_what_it_was_not_fitted_on(examples, lenet):
+    table1 = examples("table1")
+    pairs = table1.halves(np.arange(9))
+    assert all(not set(fitted) & set(measured) for fitted, measured in pairs)
+    assert sorted(np.concatenate([measured for _, measured in pairs])) == list(range(9))
+
+    images = lenet.normalize(decoding.mnist()[0][:60]).astype(float)
+    fit = decoding.baselines.least_squares_filters(lenet, images[:40], 3, backend=decoding.fast)
+    want = decoding.reconstruction_error(
+        lenet, images[40:], 3, filters=fit.filters, bias=fit.bias, backend=decoding.fast
+    )
+    assert (table1.floor(lenet, images[:40], images[40:])[3].per_image == want.per_image).all()
+
+
+def test_caveats_measure_what_their_rows_say(examples, lenet):
+    images = lenet.normalize(decoding.mnist()[0][:20]).astype(float)
+    errors = examples("caveats").costs(lenet, images)
+    assert max(errors["none: averages, no ReLU, no biases"]) < 1e-20  # of a linear network nothing is left out
+    want = [
+        decoding.reconstruction_error(
+            lenet, images, layer, filters=decoding.decode_layer(lenet, layer), backend=decoding.fast
+        )
+        for layer in (3, 5, 7)
+    ]
+    assert errors["all of LeNet"] == [error.mean for error in want]
+    assert min(errors["max pools"]) > 0.001
+    assert len({tuple(row) for row in errors.values()}) == len(errors)
+
+
+def test_section_2_inverts_with_the_method_it_names(examples):
+    section2, inverse = examples("section2"), decoding.inverse
+    bank = np.arange(12.0).reshape(1, 1, 3, 4) % 5
+    y = inverse.respond(np.arange(30.0).reshape(1, 1, 5, 6) % 7, bank, border="full")
+    want = {
+        "substitution": inverse.adjoint(y, bank, border="full"),
+        "turned": inverse.turned(y, bank, border="full"),
+        "fourier": inverse.fourier(y, bank, border="full"),
+        "wiener": inverse.wiener(y, bank, border="full", noise=0.5),
+        "least squares": inverse.linear_system(y[0], bank, border="full").image[np.newaxis],
+    }
+    assert tuple(want) == section2.METHODS
+    for method, image in want.items():
+        assert (section2.invert(method, y, bank, "full", 0.5) == image).all()
+    assert all((a != b).any() for a, b in itertools.combinations(want.values(), 2))
 
 
 def test_figure_3_refuses_a_digit_that_is_not_there(examples, tmp_path):
