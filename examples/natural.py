@@ -9,6 +9,8 @@ import numpy as np
 
 import decoding
 
+AT_A_TIME = 64  # units
+
 
 def last_convolution(net):
     """The deepest one that nothing unsupported lies below."""
@@ -21,6 +23,19 @@ def last_convolution(net):
     if not numbers:
         raise decoding.UnsupportedLayerError("no convolution in it can be decoded.")
     return numbers[-1]
+
+
+def strongest(net, number, unpool, most):
+    """The units whose decoded filters have the most energy, and those filters; some units in memory at a time."""
+    units, best, done = net.channels(number), [], 0
+    for part in decoding.decode_parts(net, number, AT_A_TIME, unpool=unpool, backend=decoding.fast):
+        energy = np.square(part).sum(axis=(1, 2, 3))
+        best += [(-e, done + i, part[i]) for i, e in enumerate(energy)]
+        best = sorted(best, key=lambda each: each[:2])[:most]
+        done += len(part)
+        print(f"decoding layer {number}: {done} of {units} units", end="\r", flush=True)
+    best.sort(key=lambda each: each[1])
+    return [k for _, k, _ in best], np.stack([filters for _, _, filters in best])
 
 
 def main():
@@ -36,18 +51,14 @@ def main():
     print(net)
     layer = last_convolution(net) if options.layer is None else options.layer
     number = net.index(int(layer) if str(layer).isdecimal() else layer)
-    print(f"decoding layer {number} …", end="\r", flush=True)
-    filters = decoding.decode_layer(net, number, unpool=options.unpool, backend=decoding.fast)
-    energy = np.square(filters).sum(axis=(1, 2, 3))
-    chosen = np.sort(np.argsort(-energy, kind="stable")[: max(1, options.most)])
-    drawn = filters[chosen]
+    chosen, drawn = strongest(net, number, options.unpool, max(1, options.most))
     if drawn.shape[1] not in (1, 3):
         print(f"The {drawn.shape[1]} channels of the image are neither grey nor colours: their sum is drawn.")
         drawn = drawn.sum(axis=1, keepdims=True)
     decoding.save_picture(options.output, decoding.montage(drawn, labels=chosen))
-    rows, columns = filters.shape[2:]
-    strongest = "" if len(chosen) == len(filters) else f", the {len(chosen)} with the most energy"
-    print(f"{options.output}: {len(filters)} units of layer {number}{strongest}, {rows}×{columns} pixels each")
+    (rows, columns), units = drawn.shape[2:], net.channels(number)
+    which = "" if len(chosen) == units else f", the {len(chosen)} with the most energy"
+    print(f"{options.output}: {units} units of layer {number}{which}, {rows}×{columns} pixels each")
 
 
 if __name__ == "__main__":
