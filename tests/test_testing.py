@@ -166,6 +166,41 @@ def test_answers_that_are_no_real_arrays_are_failures(answer):
     assert report.status("softmax") == FAILED
 
 
+@pytest.mark.parametrize("operator", decoding.backend.OPERATORS)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda y: None,
+        lambda y: y[0] if len(y) else y,
+        lambda y: y.sum(axis=-1),
+        lambda y: np.pad(y, ((0, 0), (0, 0), (0, 0), (0, 1))),
+        lambda y: [[1, 2], [3]],
+    ],
+    ids=["None", "an axis dropped", "an axis summed", "a cell too many", "ragged"],
+)
+def test_no_answer_destroys_the_report(operator, spoil):
+    function = getattr(reference, operator)
+    wrong = backend(**{operator: lambda *arrays, **options: spoil(function(*arrays, **options))})
+    report = check_backend(wrong, examples=1, on_failure="return")
+    assert [result.check for result in report.results] == [name for name in CHECKS if name != "own_decode_filter"]
+    differential = [r for r in report.results if r.check.startswith(operator)]
+    assert all(result.status == FAILED for result in differential)
+    assert "the check stops" not in str(report)
+    statuses = {result.check: result.status for result in report.results}
+    laws = {"substitute": "law_impulse", "correlate": "law_adjoint", "unpool": "law_gain"}
+    assert operator not in laws or statuses[laws[operator]] == FAILED
+
+
+def test_whatever_stops_a_check_is_a_failure_of_that_check(monkeypatch):
+    def stops(bench):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setitem(CHECKS, "softmax", CHECKS["softmax"]._replace(run=stops))
+    report = check_backend(reference, checks=["softmax", "relu_integers"], examples=4, on_failure="return")
+    assert [result.status for result in report.results] == [FAILED, PASSED]
+    assert "the check stops with ZeroDivisionError: by zero" in str(report)
+
+
 def test_not_the_same_each_time_is_a_failure():
     calls = []
 

@@ -95,6 +95,9 @@ class Bench:
             except Mismatch as mismatch:
                 found.append(mismatch)
                 raise
+            except Exception as error:  # an answer that the check itself could not handle
+                found.append(Mismatch(f"the check stops with {type(error).__name__}: {error}", repr(case)))
+                raise found[-1] from error
             self.ran += 1
 
         try:
@@ -113,6 +116,16 @@ class Bench:
             raise Unsupported(str(error)) from None
         except Exception as error:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
+        return self.read(answer, code, stage)
+
+    def read(self, answer: Any, code: str, stage: str = "") -> Array:
+        """An answer as a copy in double precision.
+
+        Raises
+        ------
+        Mismatch
+            If it is no array of real numbers.
+        """
         try:
             array = np.asarray(answer)
         except Exception as error:
