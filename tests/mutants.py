@@ -284,6 +284,11 @@ def earlier_ties(n, size, stride):
     return np.eye(n)[np.clip(np.ceil(u - 0.5).astype(int), 0, n - 1)]
 
 
+def clamped(n, size, stride):
+    u = ((np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride).clip(0, n - 1)
+    return np.maximum(1 - np.abs(u[:, None] - np.arange(n)), 0)
+
+
 def wrapped(n, size, stride):
     right = matrix(n, size, stride, "bilinear")
     return right if n < 2 else np.vstack([(right[:1] + right[-1:]) / 2, right[1:]])
@@ -306,6 +311,7 @@ mutant(
     unpool=lambda maps, *, size, stride, mode: reference.unpool(maps, size=size[::-1], stride=stride[::-1], mode=mode),
 )
 mutant("corners aligned", "unpool_bilinear_integers", unpool=only("bilinear", aligned_corners))
+mutant("bilinear that clamps", "unpool_bilinear_integers", unpool=only("bilinear", clamped))
 mutant("edges wrapped", "unpool_bilinear_integers", unpool=only("bilinear", wrapped))
 mutant("bicubic with a = -3/4", "unpool_bicubic_integers", unpool=only("bicubic", keys(-0.75)))
 mutant("bicubic that clamps", "unpool_bicubic_integers", unpool=only("bicubic", keys(-0.5, mirror=False)))
