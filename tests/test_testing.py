@@ -14,7 +14,7 @@ from mutants import MUTANTS
 
 import decoding
 from decoding import AvgPool, Conv, MaxPool, Network, ReLU, Softmax, fast, reference
-from decoding.testing import CHECKS, Call, check_backend, loops, parametrize_with_checks, strategies
+from decoding.testing import CHECKS, Call, bench, check_backend, loops, parametrize_with_checks, strategies
 from decoding.testing.__main__ import main
 from decoding.testing.bounds import Arithmetic, NotJudged, error_bound, exact_unit
 from decoding.testing.calls import source
@@ -351,6 +351,29 @@ def test_errors_are_carried_through_a_layer():
     )
     (bound,) = error_bound(call, Arithmetic(2.0**-53), (np.array([[[[0.5, 0.25]]]]),)).ravel()
     assert 3 * 0.5 + 5 * 0.25 <= bound <= 2.75 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tiny"), [(np.float64, -1022), (np.float32, -126), (np.float16, -14)])
+def test_the_spacing_at_one_declares_the_same_format_as_the_unit_roundoff(dtype, tiny):
+    spacing = float(np.finfo(dtype).eps)
+    assert Arithmetic(spacing).range == Arithmetic(spacing / 2).range
+    assert Arithmetic(spacing).range.tiny == 2.0**tiny
+
+
+def test_answers_that_are_rounded_are_not_judged_where_the_bound_exceeds_the_rounding():
+    inexact = {"eps": 2.0**-6, "exact": False}
+
+    def nothing(x, filters, bias, **options):
+        return 0 * reference.correlate(x, filters, bias, **options)
+
+    wrong = backend(correlate=nothing, **inexact)
+    x, filters = np.full((1, 1, 3, 4), 3.0), np.full((1, 1, 3, 3), 3.0)
+    call = Call("correlate", (x, filters, None), {"stride": (1, 1), "pad": (0,) * 4})
+    with pytest.raises(NotJudged):
+        bench.Bench(wrong, 4).agrees(call)
+    report = check_backend(wrong, on_failure="return", examples=20)
+    for name in ("correlate_integers", "law_adjoint", "forward_integers"):
+        assert report.status(name) in (FAILED, NOT_JUDGED)
 
 
 def test_what_is_exact_is_told_by_the_grid_of_the_sums():

@@ -196,6 +196,8 @@ class Bench:
         unit = exact_unit(call, self.precision)
         if unit is None:
             raise NotJudged("a partial sum may round")
+        if not self.precision.exact and not (error_bound(call, self.precision) < unit / 2).all():
+            raise NotJudged("the bound exceeds what is rounded away")
         got = self.answer(call)
         return got if self.precision.exact else np.asarray(np.rint(got / unit) * unit)
 
@@ -204,7 +206,7 @@ def _unless_exact(call: Call, bench: Bench) -> Array:
     try:
         return error_bound(call, bench.precision)
     except NotJudged:
-        if exact_unit(call, bench.precision) is None:
+        if exact_unit(call, bench.precision) is None or not bench.precision.exact:
             raise
         return np.full(np.shape(call.on(reference)), np.inf)
 
