@@ -626,10 +626,11 @@ def law_impulse(bench: Bench) -> None:
 
     def impulse(case: tuple[Call, tuple[int, int, int]]) -> None:
         call, (k, i, j) = case
-        (_, filters), (down, across) = call.arrays, call.options["stride"]
+        (z, filters), (down, across) = call.arrays, call.options["stride"]
+        assert z is not None
         assert filters is not None
         got = bench.exactly(call)
-        (rows, columns), (_, channels, height, width) = np.shape(call.arrays[0])[2:], filters.shape
+        (rows, columns), (_, channels, height, width) = z.shape[2:], filters.shape
         size = 1, channels, (rows - 1) * down + height, (columns - 1) * across + width
         if got.shape != size:
             raise Mismatch(f"gives the shape {got.shape} instead of {size}", repr(call))
