@@ -539,6 +539,38 @@ class Cached:
         return self.answer.copy()
 
 
+class CachedFor:
+    """The same for another operator, where `when` says so."""
+
+    def __init__(self, operator, when):
+        self.function, self.when = getattr(reference, operator), when
+        self.key, self.held, self.answer = None, None, None
+
+    def __call__(self, *arrays, **options):
+        if not self.when(arrays, options):
+            return self.function(*arrays, **options)
+        key = (id(arrays[0]), *sorted(options.items()))
+        if key != self.key:
+            self.key, self.held, self.answer = key, arrays, self.function(*arrays, **options)
+        return self.answer.copy()
+
+
+class KeptFilters:
+    """Correlation that copies its filters, or biases, once for each address, as to a device."""
+
+    def __init__(self, which=1):
+        self.which, self.held, self.copy = which, None, None
+
+    def __call__(self, *arrays, **options):
+        arrays = list(arrays)
+        array = arrays[self.which]
+        if array is not None:
+            if array is not self.held:
+                self.held, self.copy = array, np.array(array)
+            arrays[self.which] = self.copy
+        return reference.correlate(*arrays, **options)
+
+
 class OneBuffer:
     """Gives the same memory each time."""
 
@@ -569,6 +601,10 @@ mutant("views with gaps taken for whole arrays", "strided_inputs", relu=contiguo
 mutant("single precision read as double", "single_inputs", max_pool=doubles_whatever)
 mutant("a batch of none taken for one", "empty_batches", softmax=at_least_one)
 mutant("answers cached by address", "fresh_answers", relu=Cached())
+_spline = CachedFor("unpool", lambda arrays, options: options["mode"] == "bicubic")
+mutant("bicubic answers cached by address", "fresh_answers", unpool=_spline)
+mutant("correlations cached by the address of the filters", "fresh_answers", correlate=KeptFilters())
+mutant("biases cached by address", "fresh_answers", correlate=KeptFilters(which=2))
 mutant("one buffer for all answers", "lasting_answers", relu=OneBuffer())
 mutant("rectifier that drops NaN", "nan_comes_out", relu=without_nan)
 mutant("maxima that drop NaN", "nan_comes_out", max_pool=max_without_nan)

@@ -486,14 +486,12 @@ def empty_batches(bench: Bench) -> None:
 )
 def fresh_answers(bench: Bench) -> None:
     def agrees(call: Call) -> None:
-        x, *others = (None if a is None else a.copy() for a in call.arrays)
-        assert x is not None
-        for _ in range(3):
-            bench.agrees(
-                Call(call.operator, (x.copy(), *others), call.options),
-                bench.asked(lambda: call.on(bench.backend, x, *others), repr(call)),
-            )
-            x[...] = 1 - x
+        arrays = [None if a is None else a.copy() for a in call.arrays]
+        for changed in (*arrays, arrays[0], None):
+            now = Call(call.operator, tuple(None if a is None else a.copy() for a in arrays), call.options)
+            bench.agrees(now, bench.asked(lambda: call.on(bench.backend, *arrays), repr(now)))
+            if changed is not None:
+                changed[...] = 1 - changed
 
     _each(bench, agrees)
 
@@ -523,8 +521,8 @@ def lasting_answers(bench: Bench) -> None:
 )
 def nan_comes_out(bench: Bench) -> None:
     @st.composite
-    def spoilt(draw: DrawFn, operator: str) -> tuple[Call, Array]:
-        call = draw(_plain(operator))
+    def spoilt(draw: DrawFn, cases: SearchStrategy[Call]) -> tuple[Call, Array]:
+        call = draw(cases)
         spots = np.zeros(np.shape(call.arrays[0]))  # type: ignore[arg-type]
         spots.flat[draw(st.integers(0, spots.size - 1))] = 1
         return call, spots
@@ -548,7 +546,8 @@ def nan_comes_out(bench: Bench) -> None:
             raise Mismatch(f"{int(missing.sum())} values made of NaN are not NaN", repr(spoilt), arrays={"got": got})
 
     for operator in bench.operators:
-        bench.forall(spoilt(operator), comes_out, 0.2)
+        for cases in _modes(bench, operator):
+            bench.forall(spoilt(cases), comes_out, 0.2)
 
 
 def _touched(call: Call, spots: Array) -> Array:
@@ -730,9 +729,28 @@ def _present(bench: Bench, *operators: str) -> list[str]:
 
 
 def _each(bench: Bench, body: Callable[[Call], None]) -> None:
-    """`body` on calls of each operator that the backend has; of unpooling in one mode, the others have their own checks."""
+    """`body` on calls of each operator that the backend has."""
     for operator in bench.operators:
-        bench.forall(_plain(operator), body, 0.2)
+        for cases in _modes(bench, operator):
+            bench.forall(cases, body, 0.2)
+
+
+def _modes(bench: Bench, operator: str) -> list[SearchStrategy[Call]]:
+    """Plain calls; of unpooling in every mode that is right for a plain map, as the others fail checks of their own."""
+    if operator != "unpool":
+        return [_plain(operator)]
+    right = ["nearest"]
+    for mode in MODES[1:]:
+        try:
+            bench.agrees(
+                Call(
+                    "unpool", (np.eye(2, 3)[np.newaxis, np.newaxis],), {"size": (2, 2), "stride": (2, 2), "mode": mode}
+                )
+            )
+        except (Mismatch, Unsupported, NotJudged):
+            continue
+        right.append(mode)
+    return [draws.calls("unpool", mode=mode) for mode in right]
 
 
 def _plain(operator: str) -> SearchStrategy[Call]:
