@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mutants import clamped
 
 import decoding
 from decoding import reference
@@ -124,6 +125,22 @@ def test_what_is_exported_is_verified(format, tmp_path, capsys):
     assert capsys.readouterr().out == f"{len(CASES)} passed\n"
 
 
+def square_transposed(filters):
+    return filters.swapaxes(2, 3) if filters.shape[2] == filters.shape[3] else filters
+
+
+def bottom_right_zeros(x, pad):
+    """Padded with zeros that count, below and on the right alone; cases with other pads come out in another shape."""
+    return np.pad(x, ((0, 0), (0, 0), (0, pad[1]), (0, pad[3])))
+
+
+def clamping(maps, *, size, stride, mode):
+    if mode != "bilinear":
+        return reference.unpool(maps, size=size, stride=stride, mode=mode)
+    rows, columns = (clamped(n, z, s) for n, z, s in zip(maps.shape[2:], size, stride, strict=True))
+    return rows @ maps @ columns.T
+
+
 @pytest.mark.parametrize(
     ("flag", "operator", "wrong"),
     [
@@ -132,6 +149,10 @@ def test_what_is_exported_is_verified(format, tmp_path, capsys):
         ("Bias", "correlate", lambda x, f, b, **o: reference.correlate(x, f, -b, **o)),
         ("SwappedStrides", "substitute", lambda z, f, stride: reference.substitute(z, f, stride=stride[::-1])),
         ("ZeroStart", "max_pool", lambda x, **o: np.maximum(reference.max_pool(x, **o), 0)),
+        ("Transposed", "correlate", lambda x, f, b, **o: reference.correlate(x, square_transposed(f), b, **o)),
+        ("PadValue", "max_pool", lambda x, pad, **o: reference.max_pool(bottom_right_zeros(x, pad), pad=0, **o)),
+        ("CountedPadding", "avg_pool", lambda x, pad, **o: reference.avg_pool(bottom_right_zeros(x, pad), pad=0, **o)),
+        ("ClampedEdge", "unpool", lambda z, **o: clamping(z, **o)),
         ("Leak", "relu", lambda x, leak: reference.relu(x)),
         ("Gain", "unpool", lambda z, **o: 4 * reference.unpool(z, **o)),
         (

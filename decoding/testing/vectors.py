@@ -56,6 +56,7 @@ FLAGS = {
     "SwappedStrides": "strides of rows and of columns exchanged",
     "Ties": "ties of the nearest cell that go to the earlier one",
     "TooLarge": "a window that does not fit, and yet an answer",
+    "Transposed": "rows and columns of the filters exchanged",
     "Units": "units counted from 1",
     "UnknownMode": "an unknown interpolation taken for another one",
     "WrongAxis": "a softmax along another axis than the channels",
@@ -507,6 +508,13 @@ def _correlations() -> Iterator[Case]:
         _row(1, 10).reshape(1, 1, 2, 1),
     )
     yield case(
+        "square",
+        "Transposed FlippedRows FlippedColumns",
+        "one impulse and a filter of 2×2",
+        np.array([[[[0.0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]]]),
+        np.array([[[[1.0, 2], [3, 4]]]]),
+    )
+    yield case(
         "channels",
         "Channels",
         "three channels, each with its own weight",
@@ -633,6 +641,25 @@ def _pools() -> Iterator[Case]:
             (2, 2),
             (2, 2),
             (1, 0, 0, 1),
+        )
+        padding = "PadValue" if operator == "max_pool" else "CountedPadding"
+        yield case(
+            "pad-bottom",
+            f"MirroredPads {padding}",
+            "the last row of windows reaches into the pad below",
+            -np.abs(_whole(1, 1, 3, 4)) - 1,
+            (2, 2),
+            (2, 2),
+            (0, 1, 0, 0),
+        )
+        yield case(
+            "pad-right",
+            f"MirroredPads {padding}",
+            "the last column of windows reaches into the pad on the right",
+            -np.abs(_whole(1, 1, 4, 5)) - 1,
+            (2, 2),
+            (2, 2),
+            (0, 0, 0, 1),
         )
     yield _case(
         "max_pool-negative",
@@ -801,6 +828,9 @@ def _unpoolings() -> Iterator[Case]:
     yield case("ties", "Ties", "half way between two cells, the later one", _row(1, 5, 9), "nearest", (1, 3), (1, 2))
     yield case("gaps", "Ties", "windows of 1 in steps of 4", _row(1, 5, 9), "nearest", (1, 1), (1, 4))
     yield case("centres", "AlignedCorners", "1 2 4 5 of 1 5", _row(1, 5), "bilinear", (1, 2))
+    yield case(
+        "wide", "ClampedEdge", "3 1 3 5 3 of 1 5: past 1 comes 1, then 5", _row(1, 5), "bilinear", (1, 4), (1, 1)
+    )
     yield case(
         "thirds",
         "Precision AlignedCorners",
