@@ -229,6 +229,20 @@ def bare_softmax(x):
         return e / e.sum(axis=1, keepdims=True)
 
 
+def shifted_by(axes):
+    """Shifted by one maximum for several places, so that the other places may vanish."""
+
+    def softmax(x):
+        with np.errstate(all="ignore"):
+            e = np.exp(x - np.max(x, axis=axes, keepdims=True, initial=-np.inf))
+            return e / e.sum(axis=1, keepdims=True)
+
+    return softmax
+
+
+mutant("softmax shifted by the maximum of the batch", "softmax", softmax=shifted_by((0, 1, 2, 3)))
+mutant("softmax shifted by the maximum of the images", "softmax", softmax=shifted_by((0, 1)))
+mutant("softmax shifted by the maximum of each image", "softmax", softmax=shifted_by((1, 2, 3)))
 mutant("softmax that overflows", "softmax", softmax=bare_softmax)
 mutant(
     "softmax over the columns",
