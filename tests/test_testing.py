@@ -14,7 +14,7 @@ from mutants import MUTANTS
 
 import decoding
 from decoding import AvgPool, Conv, MaxPool, Network, ReLU, Softmax, fast, reference
-from decoding.testing import CHECKS, Call, bench, check_backend, loops, parametrize_with_checks, strategies
+from decoding.testing import CHECKS, Call, bench, check_backend, loops, parametrize_with_checks, stages, strategies
 from decoding.testing.__main__ import main
 from decoding.testing.bounds import Arithmetic, NotJudged, error_bound, exact_unit
 from decoding.testing.calls import source
@@ -317,6 +317,32 @@ def test_own_decoders_are_checked_where_they_are_offered():
     assert "own_decode_filter" not in {result.check for result in check_backend(reference, examples=1).results}
     own = backend(decode_filter=decoding.decode_filter)
     assert check_backend(own, checks=["own_decode_filter"]).ok
+
+
+def single_decoder(net, layer, k, *, unpool):
+    """Layer by layer, everything rounded to single precision."""
+    z = np.zeros((1, net.channels(layer), 1, 1), np.float32)
+    z[0, k] = 1
+    for each in reversed(net.layers[: net.index(layer)]):
+        z = np.asarray(each.decode(z.astype(float), reference, unpool)).astype(np.float32)
+    return z[0]
+
+
+def test_an_own_decoder_may_round_what_batch_normalization_scales():
+    single = backend(eps=2.0**-24, decode_filter=single_decoder)
+    assert check_backend(single, checks=["own_decode_filter"], examples=120, on_failure="raise").ok
+
+
+def test_a_scale_is_exact_only_where_its_grid_says_so():
+    def last(scale):
+        net = Network([decoding.BatchNorm([scale], [0.0])], input_shape=(1, 2, 3))
+        return list(stages.judged(stages.decode(net, 1, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(2.0**-24)))[-1]
+
+    assert last(3.0).unit == 1
+    assert last(0.75).unit == 0.25
+    assert last(0.3).unit is None
+    assert last(2.0**25 + 1).unit is None
+    assert last(0.3).bound[0, 0, 0, 0] >= 0.3 * 2.0**-24
 
 
 def test_the_same_cases_each_time_and_others_with_a_seed():
