@@ -18,7 +18,7 @@ from decoding.testing import CHECKS, Call, bench, check_backend, loops, parametr
 from decoding.testing.__main__ import main
 from decoding.testing.bounds import Arithmetic, NotJudged, error_bound, exact_unit
 from decoding.testing.calls import source
-from decoding.testing.report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED
+from decoding.testing.report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED, Mismatch
 
 # 500 examples and three seeds: DECODING_CONFORMANCE_EXAMPLES=500 DECODING_CONFORMANCE_SEEDS=1,2,3
 EXAMPLES = int(os.environ.get("DECODING_CONFORMANCE_EXAMPLES", "6"))
@@ -330,7 +330,16 @@ def single_decoder(net, layer, k, *, unpool):
 
 def test_an_own_decoder_may_round_what_batch_normalization_scales():
     single = backend(eps=2.0**-24, decode_filter=single_decoder)
-    assert check_backend(single, checks=["own_decode_filter"], examples=120, on_failure="raise").ok
+    assert check_backend(single, checks=["own_decode_filter"], examples=40).ok
+    net = Network([decoding.BatchNorm([0.3, -0.7], [0.0, 0.0]), Conv(np.ones((1, 2, 1, 2)))], input_shape=(2, 3, 4))
+    for layer in (1, 2):
+        impulse = np.eye(1, net.channels(layer))[:, :, np.newaxis, np.newaxis]
+        desk = bench.Bench(single, 1)
+        *_, last = stages.judged(stages.decode(net, layer, "nearest"), impulse, desk.precision)
+        right = single_decoder(net, layer, 0, unpool="nearest").astype(float)[np.newaxis]
+        desk.compare(right, last, "", {})
+        with pytest.raises(Mismatch):
+            desk.compare(right * (1 + 1e-6), last, "", {})
 
 
 def test_a_scale_is_exact_only_where_its_grid_says_so():
