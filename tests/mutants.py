@@ -229,6 +229,20 @@ def bare_softmax(x):
         return e / e.sum(axis=1, keepdims=True)
 
 
+def shifted_by(axes):
+    """Shifted by one maximum for several places, so that the other places may vanish."""
+
+    def softmax(x):
+        with np.errstate(all="ignore"):
+            e = np.exp(x - np.max(x, axis=axes, keepdims=True, initial=-np.inf))
+            return e / e.sum(axis=1, keepdims=True)
+
+    return softmax
+
+
+mutant("softmax shifted by the maximum of the batch", "softmax", softmax=shifted_by((0, 1, 2, 3)))
+mutant("softmax shifted by the maximum of the images", "softmax", softmax=shifted_by((0, 1)))
+mutant("softmax shifted by the maximum of each image", "softmax", softmax=shifted_by((1, 2, 3)))
 mutant("softmax that overflows", "softmax", softmax=bare_softmax)
 mutant(
     "softmax over the columns",
@@ -284,6 +298,11 @@ def earlier_ties(n, size, stride):
     return np.eye(n)[np.clip(np.ceil(u - 0.5).astype(int), 0, n - 1)]
 
 
+def clamped(n, size, stride):
+    u = ((np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride).clip(0, n - 1)
+    return np.maximum(1 - np.abs(u[:, None] - np.arange(n)), 0)
+
+
 def wrapped(n, size, stride):
     right = matrix(n, size, stride, "bilinear")
     return right if n < 2 else np.vstack([(right[:1] + right[-1:]) / 2, right[1:]])
@@ -306,6 +325,7 @@ mutant(
     unpool=lambda maps, *, size, stride, mode: reference.unpool(maps, size=size[::-1], stride=stride[::-1], mode=mode),
 )
 mutant("corners aligned", "unpool_bilinear_integers", unpool=only("bilinear", aligned_corners))
+mutant("bilinear that clamps", "unpool_bilinear_integers", unpool=only("bilinear", clamped))
 mutant("edges wrapped", "unpool_bilinear_integers", unpool=only("bilinear", wrapped))
 mutant("bicubic with a = -3/4", "unpool_bicubic_integers", unpool=only("bicubic", keys(-0.75)))
 mutant("bicubic that clamps", "unpool_bicubic_integers", unpool=only("bicubic", keys(-0.5, mirror=False)))
@@ -533,6 +553,38 @@ class Cached:
         return self.answer.copy()
 
 
+class CachedFor:
+    """The same for another operator, where `when` says so."""
+
+    def __init__(self, operator, when):
+        self.function, self.when = getattr(reference, operator), when
+        self.key, self.held, self.answer = None, None, None
+
+    def __call__(self, *arrays, **options):
+        if not self.when(arrays, options):
+            return self.function(*arrays, **options)
+        key = (id(arrays[0]), *sorted(options.items()))
+        if key != self.key:
+            self.key, self.held, self.answer = key, arrays, self.function(*arrays, **options)
+        return self.answer.copy()
+
+
+class KeptFilters:
+    """Correlation that copies its filters, or biases, once for each address, as to a device."""
+
+    def __init__(self, which=1):
+        self.which, self.held, self.copy = which, None, None
+
+    def __call__(self, *arrays, **options):
+        arrays = list(arrays)
+        array = arrays[self.which]
+        if array is not None:
+            if array is not self.held:
+                self.held, self.copy = array, np.array(array)
+            arrays[self.which] = self.copy
+        return reference.correlate(*arrays, **options)
+
+
 class OneBuffer:
     """Gives the same memory each time."""
 
@@ -563,6 +615,10 @@ mutant("views with gaps taken for whole arrays", "strided_inputs", relu=contiguo
 mutant("single precision read as double", "single_inputs", max_pool=doubles_whatever)
 mutant("a batch of none taken for one", "empty_batches", softmax=at_least_one)
 mutant("answers cached by address", "fresh_answers", relu=Cached())
+_spline = CachedFor("unpool", lambda arrays, options: options["mode"] == "bicubic")
+mutant("bicubic answers cached by address", "fresh_answers", unpool=_spline)
+mutant("correlations cached by the address of the filters", "fresh_answers", correlate=KeptFilters())
+mutant("biases cached by address", "fresh_answers", correlate=KeptFilters(which=2))
 mutant("one buffer for all answers", "lasting_answers", relu=OneBuffer())
 mutant("rectifier that drops NaN", "nan_comes_out", relu=without_nan)
 mutant("maxima that drop NaN", "nan_comes_out", max_pool=max_without_nan)

@@ -14,11 +14,11 @@ from mutants import MUTANTS
 
 import decoding
 from decoding import AvgPool, Conv, MaxPool, Network, ReLU, Softmax, fast, reference
-from decoding.testing import CHECKS, Call, check_backend, loops, parametrize_with_checks, strategies
+from decoding.testing import CHECKS, Call, bench, check_backend, loops, parametrize_with_checks, stages, strategies
 from decoding.testing.__main__ import main
 from decoding.testing.bounds import Arithmetic, NotJudged, error_bound, exact_unit
 from decoding.testing.calls import source
-from decoding.testing.report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED
+from decoding.testing.report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED, Mismatch
 
 # 500 examples and three seeds: DECODING_CONFORMANCE_EXAMPLES=500 DECODING_CONFORMANCE_SEEDS=1,2,3
 EXAMPLES = int(os.environ.get("DECODING_CONFORMANCE_EXAMPLES", "6"))
@@ -166,6 +166,41 @@ def test_answers_that_are_no_real_arrays_are_failures(answer):
     assert report.status("softmax") == FAILED
 
 
+@pytest.mark.parametrize("operator", decoding.backend.OPERATORS)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda y: None,
+        lambda y: y[0] if len(y) else y,
+        lambda y: y.sum(axis=-1),
+        lambda y: np.pad(y, ((0, 0), (0, 0), (0, 0), (0, 1))),
+        lambda y: [[1, 2], [3]],
+    ],
+    ids=["None", "an axis dropped", "an axis summed", "a cell too many", "ragged"],
+)
+def test_no_answer_destroys_the_report(operator, spoil):
+    function = getattr(reference, operator)
+    wrong = backend(**{operator: lambda *arrays, **options: spoil(function(*arrays, **options))})
+    report = check_backend(wrong, examples=1, on_failure="return")
+    assert [result.check for result in report.results] == [name for name in CHECKS if name != "own_decode_filter"]
+    differential = [r for r in report.results if r.check.startswith(operator)]
+    assert all(result.status == FAILED for result in differential)
+    assert "the check stops" not in str(report)
+    statuses = {result.check: result.status for result in report.results}
+    laws = {"substitute": "law_impulse", "correlate": "law_adjoint", "unpool": "law_gain"}
+    assert operator not in laws or statuses[laws[operator]] == FAILED
+
+
+def test_whatever_stops_a_check_is_a_failure_of_that_check(monkeypatch):
+    def stops(bench):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setitem(CHECKS, "softmax", CHECKS["softmax"]._replace(run=stops))
+    report = check_backend(reference, checks=["softmax", "relu_integers"], examples=4, on_failure="return")
+    assert [result.status for result in report.results] == [FAILED, PASSED]
+    assert "the check stops with ZeroDivisionError: by zero" in str(report)
+
+
 def test_not_the_same_each_time_is_a_failure():
     calls = []
 
@@ -284,6 +319,41 @@ def test_own_decoders_are_checked_where_they_are_offered():
     assert check_backend(own, checks=["own_decode_filter"]).ok
 
 
+def single_decoder(net, layer, k, *, unpool):
+    """Layer by layer, everything rounded to single precision."""
+    z = np.zeros((1, net.channels(layer), 1, 1), np.float32)
+    z[0, k] = 1
+    for each in reversed(net.layers[: net.index(layer)]):
+        z = np.asarray(each.decode(z.astype(float), reference, unpool)).astype(np.float32)
+    return z[0]
+
+
+def test_an_own_decoder_may_round_what_batch_normalization_scales():
+    single = backend(eps=2.0**-24, decode_filter=single_decoder)
+    assert check_backend(single, checks=["own_decode_filter"], examples=40).ok
+    net = Network([decoding.BatchNorm([0.3, -0.7], [0.0, 0.0]), Conv(np.ones((1, 2, 1, 2)))], input_shape=(2, 3, 4))
+    for layer in (1, 2):
+        impulse = np.eye(1, net.channels(layer))[:, :, np.newaxis, np.newaxis]
+        desk = bench.Bench(single, 1)
+        *_, last = stages.judged(stages.decode(net, layer, "nearest"), impulse, desk.precision)
+        right = single_decoder(net, layer, 0, unpool="nearest").astype(float)[np.newaxis]
+        desk.compare(right, last, "", {})
+        with pytest.raises(Mismatch):
+            desk.compare(right * (1 + 1e-6), last, "", {})
+
+
+def test_a_scale_is_exact_only_where_its_grid_says_so():
+    def last(scale):
+        net = Network([decoding.BatchNorm([scale], [0.0])], input_shape=(1, 2, 3))
+        return list(stages.judged(stages.decode(net, 1, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(2.0**-24)))[-1]
+
+    assert last(3.0).unit == 1
+    assert last(0.75).unit == 0.25
+    assert last(0.3).unit is None
+    assert last(2.0**25 + 1).unit is None
+    assert last(0.3).bound[0, 0, 0, 0] >= 0.3 * 2.0**-24
+
+
 def test_the_same_cases_each_time_and_others_with_a_seed():
     def failing(seed):
         report = check_backend(backend(correlate=flipped), checks=["correlate_reals"], seed=seed, on_failure="return")
@@ -316,6 +386,29 @@ def test_errors_are_carried_through_a_layer():
     )
     (bound,) = error_bound(call, Arithmetic(2.0**-53), (np.array([[[[0.5, 0.25]]]]),)).ravel()
     assert 3 * 0.5 + 5 * 0.25 <= bound <= 2.75 * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tiny"), [(np.float64, -1022), (np.float32, -126), (np.float16, -14)])
+def test_the_spacing_at_one_declares_the_same_format_as_the_unit_roundoff(dtype, tiny):
+    spacing = float(np.finfo(dtype).eps)
+    assert Arithmetic(spacing).range == Arithmetic(spacing / 2).range
+    assert Arithmetic(spacing).range.tiny == 2.0**tiny
+
+
+def test_answers_that_are_rounded_are_not_judged_where_the_bound_exceeds_the_rounding():
+    inexact = {"eps": 2.0**-6, "exact": False}
+
+    def nothing(x, filters, bias, **options):
+        return 0 * reference.correlate(x, filters, bias, **options)
+
+    wrong = backend(correlate=nothing, **inexact)
+    x, filters = np.full((1, 1, 3, 4), 3.0), np.full((1, 1, 3, 3), 3.0)
+    call = Call("correlate", (x, filters, None), {"stride": (1, 1), "pad": (0,) * 4})
+    with pytest.raises(NotJudged):
+        bench.Bench(wrong, 4).agrees(call)
+    report = check_backend(wrong, on_failure="return", examples=20)
+    for name in ("correlate_integers", "law_adjoint", "forward_integers"):
+        assert report.status(name) in (FAILED, NOT_JUDGED)
 
 
 def test_what_is_exact_is_told_by_the_grid_of_the_sums():

@@ -4,8 +4,10 @@ import re
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from decoding import reference
 from decoding.testing import CHECKS
 from decoding.testing.__main__ import main
 
@@ -41,6 +43,17 @@ def test_pytorch_is_refused_for_its_bicubic_interpolation(capsys):
     text = capsys.readouterr().out
     assert "unpool_bicubic_integers: FAILED" in text
     assert "unpool_bilinear_integers" not in text  # passed
+
+
+def test_pytorch_mirrors_the_edge():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from with_torch import Double
+
+    maps = np.array([[[[1.0, 5]]]])
+    for mode in ("nearest", "bilinear"):
+        options = {"size": (1, 4), "stride": (1, 1), "mode": mode}
+        assert np.array_equal(Double().unpool(maps, **options), reference.unpool(maps, **options))
+    assert Double().unpool(maps, **options).ravel().tolist() == [3, 1, 3, 5, 3]
 
 
 def python(page):

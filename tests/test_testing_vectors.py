@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mutants import clamped
 
 import decoding
 from decoding import reference
@@ -124,6 +125,22 @@ def test_what_is_exported_is_verified(format, tmp_path, capsys):
     assert capsys.readouterr().out == f"{len(CASES)} passed\n"
 
 
+def square_transposed(filters):
+    return filters.swapaxes(2, 3) if filters.shape[2] == filters.shape[3] else filters
+
+
+def bottom_right_zeros(x, pad):
+    """Padded with zeros that count, below and on the right alone; cases with other pads come out in another shape."""
+    return np.pad(x, ((0, 0), (0, 0), (0, pad[1]), (0, pad[3])))
+
+
+def clamping(maps, *, size, stride, mode):
+    if mode != "bilinear":
+        return reference.unpool(maps, size=size, stride=stride, mode=mode)
+    rows, columns = (clamped(n, z, s) for n, z, s in zip(maps.shape[2:], size, stride, strict=True))
+    return rows @ maps @ columns.T
+
+
 @pytest.mark.parametrize(
     ("flag", "operator", "wrong"),
     [
@@ -132,6 +149,10 @@ def test_what_is_exported_is_verified(format, tmp_path, capsys):
         ("Bias", "correlate", lambda x, f, b, **o: reference.correlate(x, f, -b, **o)),
         ("SwappedStrides", "substitute", lambda z, f, stride: reference.substitute(z, f, stride=stride[::-1])),
         ("ZeroStart", "max_pool", lambda x, **o: np.maximum(reference.max_pool(x, **o), 0)),
+        ("Transposed", "correlate", lambda x, f, b, **o: reference.correlate(x, square_transposed(f), b, **o)),
+        ("PadValue", "max_pool", lambda x, pad, **o: reference.max_pool(bottom_right_zeros(x, pad), pad=0, **o)),
+        ("CountedPadding", "avg_pool", lambda x, pad, **o: reference.avg_pool(bottom_right_zeros(x, pad), pad=0, **o)),
+        ("ClampedEdge", "unpool", lambda z, **o: clamping(z, **o)),
         ("Leak", "relu", lambda x, leak: reference.relu(x)),
         ("Gain", "unpool", lambda z, **o: 4 * reference.unpool(z, **o)),
         (
@@ -171,6 +192,62 @@ def test_nan_is_never_within_the_bound(tmp_path):
     np.save(tmp_path / "softmax-equal.got.npy", np.full((1, 2, 1, 1), np.nan))
     (verdict,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.id == "softmax-equal"]
     assert verdict.status == "FAILED"
+
+
+def test_imaginary_parts_are_not_dropped(tmp_path):
+    vectors.export(tmp_path)
+    write(tmp_path, reference, "npz")
+    right = np.load(tmp_path / "relu-leak.got.npy")
+    np.save(tmp_path / "relu-leak.got.npy", right + 5j)
+    (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]
+    assert failed.id == "relu-leak"
+    assert "complex128, which are no real numbers" in failed.detail
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-9], lambda data: b"PK\x03\x04" + data])
+@pytest.mark.parametrize("format", ["npz", "mat"])
+def test_a_damaged_result_fails_its_case_alone(format, damage, tmp_path):
+    vectors.export(tmp_path, format=format)
+    write(tmp_path, reference, format)
+    (path,) = tmp_path.glob("softmax-far.got.*")
+    path.write_bytes(damage(path.read_bytes()))
+    (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]
+    assert failed.id == "softmax-far"
+    assert failed.flags == CASES["softmax-far"].flags
+
+
+@pytest.mark.parametrize("value", [[[1, 2], [3]], None, {}, [["1"]], [None]])
+def test_entries_that_are_no_arrays_fail_their_case_alone(value, tmp_path):
+    vectors.export(tmp_path, format="json")
+    write(tmp_path, reference)
+    written = json.loads((tmp_path / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps({**written, "relu-leak": value}))
+    (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]
+    assert failed.id == "relu-leak"
+
+
+@pytest.mark.parametrize("format", ["json", "npz", "npy", "mat"])
+def test_results_for_cases_that_do_not_exist_fail(format, tmp_path):
+    vectors.export(tmp_path, format=format)
+    write(tmp_path, reference, format)
+    if format == "json":
+        written = json.loads((tmp_path / "results.json").read_text())
+        (tmp_path / "results.json").write_text(json.dumps({**written, "relu-leek": [1]}))
+    elif format == "npy":
+        (tmp_path / "relu-leek").mkdir()
+        np.save(tmp_path / "relu-leek" / "got.npy", np.ones(1))
+    else:
+        (tmp_path / "relu-leek.refused").touch()
+    (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]
+    assert (failed.id, failed.status) == ("relu-leek", "FAILED")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", ""])
+def test_a_damaged_list_of_results_is_refused(text, tmp_path):
+    vectors.export(tmp_path, format="json")
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(decoding.DataFormatError, match=r"results\.json"):
+        vectors.verify(tmp_path)
 
 
 def test_unsupported_is_not_a_pass(tmp_path, capsys):

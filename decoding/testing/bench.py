@@ -95,6 +95,9 @@ class Bench:
             except Mismatch as mismatch:
                 found.append(mismatch)
                 raise
+            except Exception as error:  # an answer that the check itself could not handle
+                found.append(Mismatch(f"the check stops with {type(error).__name__}: {error}", repr(case)))
+                raise found[-1] from error
             self.ran += 1
 
         try:
@@ -113,6 +116,16 @@ class Bench:
             raise Unsupported(str(error)) from None
         except Exception as error:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
+        return self.read(answer, code, stage)
+
+    def read(self, answer: Any, code: str, stage: str = "") -> Array:
+        """An answer as a copy in double precision.
+
+        Raises
+        ------
+        Mismatch
+            If it is no array of real numbers.
+        """
         try:
             array = np.asarray(answer)
         except Exception as error:
@@ -183,6 +196,8 @@ class Bench:
         unit = exact_unit(call, self.precision)
         if unit is None:
             raise NotJudged("a partial sum may round")
+        if not self.precision.exact and not (error_bound(call, self.precision) < unit / 2).all():
+            raise NotJudged("the bound exceeds what is rounded away")
         got = self.answer(call)
         return got if self.precision.exact else np.asarray(np.rint(got / unit) * unit)
 
@@ -191,7 +206,7 @@ def _unless_exact(call: Call, bench: Bench) -> Array:
     try:
         return error_bound(call, bench.precision)
     except NotJudged:
-        if exact_unit(call, bench.precision) is None:
+        if exact_unit(call, bench.precision) is None or not bench.precision.exact:
             raise
         return np.full(np.shape(call.on(reference)), np.inf)
 

@@ -283,7 +283,8 @@ def _refuses(bench: Bench, cases: SearchStrategy[Call]) -> None:
             raise Unsupported(str(error)) from None
         except Exception:
             return
-        raise Mismatch(f"gives the shape {np.shape(answer)} where it must raise an exception", repr(call))
+        shape = bench.read(answer, repr(call)).shape
+        raise Mismatch(f"gives the shape {shape} where it must raise an exception", repr(call))
 
     bench.forall(cases, refused, 0.25)
 
@@ -485,14 +486,12 @@ def empty_batches(bench: Bench) -> None:
 )
 def fresh_answers(bench: Bench) -> None:
     def agrees(call: Call) -> None:
-        x, *others = (None if a is None else a.copy() for a in call.arrays)
-        assert x is not None
-        for _ in range(3):
-            bench.agrees(
-                Call(call.operator, (x.copy(), *others), call.options),
-                bench.asked(lambda: call.on(bench.backend, x, *others), repr(call)),
-            )
-            x[...] = 1 - x
+        arrays = [None if a is None else a.copy() for a in call.arrays]
+        for changed in (*arrays, arrays[0], None):
+            now = Call(call.operator, tuple(None if a is None else a.copy() for a in arrays), call.options)
+            bench.agrees(now, bench.asked(lambda: call.on(bench.backend, *arrays), repr(now)))
+            if changed is not None:
+                changed[...] = 1 - changed
 
     _each(bench, agrees)
 
@@ -522,8 +521,8 @@ def lasting_answers(bench: Bench) -> None:
 )
 def nan_comes_out(bench: Bench) -> None:
     @st.composite
-    def spoilt(draw: DrawFn, operator: str) -> tuple[Call, Array]:
-        call = draw(_plain(operator))
+    def spoilt(draw: DrawFn, cases: SearchStrategy[Call]) -> tuple[Call, Array]:
+        call = draw(cases)
         spots = np.zeros(np.shape(call.arrays[0]))  # type: ignore[arg-type]
         spots.flat[draw(st.integers(0, spots.size - 1))] = 1
         return call, spots
@@ -534,17 +533,21 @@ def nan_comes_out(bench: Bench) -> None:
         assert x is not None
         spoilt = Call(call.operator, (np.where(spots, np.nan, x), *others), call.options)
         try:
-            got = np.asarray(spoilt.on(bench.backend, *(None if a is None else a.copy() for a in spoilt.arrays)))
+            answer = spoilt.on(bench.backend, *(None if a is None else a.copy() for a in spoilt.arrays))
         except NotImplementedError as error:
             raise Unsupported(str(error)) from None
         except Exception:
             return
-        missing = (_touched(call, spots) > 0) & ~np.isnan(got)
+        got, touched = bench.read(answer, repr(spoilt)), _touched(call, spots) > 0
+        if got.shape != touched.shape:
+            raise Mismatch(f"gives the shape {got.shape} instead of {touched.shape}", repr(spoilt))
+        missing = touched & ~np.isnan(got)
         if missing.any():
             raise Mismatch(f"{int(missing.sum())} values made of NaN are not NaN", repr(spoilt), arrays={"got": got})
 
     for operator in bench.operators:
-        bench.forall(spoilt(operator), comes_out, 0.2)
+        for cases in _modes(bench, operator):
+            bench.forall(spoilt(cases), comes_out, 0.2)
 
 
 def _touched(call: Call, spots: Array) -> Array:
@@ -589,7 +592,8 @@ def law_adjoint(bench: Bench) -> None:
         assert x is not None
         back = Call("substitute", (z, filters), {"stride": call.options["stride"]})
         up, down = bench.exactly(call), bench.exactly(back)
-        if up.shape != z.shape or any(a > b for a, b in zip(down.shape, x.shape, strict=True)):
+        fits = down.shape[:2] == x.shape[:2] and down.ndim == 4 and (np.array(down.shape) <= x.shape).all()
+        if up.shape != z.shape or not fits:
             raise Mismatch(f"gives the shapes {up.shape} and {down.shape}", f"{call}\n{back}")
         left, right = (up * z).sum(), (x[:, :, : down.shape[2], : down.shape[3]] * down).sum()
         if left != right:
@@ -621,13 +625,16 @@ def law_impulse(bench: Bench) -> None:
 
     def impulse(case: tuple[Call, tuple[int, int, int]]) -> None:
         call, (k, i, j) = case
-        (_, filters), (down, across) = call.arrays, call.options["stride"]
+        (z, filters), (down, across) = call.arrays, call.options["stride"]
+        assert z is not None
         assert filters is not None
         got = bench.exactly(call)
+        (rows, columns), (_, channels, height, width) = z.shape[2:], filters.shape
+        size = 1, channels, (rows - 1) * down + height, (columns - 1) * across + width
+        if got.shape != size:
+            raise Mismatch(f"gives the shape {got.shape} instead of {size}", repr(call))
         want = np.zeros_like(got)
         place = want[0, :, i * down : i * down + filters.shape[2], j * across : j * across + filters.shape[3]]
-        if place.shape != filters.shape[1:]:
-            raise Mismatch(f"gives the shape {got.shape}, which the filter does not fit in", repr(call))
         place[...] = filters[k]
         if not np.array_equal(got, want):
             raise Mismatch("the impulse did not become the filter", repr(call), arrays={"got": got, "want": want})
@@ -685,12 +692,19 @@ def law_response(bench: Bench) -> None:
         gain = float(np.prod([np.prod(each.size) for each in net.layers if isinstance(each, AvgPool)]))
         code = f"net = {source(net)}\nimage = {source(image)}"
         impulses = np.eye(net.channels(top))[:, :, np.newaxis, np.newaxis]
+        shapes = []
         for steps, start in ((stages.forward(net, top), image), (stages.decode(net, top, "nearest"), impulses)):
-            if any(stage.unit is None for stage in stages.judged(steps, start, bench.precision)):
+            should = list(stages.judged(steps, start, bench.precision))
+            if any(stage.unit is None for stage in should):
                 raise NotJudged("a partial sum may round")
+            shapes.append(should[-1].want.shape)
         responses = bench.asked(lambda: net.forward(image, backend=bench.backend), code) * gain
         units = range(net.channels(top))
-        bank = np.stack([bench.asked(partial(decode_filter, net, top, k, backend=bench.backend), code) for k in units])
+        decoded = [bench.asked(partial(decode_filter, net, top, k, backend=bench.backend), code) for k in units]
+        got = responses.shape, *(each.shape for each in decoded)
+        if got != (shapes[0], *(shapes[1][1:] for _ in units)):
+            raise Mismatch(f"gives the shapes {got}, not {shapes[0]} and {shapes[1][1:]} for each unit", code)
+        bank = np.stack(decoded)
         if not bench.precision.exact:
             bank, responses = np.rint(bank), np.rint(responses)
         direct = bench.exactly(
@@ -715,9 +729,28 @@ def _present(bench: Bench, *operators: str) -> list[str]:
 
 
 def _each(bench: Bench, body: Callable[[Call], None]) -> None:
-    """`body` on calls of each operator that the backend has; of unpooling in one mode, the others have their own checks."""
+    """`body` on calls of each operator that the backend has."""
     for operator in bench.operators:
-        bench.forall(_plain(operator), body, 0.2)
+        for cases in _modes(bench, operator):
+            bench.forall(cases, body, 0.2)
+
+
+def _modes(bench: Bench, operator: str) -> list[SearchStrategy[Call]]:
+    """Plain calls; of unpooling in every mode that is right for a plain map, as the others fail checks of their own."""
+    if operator != "unpool":
+        return [_plain(operator)]
+    right = ["nearest"]
+    for mode in MODES[1:]:
+        try:
+            bench.agrees(
+                Call(
+                    "unpool", (np.eye(2, 3)[np.newaxis, np.newaxis],), {"size": (2, 2), "stride": (2, 2), "mode": mode}
+                )
+            )
+        except (Mismatch, Unsupported, NotJudged):
+            continue
+        right.append(mode)
+    return [draws.calls("unpool", mode=mode) for mode in right]
 
 
 def _plain(operator: str) -> SearchStrategy[Call]:

@@ -161,7 +161,7 @@ def _run(each: Check, backend: Any, examples: int, seed: int | None, reason: str
     try:
         # What a backend prints is not part of the report.
         with contextlib.redirect_stdout(io.StringIO()):
-            each.run(bench)
+            _stopped_is_wrong(each, bench)
     except Mismatch as wrong:
         if reason is not None:
             return Result(each.name, EXPECTED, reason)
@@ -176,6 +176,16 @@ def _run(each: Check, backend: Any, examples: int, seed: int | None, reason: str
     if reason is not None:
         return Result(each.name, UNEXPECTED, f"it was expected to fail: {reason}")
     return Result(each.name, PASSED, f"not judged: {skipped}" if skipped else "")
+
+
+def _stopped_is_wrong(each: Check, bench: Bench) -> None:
+    """Run a check; whatever stops it is a failure of that check, and the others still run."""
+    try:
+        each.run(bench)
+    except (Mismatch, Unsupported):
+        raise
+    except Exception as error:
+        raise Mismatch(f"the check stops with {type(error).__name__}: {error}") from error
 
 
 def _named(names: Iterable[str]) -> list[Check]:

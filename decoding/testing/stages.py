@@ -15,7 +15,7 @@ import numpy as np
 from .. import reference
 from ..arguments import Array
 from ..network import Network
-from .bounds import Arithmetic, error_bound, exact_unit
+from .bounds import Arithmetic, error_bound, exact_unit, unit
 from .calls import Call
 
 
@@ -76,7 +76,19 @@ def judged(stages: list[Stage], start: Array, precision: Arithmetic) -> Iterator
         error = np.abs(stage.run(error, _Errors(recorder.calls, precision)))
         if not recorder.calls and not np.array_equal(want, given):  # a scale
             error = error + precision.growth(3) * np.abs(want)
+            scaled = _scaled_unit(np.asarray(stage.run(np.ones_like(given), recorder)), want, precision)
+            exact, grid = exact and scaled is not None, min(grid, scaled or grid)
         yield Judged(stage.name, want, error, grid if exact else None)
+
+
+def _scaled_unit(factors: Array, want: Array, precision: Arithmetic) -> float | None:
+    """The grid of what a layer scaled by `factors`; None if a factor or a product may round."""
+    grids = [unit(factors), unit(want)]
+    fits = [
+        grid is not None and np.abs(array).max(initial=0.0) <= grid / precision.eps
+        for grid, array in zip(grids, (factors, want), strict=True)
+    ]
+    return grids[1] if all(fits) else None
 
 
 def _numbered(net: Network, top: int) -> list[tuple[int, Any]]:

@@ -37,6 +37,7 @@ WINDOWS: tuple[Pair, ...] = (  # squares twice: only there can rows and columns 
     *((2, 2), (3, 3)),
 )
 POOLS: tuple[Pair, ...] = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 4), (4, 2), (3, 1), (4, 1), (1, 1))
+LONG_POOLS: tuple[Pair, ...] = ((1, 4), (4, 1))  # in steps of 1, they reach further past the edge than one cell
 POOL_KINDS = {"pool": (MaxPool, AvgPool), "max_pool": (MaxPool,), "avg_pool": (AvgPool,)}
 STRIDES: tuple[Pair, ...] = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 3), (4, 1))
 
@@ -155,9 +156,15 @@ def relu_calls(draw: DrawFn, values: str = "integers") -> Call:
 
 @st.composite
 def softmax_calls(draw: DrawFn, values: str = "reals") -> Call:
-    """Calls of `softmax`, some on responses so large or so negative that a bare exponential overflows or vanishes."""
-    x, offset = draw(maps(values)), draw(_one_of(0.0, 1000.0, -1000.0))
-    return Call("softmax", (x if offset == 0 else np.rint(x) + offset,), {})
+    """Calls of `softmax`, some on responses so large or so negative that a bare exponential overflows or vanishes.
+
+    Some of these differ from image to image and place to place, so that no one shift will do.
+    """
+    x, offset = draw(maps(values)), draw(_one_of(0.0, 1000.0, -1000.0, None))
+    if offset is None:
+        n, _, rows, columns = x.shape
+        offset = 1000.0 * ((np.arange(n * rows * columns) + draw(_integers(0, 2))) % 3 - 1).reshape(n, 1, rows, columns)
+    return Call("softmax", (x if np.all(offset == 0) else np.rint(x) + offset,), {})
 
 
 @st.composite
@@ -172,8 +179,8 @@ def substitute_calls(draw: DrawFn, values: str = "integers") -> Call:
 @st.composite
 def unpool_calls(draw: DrawFn, values: str = "integers", *, mode: str | None = None) -> Call:
     """Calls of `unpool`, in one mode or all: pools that overlap, tile or leave gaps, maps as small as one pixel."""
-    size = draw(_one_of((2, 2), *POOLS))
-    stride = draw(st.one_of(st.just(size), strides()))
+    size = draw(_one_of((2, 2), *POOLS, *LONG_POOLS))
+    stride = (1, 1) if size in LONG_POOLS and draw(_one_of(True, False)) else draw(st.one_of(st.just(size), strides()))
     x = draw(maps(values, extra=4))
     mode = draw(_one_of(*MODES)) if mode is None else mode
     return Call("unpool", (x,), {"size": size, "stride": stride, "mode": mode})

@@ -56,6 +56,7 @@ FLAGS = {
     "SwappedStrides": "strides of rows and of columns exchanged",
     "Ties": "ties of the nearest cell that go to the earlier one",
     "TooLarge": "a window that does not fit, and yet an answer",
+    "Transposed": "rows and columns of the filters exchanged",
     "Units": "units counted from 1",
     "UnknownMode": "an unknown interpolation taken for another one",
     "WrongAxis": "a softmax along another axis than the channels",
@@ -284,7 +285,8 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
     For each case it writes, into the same folder or into `results`, the array ``<id>.got.npy``, ``<id>/got.npy``, the
     variable ``got`` of ``<id>.got.mat``, or an entry of ``results.json``; where it refuses, the text ``refused`` (an empty
     file ``<id>.refused`` or ``<id>/refused``), and where it cannot, ``unsupported``. Of whole passes it may also write
-    ``got1``, ``got2``, …, the stages; the first that differs is then named.
+    ``got1``, ``got2``, …, the stages; the first that differs is then named. A result that cannot be read, or holds no real
+    numbers, is a failure of its case; so is one for a case that the vectors do not have.
 
     Raises
     ------
@@ -299,14 +301,52 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
             raise DataFormatError(
                 f"verify: {folder} holds vectors of version {described['version']}, and this reads {VERSION}."
             )
-        written = json.loads((results / "results.json").read_text()) if (results / "results.json").exists() else {}
-        return [
-            _verdict(row, _stored(folder, row, described["format"]), results, written) for row in described["cases"]
-        ]
+        rows = [(row, _stored(folder, row, described["format"])) for row in described["cases"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataFormatError):
             raise
         raise DataFormatError(f"verify: {folder} holds no vectors that can be read: {error}") from error
+    verdicts, written = [], _written(results)
+    for row, arrays in rows:
+        try:
+            verdicts.append(_verdict(row, arrays, results, written))
+        except Exception as error:  # numpy, zipfile and scipy raise whatever they meet in a damaged file
+            flags = tuple(row["flags"])
+            verdicts.append(Verdict(row["id"], "FAILED", flags, f"the result cannot be read: {error}"))
+    known = {row["id"] for row, _ in rows}
+    return verdicts + [
+        Verdict(name, "FAILED", (), "the vectors have no such case")
+        for name in sorted((_ids(results) | set(written)) - known)
+    ]
+
+
+def _written(results: Path) -> dict[str, Any]:
+    path = results / "results.json"
+    if not path.exists():
+        return {}
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataFormatError(f"verify: {path} cannot be read: {error}") from error
+    if not isinstance(written, dict):
+        raise DataFormatError(f"verify: {path} must hold one object, an entry for each id.")
+    return written
+
+
+def _ids(results: Path) -> set[str]:
+    """The ids that result files are named after."""
+    words = ("refused", "unsupported")
+    flat = {path.name[: -len(".got.npy")] for end in ("npy", "mat") for path in results.glob(f"*.got.{end}")}
+    flat |= {path.stem for word in words for path in results.glob(f"*.{word}")}
+    return flat | {path.parent.name for file in ("got.npy", *words) for path in results.glob(f"*/{file}")}
+
+
+def _numbers(value: Any) -> Array:
+    """Real numbers, in double precision."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"it holds {array.dtype}, which are no real numbers")
+    return array.astype(np.float64)
 
 
 def _stored(folder: Path, row: dict[str, Any], format: str) -> dict[str, Array]:
@@ -377,18 +417,19 @@ def _got(results: Path, name: str, key: str, written: dict[str, Any]) -> Array |
     """An array, ``"refused"``, ``"unsupported"``, or None for nothing."""
     if key == "got" and name in written:
         value = written[name]
-        return value if isinstance(value, str) else np.array(value, float)
+        return value if isinstance(value, str) else _numbers(value)
     for word in ("refused", "unsupported"):
         if (results / name / word).exists() or (results / f"{name}.{word}").exists():
             return word
     for path in (results / name / f"{key}.npy", results / f"{name}.{key}.npy"):
         if path.exists():
-            return np.asarray(np.load(path), np.float64)
+            with path.open("rb") as file:
+                return _numbers(np.load(file))
     path = results / f"{name}.{key}.mat"
     if path.exists():
         from scipy.io import loadmat
 
-        return np.asarray(loadmat(path)[key], np.float64)
+        return _numbers(loadmat(path)[key])
     return None
 
 
@@ -465,6 +506,13 @@ def _correlations() -> Iterator[Case]:
         "the same, upright",
         _row(1, 2, 3, 4).reshape(1, 1, 4, 1),
         _row(1, 10).reshape(1, 1, 2, 1),
+    )
+    yield case(
+        "square",
+        "Transposed FlippedRows FlippedColumns",
+        "one impulse and a filter of 2×2",
+        np.array([[[[0.0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]]]),
+        np.array([[[[1.0, 2], [3, 4]]]]),
     )
     yield case(
         "channels",
@@ -593,6 +641,25 @@ def _pools() -> Iterator[Case]:
             (2, 2),
             (2, 2),
             (1, 0, 0, 1),
+        )
+        padding = "PadValue" if operator == "max_pool" else "CountedPadding"
+        yield case(
+            "pad-bottom",
+            f"MirroredPads {padding}",
+            "the last row of windows reaches into the pad below",
+            -np.abs(_whole(1, 1, 3, 4)) - 1,
+            (2, 2),
+            (2, 2),
+            (0, 1, 0, 0),
+        )
+        yield case(
+            "pad-right",
+            f"MirroredPads {padding}",
+            "the last column of windows reaches into the pad on the right",
+            -np.abs(_whole(1, 1, 4, 5)) - 1,
+            (2, 2),
+            (2, 2),
+            (0, 0, 0, 1),
         )
     yield _case(
         "max_pool-negative",
@@ -761,6 +828,9 @@ def _unpoolings() -> Iterator[Case]:
     yield case("ties", "Ties", "half way between two cells, the later one", _row(1, 5, 9), "nearest", (1, 3), (1, 2))
     yield case("gaps", "Ties", "windows of 1 in steps of 4", _row(1, 5, 9), "nearest", (1, 1), (1, 4))
     yield case("centres", "AlignedCorners", "1 2 4 5 of 1 5", _row(1, 5), "bilinear", (1, 2))
+    yield case(
+        "wide", "ClampedEdge", "3 1 3 5 3 of 1 5: past 1 comes 1, then 5", _row(1, 5), "bilinear", (1, 4), (1, 1)
+    )
     yield case(
         "thirds",
         "Precision AlignedCorners",

@@ -58,7 +58,12 @@ class Double:
 
     def weights(self, n, size, stride, mode):
         u = (torch.arange((n - 1) * stride + size, dtype=self.dtype) - (size - 1) / 2) / stride
-        u = (torch.floor(u + 0.5) if mode == "nearest" else u).clamp(0, n - 1)
+        if mode == "nearest":
+            u = torch.floor(u + 0.5)
+        else:  # the map and its mirror image, repeated every 2n cells
+            u = (u + 0.5) % (2 * n)
+            u = torch.minimum(u, 2 * n - u) - 0.5
+        u = u.clamp(0, n - 1)
         return (1 - (u[:, None] - torch.arange(n, dtype=self.dtype)).abs()).clamp(min=0)
 
 
