@@ -32,9 +32,9 @@ VALUES = ("integers", "reals")
 LIMIT = 4  # of small integers
 LEAKS = (0.0, 0.25, 0.5)  # exact in binary
 FILLINGS = ("ramp", "mixed", "mixed", "mixed", "negative", "impulse", "zeros")
-WINDOWS: tuple[Pair, ...] = (  # squares twice: only there can rows and columns be swapped unseen
+WINDOWS: tuple[Pair, ...] = (  # squares often: only there can rows and columns be swapped unseen
     *((1, 2), (2, 1), (1, 1), (2, 2), (2, 3), (3, 2), (3, 3), (1, 3), (3, 1), (4, 3), (5, 2), (3, 5)),
-    *((2, 2), (3, 3)),
+    *((2, 2), (3, 3)) * 4,
 )
 POOLS: tuple[Pair, ...] = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 4), (4, 2), (3, 1), (4, 1), (1, 1))
 LONG_POOLS: tuple[Pair, ...] = ((1, 4), (4, 1))  # in steps of 1, they reach further past the edge than one cell
