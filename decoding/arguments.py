@@ -95,15 +95,21 @@ def correlate_arguments(
 def pool_arguments(function: str, x: Any, size: Any, stride: Any, pad: Any) -> tuple[Array, Pair, Pair, Pads]:
     """The arguments of `max_pool` and `avg_pool` as an array and tuples, checked against each other."""
     x = as_array4(x, function, "x", "(N, C, H, W)")
-    window = as_pair(size, f"{function}: size")
-    steps = window if stride is None else as_pair(stride, f"{function}: stride")
-    pads = as_pads(pad, f"{function}: pad")
-    if max(pads[:2]) >= window[0] or max(pads[2:]) >= window[1]:
-        raise ShapeError(
-            f"{function}: pad {pads} must be less than the window, {window[0]}×{window[1]}, or a window could be empty."
-        )
+    window, steps, pads = as_pool(function, size, stride, pad)
     _check_window(function, x, window, pads)
     return x, window, steps, pads
+
+
+def as_pool(what: str, size: Any, stride: Any, pad: Any) -> tuple[Pair, Pair, Pads]:
+    """The window, step and pads of a pool: the step is the window unless given, and no window lies all in the pads."""
+    window = as_pair(size, f"{what}: size")
+    steps = window if stride is None else as_pair(stride, f"{what}: stride")
+    pads = as_pads(pad, f"{what}: pad")
+    if max(pads[:2]) >= window[0] or max(pads[2:]) >= window[1]:
+        raise ShapeError(
+            f"{what}: pad {pads} must be less than the window, {window[0]}×{window[1]}, or a window could be empty."
+        )
+    return window, steps, pads
 
 
 def substitute_arguments(maps: Any, filters: Any, stride: Any) -> tuple[Array, Array, Pair]:

@@ -21,6 +21,7 @@ from .arguments import (
     as_count,
     as_pads,
     as_pair,
+    as_pool,
     check_finite,
     plural,
     printable,
@@ -270,14 +271,8 @@ class MaxPool(Layer):
     """
 
     def __init__(self, size: Any, stride: Any = None, *, pad: Any = 0, name: str | None = None) -> None:
-        size = as_pair(size, f"{self.kind}: size")
-        stride = size if stride is None else as_pair(stride, f"{self.kind}: stride")
-        pads = as_pads(pad, f"{self.kind}: pad")
-        if max(pads[:2]) >= size[0] or max(pads[2:]) >= size[1]:
-            raise ShapeError(
-                f"{self.kind}: pad {pads} must be less than the window, {size[0]}×{size[1]}, or a window could be empty."
-            )
-        self._set(size=size, stride=stride, pad=pads, name=name)
+        size, stride, pad = as_pool(self.kind, size, stride, pad)
+        self._set(size=size, stride=stride, pad=pad, name=name)
 
     def decodes_bottom_up(self, unpool: str) -> bool:
         return unpool == "nearest" and self.size == self.stride
