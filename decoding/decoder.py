@@ -143,12 +143,8 @@ def decode_filter(
     """
     top = net.index(layer)
     operators, units = _ready(net, top, unpool, backend), net.channels(top)
-    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k < units:
-        raise UnknownLayerError(
-            f"decode_filter: layer {top} has no unit {k!r}: its {plural(units, 'unit')} count from 0 to {units - 1}."
-        )
     impulse = np.zeros((1, units, 1, 1), precision(operators, net.dtype))
-    impulse[0, k] = 1
+    impulse[0, unit(net, layer, k, "decode_filter")] = 1
     decoded = _decode(net, top, 0, impulse, unpool, operators)[0]
     return np.asarray(decoded.sum(axis=0)) if sum_channels else decoded
 
@@ -269,6 +265,16 @@ def decode_parts(
         maps = _decode(net, top, below, _impulses(net, top, start, size, operators), unpool, operators)
         jump = net.receptive_field(below).stride
         yield maps if bank is None else np.asarray(operators.substitute(maps, bank, stride=jump))
+
+
+def unit(net: Network, layer: int | str, k: int, function: str) -> int:
+    """The number of a unit, if `layer` has it."""
+    units = net.channels(layer)
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k < units:
+        raise UnknownLayerError(
+            f"{function}: layer {net.index(layer)} has no unit {k!r}: its {plural(units, 'unit')} count from 0 to {units - 1}."
+        )
+    return int(k)
 
 
 def _impulses(net: Network, top: int, start: int, count: int, operators: Backend) -> Array:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from .arguments import Array, Pads, as_array, as_array4, as_count, check_finite, plural
 from .backend import resolve
-from .decoder import decode_layer
+from .decoder import decode_layer, unit
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Conv
 from .network import Network
@@ -517,7 +517,7 @@ def top_images(
     """
     meter = TopImagesMeter(net, layer, n=n, via=via, unpool=unpool, backend=backend)
     if k is not None:
-        k = _unit(net, layer, k, "top_images")
+        k = unit(net, layer, k, "top_images")
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     result = meter.result()
     return result if k is None else TopImages(result.indices[k], result.responses[k])
@@ -726,7 +726,7 @@ def contributions(net: Network, layer: int | str, k: int, *, top: int | None = N
     Contribution(layer=1, k=1, cell=(0, 1), pixel=(0, 2), weight=7.0)
     Contribution(layer=1, k=1, cell=(0, 0), pixel=(0, 0), weight=-6.0)
     """
-    k = _unit(net, layer, k, "contributions")
+    k = unit(net, layer, k, "contributions")
     convolutions = [number for number in range(net.index(layer), 0, -1) if isinstance(net.layers[number - 1], Conv)]
     if not convolutions:
         raise UnknownLayerError(f"contributions: layer {net.index(layer)} has no convolution in it or below it.")
@@ -742,15 +742,6 @@ def contributions(net: Network, layer: int | str, k: int, *, top: int | None = N
         Contribution(below, c, (u, v), (u * step[0], v * step[1]), float(weights[c, u, v]))
         for c, u, v in found[order[: None if top is None else as_count(top, "top")]].tolist()
     ]
-
-
-def _unit(net: Network, layer: int | str, k: int, function: str) -> int:
-    units = net.channels(layer)
-    if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k < units:
-        raise UnknownLayerError(
-            f"{function}: layer {net.index(layer)} has no unit {k!r}: its {plural(units, 'unit')} count from 0 to {units - 1}."
-        )
-    return int(k)
 
 
 def _bank(
