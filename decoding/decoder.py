@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .arguments import Array, as_array4, as_count, check_finite, plural
 from .backend import Backend, precision, resolve
+from .blocks import gather
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
 from .layers import Conv
@@ -200,14 +201,14 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     operators, units = _ready(net, top, unpool, backend), net.channels(top)
     if all(each.decodes_bottom_up(unpool) for each in net.layers[:top]):
         return _decode_bottom_up(net, top, operators)
-    block = min(units, max(1, BLOCK_BYTES // _bytes_per_unit(net, top)))
-    out: Array = np.empty(0)
-    for start in range(0, units, block):
-        part = _decode(net, top, 0, _impulses(net, top, start, block, operators), unpool, operators)
-        if not len(out):
-            out = np.empty((units, *part.shape[1:]), part.dtype)
-        out[start : start + block] = part
-    return out
+    step = min(units, max(1, BLOCK_BYTES // _bytes_per_unit(net, top)))
+    return gather(
+        operators,
+        lambda start: _decode(net, top, 0, _impulses(net, top, start, step, operators), unpool, operators),
+        units,
+        step,
+        np.empty(0),
+    )
 
 
 def decode_parts(

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .arguments import Array, Pair, as_array, as_array4, as_count, check_finite, plural, printable
 from .backend import Backend, precision, resolve
+from .blocks import gather
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Conv, Layer, Shape, Unsupported
 
@@ -245,7 +246,8 @@ class Network:
         backend : object or module, optional
             The operators to use; `decoding.reference` unless given.
         batch_size : int, optional
-            Images run at a time: memory is the result and one batch. `batch_size` of the network unless given.
+            Images run at a time: memory is the result and one batch; with `decoding.fast` and threadpoolctl, a batch for
+            each thread. `batch_size` of the network unless given.
 
         Returns
         -------
@@ -279,15 +281,14 @@ class Network:
         top = len(self.layers) if layer is None else self.index(layer)
         images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
         shape = self._checked(images, top)[-1]
-        out = np.empty((0, *shape), self.dtype)
         step = self.batch_size(images.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
-        for start in range(0, len(images), step):
+
+        def responses(start: int) -> Array:
             x = deque(self._run(images[start : start + step], top, operators), maxlen=1).pop()
             check_finite(x, f"responses of layer {top} to images from {start}, {x.dtype}")
-            if not len(out):
-                out = np.empty((len(images), *shape), x.dtype)
-            out[start : start + step] = x
-        return out
+            return x
+
+        return gather(operators, responses, len(images), step, np.empty((0, *shape), self.dtype))
 
     def activations(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> list[Array]:
         """Responses of all layers, up to one.

@@ -1,0 +1,117 @@
+"""Blocks: what they give together, in whose threads they are computed, and what BLAS may use meanwhile."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+import decoding
+from decoding import Conv, InvalidValueError, Network, blocks, fast, reference
+
+BLAS = ThreadpoolController().select(user_api="blas")
+
+
+def blas_threads():
+    return {each.num_threads for each in BLAS.lib_controllers}
+
+
+@pytest.fixture
+def two_threads():
+    with threadpool_limits(2, "blas"):
+        yield
+
+
+def rows(start, step=2, count=7):
+    return np.arange(start, min(start + step, count))[:, np.newaxis] * [1, 10]
+
+
+@pytest.mark.parametrize("backend", [fast, reference, object()], ids=["fast", "reference", "another"])
+@pytest.mark.parametrize("step", [1, 2, 7, 8])
+def test_blocks_are_put_together_in_their_order(backend, step, two_threads):
+    def compute(start):
+        time.sleep(0.002 * (start % 3))  # so that later blocks are done earlier
+        return rows(start, step)
+
+    found = blocks.gather(backend, compute, 7, step, np.empty((0, 2)))
+    assert (found == rows(0, 7)).all()
+    assert found.dtype == rows(0).dtype
+
+
+def test_no_rows_are_what_was_given_for_them():
+    empty = np.empty((0, 2), np.float32)
+    assert blocks.gather(fast, rows, 0, 3, empty) is empty
+
+
+def where(backend, count=8):
+    """The threads that compute blocks, and how many BLAS has meanwhile."""
+    found, together = [], threading.Barrier(2, timeout=5)
+
+    def compute(start):
+        if threading.current_thread() is not threading.main_thread():
+            together.wait()  # two are at work at once, or this fails
+        found.append((threading.get_ident(), blas_threads()))
+        return rows(start, 1, count)
+
+    blocks.gather(backend, compute, count, 1, np.empty(0))
+    return {thread for thread, _ in found}, set().union(*(threads for _, threads in found))
+
+
+def test_fast_computes_as_many_blocks_at_a_time_as_blas_has_threads(two_threads):
+    assert blas_threads() == {2}
+    threads, within = where(fast)
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
+    assert within == {1}
+    assert blas_threads() == {2}
+
+
+def test_one_thread_is_enough_where_blas_has_one_there_is_one_block_or_another_backend(two_threads, monkeypatch):
+    here = {threading.get_ident()}
+    assert where(reference) == (here, {2})
+    assert where(fast, count=1) == (here, {2})
+    with threadpool_limits(1, "blas"):
+        assert where(fast) == (here, {1})
+    monkeypatch.setattr(blocks, "_blas", lambda: None)  # threadpoolctl is not installed
+    assert where(fast) == (here, {2})
+
+
+def test_the_first_error_is_raised_and_blas_has_its_threads_again(two_threads):
+    def compute(start):
+        if start in (2, 4):
+            raise InvalidValueError(f"block {start}")
+        return rows(start)
+
+    with pytest.raises(InvalidValueError, match="block 2"):
+        blocks.gather(fast, compute, 7, 2, np.empty(0))
+    assert blas_threads() == {2}
+
+
+def test_of_two_callers_at_once_none_leaves_blas_with_one_thread(two_threads):
+    def call():
+        for _ in range(50):
+            blocks.gather(fast, rows, 7, 2, np.empty(0))
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for each in callers:
+        each.start()
+    for each in callers:
+        each.join()
+    assert blas_threads() == {2}
+
+
+def test_networks_of_integers_run_and_decode_in_blocks_as_in_one(two_threads, monkeypatch):
+    net = decoding.characters().net
+    bank = decoding.decode_layer(net, 4, unpool="bilinear", backend=fast)
+    images = bank.repeat(5, axis=0)
+    assert (net.forward(images, batch_size=3, backend=fast) == net.forward(images)).all()
+    monkeypatch.setattr(decoding.decoder, "BLOCK_BYTES", 1)
+    assert (decoding.decode_layer(net, 4, unpool="bilinear", backend=fast) == bank).all()
+
+
+def test_an_error_in_a_block_names_the_images(two_threads):
+    images = np.zeros((5, 1, 1, 2))
+    images[3] = 1e200
+    with pytest.raises(InvalidValueError, match="images from 3"):
+        Network([Conv([[[[1e200, 1]]]])]).forward(images, batch_size=1, backend=fast)
