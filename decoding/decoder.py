@@ -143,10 +143,8 @@ def decode_filter(
     array([[[ 3.,  9., 11., 15., 10.]]])
     """
     top = net.index(layer)
-    operators, units = _ready(net, top, unpool, backend), net.channels(top)
-    impulse = np.zeros((1, units, 1, 1), precision(operators, net.dtype))
-    impulse[0, unit(net, layer, k, "decode_filter")] = 1
-    decoded = _decode(net, top, 0, impulse, unpool, operators)[0]
+    operators = _ready(net, top, unpool, backend)
+    decoded = _decode_units(net, top, unit(net, layer, k, "decode_filter"), 1, unpool, operators)[0]
     return np.asarray(decoded.sum(axis=0)) if sum_channels else decoded
 
 
@@ -204,7 +202,7 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     step = min(units, max(1, BLOCK_BYTES // _bytes_per_unit(net, top)))
     return gather(
         operators,
-        lambda start: _decode(net, top, 0, _impulses(net, top, start, step, operators), unpool, operators),
+        lambda start: _decode_units(net, top, start, step, unpool, operators),
         units,
         step,
         np.empty(0),
@@ -263,7 +261,7 @@ def decode_parts(
         below = max((number for number in range(top) if isinstance(net.layers[number], Conv)), default=0)
         bank = _decode_bottom_up(net, below, operators)
     for start in range(0, units, size):
-        maps = _decode(net, top, below, _impulses(net, top, start, size, operators), unpool, operators)
+        maps = _decode_units(net, top, start, size, unpool, operators, below)
         jump = net.receptive_field(below).stride
         yield maps if bank is None else np.asarray(operators.substitute(maps, bank, stride=jump))
 
@@ -278,12 +276,20 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
     return int(k)
 
 
-def _impulses(net: Network, top: int, start: int, count: int, operators: Backend) -> Array:
-    """One at each of the next units of a layer, (count, K, 1, 1)."""
-    units = net.channels(top)
-    return np.eye(min(count, units - start), units, start, dtype=precision(operators, net.dtype))[
-        :, :, np.newaxis, np.newaxis
-    ]
+def _decode_units(
+    net: Network, top: int, start: int, count: int, unpool: str, operators: Backend, bottom: int = 0
+) -> Array:
+    """The next `count` units of a layer, carried down to layer `bottom`.
+
+    A unit is an impulse; of a convolution, it is its filter in the layer below: ``df_k^{L,L-1} = f_k^L``.
+    """
+    dtype, layer = precision(operators, net.dtype), net.layers[top - 1] if top else None
+    if isinstance(layer, Conv):
+        maps, top = np.array(layer.dense[start : start + count], dtype), top - 1
+    else:
+        units = net.channels(top)
+        maps = np.eye(min(count, units - start), units, start, dtype=dtype)[:, :, np.newaxis, np.newaxis]
+    return _decode(net, top, bottom, maps, unpool, operators)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the result is checked
