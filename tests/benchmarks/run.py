@@ -20,6 +20,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np  # noqa: F401  # so that its BLAS is loaded, and can be told
+from threadpoolctl import threadpool_info
 from work import THREADS, WORK
 
 HERE = Path(__file__).resolve().parent
@@ -29,6 +31,8 @@ ENVIRONMENT = {
     **{f"{library}_NUM_THREADS": str(THREADS) for library in ("OMP", "OPENBLAS", "MKL")},
     "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
 }
+
+PAUSE = 0.5  # seconds between turns: threads that have no more work spin a while before they sleep
 
 # Operations that LeNet's convolutions need for a digit, and those of the matrix product it is held against.
 LENET = 2 * (24 * 24 * 20 * 25 + 8 * 8 * 50 * 500 + 500 * 800 + 10 * 500)
@@ -57,18 +61,18 @@ Round = dict[str, dict[str, Any]]  # of each side: seconds, digest, peak, result
 def turns(name: str, rounds: int) -> list[Round]:
     """What every side answered, round by round."""
     work, answers = WORK[name], list[Round]()
-    sides = {side: worker(name, side) for side in work.sides}
+    sides = {
+        side: worker(name, side) for side in work.sides
+    }  # one after the other: what a side prepares takes the cores
     for number in range(min(rounds, 3) if work.slow else rounds):
         answers.append({})
         for side, process in sides.items():
             if side == "reference" and number:
                 continue  # it is there for orientation: one round is enough
+            time.sleep(PAUSE)
             process.stdin.write("again\n")
             process.stdin.flush()
-            line = process.stdout.readline()
-            if not line:
-                raise SystemExit(f"{name}: the process of {side} ended with status {process.wait()}")
-            answers[-1][side] = json.loads(line)
+            answers[-1][side] = answered(process, name, side)
     for process in sides.values():
         process.communicate()
     apart = {"sgemm", "reference"} if name == "top_images" else {"sgemm"}  # of fewer digits, the best are others
@@ -79,8 +83,18 @@ def turns(name: str, rounds: int) -> list[Round]:
 
 
 def worker(name: str, side: str) -> Any:
+    """A process that is ready to do the work of a side."""
     command = [sys.executable, str(HERE / "work.py"), name, side]
-    return subprocess.Popen(command, env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    answered(process, name, side)
+    return process
+
+
+def answered(process: Any, name: str, side: str) -> dict[str, Any]:
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"{name}: the process of {side} ended with status {process.wait()}")
+    return dict(json.loads(line))
 
 
 def cold(ours: str, rival: str, rounds: int, *arguments: str) -> list[Round]:
@@ -165,10 +179,13 @@ def table(rows: list[list[str]]) -> str:
 def machine(load: float) -> str:
     facts = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
-    versions = ", ".join(f"{package} {version(package)}" for package in ("numpy", "torch"))
+    versions = ", ".join(f"{package} {version(package)}" for package in ("numpy", "threadpoolctl", "torch"))
+    blas = {
+        f"{each['internal_api']} {each['version']}, {each.get('architecture')} kernels" for each in threadpool_info()
+    }
     return (
         f"Measured on {cpu[0] if cpu else platform.machine()}, {os.cpu_count()} cores, {platform.system()}, with Python "
-        f"{platform.python_version()}, {versions}, {THREADS} threads, in float32, at a load of {load:.1f} before the run, by ``python tests/benchmarks/run.py --save``.\n"
+        f"{platform.python_version()}, {versions} ({', '.join(sorted(blas))}), {THREADS} threads, in float32, at a load of {load:.1f} before the run, by ``python tests/benchmarks/run.py --save``.\n"
     )
 
 

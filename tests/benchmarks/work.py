@@ -1,8 +1,8 @@
 """What is measured: each piece of work as every side does it. ``python work.py NAME SIDE`` is one side, in its own process.
 
 A side is a function that prepares and returns the work itself, a note, and what to multiply its time by if it does a
-part. The process does it once to warm up; then, for each line it is sent, it does it again and answers with a line of
-JSON: seconds, a digest of the answer (both sides must agree), and the peak memory so far.
+part. The process does it twice to warm up and says that it is ready; then, for each line it is sent, it does it again and
+answers with a line of JSON: seconds, a digest of the answer (both sides must agree), and the peak memory so far.
 """
 
 from __future__ import annotations
@@ -158,16 +158,22 @@ class Torch:
         return self.torch.cat([self.decode(part, top, mode) for part in impulses.split(size)])
 
 
+def seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def repeated(run: Callable[[], Any], times: int) -> None:
+    for _ in range(times):
+        run()
+
+
 def fastest(run: Callable[[int], Any], sizes: tuple[int, ...]) -> int:
     """The batch size of those that took least time, each tried three times."""
 
-    def seconds(size: int) -> float:
-        start = time.perf_counter()
-        run(size)
-        return time.perf_counter() - start
-
     run(sizes[0])
-    return min(sizes, key=lambda size: min(seconds(size) for _ in range(3)))
+    return min(sizes, key=lambda size: min(seconds(lambda: run(size)) for _ in range(3)))
 
 
 SIZES = (50, 100, 200, 500, 1000)
@@ -313,18 +319,15 @@ def digest(found: Any) -> float:
 
 def main(name: str, side: str) -> None:
     run, note, scale = WORK[name].sides[side]()
-    start = time.perf_counter()
     found = run()
-    repeat = max(1, round(LEAST / (time.perf_counter() - start)))
     answer = {"digest": digest(found), "result": getattr(found, "nbytes", 0) / 2**20, "note": note}
     del found  # or the peak would count two answers
+    repeat = max(1, round(LEAST / seconds(run)))  # the first time is longer than the others
+    print(json.dumps(answer), flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
-        for _ in range(repeat):
-            run()
-        seconds = (time.perf_counter() - start) / repeat * scale
+        took = seconds(lambda: repeated(run, repeat)) / repeat * scale
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({**answer, "seconds": seconds, "peak": peak}), flush=True)
+        print(json.dumps({**answer, "seconds": took, "peak": peak}), flush=True)
 
 
 if __name__ == "__main__":
