@@ -229,15 +229,18 @@ class LeastSquaresMeter:
         self.gram = np.zeros((terms, terms))
         self.moments = np.zeros((terms, net.channels(layer)))
 
-    def update(self, images: Array, responses: Array) -> None:
+    def part(self, images: Array, responses: Array, start: int) -> tuple[Array, Array]:
         (top, bottom, left, right), (rows, columns) = grid(self.net, self.layer, images.shape[1:])
         padded = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
         views = np.lib.stride_tricks.sliding_window_view(padded, self.field.size, axis=(2, 3))
         views = np.moveaxis(views[:, :, :: self.field.stride[0], :: self.field.stride[1]], 1, 3)
         windows = np.ones((len(images) * rows * columns, len(self.gram)))
         windows[:, :-1] = views.reshape(len(windows), -1)
-        self.gram += windows.T @ windows
-        self.moments += windows.T @ np.moveaxis(responses, 1, 3).reshape(len(windows), -1)
+        return windows.T @ windows, windows.T @ np.moveaxis(responses, 1, 3).reshape(len(windows), -1)
+
+    def add(self, part: tuple[Array, Array]) -> None:
+        self.gram += part[0]
+        self.moments += part[1]
 
     def result(self) -> LeastSquares:
         """For all images so far."""

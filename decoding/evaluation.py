@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .arguments import Array, Pads, as_array, as_array4, as_count, check_finite, plural
 from .backend import resolve
+from .blocks import each
 from .decoder import decode_layer, unit
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Conv
@@ -32,8 +33,14 @@ class Meter(Protocol):
 
     layer: int
 
-    def update(self, images: Array, responses: Array) -> None:
-        """Take in a batch of images (N, C, H, W) and the responses of `layer` to them, (N, K, H', W')."""
+    def part(self, images: Array, responses: Array, start: int) -> Any:
+        """What a batch adds: images (N, C, H, W) from number `start` on, and the responses of `layer`, (N, K, H', W').
+
+        Batches may be computed at the same time, in other threads: the meter stays as it is.
+        """
+
+    def add(self, part: Any) -> None:
+        """Take in what a batch adds; batches come in their order."""
 
 
 def measure(
@@ -51,9 +58,11 @@ def measure(
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time.
+        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time; with `decoding.fast` and
+        threadpoolctl, one for each thread and one more.
     meters : sequence of meters
-        `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number and an ``update(images, responses)``.
+        `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number,
+        ``part(images, responses, start)`` (what a batch adds) and ``add(part)``.
     backend : object or module, optional
         The operators to use for the network's responses; `decoding.reference` unless given.
     batch_size : int, optional
@@ -90,19 +99,29 @@ def measure(
     if not meters:
         raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
     top = max(meter.layer for meter in meters)
-    parts, total = _parts(images)
+    batches, total = _parts(images)
     done = 0
-    for batch in _batches(net, parts, top, batch_size):
-        check_finite(batch, f"measure: images from {done}")
-        for number, responses in enumerate(net.stream(batch, top, backend=backend)):
-            batch = responses if number == 0 else batch
-            check_finite(responses, f"measure: responses of layer {number} to images from {done}")
-            for meter in meters:
-                if meter.layer == number:
-                    meter.update(batch, responses)
-        done += len(batch)
+
+    def compute(batch: tuple[int, Array]) -> tuple[int, dict[int, Any]]:
+        start, images = batch
+        check_finite(images, f"measure: images from {start}")
+        parts: dict[int, Any] = {}
+        for number, responses in enumerate(net.stream(images, top, backend=backend)):
+            images = responses if number == 0 else images
+            check_finite(responses, f"measure: responses of layer {number} to images from {start}")
+            parts |= {i: m.part(images, responses, start) for i, m in enumerate(meters) if m.layer == number}
+        return len(images), parts
+
+    def take(found: tuple[int, dict[int, Any]]) -> None:
+        nonlocal done
+        count, parts = found
+        for i, meter in enumerate(meters):
+            meter.add(parts[i])
+        done += count
         if progress is not None:
             progress(done, total)
+
+    each(resolve(backend), compute, _batches(net, batches, top, batch_size), take)
     if not done:
         raise InvalidValueError("measure: there are no images.")
     return done
@@ -187,7 +206,7 @@ class ReconstructionMeter:
         self.bias = _bias("reconstruction_error", bias, len(self.filters))
         self.parts: list[ReconstructionError] = []
 
-    def update(self, images: Array, responses: Array) -> None:
+    def part(self, images: Array, responses: Array, start: int) -> ReconstructionError:
         decoded = decoded_responses(
             self.net, images, self.layer, filters=self.filters, bias=self.bias, backend=self.backend
         )
@@ -195,12 +214,14 @@ class ReconstructionMeter:
         precision = np.float32 if self.normalize and responses.dtype == decoded.dtype == np.float32 else np.float64
         want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
         if self.normalize:
-            done = sum(len(part.per_image) for part in self.parts)
-            want = _full_range(want, f"the network's responses of layer {self.layer}", done)
-            got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", done)
+            want = _full_range(want, f"the network's responses of layer {self.layer}", start)
+            got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
-        self.parts.append(ReconstructionError(squares / len(difference), _correlations(want, got)))
+        return ReconstructionError(squares / len(difference), _correlations(want, got))
+
+    def add(self, part: ReconstructionError) -> None:
+        self.parts.append(part)
 
     def result(self) -> ReconstructionError:
         """For all images so far."""
@@ -426,19 +447,22 @@ class TopImagesMeter:
         self.indices = np.full((units, self.n), -1)
         self.responses = np.full((units, self.n), -np.inf)
 
-    def update(self, images: Array, responses: Array) -> None:
+    def part(self, images: Array, responses: Array, start: int) -> Array:
         if self.filters is not None:
             responses = decoded_responses(self.net, images, self.bottom, filters=self.filters, backend=self.backend)
-        best = responses.max(axis=(2, 3)).T  # (K, N)
+        return np.asarray(responses.max(axis=(2, 3)).T)  # (K, N)
+
+    def add(self, part: Array) -> None:
         # Of units whose list does not change, nothing is sorted; on a tie the image that came first stays.
-        for_units = np.flatnonzero(best.max(axis=1, initial=-np.inf) > self.responses[:, -1])
-        numbers = np.broadcast_to(np.arange(self.done, self.done + len(images)), (len(for_units), len(images)))
-        values = np.concatenate([self.responses[for_units], best[for_units]], axis=1)
+        for_units = np.flatnonzero(part.max(axis=1, initial=-np.inf) > self.responses[:, -1])
+        count = part.shape[1]
+        numbers = np.broadcast_to(np.arange(self.done, self.done + count), (len(for_units), count))
+        values = np.concatenate([self.responses[for_units], part[for_units]], axis=1)
         order = np.argsort(-values, axis=1, kind="stable")[:, : self.n]
         self.responses[for_units] = np.take_along_axis(values, order, axis=1)
         indices = np.concatenate([self.indices[for_units], numbers], axis=1)
         self.indices[for_units] = np.take_along_axis(indices, order, axis=1)
-        self.done += len(images)
+        self.done += count
 
     def result(self) -> TopImages:
         """For all images so far, arrays (K, n)."""
@@ -655,9 +679,12 @@ class _ScoresMeter:
         self.net, self.top, self.filters, self.backend = net, top, filters, backend
         self.scores: list[Array] = []
 
-    def update(self, images: Array, responses: Array) -> None:
+    def part(self, images: Array, responses: Array, start: int) -> Array:
         decoded = decoded_responses(self.net, images, self.top, filters=self.filters, backend=self.backend)
-        self.scores.append(decoded.max(axis=(2, 3)))
+        return np.asarray(decoded.max(axis=(2, 3)))
+
+    def add(self, part: Array) -> None:
+        self.scores.append(part)
 
 
 class Contribution(NamedTuple):
@@ -786,12 +813,15 @@ def _parts(images: Any) -> tuple[Iterable[Any], int | None]:
     return images, None
 
 
-def _batches(net: Network, parts: Iterable[Any], top: int, batch_size: int | None) -> Iterator[Array]:
+def _batches(net: Network, parts: Iterable[Any], top: int, batch_size: int | None) -> Iterator[tuple[int, Array]]:
+    """Batches, each with the number of its first image."""
+    done = 0
     for part in parts:
         array = as_array4(part, "measure", "images", "(N, C, H, W)")
         step = net.batch_size(array.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
         for start in range(0, len(array), step):
-            yield array[start : start + step]
+            yield done + start, array[start : start + step]
+        done += len(array)
 
 
 def _by_image(responses: Array) -> Array:

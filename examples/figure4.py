@@ -20,12 +20,16 @@ class ClassMeans:
     """A meter: the mean response of each unit of a layer to each class."""
 
     def __init__(self, layer, units, labels):
-        self.layer, self.labels, self.done = layer, labels, 0
+        self.layer, self.labels = layer, labels
         self.sums = np.zeros((10, units))
 
-    def update(self, images, responses):
-        np.add.at(self.sums, self.labels[self.done : self.done + len(images)], responses.max(axis=(2, 3)))
-        self.done += len(images)
+    def part(self, images, responses, start):
+        sums = np.zeros_like(self.sums)
+        np.add.at(sums, self.labels[start : start + len(images)], responses.max(axis=(2, 3)))
+        return sums
+
+    def add(self, part):
+        self.sums += part
 
     def liking(self, wanted):
         """Mean response to the class minus mean response to the rest."""

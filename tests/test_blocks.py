@@ -115,3 +115,38 @@ def test_an_error_in_a_block_names_the_images(two_threads):
     images[3] = 1e200
     with pytest.raises(InvalidValueError, match="images from 3"):
         Network([Conv([[[[1e200, 1]]]])]).forward(images, batch_size=1, backend=fast)
+
+
+def test_of_an_iterable_no_more_is_read_than_is_worked_on(two_threads):
+    read, taken, ahead = [], [], []
+
+    def some():
+        for block in range(9):
+            read.append(block)
+            yield block
+
+    def take(part):
+        taken.append(part)
+        ahead.append(len(read) - len(taken))
+
+    blocks.each(fast, lambda block: block, some(), take)
+    assert taken == read == list(range(9))
+    assert max(ahead) <= 2
+
+
+def test_images_are_measured_in_threads_as_in_one(two_threads):
+    net = decoding.characters().net
+    images = np.random.default_rng(0).integers(-2, 3, (40, 1, 14, 14)).astype(float)
+
+    def found(backend, images, **options):
+        top = decoding.TopImagesMeter(net, 2, backend=backend)
+        error = decoding.ReconstructionMeter(net, 4, normalize=None, backend=backend)
+        fit = decoding.baselines.LeastSquaresMeter(net, 1)
+        seen = []
+        progress = lambda done, total: seen.append(done)  # noqa: E731
+        decoding.measure(net, images, [top, error, fit], backend=backend, progress=progress, **options)
+        return [*top.result(), error.result().per_image, fit.gram, fit.moments, np.array(seen)]
+
+    whole = found(reference, images, batch_size=7)
+    for parts in (found(fast, images, batch_size=7), found(fast, [images[i : i + 7] for i in range(0, 40, 7)])):
+        assert all((a == b).all() for a, b in zip(parts, whole, strict=True))

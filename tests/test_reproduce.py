@@ -152,8 +152,8 @@ def test_figure_3_refuses_a_digit_that_is_not_there(examples, tmp_path):
 
 def test_class_means_by_hand(examples):
     meter = examples("figure4").ClassMeans(1, 1, np.array([5, 1, 5, 2]))
-    meter.update(np.zeros((3, 1, 1, 1)), np.array([4.0, 1.0, 8.0]).reshape(3, 1, 1, 1))
-    meter.update(np.zeros((1, 1, 1, 1)), np.array([3.0]).reshape(1, 1, 1, 1))
+    meter.add(meter.part(np.zeros((3, 1, 1, 1)), np.array([4.0, 1.0, 8.0]).reshape(3, 1, 1, 1), 0))
+    meter.add(meter.part(np.zeros((1, 1, 1, 1)), np.array([3.0]).reshape(1, 1, 1, 1), 3))
     assert meter.liking(5).tolist() == [(4 + 8) / 2 - (1 + 3) / 2]
 
 
