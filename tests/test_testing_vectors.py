@@ -1,8 +1,10 @@
 """The golden vectors: sane, reproducible, covered, and able to tell right from wrong."""
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,15 @@ import pytest
 from mutants import clamped
 
 import decoding
-from decoding import reference
+from decoding import fast, reference
 from decoding.backend import OPERATORS
 from decoding.testing import loops, stages, vectors
 from decoding.testing.__main__ import main
 
 CASES = {case.id: case for case in vectors.cases()}
 SHIPPED = Path(decoding.__file__).parent / "testing" / "golden" / "manifest.json"
-EXAMPLES = Path(__file__).parents[1] / "examples" / "backends"
+ROOT = Path(__file__).parents[1]
+EXAMPLES, PAGE = ROOT / "examples" / "backends", ROOT / "docs" / "conformance.rst"
 
 
 def run(case, backend):
@@ -31,6 +34,11 @@ def run(case, backend):
         return case.net.forward(case.arrays["x"], backend=backend)
     layer, k, mode = (case.parameters[key] for key in ("layer", "k", "mode"))
     return decoding.decode_filter(case.net, layer, k, unpool=mode, backend=backend)[np.newaxis]
+
+
+def as_json(array):
+    """Nested lists, as JavaScript writes them: what JSON has no number for is null."""
+    return np.where(np.isfinite(array), array, None).tolist()
 
 
 def write(folder, backend, format="json"):
@@ -48,14 +56,14 @@ def write(folder, backend, format="json"):
 
             savemat(folder / f"{case.id}.got.mat", {"got": got})
         else:
-            results[case.id] = got.tolist()
+            results[case.id] = as_json(got)
     if format != "json":
         for id in results:
             target = folder / id / "refused" if format == "npy" else folder / f"{id}.refused"
             target.parent.mkdir(exist_ok=True)
             target.touch()
         return
-    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "results.json").write_text(json.dumps(results, allow_nan=False))
 
 
 def test_ids_are_unique_and_every_flag_is_used():
@@ -82,14 +90,117 @@ def test_every_operator_and_every_parameter_is_covered():
             assert values - {plain[parameter]}, (operator, parameter)
             if parameter in ("stride", "size"):
                 assert any(rows != columns for rows, columns in values)
+            assert len(values) >= 3, (operator, parameter)
+            if parameter in ("stride", "size"):
+                assert all(len(set(side)) >= 3 for side in zip(*values, strict=True)), (operator, parameter)
             if parameter == "pad":
-                assert any(len(set(pads)) > 1 for pads in values)
+                for number, side in enumerate(zip(*values, strict=True)):
+                    assert len(set(side)) >= 3, (operator, "pad", number)
+                    assert any(pads[number] and sum(pads) == pads[number] for pads in values), (operator, "pad", number)
     layers = [layer for case in CASES.values() if case.net for layer in case.net.layers]
     assert {layer.kind for layer in layers} == {"Conv", "MaxPool", "AvgPool", "ReLU", "Softmax"}
     assert any(getattr(layer, "groups", 1) > 1 for layer in layers)
     assert any(getattr(layer, "dilation", (1, 1)) != (1, 1) for layer in layers)
     modes = {case.parameters["mode"] for case in CASES.values() if case.operator == "decode_filter"}
     assert modes == set(decoding.interpolation.MODES)
+
+
+def right(got, output, bound):
+    """The rule of the page."""
+    return np.shape(got) == np.shape(output) and bool(
+        ((np.abs(got - output) <= bound) | (np.isnan(got) & np.isnan(output))).all()
+    )
+
+
+def stored(value):
+    """An array of the manifest; null is NaN."""
+    return np.array(value, dtype=object).astype(float)
+
+
+def consumed(row, backend):
+    """What a program makes of a row of the manifest that knows nothing but the page."""
+    arrays = {key: stored(value).reshape(row["shapes"][key]) for key, value in row["arrays"].items()}
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in row["parameters"].items()}
+    if row["operator"] not in ("forward", "decode_filter"):
+        inputs = [arrays[key] for key in ("x", "maps", "filters", "bias") if key in arrays]
+        return getattr(backend, row["operator"])(*inputs, **options)
+    layers = [dict(layer, number=number) for number, layer in enumerate(row["layers"], 1)]
+    for layer in layers:
+        layer.update({key: tuple(value) for key, value in layer.items() if isinstance(value, list)})
+    if row["operator"] == "forward":
+        z = arrays["x"]
+        for layer in layers:
+            kind, number, options = layer.pop("kind"), layer.pop("number"), layer
+            operator = {"Conv": "correlate", "MaxPool": "max_pool", "AvgPool": "avg_pool"}.get(kind, kind.lower())
+            weights = [arrays[f"layer{number}_{key}"] for key in ("filters", "bias") if kind == "Conv"]
+            z = getattr(backend, operator)(z, *weights, **options)
+        return z
+    below = layers[: options["layer"]][::-1]
+    banks = [arrays[f"layer{layer['number']}_filters"] for layer in below if layer["kind"] == "Conv"]
+    z = np.eye(len(banks[0]))[np.newaxis, options["k"], :, np.newaxis, np.newaxis]
+    for layer in below:
+        if layer["kind"] == "Conv":
+            z = backend.substitute(z, banks.pop(0), stride=layer["stride"])
+        elif layer["kind"] in ("MaxPool", "AvgPool"):
+            z = backend.unpool(z, size=layer["size"], stride=layer["stride"], mode=options["mode"])
+    return z
+
+
+def consumer_accepts(row, backend):
+    try:
+        got = consumed(row, backend)
+    except ValueError:
+        return not row["valid"]
+    return row["valid"] and right(
+        got, *(stored(row["arrays"][key]).reshape(np.shape(got)) for key in ("output", "bound"))
+    )
+
+
+def strict_manifest():
+    def refuse(constant):
+        raise AssertionError(f"JSON has no {constant}")
+
+    return json.loads(SHIPPED.read_text(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize("backend", [reference, fast])
+def test_a_program_that_knows_the_page_alone_accepts_what_is_right(backend):
+    rows = strict_manifest()["cases"]
+    assert [row["id"] for row in rows if not consumer_accepts(row, backend)] == []
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_program_that_knows_the_page_alone_refuses_flipped_filters(axis):
+    mutant = type("Mutant", (), {name: staticmethod(getattr(reference, name)) for name in OPERATORS})
+    mutant.correlate = staticmethod(lambda x, f, b, **o: reference.correlate(x, np.flip(f, axis), b, **o))
+    refused = {row["operator"] for row in strict_manifest()["cases"] if not consumer_accepts(row, mutant)}
+    assert refused == {"correlate", "forward"}
+
+
+def test_blocks_of_eight_and_sixteen_leave_something_over():
+    shapes = {case.operator: {} for case in CASES.values()}
+    for case in CASES.values():
+        if "Remainder" in case.flags:
+            shapes[case.operator] = {key: value.shape for key, value in case.arrays.items()}
+            output = vectors.answer(case).output
+            assert any(side > 16 and side % 8 and side % 4 for side in output.shape)
+    assert set(OPERATORS) <= {operator for operator, found in shapes.items() if found}
+    assert shapes["correlate"]["filters"][:2] == (9, 17)
+
+
+def test_nan_of_every_operator_comes_out_and_does_not_spread():
+    spoilt = [case for case in CASES.values() if "DroppedNaN" in case.flags]
+    assert {case.operator for case in spoilt} == set(OPERATORS)
+    for case in spoilt:
+        answer = vectors.answer(case)
+        assert np.isnan(answer.output).any()
+        assert not np.isnan(answer.output).all()
+        assert np.isfinite(answer.bound).all()
+        clean = {key: None if a is None else np.nan_to_num(a) for key, a in case.arrays.items()}
+        without = vectors.answer(case._replace(arrays=clean))
+        places = ~np.isnan(answer.output)
+        assert np.array_equal(answer.output[places], without.output[places])
+        assert np.array_equal(answer.bound, without.bound)
 
 
 @pytest.mark.parametrize("id", CASES)
@@ -100,8 +211,8 @@ def test_the_reference_agrees_with_the_plain_loops(id):
         return
     answer, got = vectors.answer(case), run(case, reference)
     assert got.shape == answer.output.shape
-    assert (np.abs(got - answer.output) <= answer.bound).all()
-    assert answer.bound.max(initial=0) < 1e-6 * max(1, np.abs(answer.output).max(initial=1))
+    assert right(got, answer.output, answer.bound)
+    assert answer.bound.max(initial=0) < 1e-6 * max(1, np.abs(np.nan_to_num(answer.output)).max(initial=1))
 
 
 def test_most_cases_are_exact_in_half_precision():
@@ -113,6 +224,14 @@ def test_the_shipped_vectors_are_regenerated_bit_for_bit():
     shipped = SHIPPED.read_bytes()
     assert len(shipped) < 10**6
     assert vectors.manifest().encode() == shipped
+
+
+def test_the_vectors_are_the_same_on_an_older_processor():
+    """OpenBLAS takes the kernels of this one, which add up in another order; another library ignores it."""
+    code = "import sys; from decoding.testing import vectors; sys.stdout.buffer.write(vectors.manifest().encode())"
+    environment = {**os.environ, "OPENBLAS_CORETYPE": "Prescott", "PYTHONPATH": str(ROOT)}
+    made = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True).stdout
+    assert made == SHIPPED.read_bytes()
 
 
 @pytest.mark.parametrize("format", vectors.FORMATS)
@@ -132,6 +251,19 @@ def square_transposed(filters):
 def bottom_right_zeros(x, pad):
     """Padded with zeros that count, below and on the right alone; cases with other pads come out in another shape."""
     return np.pad(x, ((0, 0), (0, 0), (0, pad[1]), (0, pad[3])))
+
+
+def mirrored(pad):
+    top, bottom, left, right = pad
+    return bottom, top, right, left
+
+
+def in_blocks(answer, axis, block):
+    """Whole blocks alone are computed, where there is one."""
+    whole = answer.shape[axis] // block * block
+    if whole:
+        np.moveaxis(answer, axis, 0)[whole:] = 0
+    return answer
 
 
 def clamping(maps, *, size, stride, mode):
@@ -160,6 +292,16 @@ def clamping(maps, *, size, stride, mode):
             "unpool",
             lambda z, mode, **o: reference.unpool(z, mode=mode if mode != "cubic" else "bicubic", **o),
         ),
+        ("DroppedNaN", "max_pool", lambda x, **o: reference.max_pool(np.where(np.isnan(x), -np.inf, x), **o)),
+        ("DroppedNaN", "avg_pool", lambda x, **o: reference.avg_pool(np.nan_to_num(x), **o)),
+        ("DroppedNaN", "relu", lambda x, leak: np.fmax(x, 0) + leak * np.fmin(x, 0)),
+        ("DroppedNaN", "substitute", lambda z, f, **o: reference.substitute(np.nan_to_num(z), f, **o)),
+        ("Leak", "relu", lambda x, leak: np.maximum(x, leak * x)),
+        ("MirroredPads", "correlate", lambda x, f, b, pad, **o: reference.correlate(x, f, b, pad=mirrored(pad), **o)),
+        ("Remainder", "correlate", lambda x, f, b, **o: in_blocks(reference.correlate(x, f, b, **o), 1, 8)),
+        ("Remainder", "substitute", lambda z, f, **o: in_blocks(reference.substitute(z, f, **o), 1, 16)),
+        ("Remainder", "max_pool", lambda x, **o: in_blocks(reference.max_pool(x, **o), 3, 16)),
+        ("Remainder", "unpool", lambda z, **o: in_blocks(reference.unpool(z, **o), 3, 8)),
         ("WrongAxis", "softmax", lambda x: reference.softmax(np.swapaxes(x, 1, 2)).swapaxes(1, 2)),
     ],
 )
@@ -175,16 +317,145 @@ def test_a_wrong_program_fails_with_its_flag(flag, operator, wrong, tmp_path):
     assert alone <= {operator, "forward", "decode", "refused"}
 
 
-def test_the_first_stage_that_differs_is_named(tmp_path):
-    vectors.export(tmp_path)
-    case = CASES["forward-small"]
-    values = case.arrays["x"]
+def passed(case, wrong=None):
+    """The stages of a whole forward pass, the stage `wrong` off by one."""
+    values, found = case.arrays["x"], {}
     for number, step in enumerate(stages.forward(case.net, 4), 1):
-        values = np.asarray(step.run(values, reference)) + (number == 2)
-        np.save(tmp_path / f"{case.id}.got{number}.npy", values)
-    np.save(tmp_path / f"{case.id}.got.npy", values)
+        values = np.asarray(step.run(values, reference)) + (number == wrong)
+        found[f"got{number}"] = values
+    return {"got": values, **found}
+
+
+@pytest.mark.parametrize("format", ["npz", "npy", "mat", "json"])
+def test_the_first_stage_that_differs_is_named(format, tmp_path):
+    from scipy.io import savemat
+
+    vectors.export(tmp_path, format=format)
+    case = CASES["forward-small"]
+    for wrong in (None, 2):
+        found = passed(case, wrong)
+        if format == "json":
+            (tmp_path / "results.json").write_text(json.dumps({case.id: {k: v.tolist() for k, v in found.items()}}))
+        for key, values in found.items():
+            if format == "npy":
+                np.save(tmp_path / case.id / f"{key}.npy", values)
+            elif format == "npz":
+                np.save(tmp_path / f"{case.id}.{key}.npy", values)
+            elif format == "mat":
+                savemat(tmp_path / f"{case.id}.{key}.mat", {key: values})
+        (verdict,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.id == case.id]
+        if wrong is None:
+            assert verdict.status == "passed"
+        else:
+            assert "stage 2 is the first that differs" in verdict.detail
+
+
+def test_a_wrong_stage_fails_whatever_comes_out_in_the_end(tmp_path):
+    vectors.export(tmp_path, format="json")
+    case = CASES["forward-small"]
+    entry = {key: value.tolist() for key, value in (passed(case) | {"got3": passed(case, 3)["got3"]}).items()}
+    (tmp_path / "results.json").write_text(json.dumps({case.id: entry}))
     (verdict,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.id == case.id]
-    assert "stage 2 is the first that differs" in verdict.detail
+    assert (verdict.status, "stage 3 is the first" in verdict.detail) == ("FAILED", True)
+
+
+@pytest.mark.parametrize(("entry", "status"), [("refused", "FAILED"), ("unsupported", "unsupported")])
+def test_a_word_may_stand_in_an_object(entry, status, tmp_path):
+    vectors.export(tmp_path, format="json")
+    (tmp_path / "results.json").write_text(
+        json.dumps({"relu-leak": {"got": entry}, "refused-mode": {"got": "refused"}})
+    )
+    verdicts = {verdict.id: verdict.status for verdict in vectors.verify(tmp_path)}
+    assert (verdicts["relu-leak"], verdicts["refused-mode"]) == (status, "passed")
+
+
+def test_stages_alone_are_no_answer(tmp_path):
+    vectors.export(tmp_path, format="json")
+    entry = {key: value.tolist() for key, value in passed(CASES["forward-small"]).items() if key != "got"}
+    (tmp_path / "results.json").write_text(json.dumps({"forward-small": entry}))
+    (verdict,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.id == "forward-small"]
+    assert verdict.detail == "nothing was written, where an answer is due"
+
+
+def listing(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("format", vectors.FORMATS)
+def test_a_folder_that_is_not_empty_is_refused_and_left_as_it_is(format, tmp_path, capsys):
+    vectors.export(tmp_path, format=format)
+    write(tmp_path, reference, format)
+    before = listing(tmp_path)
+    for again in vectors.FORMATS:
+        assert main(["export", str(tmp_path), "--format", again]) == 2
+        assert "must be empty or new" in capsys.readouterr().err
+    assert listing(tmp_path) == before
+
+
+def test_somebody_s_files_are_not_mixed_with_vectors(tmp_path):
+    (tmp_path / "thesis.mat").write_bytes(b"years of work")
+    with pytest.raises(decoding.InvalidValueError, match=r"It holds thesis\.mat\. Remove"):
+        vectors.export(tmp_path, format="mat")
+    assert listing(tmp_path) == {Path("thesis.mat"): b"years of work"}
+
+
+@pytest.mark.parametrize("fails", ["replacing", "_arrays"])
+@pytest.mark.parametrize("format", vectors.FORMATS)
+def test_an_export_that_fails_leaves_nothing_that_is_taken_for_vectors(format, fails, tmp_path, monkeypatch):
+    """The manifest cannot be written, or the arrays of the last case cannot."""
+    works = getattr(vectors, fails)
+
+    def full(what, *rest):
+        if (what.id if fails == "_arrays" else what.name) in ("manifest.json", "refused-mode"):
+            raise OSError("no space left on device")
+        return works(what, *rest)
+
+    monkeypatch.setattr(vectors, fails, full)
+    with pytest.raises(OSError, match="no space"):
+        vectors.export(tmp_path, format=format)
+    assert not (tmp_path / "manifest.json").exists()
+    with pytest.raises(decoding.DataFormatError, match="no vectors"):
+        vectors.verify(tmp_path)
+
+
+def test_two_results_of_one_case_fail_it(tmp_path):
+    vectors.export(tmp_path)
+    write(tmp_path, reference, "npz")
+    np.save(tmp_path / "refused-mode.got.npy", np.ones(1))  # and refused-mode.refused, of another run
+    (tmp_path / "results.json").write_text(json.dumps({"relu-leak": [[[[-1, 3, -2, 0]]]]}))
+    failed = {verdict.id: verdict.detail for verdict in vectors.verify(tmp_path) if verdict.status != "passed"}
+    assert set(failed) == {"refused-mode", "relu-leak"}
+    assert "there is more than one: refused-mode.got.npy, refused-mode.refused" in failed["refused-mode"]
+    assert "relu-leak.got.npy, results.json" in failed["relu-leak"]
+
+
+def test_matlab_drops_sides_of_one_at_the_end_and_reads_a_bias_as_a_row(tmp_path):
+    from scipy.io import loadmat, savemat
+
+    def as_matlab(array):
+        sides = list(array.shape)
+        while len(sides) > 2 and sides[-1] == 1:
+            sides.pop()
+        return np.asfortranarray(array.reshape(sides))
+
+    vectors.export(tmp_path, format="mat")
+    assert loadmat(tmp_path / "correlate-bias.mat")["bias"].shape == (1, 2)
+    for case in CASES.values():
+        got = run(case, reference)
+        if isinstance(got, str):
+            (tmp_path / f"{case.id}.{got}").touch()
+        else:
+            savemat(tmp_path / f"{case.id}.got.mat", {"got": as_matlab(got)})
+    assert {verdict.status for verdict in vectors.verify(tmp_path)} == {"passed"}
+
+
+def test_a_mat_file_without_the_variable_says_so(tmp_path):
+    from scipy.io import savemat
+
+    vectors.export(tmp_path, format="mat")
+    savemat(tmp_path / "relu-leak.got.mat", {"y": np.ones((1, 1, 1, 4))})
+    (verdict,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.id == "relu-leak"]
+    assert "relu-leak.got.mat holds no variable got" in verdict.detail
 
 
 def test_nan_is_never_within_the_bound(tmp_path):
@@ -192,6 +463,26 @@ def test_nan_is_never_within_the_bound(tmp_path):
     np.save(tmp_path / "softmax-equal.got.npy", np.full((1, 2, 1, 1), np.nan))
     (verdict,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.id == "softmax-equal"]
     assert verdict.status == "FAILED"
+
+
+def test_nan_is_right_where_nan_is_due_and_nowhere_else(tmp_path):
+    vectors.export(tmp_path)
+    write(tmp_path, reference, "npz")
+    for id in ("max_pool-nan", "relu-nan"):
+        np.save(tmp_path / f"{id}.got.npy", np.full(vectors.answer(CASES[id]).output.shape, np.nan))
+    failed = {verdict.id: verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"}
+    assert set(failed) == {"max_pool-nan", "relu-nan"}
+    assert "2 of 4 values are wrong; the worst is at (0, 0, 0, 0): nan instead of -0" in str(failed["relu-nan"])
+
+
+def test_what_has_nan_may_be_refused(tmp_path):
+    vectors.export(tmp_path)
+    write(tmp_path, reference, "npz")
+    for id in ("max_pool-nan", "relu-nan", "relu-leak"):
+        (tmp_path / f"{id}.got.npy").unlink()
+        (tmp_path / f"{id}.refused").touch()
+    (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]
+    assert (failed.id, failed.detail) == ("relu-leak", "refused, where an answer is due")
 
 
 def test_imaginary_parts_are_not_dropped(tmp_path):
@@ -267,25 +558,36 @@ def test_folders_that_hold_no_vectors_are_refused(tmp_path):
         vectors.export(tmp_path, format="csv")
 
 
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O2"]
+SANITIZED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def missing(what):
+    """A skip; but in CI, where everything is there, a failure."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no {what}")
+
+
 @pytest.fixture(scope="module")
 def compiler():
-    found = shutil.which("cc") or shutil.which("gcc")
-    if found is None:
-        pytest.skip("there is no C compiler")
-    return found
+    return shutil.which("cc") or shutil.which("gcc") or missing("C compiler")
 
 
-def compiled(compiler, text, folder):
+def compiled(compiler, text, folder, *options):
     (folder / "decoder.c").write_text(text)
     program = folder / "decoder"
-    subprocess.run([compiler, "-std=c99", "-O1", "-o", program, folder / "decoder.c", "-lm"], check=True)
+    subprocess.run([compiler, *STRICT, *options, "-o", program, folder / "decoder.c", "-lm"], check=True)
     return program
 
 
-def test_the_c_program_passes_all_vectors(compiler, tmp_path, capsys):
+@pytest.mark.parametrize("options", [[], SANITIZED], ids=["strict", "sanitized"])
+def test_the_c_program_passes_all_vectors(compiler, options, tmp_path, capsys):
+    (tmp_path / "empty.c").write_text("int main(void) { return 0; }")
+    if options and subprocess.run([compiler, *options, "-o", tmp_path / "empty", tmp_path / "empty.c"]).returncode:
+        missing("address sanitizer")
     vectors.export(tmp_path / "vectors", format="npy")
-    program = compiled(compiler, (EXAMPLES / "decoder.c").read_text(), tmp_path)
-    subprocess.run([program, tmp_path / "vectors"], check=True)
+    program = compiled(compiler, (EXAMPLES / "decoder.c").read_text(), tmp_path, *options)
+    for _ in range(2):  # the second run overwrites the first one's results
+        subprocess.run([program, tmp_path / "vectors"], check=True)
     assert main(["verify", str(tmp_path / "vectors")]) == 0
     assert capsys.readouterr().out == f"{len(CASES)} passed\n"
 
@@ -297,12 +599,22 @@ def test_the_c_program_passes_all_vectors(compiler, tmp_path, capsys):
         ("(3 * t - 5)", "(3 * t + 5)", "KeysA"),
         (": leak * x.at[i]", ": -leak * x.at[i]", "Leak"),
         ("*cell(f, k, c, u, v) * *cell(x,", "*cell(f, k, c, u, f.w - 1 - v) * *cell(x,", "FlippedColumns"),
+        (" || value != value", "", "DroppedNaN"),
     ],
 )
-def test_the_c_program_with_one_sign_flipped_fails_with_the_right_flag(compiler, tmp_path, right, wrong, flag):
+def test_the_c_program_with_one_sign_flipped_fails_with_the_right_flag(compiler, tmp_path, capsys, right, wrong, flag):
     text = (EXAMPLES / "decoder.c").read_text()
     assert text.count(right) == 1
     vectors.export(tmp_path / "vectors", format="npy")
     subprocess.run([compiled(compiler, text.replace(right, wrong), tmp_path), tmp_path / "vectors"], check=True)
+    assert main(["verify", str(tmp_path / "vectors")]) == 1
+    text = capsys.readouterr().out
+    assert f": FAILED [{flag}]: " in text
+    if flag == "Bias":
+        assert text.splitlines()[:2] == [
+            line[4:]
+            for line in PAGE.read_text().splitlines()
+            if line.startswith(("    correlate-bias: ", "        Bias: "))
+        ]
     failed = [verdict.flags for verdict in vectors.verify(tmp_path / "vectors") if verdict.status == "FAILED"]
     assert (flag,) in failed

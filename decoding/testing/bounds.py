@@ -234,18 +234,19 @@ def _unpool(call: Call, precision: Arithmetic, x: Array, error: Array) -> tuple[
         return precision.growth(1, products=False) * exact, carried, exact
     # The place of a pixel is 4 roundings of |u| + 1; the kernel has this slope, this many roundings of terms that sum to this.
     slope, roundings, terms = {"bilinear": (1, 2, 2), "bicubic": (2, 6, 24)}[mode]
-    grids, loose = _weight_grids(call), []
+    grids, blurs = _weight_grids(call), []
     for axis, (weights, (_, size, stride)) in enumerate(zip((down, across), _axes(call), strict=True)):
         if grids is not None and grids[axis] / precision.eps >= 16:
-            loose.append(weights)
+            blurs.append(np.zeros_like(weights))
             continue
         places = np.abs(np.arange(len(weights)) - (size - 1) / 2) / stride + 1
         blur = (
             precision.growth(4, products=False) * slope * places + precision.growth(roundings, products=False) * terms
         )
-        loose.append(weights + blur[:, np.newaxis])
-    mass = loose[0] @ x @ loose[1].T
-    return mass - exact + precision.growth(20) * mass + 16 * precision.range.tiny, carried, mass
+        blurs.append(np.zeros_like(weights) + blur[:, np.newaxis])
+    blurred = blurs[0] @ x @ (across + blurs[1]).T + down @ x @ blurs[1].T
+    mass = exact + blurred
+    return blurred + precision.growth(20) * mass + 16 * precision.range.tiny, carried, mass
 
 
 def _softmax(x: Array, precision: Arithmetic, error: Array) -> Array:
@@ -276,7 +277,7 @@ def _inside(call: Call) -> Array:
 def _rounded(x: Array, eps: float) -> Array:
     """x in a significand of as many bits as `eps` says."""
     mantissa, exponent = np.frexp(x)
-    return np.asarray(np.ldexp(np.rint(mantissa / eps / 2) * eps * 2, exponent))
+    return np.asarray(np.ldexp(np.rint(mantissa / eps) * eps, exponent))
 
 
 def _largest(array: Any) -> float:

@@ -1,12 +1,14 @@
 """Golden vectors: cases with their answers, for implementations in other languages.
 
 The expectations come from the plain loops (`decoding.testing.loops`), and each comes with the elementwise `bound` that
-an honest program keeps to, so that a reader needs ``|got - output| <= bound`` and no tolerance of its own.
+an honest program keeps to, so that a reader needs ``|got - output| <= bound``, and NaN where `output` is NaN, and no
+tolerance of its own.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from .calls import Call
 
 VERSION = 1
 FORMATS = ("json", "npz", "npy", "mat")
+WORDS = ("refused", "unsupported")  # in the place of an answer
 PRECISIONS = {"double": 2.0**-53, "single": 2.0**-24, "half": 2.0**-11}
 NO_BOUND = 1e300  # nothing can be said in this precision
 
@@ -37,6 +40,7 @@ FLAGS = {
     "Channels": "channels taken in the wrong order, or not all of them",
     "ClampedEdge": "an edge that repeats its last cell where it must mirror",
     "CountedPadding": "an average that divides by the whole window where it reaches past the edge",
+    "DroppedNaN": "not-a-number that is lost on the way: a maximum, a rectifier or a sum that skips it",
     "EmptyBatch": "no images, and yet an answer for one, or none in the wrong shape",
     "Filters": "filters taken in the wrong order",
     "FlippedColumns": "filters turned left to right",
@@ -50,6 +54,7 @@ FLAGS = {
     "Overlap": "overlapping copies that overwrite instead of adding up",
     "PadValue": "a max pool padded with zeros where it must be minus infinity",
     "Precision": "less precision than was declared",
+    "Remainder": "what is left over by blocks of 4, 8 or 16: the last cells, channels or filters, not computed or mixed up",
     "RoundedUp": "output sizes rounded up where the windows do not divide the map",
     "SwappedPads": "pads of rows and of columns exchanged",
     "SwappedSizes": "sizes of rows and of columns exchanged",
@@ -127,6 +132,9 @@ def answer(case: Case, precision: str = "double") -> Answer:
 
 
 def _bound(call: Call, output: Array, arithmetic: Arithmetic) -> Array:
+    """NaN counts as zero: what it is not in has the same bound as without it."""
+    arrays = (None if array is None else np.where(np.isnan(array), 0, array) for array in call.arrays)
+    call = call._replace(arrays=tuple(arrays))
     if exact_unit(call, arithmetic) is not None:
         return np.zeros(output.shape)
     try:
@@ -148,12 +156,14 @@ def export(folder: str | Path, *, format: str = "npz", precision: str = "double"
     """Write all cases and their answers; returns how many.
 
     ``manifest.json`` describes them; the arrays are in it (json), or in ``<id>.npz``, ``<id>.mat`` or
-    ``<id>/<array>.npy``, the latter with a ``cases.txt`` for programs without a reader of JSON.
+    ``<id>/<array>.npy``, the latter with a ``cases.txt`` for programs without a reader of JSON. The manifest is written
+    last: without one, there are no vectors.
 
     Raises
     ------
     InvalidValueError
-        If there is no such format or precision.
+        If there is no such format or precision, or the folder is not empty: results of an earlier run would be judged as
+        if they were new, and nothing of anybody's is deleted.
     """
     if format not in FORMATS or precision not in PRECISIONS:
         raise InvalidValueError(
@@ -161,17 +171,22 @@ def export(folder: str | Path, *, format: str = "npz", precision: str = "double"
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    there = sorted(path.name for path in folder.iterdir())
+    if there:
+        raise InvalidValueError(
+            f"export: {folder} must be empty or new, as results of an earlier run would be judged as if they were new. It "
+            f"holds {', '.join(there[:3])}{' …' if there[3:] else ''}. Remove the folder, or take another."
+        )
     everything = cases()
     write: Callable[..., None] = {"json": lambda *_: None, "npz": _write_npz, "mat": _write_mat, "npy": _write_npy}[
         format
     ]
     for case in everything:
         write(folder, case.id, _arrays(case, precision))
+    if format == "npy":
+        (folder / "cases.txt").write_bytes("".join(f"{_line(case)}\n" for case in everything).encode())
     with replacing(folder / "manifest.json") as file:
         file.write(manifest(format, precision).encode())
-    if format == "npy":
-        with replacing(folder / "cases.txt") as file:
-            file.write("".join(f"{_line(case)}\n" for case in everything).encode())
     return len(everything)
 
 
@@ -192,8 +207,8 @@ def manifest(format: str = "json", precision: str = "double") -> str:
             row["layers"] = [{"kind": kind, **options} for kind, options, _ in map(_layer, case.net.layers)]
         arrays = _arrays(case, precision)
         row["shapes"] = {key: value.shape for key, value in arrays.items()}
-        row["arrays"] = {key: value.tolist() for key, value in arrays.items()} if format == "json" else list(arrays)
-        rows.append(json.dumps(row))
+        row["arrays"] = {key: _to_json(value) for key, value in arrays.items()} if format == "json" else list(arrays)
+        rows.append(json.dumps(row, allow_nan=False))
     head = json.dumps(
         {
             "schema": "filter-decoding vectors",
@@ -243,22 +258,19 @@ def _line(case: Case) -> str:
 
 
 def _write_npz(folder: Path, name: str, arrays: dict[str, Array]) -> None:
-    with replacing(folder / f"{name}.npz") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]
 
 
 def _write_mat(folder: Path, name: str, arrays: dict[str, Array]) -> None:
     from scipy.io import savemat
 
-    with replacing(folder / f"{name}.mat") as file:
-        savemat(file, arrays)
+    savemat(folder / f"{name}.mat", arrays)
 
 
 def _write_npy(folder: Path, name: str, arrays: dict[str, Array]) -> None:
-    (folder / name).mkdir(exist_ok=True)
+    (folder / name).mkdir()
     for key, value in arrays.items():
-        with replacing(folder / name / f"{key}.npy") as file:
-            np.save(file, np.ascontiguousarray(value))
+        np.save(folder / name / f"{key}.npy", np.ascontiguousarray(value))
 
 
 # Judging.
@@ -285,8 +297,10 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
     For each case it writes, into the same folder or into `results`, the array ``<id>.got.npy``, ``<id>/got.npy``, the
     variable ``got`` of ``<id>.got.mat``, or an entry of ``results.json``; where it refuses, the text ``refused`` (an empty
     file ``<id>.refused`` or ``<id>/refused``), and where it cannot, ``unsupported``. Of whole passes it may also write
-    ``got1``, ``got2``, …, the stages; the first that differs is then named. A result that cannot be read, or holds no real
-    numbers, is a failure of its case; so is one for a case that the vectors do not have.
+    ``got1``, ``got2``, …, the stages (``<id>.got1.npy`` and so on; an entry of ``results.json`` is then an object with
+    ``got``, ``got1``, …); the first that differs is then named. Where the output has NaN, a program may refuse too. A
+    result that cannot be read, that is there twice, or holds no real numbers, is a failure of its case; so is one for a
+    case that the vectors do not have.
 
     Raises
     ------
@@ -335,10 +349,9 @@ def _written(results: Path) -> dict[str, Any]:
 
 def _ids(results: Path) -> set[str]:
     """The ids that result files are named after."""
-    words = ("refused", "unsupported")
     flat = {path.name[: -len(".got.npy")] for end in ("npy", "mat") for path in results.glob(f"*.got.{end}")}
-    flat |= {path.stem for word in words for path in results.glob(f"*.{word}")}
-    return flat | {path.parent.name for file in ("got.npy", *words) for path in results.glob(f"*/{file}")}
+    flat |= {path.stem for word in WORDS for path in results.glob(f"*.{word}")}
+    return flat | {path.parent.name for file in ("got.npy", *WORDS) for path in results.glob(f"*/{file}")}
 
 
 def _numbers(value: Any) -> Array:
@@ -352,7 +365,7 @@ def _numbers(value: Any) -> Array:
 def _stored(folder: Path, row: dict[str, Any], format: str) -> dict[str, Array]:
     name, keys = row["id"], row["arrays"]
     if format == "json":
-        return {key: np.array(value, float).reshape(row["shapes"][key]) for key, value in keys.items()}
+        return {key: np.array(_from_json(value), float).reshape(row["shapes"][key]) for key, value in keys.items()}
     if format == "npz":
         with np.load(folder / f"{name}.npz") as file:
             return {key: file[key] for key in keys}
@@ -367,21 +380,15 @@ def _stored(folder: Path, row: dict[str, Any], format: str) -> dict[str, Array]:
 def _verdict(row: dict[str, Any], arrays: dict[str, Array], results: Path, written: dict[str, Any]) -> Verdict:
     name, flags = row["id"], tuple(row["flags"])
     got = _got(results, name, "got", written)
-    if isinstance(got, str) and got == "unsupported":
+    word = got if isinstance(got, str) else "nothing was written" if got is None else "an answer was written"
+    if word == "unsupported":
         return Verdict(name, "unsupported")
+    if word == "refused" and (not row["valid"] or np.isnan(arrays["output"]).any()):
+        return Verdict(name, "passed")
     if not row["valid"]:
-        if isinstance(got, str) and got == "refused":
-            return Verdict(name, "passed")
-        return Verdict(
-            name,
-            "FAILED",
-            flags,
-            "it must be refused, and " + ("nothing was written" if got is None else "an answer was written"),
-        )
-    if got is None or isinstance(got, str):
-        return Verdict(
-            name, "FAILED", flags, "nothing was written" if got is None else f"{got}, where an answer is due"
-        )
+        return Verdict(name, "FAILED", flags, f"it must be refused, and {word}")
+    if not isinstance(got, np.ndarray):
+        return Verdict(name, "FAILED", flags, f"{word}, where an answer is due")
     for number in range(1, len(row.get("layers", ())) + 1):
         stage = _got(results, name, f"got{number}", written)
         if isinstance(stage, np.ndarray) and f"stage{number}" in arrays:
@@ -401,7 +408,7 @@ def _wrong(got: Array, want: Array, bound: Array) -> str:
         return f"the shape is {got.shape} instead of {want.shape}"
     with np.errstate(all="ignore"):
         off = np.abs(got - want)
-    bad = ~(off <= bound)
+    bad = ~((off <= bound) | (np.isnan(got) & np.isnan(want)))
     if not bad.any():
         return ""
     worst = tuple(
@@ -415,22 +422,43 @@ def _wrong(got: Array, want: Array, bound: Array) -> str:
 
 def _got(results: Path, name: str, key: str, written: dict[str, Any]) -> Array | str | None:
     """An array, ``"refused"``, ``"unsupported"``, or None for nothing."""
-    if key == "got" and name in written:
-        value = written[name]
-        return value if isinstance(value, str) else _numbers(value)
-    for word in ("refused", "unsupported"):
-        if (results / name / word).exists() or (results / f"{name}.{word}").exists():
-            return word
-    for path in (results / name / f"{key}.npy", results / f"{name}.{key}.npy"):
-        if path.exists():
-            with path.open("rb") as file:
-                return _numbers(np.load(file))
-    path = results / f"{name}.{key}.mat"
-    if path.exists():
+    paths = [results / name / f"{key}.npy", results / f"{name}.{key}.npy", results / f"{name}.{key}.mat"]
+    if key == "got":
+        paths += [path for word in WORDS for path in (results / name / word, results / f"{name}.{word}")]
+    entry = written.get(name)
+    if isinstance(entry, dict):
+        entry = entry.get(key)
+    elif key != "got":
+        entry = None
+    found = [path for path in paths if path.exists()]
+    if len(found) + (entry is not None) > 1:
+        where = [*(str(path.relative_to(results)) for path in found), *["results.json"] * (entry is not None)]
+        raise ValueError(f"there is more than one: {', '.join(where)}")
+    if not found:
+        return entry if entry is None or isinstance(entry, str) else _numbers(_from_json(entry))
+    (path,) = found
+    if path.suffix == ".npy":
+        with path.open("rb") as file:
+            return _numbers(np.load(file))
+    if path.suffix == ".mat":
         from scipy.io import loadmat
 
-        return _numbers(loadmat(path)[key])
-    return None
+        variables = loadmat(path)
+        if key not in variables:
+            raise ValueError(f"{path.name} holds no variable {key}")
+        return _numbers(variables[key])
+    return path.name.rpartition(".")[2]
+
+
+def _to_json(array: Array) -> Any:
+    """Nested lists; NaN, which JSON has not, is null."""
+    return np.where(np.isnan(array), None, array).tolist()  # type: ignore[call-overload]
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_from_json(each) for each in value]
+    return math.nan if value is None else value
 
 
 # The cases. Fillings are asymmetric and the same on every machine.
@@ -446,6 +474,25 @@ def _real(*shape: int, step: int = 37) -> Array:
     """Numbers that are no binary fractions."""
     i = np.arange(int(np.prod(shape)))
     return np.asarray(((i * step + i * i) % 101 - 45) / 7.0).reshape(shape)
+
+
+def _nonzero(*shape: int) -> Array:
+    """No zeros, which a program may skip: what they meet is not lost."""
+    return np.abs(_whole(*shape)) + 1
+
+
+def _spoilt(array: Array, *places: tuple[Any, ...]) -> Array:
+    """With NaN in these places."""
+    for place in places:
+        array[place] = np.nan
+    return array
+
+
+def _scattered(array: Array) -> Array:
+    """For windows of 2×2 in steps of 1×2: NaN in each of the four cells of a window, and in all of them."""
+    return _spoilt(
+        array, (0, 0, 0, 0), (0, 0, 1, 3), (0, 0, 2, 5), (0, 1, 1, 2), (0, 1, 2, slice(4, 6)), (0, 1, 3, slice(4, 6))
+    )
 
 
 def _row(*values: float) -> Array:
@@ -542,6 +589,9 @@ def _correlations() -> Iterator[Case]:
         "strides", "SwappedStrides", "two rows and three columns at a time", _whole(1, 1, 5, 7), one, stride=(2, 3)
     )
     yield case(
+        "stride-rows", "SwappedStrides", "three rows and one column at a time", _whole(1, 1, 7, 3), one, stride=(3, 1)
+    )
+    yield case(
         "stride-left-over",
         "RoundedUp",
         "the last columns fill no window",
@@ -556,6 +606,22 @@ def _correlations() -> Iterator[Case]:
         _whole(1, 1, 2, 3),
         np.array([1.0, 10]).reshape(1, 1, 2, 1),
         pad=(2, 0, 0, 0),
+    )
+    yield case(
+        "pad-bottom",
+        "MirroredPads SwappedPads",
+        "three rows of zeros below",
+        _whole(1, 1, 2, 3),
+        np.array([1.0, 10]).reshape(1, 1, 2, 1),
+        pad=(0, 3, 0, 0),
+    )
+    yield case(
+        "pad-left",
+        "MirroredPads SwappedPads",
+        "two columns of zeros on the left",
+        _whole(1, 1, 2, 3),
+        _row(1, 10),
+        pad=(0, 0, 2, 0),
     )
     yield case(
         "pad-right",
@@ -597,6 +663,22 @@ def _correlations() -> Iterator[Case]:
         (0, 1, 1, 0),
     )
     yield case("large", "Precision", "the same on another scale", 2.0**20 * _real(1, 2, 3, 4), _real(3, 2, 2, 1), None)
+    yield case(
+        "remainder",
+        "Remainder",
+        "17 channels, 9 filters, 19 columns that become 17",
+        _whole(1, 17, 3, 19),
+        _whole(9, 17, 2, 3, step=5, limit=3),
+        _whole(9),
+    )
+    yield case(
+        "nan",
+        "DroppedNaN Batch",
+        "the second image has a channel of NaN",
+        _spoilt(_whole(2, 3, 3, 4), (1, 2)),
+        _nonzero(2, 3, 2, 2),
+        _whole(2),
+    )
 
 
 def _pools() -> Iterator[Case]:
@@ -644,6 +726,15 @@ def _pools() -> Iterator[Case]:
         )
         padding = "PadValue" if operator == "max_pool" else "CountedPadding"
         yield case(
+            "pad-top",
+            f"MirroredPads {padding}",
+            "the first row of windows reaches into two rows of pad above",
+            -np.abs(_whole(1, 1, 4, 5)) - 1,
+            (3, 2),
+            (2, 2),
+            (2, 0, 0, 0),
+        )
+        yield case(
             "pad-bottom",
             f"MirroredPads {padding}",
             "the last row of windows reaches into the pad below",
@@ -660,6 +751,43 @@ def _pools() -> Iterator[Case]:
             (2, 2),
             (2, 2),
             (0, 0, 0, 1),
+        )
+        yield case(
+            "pad-left",
+            f"MirroredPads {padding}",
+            "the first column of windows reaches into two columns of pad on the left",
+            -np.abs(_whole(1, 1, 4, 5)) - 1,
+            (2, 3),
+            (2, 2),
+            (0, 0, 2, 0),
+        )
+        yield case(
+            "all",
+            "MirroredPads SwappedPads SwappedSizes SwappedStrides",
+            "everything at once",
+            _whole(2, 2, 6, 9, step=5),
+            (4, 3),
+            (3, 2),
+            (2, 3, 1, 2),
+        )
+        yield case(
+            "remainder",
+            "Remainder",
+            "17 channels, 35 columns that become 17, the last one in no window",
+            _whole(1, 17, 3, 35),
+            (2, 2),
+            (1, 2),
+        )
+        whole_map = operator == "avg_pool"  # sums that are carried along from window to window spread NaN over the map
+        yield case(
+            "nan",
+            "DroppedNaN",
+            "a map of NaN, and one without"
+            if whole_map
+            else "NaN in each cell of a window, in all of them, and in none",
+            _spoilt(_whole(1, 2, 3, 8), (0, 1)) if whole_map else _scattered(_whole(1, 2, 4, 8)),
+            (2, 2),
+            (1, 2),
         )
     yield _case(
         "max_pool-negative",
@@ -708,6 +836,23 @@ def _pointwise() -> Iterator[Case]:
         "relu-plain", "Leak", "no leak", "relu", _whole(2, 2, 1, 3), leak=0.0, source="section 4, layer 6 of LeNet"
     )
     yield _case("relu-leak", "Leak", "a quarter of what is negative", "relu", _row(-4, 3, -8, 0), leak=0.25)
+    yield _case(
+        "relu-steep", "Leak", "twice what is negative: not the larger of the two", "relu", _row(-4, 3, 5), leak=2.0
+    )
+    yield _case("relu-folded", "Leak", "a slope below zero", "relu", _row(-4, 3, -8, 0), leak=-0.5)
+    yield _case(
+        "relu-reals", "Precision Leak", "a leak that is no binary fraction", "relu", _real(1, 2, 2, 3), leak=0.1
+    )
+    yield _case("relu-remainder", "Remainder", "17 channels of 19 columns", "relu", _whole(1, 17, 1, 19), leak=0.25)
+    for id, leak in (("nan", 0.0), ("nan-leak", 0.25)):
+        yield _case(
+            f"relu-{id}",
+            "DroppedNaN",
+            "NaN stays NaN, its neighbours stay",
+            "relu",
+            _row(-4, np.nan, 3, np.nan),
+            leak=leak,
+        )
     source = "section 4, layer 8 of LeNet"
     yield _case(
         "softmax-equal",
@@ -733,6 +878,16 @@ def _pointwise() -> Iterator[Case]:
         _whole(2, 3, 2, 4),
         source=source,
     )
+    yield _case(
+        "softmax-remainder",
+        "Remainder",
+        "17 channels of 19 columns",
+        "softmax",
+        _whole(1, 17, 1, 19),
+        source=source,
+    )
+    spoilt = _spoilt(_whole(1, 3, 2, 2), (0, 1, 1, 0))
+    yield _case("softmax-nan", "DroppedNaN", "NaN in all channels of one place", "softmax", spoilt, source=source)
 
 
 def _substitutions() -> Iterator[Case]:
@@ -769,6 +924,14 @@ def _substitutions() -> Iterator[Case]:
         (2, 3),
     )
     yield case(
+        "gaps",
+        "SwappedStrides",
+        "copies that leave gaps in rows and overlap in columns",
+        _whole(1, 1, 3, 2),
+        np.array([[[[1.0, 10], [100, 1000]]]]),
+        (3, 1),
+    )
+    yield case(
         "filters",
         "Filters",
         "three maps, three filters",
@@ -794,6 +957,20 @@ def _substitutions() -> Iterator[Case]:
     )
     yield case(
         "reals", "Precision", "numbers that have to be rounded", _real(1, 3, 3, 4), _real(3, 2, 2, 3, step=23), (1, 2)
+    )
+    yield case(
+        "remainder",
+        "Remainder",
+        "9 maps of 17 columns, 17 channels of 19",
+        _whole(1, 9, 2, 17),
+        _whole(9, 17, 2, 3, step=5, limit=3),
+    )
+    yield case(
+        "nan",
+        "DroppedNaN Batch",
+        "the second image has a map of NaN",
+        _spoilt(_whole(2, 3, 2, 3), (1, 2)),
+        _nonzero(3, 2, 2, 2),
     )
 
 
@@ -825,6 +1002,8 @@ def _unpoolings() -> Iterator[Case]:
             (3, 2),
             (2, 1),
         )
+        yield case("remainder", "Remainder", "17 columns that become 34", _whole(1, 2, 3, 17), mode)
+        yield case("nan", "DroppedNaN", "a map of NaN between two others", _spoilt(_whole(1, 3, 2, 3), (0, 1)), mode)
     yield case("ties", "Ties", "half way between two cells, the later one", _row(1, 5, 9), "nearest", (1, 3), (1, 2))
     yield case("gaps", "Ties", "windows of 1 in steps of 4", _row(1, 5, 9), "nearest", (1, 1), (1, 4))
     yield case("centres", "AlignedCorners", "1 2 4 5 of 1 5", _row(1, 5), "bilinear", (1, 2))

@@ -17,10 +17,18 @@ typedef struct { int n, c, h, w; double *at; } Array; /* at is NULL where the ar
 
 static const Array refused = {0, 0, 0, 0, NULL};
 
+static double *in_use[64]; /* by the arrays of the case at hand */
+static int in_use_count = 0;
+
 static Array zeros(int n, int c, int h, int w) {
-    Array a = {n, c, h, w, calloc((size_t)n * c * h * w + 1, sizeof(double))};
+    Array a = {n, c, h, w, in_use_count < 64 ? calloc((size_t)n * c * h * w + 1, sizeof(double)) : NULL};
     if (!a.at) { fprintf(stderr, "out of memory\n"); exit(2); }
+    in_use[in_use_count++] = a.at;
     return a;
+}
+
+static void release(void) {
+    while (in_use_count > 0) free(in_use[--in_use_count]);
 }
 
 static double *cell(Array a, int n, int c, int i, int j) {
@@ -132,11 +140,16 @@ static Array unpool(Array z, const int size[2], const int stride[2], const char 
 
 /* ---- files ---- */
 
+static void join(char path[1024], const char *folder, const char *name) {
+    if (snprintf(path, 1024, "%s/%s", folder, name) >= 1024) { fprintf(stderr, "too long: %s\n", path); exit(2); }
+}
+
 static Array load(const char *folder, const char *name) {
-    char path[1024], header[4096] = "";
+    char path[1024], file_name[72], header[4096] = "";
     unsigned char start[10];
     int sides[4] = {1, 1, 1, 1}, axes = 0;
-    snprintf(path, sizeof path, "%s/%s.npy", folder, name);
+    snprintf(file_name, sizeof file_name, "%s.npy", name);
+    join(path, folder, file_name);
     FILE *file = fopen(path, "rb");
     if (!file || fread(start, 1, 10, file) != 10) { fprintf(stderr, "cannot read %s\n", path); exit(2); }
     size_t length = start[8] + 256u * start[9];
@@ -156,9 +169,9 @@ static Array load(const char *folder, const char *name) {
 
 static void save(const char *folder, Array a) {
     char path[1024], header[128];
-    snprintf(path, sizeof path, "%s/%s", folder, a.at ? "refused" : "got.npy");
+    join(path, folder, a.at ? "refused" : "got.npy");
     remove(path);                                              /* of an earlier run */
-    snprintf(path, sizeof path, "%s/%s", folder, a.at ? "got.npy" : "refused");
+    join(path, folder, a.at ? "got.npy" : "refused");
     FILE *file = fopen(path, "wb");
     if (!file) { fprintf(stderr, "cannot write %s\n", path); exit(2); }
     if (a.at) {
@@ -257,13 +270,14 @@ static Array run(const char *line, const char *operator, const char *folder) {
 int main(int count, char **words) {
     char path[1024], line[2048], id[128], operator[64];
     if (count != 2) { fprintf(stderr, "usage: %s FOLDER\n", words[0]); return 2; }
-    snprintf(path, sizeof path, "%s/cases.txt", words[1]);
+    join(path, words[1], "cases.txt");
     FILE *file = fopen(path, "r");
     if (!file) { fprintf(stderr, "cannot read %s\n", path); return 2; }
     while (fgets(line, sizeof line, file)) {
         if (sscanf(line, "%127s %63s", id, operator) != 2) continue;
-        snprintf(path, sizeof path, "%s/%s", words[1], id);
+        join(path, words[1], id);
         save(path, run(line, operator, path));
+        release();
     }
     fclose(file);
     return 0;
