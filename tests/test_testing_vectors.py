@@ -244,6 +244,18 @@ def test_what_is_exported_is_verified(format, tmp_path, capsys):
     assert capsys.readouterr().out == f"{len(CASES)} passed\n"
 
 
+def test_where_the_bound_says_nothing_a_case_is_not_judged(tmp_path, capsys):
+    main(["export", str(tmp_path), "--precision", "half"])
+    vague = {id for id, case in CASES.items() if case.valid and (vectors.answer(case, "half").bound >= 1e300).any()}
+    write(tmp_path, reference, "npz")
+    verdicts = vectors.verify(tmp_path)
+    assert {each.id for each in verdicts if each.status == "not judged"} == vague
+    assert "correlate-large" in vague  # its sums do not fit into half precision
+    assert {each.status for each in verdicts} == {"passed", "not judged"}
+    (tmp_path / "correlate-large.got.npy").unlink()
+    assert {each.id for each in vectors.verify(tmp_path) if each.status == "FAILED"} == {"correlate-large"}
+
+
 def square_transposed(filters):
     return filters.swapaxes(2, 3) if filters.shape[2] == filters.shape[3] else filters
 
@@ -510,7 +522,7 @@ def test_a_damaged_result_fails_its_case_alone(format, damage, tmp_path):
 @pytest.mark.parametrize("value", [[[1, 2], [3]], None, {}, [["1"]], [None]])
 def test_entries_that_are_no_arrays_fail_their_case_alone(value, tmp_path):
     vectors.export(tmp_path, format="json")
-    write(tmp_path, reference)
+    write(tmp_path, reference, "npz")
     written = json.loads((tmp_path / "results.json").read_text())
     (tmp_path / "results.json").write_text(json.dumps({**written, "relu-leak": value}))
     (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]

@@ -11,6 +11,7 @@ The unit roundoff used is that of the backend plus that of the reference, so tha
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,6 +26,39 @@ from .calls import Call
 
 class NotJudged(Exception):
     """The bound is so large that it says nothing, and the check would be unable to fail."""
+
+
+class Kernel(NamedTuple):
+    """A kernel of interpolation, 0 from `reach` cells on; the others are functions of the distance t in cells."""
+
+    reach: int
+    slope: Callable[[Array], Array]  # how steep it is, at most
+    weighed: Callable[[Array], Array]  # the sizes of all that is rounded on the way to a weight,
+    blended: Callable[
+        [Array], Array
+    ]  # and to a polynomial in the fraction of the place, its coefficients made of cells
+
+
+KERNELS = {
+    # 1 − t, one rounding; or a + s·(b − a), two of s·a and two of s·b.
+    "bilinear": Kernel(1, np.ones_like, np.ones_like, lambda t: 2 * t),
+    # 3/2·t³ − 5/2·t² + 1, and from 1 on −1/2·t³ + 5/2·t² − 4t + 2: steepest at 5/9 and at 1. The terms are rounded 3, 2
+    # and 1 times; no partial sum is larger than the sum of the terms of one sign, in whatever order, and the last is it.
+    # Or, the cells being a, b | c, d: b·(3/2·s³ − 5/2·s²), c·(−3/2·s³ + 2s² + 1/2·s), a·(−1/2·s³ + s² − 1/2·s) and
+    # d·(1/2·s³ − 1/2·s²), the terms rounded 10, 8 and 6 times, s from either side.
+    "bicubic": Kernel(
+        2,
+        lambda t: np.where(t < 1, 25 / 18, 1 / 2),
+        lambda t: np.where(t < 1, 7.5 * t**3 + 2.5 * t**2 + 2, 2.5 * t**3 + 5 * t**2 + 12 * t + 2 / 27),
+        lambda t: np.where(
+            t < 1,
+            np.maximum(15 * t**3 + 20 * t**2, 15 * (1 - t) ** 3 + 16 * (1 - t) ** 2 + 3 * (1 - t)),
+            np.maximum(
+                5 * (t - 1) ** 3 + 8 * (t - 1) ** 2 + 3 * (t - 1), 5 * (2 - t) ** 3 + 8 * (2 - t) ** 2 + 3 * (2 - t)
+            ),
+        ),
+    ),
+}
 
 
 class Range(NamedTuple):
@@ -54,13 +88,13 @@ class Arithmetic(NamedTuple):
         """What the narrowest usual format with this `eps` can hold: double, single or half."""
         return next(each for eps, each in RANGES if self.eps <= eps)
 
-    def growth(self, n: int, *, products: bool = True) -> float:
-        """``γ_n``; with products, of operands that are first rounded to `input_eps`."""
+    def growth(self, n: int, operands: int = 0) -> float:
+        """``γ_n``; of products, each of so many `operands` being first rounded to `input_eps`."""
         eps = self.eps + reference.eps
         if n * eps >= 0.5:
             raise NotJudged(f"{n} roundings at eps = {self.eps:.2g}: γ ≥ 1, so that even zeros would pass")
         gamma = n * eps / (1 - n * eps)
-        inputs = self.input_eps * (2 + self.input_eps) if products else 0.0
+        inputs = math.expm1(operands * math.log1p(self.input_eps))
         return gamma + inputs * (1 + gamma)
 
 
@@ -84,13 +118,40 @@ def arithmetic(backend: Any) -> Arithmetic:
     return Arithmetic(float(eps), float(inputs), bool(getattr(backend, "exact", True)))
 
 
-def error_bound(call: Call, precision: Arithmetic, errors: tuple[Array | None, ...] = ()) -> Array:
+def error_bound(call: Call, precision: Arithmetic) -> Array:
+    """The largest honest error of each cell of the call's output.
+
+    Raises
+    ------
+    NotJudged
+        If the bound says nothing, or the backend's format could overflow.
+    """
+    bound = running_error(call, precision)
+    check_tells(np.asarray(call.on(reference)), bound)
+    return bound
+
+
+def check_tells(want: Array, bound: Array) -> None:
+    """Refuse a bound that lets zeros pass for `want`.
+
+    Raises
+    ------
+    NotJudged
+        If `want` is not zero, and nowhere larger than the bound.
+    """
+    if want.any() and (np.abs(want) <= bound).all():
+        raise NotJudged(
+            f"the bound reaches {_largest(bound):.2g}, and the values {_largest(want):.2g}: zeros would pass"
+        )
+
+
+def running_error(call: Call, precision: Arithmetic, errors: tuple[Array | None, ...] = ()) -> Array:
     """The largest honest error of each cell of the call's output, its arrays carrying `errors` themselves.
 
     Raises
     ------
     NotJudged
-        If there are so many roundings that the bound says nothing, or the backend's format could overflow.
+        If there are so many roundings that γ ≥ 1, or the backend's format could overflow.
     """
     x = np.abs(np.asarray(call.arrays[0], np.float64))
     error = np.zeros_like(x) if not errors or errors[0] is None else errors[0]
@@ -103,11 +164,13 @@ def error_bound(call: Call, precision: Arithmetic, errors: tuple[Array | None, .
     elif call.operator == "relu":
         slope = max(1.0, abs(call.options["leak"]))
         mass, carried = slope * (x + error), slope * error
-        own = precision.growth(3, products=False) * mass
+        own = precision.growth(3) * mass
     else:
-        roundings = 1 if call.operator == "max_pool" else math.prod(_pair(call.options["size"])) + 3
         mass, carried = call.on(reference, x + error), call.on(reference, error)
-        own = precision.growth(roundings, products=False) * mass
+        average = call.operator == "avg_pool"
+        own = (
+            precision.growth(math.prod(_pair(call.options["size"])) + 3, 2) if average else precision.growth(1)
+        ) * mass
     if _largest(mass) > precision.range.huge:
         raise NotJudged(f"sums of {_largest(mass):.3g} may overflow at eps = {precision.eps:.2g}")
     return np.asarray(carried + own + precision.range.tiny)
@@ -142,11 +205,13 @@ def exact_unit(call: Call, precision: Arithmetic) -> float | None:
             return None
         total, finer = cells * _largest(arrays[0]), 1 / float(counts.max(initial=1))
     elif call.operator == "unpool":
-        weights = _weight_grids(call)
-        if weights is None or any(grid < 1 and grid / precision.eps < 16 for grid in weights):
-            return None
         down, across = axis_weights(call)
-        total, grid = _largest(down @ np.abs(arrays[0]) @ across.T), grid * weights[0] * weights[1]
+        total = _largest(down @ np.abs(arrays[0]) @ across.T)
+        for each in _weight_grids(call, precision):
+            if each is None or each < precision.input_eps:
+                return None
+            grid *= each
+        return grid if total <= grid / eps else None  # what one axis gives is an operand of the other
     else:
         return None
     return grid * finer if total <= grid / precision.eps else None
@@ -173,15 +238,15 @@ def _weights(n: int, size: int, stride: int, mode: str) -> Array:
     return table
 
 
-def _weight_grids(call: Call) -> tuple[float, ...] | None:
-    """The grid the weights of `unpool` lie on, for rows and for columns; None if they are no binary fractions."""
-    mode, grids = call.options["mode"], []
+def _weight_grids(call: Call, precision: Arithmetic) -> list[float | None]:
+    """The grid the weights of `unpool` lie on, for rows and for columns; None if computing them may round."""
+    mode, grids = call.options["mode"], list[float | None]()
     for _, size, stride in _axes(call):
         places = stride if size % 2 else 2 * stride  # pixels lie at multiples of 1/places
-        if mode != "nearest" and math.log2(stride) % 1:
-            return None
-        grids.append({"nearest": 1.0, "bilinear": 1 / places, "bicubic": 1 / (2 * places**3)}[mode])
-    return tuple(grids)
+        grid = {"nearest": 1.0, "bilinear": 1 / places, "bicubic": 1 / (2 * places**3)}[mode]
+        exact = mode == "nearest" or (math.log2(stride) % 1 == 0 and (grid == 1 or grid / precision.eps >= 16))
+        grids.append(grid if exact else None)
+    return grids
 
 
 def _axes(call: Call) -> list[tuple[int, int, int]]:
@@ -217,7 +282,7 @@ def _linear(
     if len(call.arrays) > 2 and call.arrays[2] is not None:
         mass = mass + np.abs(np.asarray(call.arrays[2], np.float64))[:, np.newaxis, np.newaxis]
     n = terms + 3  # the operands may be rounded when they are read, and a bias is one more term
-    return precision.growth(n) * mass + n * precision.range.tiny, carried, mass
+    return precision.growth(n, operands=2) * mass + n * precision.range.tiny, carried, mass
 
 
 def _unbiased(call: Call, x: Array, filters: Array) -> Array:
@@ -226,42 +291,70 @@ def _unbiased(call: Call, x: Array, filters: Array) -> Array:
 
 
 def _unpool(call: Call, precision: Arithmetic, x: Array, error: Array) -> tuple[Array, Array, Array]:
-    """``|W| e |V|ᵀ`` carried on; ``γ_n · |W| (|x| + e) |V|ᵀ`` of its own, and what rounded weights add to it."""
+    """``|W| e |V|ᵀ`` carried on; ``γ_n · |W| (|x| + e) |V|ᵀ`` of its own, and what the kernel's roundings add to it.
+
+    As two products of matrices, of which each has two operands.
+    """
     down, across = axis_weights(call)
     x, carried, mode = x + error, down @ error @ across.T, call.options["mode"]
     exact = down @ x @ across.T
     if mode == "nearest":
-        return precision.growth(1, products=False) * exact, carried, exact
-    # The place of a pixel is 4 roundings of |u| + 1; the kernel has this slope, this many roundings of terms that sum to this.
-    slope, roundings, terms = {"bilinear": (1, 2, 2), "bicubic": (2, 6, 24)}[mode]
-    grids, blurs = _weight_grids(call), []
-    for axis, (weights, (_, size, stride)) in enumerate(zip((down, across), _axes(call), strict=True)):
-        if grids is not None and grids[axis] / precision.eps >= 16:
-            blurs.append(np.zeros_like(weights))
-            continue
-        places = np.abs(np.arange(len(weights)) - (size - 1) / 2) / stride + 1
-        blur = (
-            precision.growth(4, products=False) * slope * places + precision.growth(roundings, products=False) * terms
+        return precision.growth(1, operands=1) * exact, carried, exact
+    down_blur, across_blur = (
+        _blur(weights, grid is not None, size, stride, mode, precision)
+        for weights, grid, (_, size, stride) in zip(
+            (down, across), _weight_grids(call, precision), _axes(call), strict=True
         )
-        blurs.append(np.zeros_like(weights) + blur[:, np.newaxis])
-    blurred = blurs[0] @ x @ (across + blurs[1]).T + down @ x @ blurs[1].T
+    )
+    blurred = down_blur @ x @ (across + across_blur).T + down @ x @ across_blur.T
     mass = exact + blurred
-    return blurred + precision.growth(20) * mass + 16 * precision.range.tiny, carried, mass
+    n = (2 * KERNELS[mode].reach) ** 2 + 4  # all taps in one sum, two products, three operands read
+    return blurred + precision.growth(n, operands=4) * mass + n * precision.range.tiny, carried, mass
+
+
+def _blur(weights: Array, exact: bool, size: int, stride: int, mode: str, precision: Arithmetic) -> Array:
+    """How far off the weights of one axis may be: those of the taps, and no others.
+
+    The kernel is a sum of rounded terms. Weights may be `exact`, and yet the cells be blended by rounded terms. If not,
+    the place of a pixel is off by 4 roundings of ``|u| + 1``: this moves a weight by as much times the slope of the
+    kernel, and brings cells within reach that were so much beyond it. The weights may then be divided by their sum, in
+    which the places cancel.
+    """
+    reach, slope, weighed, blended = KERNELS[mode]
+    rows, n = weights.shape
+    u = (np.arange(rows)[:, np.newaxis] - (size - 1) / 2) / stride
+    off = (0 if exact else precision.growth(4)) * (np.abs(u) + 1)
+    wide = reach + math.ceil(_largest(off))
+    cells = np.floor(u).astype(int) + np.arange(-wide, wide + 2)
+    distance = np.abs(u - cells)
+    taps = (distance < reach + off) & ((u % 1 > 0) | (off > 0))  # on a cell exactly, nothing is blended
+    sizes = blended(distance) if exact else np.maximum(weighed(distance + off), blended(distance + off))
+    kernel = np.where(taps, precision.growth(10) / 10 * sizes, 0)
+    moved = np.where(taps, slope(distance - off) * off, 0)
+    blur = np.zeros_like(weights)
+    mirrored = np.minimum(cells % (2 * n), (-1 - cells) % (2 * n))
+    np.add.at(blur, (np.arange(rows)[:, np.newaxis], mirrored), kernel + moved)
+    if not exact:
+        blur += weights * (kernel.sum(axis=1, keepdims=True) + precision.growth(2 * reach + 1))
+    return blur
 
 
 def _softmax(x: Array, precision: Arithmetic, error: Array) -> Array:
-    """A response off by d moves its exponential by the factor e^d; so does each rounding on the way there."""
+    """A response off by d moves its exponential by the factor e^d; so does each rounding on the way there.
+
+    These are of ``x − max`` and, where the sum is taken off as a logarithm, of ``(x − max) − log Σ``.
+    """
     eps = precision.eps + reference.eps
     error = error + np.where(_rounded(x, precision.eps) == x, 0, eps * np.abs(x))
     below, widest = x.max(axis=1, keepdims=True) - x, error.max(axis=1, keepdims=True)
-    off = np.minimum(error + widest + eps * (below + 2 * widest), 300.0)
+    off = np.minimum(error + widest + 2 * eps * (below + widest + math.log(x.shape[1])), 300.0)
     share = reference.softmax(x)
     total = (share * np.expm1(off)).sum(axis=1, keepdims=True)  # of the shares, less one
     if (total > 1).any():
         raise NotJudged(
             f"responses of {_largest(x):.3g} at eps = {precision.eps:.2g}: their exponentials are not known"
         )
-    own = precision.growth(x.shape[1] + 12, products=False)
+    own = precision.growth(x.shape[1] + 12)
     return np.asarray(share * np.expm1(off + np.log1p(total) + np.log1p(own)) + precision.range.tiny)
 
 

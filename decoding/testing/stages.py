@@ -15,7 +15,7 @@ import numpy as np
 from .. import reference
 from ..arguments import Array
 from ..network import Network
-from .bounds import Arithmetic, error_bound, exact_unit, unit
+from .bounds import Arithmetic, check_tells, exact_unit, running_error, unit
 from .calls import Call
 
 
@@ -63,7 +63,7 @@ def judged(stages: list[Stage], start: Array, precision: Arithmetic) -> Iterator
     Raises
     ------
     NotJudged
-        Where the bound says nothing any more.
+        Where the bound says nothing any more: at the first stage where zeros would pass.
     """
     want, error, grid = start, np.zeros(np.shape(start)), 1.0
     exact = True
@@ -75,9 +75,11 @@ def judged(stages: list[Stage], start: Array, precision: Arithmetic) -> Iterator
         grid = min([grid, *(each for each in units if each is not None)])
         error = np.abs(stage.run(error, _Errors(recorder.calls, precision)))
         if not recorder.calls and not np.array_equal(want, given):  # a scale
-            error = error + precision.growth(3) * np.abs(want)
+            error = error + precision.growth(3, operands=2) * (np.abs(want) + error) + precision.range.tiny
             scaled = _scaled_unit(np.asarray(stage.run(np.ones_like(given), recorder)), want, precision)
             exact, grid = exact and scaled is not None, min(grid, scaled or grid)
+        if not exact or not precision.exact:  # elsewhere the answer must be equal, whatever the bound
+            check_tells(want, error)
         yield Judged(stage.name, want, error, grid if exact else None)
 
 
@@ -127,6 +129,6 @@ class _Errors:
                 None if array is None or kept is None or np.array_equal(array, kept) else array
                 for array, kept in zip(arrays, call.arrays, strict=True)
             )
-            return error_bound(call, self.precision, errors)
+            return running_error(call, self.precision, errors)
 
         return run
