@@ -522,7 +522,7 @@ def test_a_damaged_result_fails_its_case_alone(format, damage, tmp_path):
 @pytest.mark.parametrize("value", [[[1, 2], [3]], None, {}, [["1"]], [None]])
 def test_entries_that_are_no_arrays_fail_their_case_alone(value, tmp_path):
     vectors.export(tmp_path, format="json")
-    write(tmp_path, reference, "npz")
+    write(tmp_path, reference)
     written = json.loads((tmp_path / "results.json").read_text())
     (tmp_path / "results.json").write_text(json.dumps({**written, "relu-leak": value}))
     (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]
