@@ -97,6 +97,104 @@ def off_by_a_thousandth(f):
 
 
 mutant("one weight off by a thousandth", "correlate_integers", correlate=with_filters(off_by_a_thousandth))
+mutant("strides ignored", "correlate_integers", correlate=with_options(lambda s, p: ((1, 1), p)))
+mutant(
+    "pads shared out evenly, the odd row below",
+    "correlate_integers",
+    correlate=with_options(
+        lambda s, p: (s, tuple(n for a, b in (p[:2], p[2:]) for n in ((a + b) // 2, a + b - (a + b) // 2)))
+    ),
+)
+mutant(
+    "bias added once for each channel",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: reference.correlate(
+        x, f, None if b is None else np.shape(x)[1] * np.asarray(b), **options
+    ),
+)
+mutant(
+    "bias subtracted",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: reference.correlate(x, f, None if b is None else -np.asarray(b), **options),
+)
+mutant(
+    "the first image for the whole batch",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: reference.correlate(np.resize(x[:1], np.shape(x)), f, b, **options),
+)
+mutant(
+    "padding that repeats the edge",
+    "correlate_integers",
+    correlate=lambda x, f, b, *, stride, pad: reference.correlate(
+        np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:]), "edge"), f, b, stride=stride
+    ),
+)
+mutant(
+    "trailing axes of one dropped",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: (
+        y[..., 0] if (y := reference.correlate(x, f, b, **options)).shape[-1] == 1 else y
+    ),
+)
+mutant(
+    "square maps transposed",
+    "correlate_integers",
+    correlate=lambda x, f, b, *, stride, pad: reference.correlate(
+        np.swapaxes(x, 2, 3) if np.shape(x)[2] == np.shape(x)[3] else x, f, b, stride=stride, pad=pad
+    ),
+)
+mutant(
+    "images and channels exchanged where they are as many",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: reference.correlate(
+        np.swapaxes(x, 0, 1) if len(x) == np.shape(x)[1] else x, f, b, **options
+    ),
+)
+
+mutant(
+    "steps of more than 4 taken for 4",
+    "correlate_integers",
+    correlate=with_options(lambda s, p: ((min(s[0], 4), min(s[1], 4)), p)),
+)
+mutant(
+    "filters of 3×3, in their own way, turned",
+    "correlate_integers",
+    correlate=with_filters(lambda f: f[:, :, ::-1] if f.shape[2:] == (3, 3) else f),
+)
+mutant(
+    "no bias where the filter covers the map",
+    "correlate_integers",
+    correlate=lambda x, f, b, **options: reference.correlate(
+        x, f, None if np.shape(x)[2:] == np.shape(f)[2:] else b, **options
+    ),
+)
+mutant(
+    "no pads for filters of one weight",
+    "correlate_integers",
+    correlate=lambda x, f, b, *, stride, pad: reference.correlate(
+        x, f, b, stride=stride, pad=0 if np.shape(f)[2:] == (1, 1) else pad
+    ),
+)
+
+
+class KeptPlan:
+    """The options of the first call for each shape, used for all the others."""
+
+    def __init__(self, operator):
+        self.function, self.kept = getattr(reference, operator), {}
+
+    def __call__(self, *arrays, **options):
+        key = tuple(np.shape(array) for array in arrays)
+        return self.function(*arrays, **self.kept.setdefault(key, options))
+
+
+for _operator in ("correlate", "max_pool", "avg_pool", "relu", "substitute"):
+    mutant(
+        f"{_operator} with a plan kept for each shape",
+        f"{_operator}_integers",
+        **{_operator: KeptPlan(_operator)},
+    )
+mutant("unpooling with a plan kept for each shape", "unpool_nearest_integers", unpool=KeptPlan("unpool"))
 
 
 # Substitution.
@@ -143,6 +241,63 @@ mutant(
         )
     ),
 )
+mutant(
+    "a stride for the filters' cells",
+    "substitute_integers",
+    substitute=lambda z, f, *, stride: reference.substitute(
+        np.moveaxis(np.asarray(f), 0, 1), np.moveaxis(np.asarray(z), 1, 0), stride=stride
+    ).swapaxes(0, 1),
+)
+mutant(
+    "copies cropped to what they cover in full",
+    "substitute_integers",
+    substitute=lambda z, f, *, stride: reference.substitute(z, f, stride=stride)[
+        :, :, : np.shape(z)[2] * stride[0], : np.shape(z)[3] * stride[1]
+    ],
+)
+mutant(
+    "filters turned where the copies leave gaps both ways",
+    "substitute_integers",
+    substitute=lambda z, f, *, stride: reference.substitute(
+        z, np.asarray(f)[..., ::-1] if stride[0] > np.shape(f)[2] and stride[1] > np.shape(f)[3] else f, stride=stride
+    ),
+)
+mutant("filters of a substitution reversed", "substitute_integers", substitute=substituted(lambda f: f[::-1]))
+mutant("channels of a substitution reversed", "substitute_integers", substitute=substituted(lambda f: f[:, ::-1]))
+mutant(
+    "substituted with square filters transposed",
+    "substitute_integers",
+    substitute=substituted(lambda f: f.swapaxes(2, 3) if f.shape[2] == f.shape[3] else f),
+)
+mutant(
+    "filters and channels exchanged where they are as many",
+    "substitute_integers",
+    substitute=substituted(lambda f: f.swapaxes(0, 1) if f.shape[0] == f.shape[1] else f),
+)
+mutant(
+    "substitution whose strides are ignored",
+    "substitute_integers",
+    substitute=lambda z, f, *, stride: reference.substitute(z, f, stride=1),
+)
+mutant(
+    "substituted images of a batch added up",
+    "substitute_integers",
+    substitute=lambda z, f, *, stride: (
+        np.zeros_like(y := reference.substitute(z, f, stride=stride)) + y.sum(axis=0, keepdims=True)
+    ),
+)
+for _name, _turned in (
+    ("top to bottom", lambda f: f[:, :, ::-1]),
+    ("left to right", lambda f: f[..., ::-1]),
+    ("channel by channel", lambda f: f[:, ::-1]),
+):
+    mutant(
+        f"turned {_name} both ways",
+        "law_impulse",
+        first=False,
+        correlate=with_filters(_turned),
+        substitute=substituted(_turned),
+    )
 mutant(
     "flipped in both directions at once",
     "law_impulse",
@@ -216,6 +371,48 @@ mutant(
     "avg_pool_integers",
     avg_pool=lambda x, *, size, **options: reference.avg_pool(x, size=size, **options) * np.prod(size),
 )
+mutant(
+    "max pool steps by one",
+    "max_pool_integers",
+    max_pool=pooled("max_pool", lambda size, stride, pad: options(size, 1, pad)),
+)
+mutant(
+    "max pool with pads mirrored",
+    "max_pool_integers",
+    max_pool=pooled("max_pool", lambda size, stride, pad: options(size, stride, (pad[1], pad[0], pad[3], pad[2]))),
+)
+mutant(
+    "max pool with strides swapped",
+    "max_pool_integers",
+    max_pool=pooled("max_pool", lambda size, stride, pad: options(size, stride[::-1], pad)),
+)
+mutant(
+    "max pool with as many windows as pixels per step",
+    "max_pool_integers",
+    max_pool=lambda x, *, size, stride, pad: reference.max_pool(x, size=size, stride=stride, pad=pad)[
+        :, :, : np.shape(x)[2] // stride[0], : np.shape(x)[3] // stride[1]
+    ],
+)
+
+
+def wrong_in_corners(x, *, size, stride, pad):
+    """The cells that lie outside counted twice where both rows and columns do."""
+    ones = np.ones((1, 1, *np.shape(x)[2:]))
+    share = reference.avg_pool(np.pad(ones, ((0, 0), (0, 0), pad[:2], pad[2:])), size=size, stride=stride)
+    rows = share.max(axis=3, keepdims=True)
+    columns = share.max(axis=2, keepdims=True)
+    right = reference.avg_pool(x, size=size, stride=stride, pad=pad)
+    return right * share / np.maximum(rows + columns - 1, 1 / 64)
+
+
+mutant("average wrong in the corners", "avg_pool_integers", avg_pool=wrong_in_corners)
+mutant(
+    "average pool with pads mirrored",
+    "avg_pool_integers",
+    avg_pool=pooled("avg_pool", lambda size, stride, pad: options(size, stride, (pad[1], pad[0], pad[3], pad[2]))),
+)
+mutant("leaks thought below one", "relu_integers", relu=lambda x, *, leak: np.maximum(x, leak * np.asarray(x)))
+mutant("leak's sign lost", "relu_integers", relu=lambda x, *, leak: reference.relu(x, leak=abs(leak)))
 mutant("leak ignored", "relu_integers", relu=lambda x, *, leak: reference.relu(x))
 mutant("rectifier turned round", "relu_integers", relu=lambda x, *, leak: -reference.relu(-np.asarray(x), leak=leak))
 
@@ -324,6 +521,34 @@ mutant(
     "unpool_nearest_integers",
     unpool=lambda maps, *, size, stride, mode: reference.unpool(maps, size=size[::-1], stride=stride[::-1], mode=mode),
 )
+mutant(
+    "cells repeated by the size and cut",
+    "unpool_nearest_integers",
+    unpool=lambda maps, *, size, stride, mode: (
+        reference.unpool(maps, size=size, stride=stride, mode=mode)
+        if mode != "nearest"
+        else np.asarray(maps, float)
+        .repeat(size[0], 2)
+        .repeat(size[1], 3)[
+            :, :, : (np.shape(maps)[2] - 1) * stride[0] + size[0], : (np.shape(maps)[3] - 1) * stride[1] + size[1]
+        ]
+    ),
+)
+mutant(
+    "nearest by whole steps",
+    "unpool_nearest_integers",
+    unpool=only("nearest", lambda n, z, s: np.eye(n)[np.minimum(np.arange((n - 1) * s + z) // s, n - 1)]),
+)
+for _mode in MODES:
+    mutant(
+        f"sizes swapped where {_mode}",
+        f"unpool_{_mode}_integers",
+        unpool=lambda maps, *, size, stride, mode, one=_mode: (
+            reference.unpool(maps, size=size[::-1], stride=stride[::-1], mode=mode)
+            if mode == one
+            else reference.unpool(maps, size=size, stride=stride, mode=mode)
+        ),
+    )
 mutant("corners aligned", "unpool_bilinear_integers", unpool=only("bilinear", aligned_corners))
 mutant("bilinear that clamps", "unpool_bilinear_integers", unpool=only("bilinear", clamped))
 mutant("edges wrapped", "unpool_bilinear_integers", unpool=only("bilinear", wrapped))
@@ -369,17 +594,86 @@ for _mode in MODES:
     mutant(f"{_mode} unpooling in half precision", f"unpool_{_mode}_reals", **in_half("unpool", _mode))
 
 
-def clipped(z, f, *, stride):
-    return np.clip(reference.substitute(z, f, stride=stride), -1e6, 1e6)
+mutant(
+    "sums in single precision under a double-precision claim",
+    "correlate_reals",
+    correlate=lambda *arrays, **options: reference.correlate(*arrays, **options).astype(np.float32),
+)
 
 
-def flushed(x, f, b, **options):
-    y = reference.correlate(x, f, b, **options)
-    return np.where(np.abs(y) < 1e-7, 0, y)
+def clipped(operator, most):
+    function = getattr(reference, operator)
+    return {operator: lambda *arrays, **options: np.clip(function(*arrays, **options), -most, most)}
 
 
-mutant("large values clipped", "magnitudes", substitute=clipped)
-mutant("small values flushed", "magnitudes", correlate=flushed)
+def flushed(operator, least):
+    function = getattr(reference, operator)
+
+    def run(*arrays, **options):
+        y = function(*arrays, **options)
+        return np.where(np.abs(y) < least, 0, y)
+
+    return {operator: run}
+
+
+def padded_with(value):
+    def pool(x, *, size, stride, pad):
+        x = np.pad(np.asarray(x, float), ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=value)
+        return reference.max_pool(x, size=size, stride=stride)
+
+    return pool
+
+
+for _operator in ("substitute", "correlate", "max_pool", "avg_pool", "relu", "unpool"):
+    mutant(f"{_operator} clipped at 1e75", "magnitudes", **clipped(_operator, 1e75))
+    mutant(f"{_operator} flushed below 1e-75", "magnitudes", **flushed(_operator, 1e-75))
+mutant("max pool padded with -10,000", "magnitudes", max_pool=padded_with(-1e4))
+mutant("max pool padded with the least single", "magnitudes", max_pool=padded_with(-3.4e38))
+
+
+# Blocks: what programs that take 4, 8 or 16 at a time get wrong past the first block, or in the last one.
+
+
+def spoilt(operator, where):
+    """The reference's answer, but for zeros where ``where(y, *arrays)`` says so."""
+    function = getattr(reference, operator)
+
+    def run(*arrays, **options):
+        y = np.array(function(*arrays, **options))
+        y[where(y, *arrays)] = 0
+        return y
+
+    return {operator: run}
+
+
+def tail(n, block):
+    """What is left over after whole blocks, if there is one."""
+    return slice(n - n % block if n > block else n, n)
+
+
+for _operator in OPERATORS:
+    _kills = {"unpool": "unpool_nearest_integers", "softmax": "softmax"}.get(_operator, f"{_operator}_integers")
+    for _what, _where in (
+        ("beyond the 16th image", lambda y, *_: np.s_[16:]),
+        ("beyond the 8th channel", lambda y, *_: np.s_[:, 8:]),
+        ("beyond the 16th row", lambda y, *_: np.s_[:, :, 16:]),
+        ("beyond the 16th column", lambda y, *_: np.s_[..., 16:]),
+        ("in what is left of blocks of 4 channels", lambda y, *_: np.s_[:, tail(y.shape[1], 4)]),
+        ("in what is left of blocks of 8 columns", lambda y, *_: np.s_[..., tail(y.shape[3], 8)]),
+        ("in the last of 16 images", lambda y, *_: np.s_[15 if len(y) == 16 else 99 :]),
+    ):
+        mutant(f"{_operator} wrong {_what}", _kills, **spoilt(_operator, _where))
+
+
+def first_of(axis, most):
+    """Weights beyond the first `most` along an axis of the bank left out."""
+    return lambda f: np.where(np.arange(f.shape[axis]).reshape(-1, *(1,) * (3 - axis)) < most, f, 0)
+
+
+mutant("no more than 8 channels added up", "correlate_integers", correlate=with_filters(first_of(1, 8)))
+mutant("no more than 8 rows of a filter", "correlate_integers", correlate=with_filters(first_of(2, 8)))
+mutant("no more than 8 columns of a filter", "correlate_integers", correlate=with_filters(first_of(3, 8)))
+mutant("no more than 8 maps added up", "substitute_integers", substitute=substituted(first_of(0, 8)))
 
 
 # What only whole networks, or the decoding of one, bring to light.
@@ -414,7 +708,8 @@ class Fused:
         return out
 
     def substitute(self, maps, filters, *, stride):
-        follows = self.last is not None and np.array_equal(maps, self.last)
+        last, self.last = self.last, None
+        follows = last is not None and np.array_equal(maps, last)
         return reference.substitute(maps, np.asarray(filters)[:, :, ::-1, ::-1] if follows else filters, stride=stride)
 
 
@@ -448,6 +743,16 @@ def with_biases(net, layer, k, *, unpool):
 
 
 mutant("a decoder that adds the biases", "own_decode_filter", decode_filter=with_biases)
+mutant(
+    "a decoder that rectifies",
+    "own_decode_filter",
+    decode_filter=lambda *unit, unpool: np.maximum(decoding.decode_filter(*unit, unpool=unpool), 0),
+)
+mutant(
+    "a decoder that takes nearest for any interpolation",
+    "own_decode_filter",
+    decode_filter=lambda *unit, unpool: decoding.decode_filter(*unit),
+)
 mutant(
     "a decoder that counts units from 1",
     "own_decode_filter",
@@ -609,6 +914,71 @@ def max_without_nan(x, **options):
     return reference.max_pool(x, **options)
 
 
+def softmax_in_place(x):
+    if not isinstance(x, np.ndarray) or x.dtype != float or not x.flags.writeable:
+        return reference.softmax(x)
+    x -= x.max(axis=1, keepdims=True, initial=-np.inf)
+    return reference.softmax(x)
+
+
+def padding_in_place(x, f, b, *, stride, pad):
+    y = reference.correlate(x, f, b, stride=stride, pad=pad)
+    if b is not None and np.asarray(b).flags.writeable:
+        np.asarray(b)[...] = 0
+    return y
+
+
+def itself(operator):
+    """The input handed back where nothing changes."""
+    function = getattr(reference, operator)
+
+    def run(x, **options):
+        y = function(x, **options)
+        return x if np.array_equal(x, y) else y
+
+    return {operator: run}
+
+
+def a_view(x, *, size, stride, pad):
+    if size != (1, 1) or any(pad):
+        return reference.max_pool(x, size=size, stride=stride, pad=pad)
+    return np.asarray(x)[:, :, :: stride[0], :: stride[1]]
+
+
+class AddsUp:
+    """Sums go on in a buffer of the same shape, if the call before had the very same arrays."""
+
+    def __init__(self):
+        self.held, self.total = (), 0.0
+
+    def __call__(self, *arrays, **options):
+        again = len(arrays) == len(self.held) and all(a is b for a, b in zip(arrays, self.held, strict=True))
+        y = reference.substitute(*arrays, **options)
+        self.total = self.total + y if again else y
+        self.held = arrays
+        return self.total.copy()
+
+
+class KeptShape:
+    """Remembers the last answer for each shape, and forgets it when other operators' turn comes."""
+
+    def __init__(self):
+        self.key, self.answer = None, None
+
+    def __call__(self, *arrays, **options):
+        key = (tuple(np.shape(a) for a in arrays), tuple(sorted(options.items())))
+        if key != self.key:
+            self.key, self.answer = key, reference.unpool(*arrays, **options)
+        return self.answer.copy()
+
+
+mutant("softmax in place", "inputs_untouched", softmax=softmax_in_place)
+mutant("biases zeroed when they have been added", "inputs_untouched", correlate=padding_in_place)
+for _operator in ("relu", "max_pool", "avg_pool", "unpool"):
+    mutant(f"{_operator} that hands its input back", "lasting_answers", first=False, **itself(_operator))
+mutant("max pool that gives a view", "lasting_answers", first=False, max_pool=a_view)
+mutant("substitution that goes on adding", "fresh_answers", first=False, substitute=AddsUp())
+mutant("answers cached by shape", "fresh_answers", first=False, unpool=KeptShape())
 mutant("rectifier in place", "inputs_untouched", relu=in_place)
 mutant("read-only arrays not taken", "read_only_inputs", relu=insists_on_writing)
 mutant("views with gaps taken for whole arrays", "strided_inputs", relu=contiguous("relu"))

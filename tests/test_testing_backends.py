@@ -69,10 +69,10 @@ def test_the_code_of_the_page_runs_as_printed(capsys):
     exec(suite, scope)
     assert len(scope["test_conformance"].pytestmark[0].args[1]) >= len(CHECKS) - 1
     from decoding import reference
-    from decoding.testing import Call, check_backend, checks, strategies
+    from decoding.testing import Call, check_backend, checks, explicit, strategies
 
     try:
-        exec(one_more, {"check": checks.check, "Call": Call, "strategies": strategies})
+        exec(one_more, {"check": checks.check, "Call": Call, "strategies": strategies, "explicit": explicit})
         assert check_backend(reference, checks=["relu_keeps_positive"]).ok
     finally:
         CHECKS.pop("relu_keeps_positive", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from ..arguments import Array
 from ..backend import OPERATORS
 from ..errors import InvalidValueError
 from .bounds import NotJudged, arithmetic, error_bound, exact_unit
-from .calls import Call
+from .calls import Call, inputs
 from .report import Mismatch
 from .stages import Judged, Stage, judged
 
@@ -60,18 +60,42 @@ class Bench:
         other.precision = self.precision._replace(eps=max(eps, self.precision.eps))
         return other
 
-    def forall(self, cases: SearchStrategy[T], body: Callable[[T], None], share: float = 1.0) -> None:
-        """Search `cases` for one that `body` objects to, and shrink it.
+    def forall(
+        self, cases: SearchStrategy[T], body: Callable[[T], None], share: float = 1.0, always: Iterable[T] = ()
+    ) -> None:
+        """Search `cases` for one that `body` objects to, and shrink it; then look at those that are `always` looked at.
 
         Raises
         ------
         Mismatch
-            For the smallest such case that was found.
+            For the smallest such case that was found; it carries the arrays of the case.
         """
+
+        def judge(case: T) -> None:
+            try:
+                body(case)
+            except Unsupported as reason:
+                self.lacking.append(str(reason))
+            except NotJudged as reason:
+                self.skipped.append(str(reason))
+            except Mismatch as mismatch:
+                mismatch.arrays = {**inputs(case), **mismatch.arrays}
+                raise
+            except Exception as error:  # an answer that the check itself could not handle
+                problem = f"the check stops with {type(error).__name__}: {error}"
+                raise Mismatch(problem, repr(case), arrays=inputs(case)) from error
+            self.ran += 1
+
+        self.search(cases, judge, max(2, int(self.examples * share)))
+        for case in always:
+            judge(case)
+
+    def search(self, cases: SearchStrategy[T], judge: Callable[[T], None], examples: int) -> None:
+        """Draw `cases`, as many as `examples`, and shrink what `judge` objects to."""
         found: list[Mismatch] = []
 
         @settings(
-            max_examples=max(2, int(self.examples * share)),
+            max_examples=examples,
             derandomize=self.seed is None,
             database=None,
             deadline=None,
@@ -85,25 +109,15 @@ class Bench:
             else (HealthCheck.too_slow, HealthCheck.data_too_large),
         )
         @given(cases)
-        def search(case: T) -> None:
+        def run(case: T) -> None:
             try:
-                body(case)
-            except Unsupported as reason:
-                self.lacking.append(str(reason))
-            except NotJudged as reason:
-                self.skipped.append(str(reason))
+                judge(case)
             except Mismatch as mismatch:
                 found.append(mismatch)
                 raise
-            except Exception as error:  # an answer that the check itself could not handle
-                found.append(Mismatch(f"the check stops with {type(error).__name__}: {error}", repr(case)))
-                raise found[-1] from error
-            self.ran += 1
 
         try:
-            (search if self.seed is None else seeded(self.seed)(search))()
-        except Mismatch:
-            raise
+            (run if self.seed is None else seeded(self.seed)(run))()
         except Flaky:  # the backend did not do the same twice: the last case it got wrong will do
             found[-1].problem += " (and not the same each time)"
             raise found[-1] from None
@@ -138,13 +152,14 @@ class Bench:
         """What the backend answers to copies of the call's arrays."""
         return self.asked(lambda: call.on(self.backend, *map(_copy, call.arrays)), repr(call))
 
-    def agrees(self, call: Call, got: Array | None = None) -> None:
-        """The backend, asked or having answered `got`, does what the reference does."""
+    def agrees(self, call: Call, got: Array | None = None, code: str | None = None) -> None:
+        """The backend, asked or having answered `got` to `code`, does what the reference does."""
         want = np.asarray(call.on(reference))
-        stage = Judged("", want, _unless_exact(call, self), exact_unit(call, self.precision))
+        unit = exact_unit(call, self.precision)
+        exact = unit is not None and self.precision.exact
+        bound = np.zeros(want.shape) if exact else error_bound(call, self.precision)
         got = self.answer(call) if got is None else got
-        arrays = {f"input{i}": array for i, array in enumerate(call.arrays) if array is not None}
-        self.compare(got, stage, repr(call), arrays)
+        self.compare(got, Judged("", want, bound, unit), repr(call) if code is None else code)
 
     def passes(self, stages: list[Stage], start: Array, code: str) -> None:
         """The backend's pass through a network is the reference's, stage by stage."""
@@ -154,7 +169,7 @@ class Bench:
             values = self.asked(partial(stage.run, np.array(given), self.backend), code, stage.name)
             self.compare(values, should, code, {"start": start, "stage_input": given})
 
-    def compare(self, got: Array, should: Judged, code: str, arrays: dict[str, Array]) -> None:
+    def compare(self, got: Array, should: Judged, code: str, arrays: dict[str, Array] | None = None) -> None:
         """Equality where every partial sum is exact, the bound elsewhere.
 
         Raises
@@ -163,7 +178,7 @@ class Bench:
             It says where the largest violation is, and how many times the bound.
         """
         _, want, bound, unit = should
-        arrays = {**arrays, "got": got, "want": want, "bound": bound}
+        arrays = {**(arrays or {}), "got": got, "want": want, "bound": bound}
         if got.shape != want.shape:
             raise Mismatch(f"gives the shape {got.shape} instead of {want.shape}", code, should.name, arrays)
         if unit is not None and not self.precision.exact:
@@ -200,15 +215,6 @@ class Bench:
             raise NotJudged("the bound exceeds what is rounded away")
         got = self.answer(call)
         return got if self.precision.exact else np.asarray(np.rint(got / unit) * unit)
-
-
-def _unless_exact(call: Call, bench: Bench) -> Array:
-    try:
-        return error_bound(call, bench.precision)
-    except NotJudged:
-        if exact_unit(call, bench.precision) is None or not bench.precision.exact:
-            raise
-        return np.full(np.shape(call.on(reference)), np.inf)
 
 
 def _copy(array: Array | None) -> Array | None:

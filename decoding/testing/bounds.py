@@ -70,8 +70,8 @@ class Range(NamedTuple):
 
 
 RANGES = (  # up to which eps, midway between the formats: some call the unit roundoff eps, some twice that
-    (2.0**-40, Range(2.0**-1022, 2.0**1023, 100)),
-    (2.0**-16, Range(2.0**-126, 2.0**127, 12)),
+    (2.0**-40, Range(2.0**-1022, 2.0**1023, 450)),
+    (2.0**-16, Range(2.0**-126, 2.0**127, 50)),
     (1.0, Range(2.0**-14, 2.0**15, 2)),
 )
 

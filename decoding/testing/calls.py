@@ -11,6 +11,8 @@ from ..arguments import Array
 from ..layers import Layer
 from ..network import Network
 
+NAMES = {"correlate": ("x", "filters", "bias"), "substitute": ("maps", "filters"), "unpool": ("maps",)}
+
 
 class Call(NamedTuple):
     """One operator, its arrays (positional) and its options (by name); prints as code that can be pasted.
@@ -26,13 +28,50 @@ class Call(NamedTuple):
     arrays: tuple[Array | None, ...]
     options: dict[str, Any]
 
+    @property
+    def named(self) -> dict[str, Array]:
+        """The arrays that are there, by the names of the operator's arguments."""
+        names = NAMES.get(self.operator, ("x",))
+        return {name: array for name, array in zip(names, self.arrays, strict=True) if array is not None}
+
+    def script(self, *lines: str) -> str:
+        """Code that makes the arrays under their names, and then does what the `lines` say."""
+        return "\n".join([*(f"{name} = {source(array)}" for name, array in self.named.items()), *lines])
+
+    def by_name(self) -> str:
+        """The call as code, after such a `script`."""
+        names = NAMES.get(self.operator, ("x",))
+        return self._code([name if name in self.named else "None" for name in names])
+
     def on(self, backend: Any, *arrays: Array | None) -> Any:
         """The answer of a backend; with `arrays`, to these in place of its own."""
         return getattr(backend, self.operator)(*(arrays or self.arrays), **self.options)
 
-    def __repr__(self) -> str:
+    def _code(self, arrays: list[str]) -> str:
         options = [f"{key}={value!r}" for key, value in self.options.items()]
-        return f"backend.{self.operator}({', '.join([source(array) for array in self.arrays] + options)})"
+        return f"backend.{self.operator}({', '.join(arrays + options)})"
+
+    def __repr__(self) -> str:
+        return self._code([source(array) for array in self.arrays])
+
+
+def inputs(case: Any) -> dict[str, Array]:
+    """Every array of a case, whatever it is made of: calls, networks, arrays, tuples of these."""
+    found: list[Array] = []
+
+    def collect(part: Any) -> None:
+        if isinstance(part, np.ndarray):
+            found.append(part)
+        elif isinstance(part, (tuple, list)):
+            for each in part:
+                collect(each)
+        elif isinstance(part, Network):
+            collect(part.layers)
+        elif isinstance(part, Layer):
+            collect([value for name, value in vars(part).items() if name != "dense"])
+
+    collect(case)
+    return {f"input{number}": array for number, array in enumerate(found)}
 
 
 def source(value: npt.ArrayLike | Layer | Network | None) -> str:
@@ -47,7 +86,14 @@ def source(value: npt.ArrayLike | Layer | Network | None) -> str:
         return repr(value)
     if not value.size:
         return f"np.zeros({value.shape})"
-    values = value.astype(np.float64)
+    values, kind = value.astype(np.float64), "np.float32" if value.dtype == np.float32 else "float"
+    for period in range(1, 14):
+        if values.size > 20 and np.array_equal(np.resize(values.ravel()[:period], values.shape), values):
+            return f"np.resize(np.array({_numbers(values.ravel()[:period])}, {kind}), {values.shape})"
+    return f"np.array({_numbers(values)}, {kind})"
+
+
+def _numbers(values: Array) -> str:
     whole = np.isfinite(values).all() and (values == np.rint(values)).all() and np.abs(values).max() < 2**53
     text = repr((values.astype(np.int64) if whole else values).tolist())
-    return f"np.array({text.replace('nan', 'np.nan').replace('inf', 'np.inf')}, float)"
+    return text.replace("nan", "np.nan").replace("inf", "np.inf")

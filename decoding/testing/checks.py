@@ -1,11 +1,14 @@
 """The registry: every check is a small function of a `Bench`, with a name, a sentence, a source and the bug it hunts.
 
+Each searches, and then looks at cases of `explicit`: what hypothesis draws depends on its version and on the modules that
+are loaded, and what a check must catch may not.
+
 Operators come first, then whole networks, refusals, hygiene, and last the laws, which need no reference at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +22,7 @@ from ..decoder import decode_filter
 from ..interpolation import MODES
 from ..layers import AvgPool, Conv, Layer, MaxPool
 from ..network import Network
-from . import stages
+from . import explicit, stages
 from . import strategies as draws
 from .bench import Bench, Unsupported
 from .bounds import NotJudged, axis_weights, error_bound
@@ -77,7 +80,7 @@ _OPERATORS = {
     "correlate": ("section 2, the ⋆ operator", "flips, swapped axes, strides, pads, a lost or doubled bias"),
     "max_pool": ("section 4, non-overlapping 2×2 regions", "maxima that start at zero, sizes rounded up, zero padding"),
     "avg_pool": ("our choice: MatConvNet's divisor", "padding that is counted, sizes rounded up"),
-    "relu": ("section 4, layer 6 of LeNet", "a leak that is ignored"),
+    "relu": ("section 4, layer 6 of LeNet", "a leak that is ignored, or thought to lie between 0 and 1"),
     "substitute": ("equations 1 and 2, subst", "flips, overlaps that overwrite, swapped strides"),
 }
 
@@ -90,7 +93,10 @@ def _differential(name: str, operator: str, values: str, mode: str | None, sourc
     )
 
     def run(bench: Bench) -> None:
-        bench.forall(draws.calls(operator, values, mode=mode), bench.agrees)
+        always = explicit.calls(operator, values, mode)
+        if values == "integers" or operator == "softmax":
+            always += explicit.long_calls(operator, mode)
+        bench.forall(draws.calls(operator, values, mode=mode), bench.agrees, always=always)
 
     CHECKS[name] = Check(name, f"{exactly}.", source, hunts, (operator,), run)
 
@@ -132,13 +138,15 @@ def magnitudes(bench: Bench) -> None:
 
     def scaled(case: tuple[Call, int, int]) -> None:
         call, first, second = case
-        powers = (first, second, first + second)
+        powers = (first, second, first + second) if len(call.arrays) > 1 else (first + second,)
         arrays = tuple(a if a is None else a * 2.0**p for a, p in zip(call.arrays, powers, strict=False))
         bench.agrees(Call(call.operator, arrays, call.options))
 
     powers = st.integers(-reach, reach)
+    ends = [(reach, reach), (-reach, -reach), (reach, -reach), (-reach, reach)]
     for operator in _present(bench, "correlate", "max_pool", "avg_pool", "relu", "substitute", "unpool"):
-        bench.forall(st.tuples(_plain(operator), powers, powers), scaled, 0.25)
+        always = [(call, *end) for end in ends for call in explicit.calls(operator, mode=_plain_mode(operator))]
+        bench.forall(st.tuples(_plain(operator), powers, powers), scaled, 0.25, always)
 
 
 # Whole networks.
@@ -157,7 +165,8 @@ def _forward(bench: Bench, values: str, softmax: bool = False) -> None:
         code = f"net = {source(net)}\nnet.activations({source(images)}, backend=backend)"
         bench.passes(stages.forward(net, len(net.layers)), images, code)
 
-    bench.forall(_passes(bench, values, softmax), passes)
+    always = [each for each in explicit.passes(values) if _has(bench, each[0], MaxPool="max_pool", AvgPool="avg_pool")]
+    bench.forall(_passes(bench, values, softmax), passes, always=always)
 
 
 @check(
@@ -187,6 +196,17 @@ def _units(draw: DrawFn, values: str, *kinds: str) -> tuple[Network, int, int]:
     return net, layer, draw(st.integers(0, net.channels(layer) - 1))
 
 
+def _has(bench: Bench, net: Network, **operators: str) -> bool:
+    """Whether the backend has the `operators`, by the kinds of layers that need them, and rectifiers and softmax."""
+    operators = {"ReLU": "relu", "Softmax": "softmax", **operators}
+    return {operators[each.kind] for each in net.layers if each.kind in operators} <= set(bench.operators)
+
+
+def _always(bench: Bench, mode: str) -> list[tuple[Network, int, int]]:
+    kinds = {MaxPool, AvgPool} if "unpool" not in bench.operators else set()
+    return [case for case in explicit.units(mode) if not kinds & {type(each) for each in case[0].layers}]
+
+
 def _pools(bench: Bench) -> list[str]:
     return ["pool"] if "unpool" in bench.operators else []
 
@@ -200,8 +220,8 @@ def _decode_filter(mode: str) -> None:
             impulse[0, k] = 1
             bench.passes(stages.decode(net, layer, mode), impulse, code)
 
-        for values in draws.VALUES:
-            bench.forall(_units(values, *_pools(bench)), passes)
+        for values, always in zip(draws.VALUES, (_always(bench, mode), ()), strict=True):
+            bench.forall(_units(values, *_pools(bench)), passes, always=always)
 
     name = f"decode_filter_{mode}"
     CHECKS[name] = Check(
@@ -226,8 +246,8 @@ def _decode_layer(mode: str) -> None:
                 start = np.eye(net.channels(layer))[:, :, np.newaxis, np.newaxis]
                 bench.passes(stages.decode(net, layer, mode), start, code)
 
-        for values in draws.VALUES:
-            bench.forall(_units(values, *_pools(bench)), passes)
+        for values, always in zip(draws.VALUES, (_always(bench, mode), ()), strict=True):
+            bench.forall(_units(values, *_pools(bench)), passes, always=always)
 
     name = f"decode_layer_{mode}"
     CHECKS[name] = Check(
@@ -265,17 +285,17 @@ def own_decode_filter(bench: Bench) -> None:
             other = list(stages.judged(stages.decode_bottom_up(net, layer), start, bench.precision))[-1]
             bound, unit = bound + other.bound[k], None if other.unit is None or unit is None else min(unit, other.unit)
         got = bench.asked(lambda: bench.backend.decode_filter(net, layer, k, unpool=mode), code)
-        bench.compare(got, stages.Judged("", want, bound, unit), code, {})
+        bench.compare(got, stages.Judged("", want, bound, unit), code)
 
     for mode in MODES:
-        for values in draws.VALUES:
-            bench.forall(_units(values, "pool", "norm"), lambda case, mode=mode: same(case, mode), 0.25)  # type: ignore[misc]
+        for values, always in zip(draws.VALUES, (explicit.units(mode), ()), strict=True):
+            bench.forall(_units(values, "pool", "norm"), partial(same, mode=mode), 0.25, always)
 
 
 # What must be refused: any exception will do, in whatever words, but NotImplementedError says "unsupported".
 
 
-def _refuses(bench: Bench, cases: SearchStrategy[Call]) -> None:
+def _refuses(bench: Bench, cases: SearchStrategy[Call], *golden: str) -> None:
     def refused(call: Call) -> None:
         try:
             answer = call.on(bench.backend, *(None if a is None else a.copy() for a in call.arrays))
@@ -286,7 +306,7 @@ def _refuses(bench: Bench, cases: SearchStrategy[Call]) -> None:
         shape = bench.read(answer, repr(call)).shape
         raise Mismatch(f"gives the shape {shape} where it must raise an exception", repr(call))
 
-    bench.forall(cases, refused, 0.25)
+    bench.forall(cases, refused, 0.25, explicit.refused(*golden))
 
 
 @st.composite
@@ -307,7 +327,7 @@ def _mismatched(draw: DrawFn, operator: str) -> Call:
     hunts="broadcasting one channel to many, ignoring the channels in excess",
 )
 def refuses_other_channels(bench: Bench) -> None:
-    _refuses(bench, _mismatched("correlate"))
+    _refuses(bench, _mismatched("correlate"), "one-channel", "channels")
 
 
 @check(
@@ -317,7 +337,7 @@ def refuses_other_channels(bench: Bench) -> None:
     hunts="broadcasting one map to many filters",
 )
 def refuses_other_map_count(bench: Bench) -> None:
-    _refuses(bench, _mismatched("substitute"))
+    _refuses(bench, _mismatched("substitute"), "maps")
 
 
 @check(
@@ -335,7 +355,7 @@ def refuses_other_bias(bench: Bench) -> None:
         wrong = draw(st.sampled_from([k for k in (1, 2, 4) if k != len(filters)]))
         return Call("correlate", (x, filters, np.arange(1.0, wrong + 1)), call.options)
 
-    _refuses(bench, cases())
+    _refuses(bench, cases(), "bias")
 
 
 @st.composite
@@ -361,7 +381,7 @@ def refuses_larger_filters(bench: Bench) -> None:
         x, filters = draw(draws.fillings((1, 2, *size))), draw(draws.fillings((3, 2, *window)))
         return Call("correlate", (x, filters, np.zeros(3)), {"stride": draw(draws.strides()), "pad": (0, 0, 0, 0)})
 
-    _refuses(bench, cases())
+    _refuses(bench, cases(), "filter-rows", "filter-columns")
 
 
 @check(
@@ -377,7 +397,7 @@ def refuses_larger_windows(bench: Bench) -> None:
         return Call(operator, (draw(draws.fillings((1, 2, *size))),), options)
 
     for operator in _present(bench, "max_pool", "avg_pool"):
-        _refuses(bench, cases(operator))
+        _refuses(bench, cases(operator), {"max_pool": "max-window", "avg_pool": "avg-window"}[operator])
 
 
 @check(
@@ -393,6 +413,7 @@ def refuses_unknown_modes(bench: Bench) -> None:
         st.tuples(draws.calls("unpool"), modes).map(
             lambda case: Call("unpool", case[0].arrays, {**case[0].options, "mode": case[1]})
         ),
+        "mode",
     )
 
 
@@ -402,11 +423,14 @@ def refuses_unknown_modes(bench: Bench) -> None:
 @check(says="Leaves its inputs as they were.", source="our choice", hunts="work done in place")
 def inputs_untouched(bench: Bench) -> None:
     def untouched(call: Call) -> None:
-        arrays = [None if a is None else a.copy() for a in call.arrays]
+        arrays = _copies(call)
         bench.asked(lambda: call.on(bench.backend, *arrays), repr(call))
-        for number, (now, before) in enumerate(zip(arrays, call.arrays, strict=True)):
-            if now is not None and not np.array_equal(now, before):  # type: ignore[arg-type]
-                raise Mismatch(f"array {number} was written to", repr(call))
+        for name, now, before in zip(call.named, _there(arrays), _there(call.arrays), strict=True):
+            if not np.array_equal(now, before):
+                code = call.script(
+                    f"before = {name}.copy()", call.by_name(), f"assert np.array_equal({name}, before), {name}"
+                )
+                raise Mismatch(f"{name} was written to", code)
 
     _each(bench, untouched)
 
@@ -418,11 +442,11 @@ def inputs_untouched(bench: Bench) -> None:
 )
 def read_only_inputs(bench: Bench) -> None:
     def read_only(call: Call) -> None:
-        arrays = [None if a is None else a.copy() for a in call.arrays]
-        for array in arrays:
-            if array is not None:
-                array.setflags(write=False)
-        bench.agrees(call, bench.asked(lambda: call.on(bench.backend, *arrays), repr(call)))
+        arrays = _copies(call)
+        for array in _there(arrays):
+            array.setflags(write=False)
+        code = call.script(*(f"{name}.setflags(write=False)" for name in call.named), call.by_name())
+        bench.agrees(call, bench.asked(lambda: call.on(bench.backend, *arrays), code), code)
 
     _each(bench, read_only)
 
@@ -433,19 +457,19 @@ def read_only_inputs(bench: Bench) -> None:
     hunts="wrappers that pass the pointer and forget the strides",
 )
 def strided_inputs(bench: Bench) -> None:
-    def strided(array: Array | None) -> Array | None:
-        if array is None:
-            return None
-        wide = np.full((*array.shape[:-1], 2 * array.shape[-1]), 77.0)
-        wide[..., ::2] = array
-        return wide[..., ::2]
+    def gaps(array: Array) -> Array:
+        return np.stack([array, np.full_like(array, 77)], -1)[..., 0]
 
-    def turned(array: Array | None) -> Array | None:
-        return None if array is None else np.array(array.T, order="C").T
+    views: tuple[tuple[Callable[[Array], Array], str], ...] = (
+        (gaps, "{0} = np.stack([{0}, np.full_like({0}, 77)], -1)[..., 0]"),
+        (np.asfortranarray, "{0} = np.asfortranarray({0})"),
+    )
 
     def agrees(call: Call) -> None:
-        for view in (strided, turned):
-            bench.agrees(call, bench.asked(partial(call.on, bench.backend, *map(view, call.arrays)), repr(call)))
+        for view, line in views:
+            arrays = [None if a is None else view(a) for a in call.arrays]
+            code = call.script(*(line.format(name) for name in call.named), call.by_name())
+            bench.agrees(call, bench.asked(partial(call.on, bench.backend, *arrays), code), code)
 
     _each(bench, agrees)
 
@@ -480,36 +504,56 @@ def empty_batches(bench: Bench) -> None:
 
 
 @check(
-    says="Answers anew when the same array holds other values.",
+    says="Answers the same when asked again, and anew when the same array holds other values.",
     source="our choice",
-    hunts="results cached by the address of the input",
+    hunts="results cached by the address or the shape of the input, sums that go on in a buffer",
 )
 def fresh_answers(bench: Bench) -> None:
     def agrees(call: Call) -> None:
-        arrays = [None if a is None else a.copy() for a in call.arrays]
-        for changed in (*arrays, arrays[0], None):
-            now = Call(call.operator, tuple(None if a is None else a.copy() for a in arrays), call.options)
-            bench.agrees(now, bench.asked(lambda: call.on(bench.backend, *arrays), repr(now)))
+        arrays, lines = _copies(call), list[str]()
+        (first, *_), there = call.named, dict(zip(call.named, _there(arrays), strict=True))
+        for changed in (None, None, *there, first):
             if changed is not None:
-                changed[...] = 1 - changed
+                there[changed][...] = 1 - there[changed]
+                lines.append(f"{changed}[...] = 1 - {changed}")
+            lines.append(call.by_name())
+            now, code = (
+                Call(call.operator, tuple(None if a is None else a.copy() for a in arrays), call.options),
+                call.script(*lines),
+            )
+            bench.agrees(now, bench.asked(lambda: call.on(bench.backend, *arrays), code), code)
 
     _each(bench, agrees)
 
 
 @check(
-    says="An answer stays as it is when the next one is made.",
+    says="An answer stays as it is when the next one is made, and when the input changes.",
     source="our choice",
-    hunts="one output buffer for all calls",
+    hunts="one output buffer for all calls, inputs handed back as answers",
 )
 def lasting_answers(bench: Bench) -> None:
     def lasts(call: Call) -> None:
-        held: list[Any] = []
-        first = bench.asked(lambda: held.append(call.on(bench.backend)) or held[0], repr(call))  # type: ignore[func-returns-value]
-        x, *others = call.arrays
+        arrays, held = _copies(call), list[Any]()
+
+        def first() -> Any:
+            held.append(call.on(bench.backend, *arrays))
+            return held[0]
+
+        before = bench.asked(first, repr(call))
+
+        def stays(when: str, *lines: str) -> None:
+            if not np.array_equal(np.asarray(held[0]), before, equal_nan=True):
+                lines = f"first = {call.by_name()}", "before = np.array(first)", *lines
+                code = call.script(*lines, "assert np.array_equal(first, before, equal_nan=True), first")
+                raise Mismatch(f"the answer changed when {when}", code)
+
+        (name, *_), (x, *others) = call.named, call.arrays
         assert x is not None
         bench.answer(Call(call.operator, (x + 1, *others), call.options))
-        if not np.array_equal(np.asarray(held[0]), first, equal_nan=True):
-            raise Mismatch("the answer changed when another call was made", repr(call))
+        stays("another call was made", call.by_name().replace(f"({name}", f"({name} + 1"))
+        for array in _there(arrays):
+            array[...] = 1 - array
+        stays("its inputs did", *(f"{each}[...] = 1 - {each}" for each in call.named))
 
     _each(bench, lasts)
 
@@ -546,8 +590,12 @@ def nan_comes_out(bench: Bench) -> None:
             raise Mismatch(f"{int(missing.sum())} values made of NaN are not NaN", repr(spoilt), arrays={"got": got})
 
     for operator in bench.operators:
-        for cases in _modes(bench, operator):
-            bench.forall(spoilt(cases), comes_out, 0.2)
+        for mode in _modes(bench, operator):
+            always = []
+            for call in explicit.calls(operator, mode=mode):
+                size = call.arrays[0].size  # type: ignore[union-attr]
+                always += [(call, np.eye(1, size, at).reshape(call.arrays[0].shape)) for at in (0, size // 2)]  # type: ignore[union-attr]
+            bench.forall(spoilt(_plain(operator, mode)), comes_out, 0.2, always)
 
 
 def _touched(call: Call, spots: Array) -> Array:
@@ -576,14 +624,15 @@ _LAW = "It needs no reference, so it also stands for one who doubts ours."
     why=_LAW,
 )
 def law_adjoint(bench: Bench) -> None:
+    def padded(call: Call) -> Call:
+        (x, filters, _), (top, bottom, left, right) = call.arrays, call.options["pad"]
+        assert x is not None
+        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        return Call("correlate", (x, filters, None), {**call.options, "pad": (0, 0, 0, 0)})
+
     @st.composite
     def cases(draw: DrawFn) -> tuple[Call, Array]:
-        (x, filters, _), options = (call := draw(draws.calls("correlate"))).arrays, call.options
-        assert x is not None
-        assert filters is not None
-        top, bottom, left, right = options["pad"]
-        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-        call = Call("correlate", (x, filters, None), {**options, "pad": (0, 0, 0, 0)})
+        call = padded(draw(draws.calls("correlate")))
         return call, draw(draws.fillings(np.shape(call.on(reference)), limit=2))
 
     def adjoint(case: tuple[Call, Array]) -> None:
@@ -592,14 +641,20 @@ def law_adjoint(bench: Bench) -> None:
         assert x is not None
         back = Call("substitute", (z, filters), {"stride": call.options["stride"]})
         up, down = bench.exactly(call), bench.exactly(back)
+        lines = [f"z = {source(z)}", f"up = {call.by_name()}", f"down = {back.by_name().replace('maps', 'z')}"]
+        if not bench.precision.exact:
+            lines.append("up, down = np.rint(up), np.rint(down)")
+        code = call.script(*lines, "assert (up * z).sum() == (x[:, :, : down.shape[2], : down.shape[3]] * down).sum()")
         fits = down.shape[:2] == x.shape[:2] and down.ndim == 4 and (np.array(down.shape) <= x.shape).all()
         if up.shape != z.shape or not fits:
-            raise Mismatch(f"gives the shapes {up.shape} and {down.shape}", f"{call}\n{back}")
+            raise Mismatch(f"gives the shapes {up.shape} and {down.shape}", code)
         left, right = (up * z).sum(), (x[:, :, : down.shape[2], : down.shape[3]] * down).sum()
         if left != right:
-            raise Mismatch(f"the inner products are {left:g} and {right:g}, and must be equal", f"{call}\n{back}")
+            raise Mismatch(f"the inner products are {left:g} and {right:g}, and must be equal", code)
 
-    bench.forall(cases(), adjoint, 0.5)
+    calls = [padded(call) for call in explicit.calls("correlate")]
+    always = [(call, explicit.tiled(*np.shape(call.on(reference)), most=2)) for call in calls]
+    bench.forall(cases(), adjoint, 0.5, always)
 
 
 @check(
@@ -614,14 +669,16 @@ def law_impulse(bench: Bench) -> None:
     def cases(draw: DrawFn) -> tuple[Call, tuple[int, int, int]]:
         filters, stride = draw(draws.banks()), draw(draws.strides())
         rows, columns = draw(draws.map_sizes(extra=3))
-        spot = k, i, j = (
+        spot = (
             draw(st.integers(0, len(filters) - 1)),
             draw(st.integers(0, rows - 1)),
             draw(st.integers(0, columns - 1)),
         )
-        impulse = np.zeros((1, len(filters), rows, columns))
-        impulse[0, k, i, j] = 1
-        return Call("substitute", (impulse, filters), {"stride": stride}), spot
+        return at(np.zeros((1, len(filters), rows, columns)), filters, stride, spot)
+
+    def at(zeros: Array, filters: Array, stride: Any, spot: tuple[int, int, int]) -> tuple[Call, tuple[int, int, int]]:
+        zeros[0][spot] = 1
+        return Call("substitute", (zeros, filters), {"stride": stride}), spot
 
     def impulse(case: tuple[Call, tuple[int, int, int]]) -> None:
         call, (k, i, j) = case
@@ -639,7 +696,13 @@ def law_impulse(bench: Bench) -> None:
         if not np.array_equal(got, want):
             raise Mismatch("the impulse did not become the filter", repr(call), arrays={"got": got, "want": want})
 
-    bench.forall(cases(), impulse, 0.5)
+    always = [
+        at(np.zeros((1, len(filters), 2, 3)), filters, call.options["stride"], (len(filters) - 1, 1, 1))
+        for call in explicit.calls("substitute")
+        for filters in call.arrays[1:]
+        if filters is not None
+    ]
+    bench.forall(cases(), impulse, 0.5, always)
 
 
 @check(
@@ -655,9 +718,9 @@ def law_gain(bench: Bench) -> None:
         assert x is not None
         ones = Call("unpool", (np.ones_like(x),), call.options)
         bound = error_bound(ones, bench.precision)
-        bench.compare(bench.answer(ones), stages.Judged("", np.ones_like(bound), bound, None), repr(ones), {})
+        bench.compare(bench.answer(ones), stages.Judged("", np.ones_like(bound), bound, None), repr(ones))
 
-    bench.forall(draws.calls("unpool"), constant, 0.5)
+    bench.forall(draws.calls("unpool"), constant, 0.5, explicit.calls("unpool"))
 
 
 @check(
@@ -671,26 +734,42 @@ def law_gain(bench: Bench) -> None:
     why=_LAW,
 )
 def law_response(bench: Bench) -> None:
-    @st.composite
-    def cases(draw: DrawFn) -> tuple[Network, Array]:
+    def linear(net: Network) -> Network:
         layers: list[Layer] = []
-        for layer in draw(draws.networks(kinds=("conv", "pool"), most=3)).layers:
+        for layer in net.layers:
             if isinstance(layer, Conv):
                 layers.append(Conv(layer.dense, stride=layer.stride))
-            elif isinstance(layer, MaxPool):
-                layers.append(
-                    AvgPool(tuple(2 if side == 3 else side for side in layer.size))
-                )  # sizes whose means are exact
-        net = Network(layers)
-        field = net.receptive_field(len(layers))
-        size = (z + s * draw(st.integers(0, 1)) for z, s in zip(field.size, field.stride, strict=True))
-        return net, draw(draws.fillings((1, net.channels(0), *size)))
+            elif isinstance(layer, MaxPool):  # sizes whose means are exact
+                layers.append(AvgPool(tuple(2 if side == 3 else side for side in layer.size)))
+        return Network(layers)
+
+    def size(net: Network, *more: int) -> list[int]:
+        field = net.receptive_field(len(net.layers))
+        return [net.channels(0), *(z + s * m for z, s, m in zip(field.size, field.stride, more, strict=True))]
+
+    @st.composite
+    def cases(draw: DrawFn) -> tuple[Network, Array]:
+        net = linear(draw(draws.networks(kinds=("conv", "pool"), most=3)))
+        more = draw(st.integers(0, 1)), draw(st.integers(0, 1))
+        return net, draw(draws.fillings((1, *size(net, *more))))
 
     def response(case: tuple[Network, Array]) -> None:
         net, image = case
         top = len(net.layers)
         gain = float(np.prod([np.prod(each.size) for each in net.layers if isinstance(each, AvgPool)]))
-        code = f"net = {source(net)}\nimage = {source(image)}"
+        stride = net.receptive_field(top).stride
+        code = "\n".join(
+            [
+                f"net = {source(net)}",
+                f"image = {source(image)}",
+                f"responses = {gain:g} * np.asarray(net.forward(image, backend=backend))",
+                f"bank = np.stack([decode_filter(net, {top}, k, backend=backend) for k in range({net.channels(top)})])",
+                *([] if bench.precision.exact else ["responses, bank = np.rint(responses), np.rint(bank)"]),
+                f"direct = backend.correlate(image, bank, None, stride={stride}, pad=(0, 0, 0, 0))",
+                *([] if bench.precision.exact else ["direct = np.rint(direct)"]),
+                "assert np.array_equal(direct, responses)",
+            ]
+        )
         impulses = np.eye(net.channels(top))[:, :, np.newaxis, np.newaxis]
         shapes = []
         for steps, start in ((stages.forward(net, top), image), (stages.decode(net, top, "nearest"), impulses)):
@@ -707,9 +786,7 @@ def law_response(bench: Bench) -> None:
         bank = np.stack(decoded)
         if not bench.precision.exact:
             bank, responses = np.rint(bank), np.rint(responses)
-        direct = bench.exactly(
-            Call("correlate", (image, bank, None), {"stride": net.receptive_field(top).stride, "pad": (0, 0, 0, 0)})
-        )
+        direct = bench.exactly(Call("correlate", (image, bank, None), {"stride": stride, "pad": (0, 0, 0, 0)}))
         if not np.array_equal(direct, responses):
             raise Mismatch(
                 "the decoded filters do not give the network's responses",
@@ -717,7 +794,9 @@ def law_response(bench: Bench) -> None:
                 arrays={"direct": direct, "network": responses, "bank": bank},
             )
 
-    bench.forall(cases(), response, 0.5)
+    nets = [linear(net) for net, _ in explicit.passes()]
+    always = [(net, explicit.tiled(1, *size(net, 1, 1))) for net in nets]
+    bench.forall(cases(), response, 0.5, always)
 
 
 def _present(bench: Bench, *operators: str) -> list[str]:
@@ -729,29 +808,40 @@ def _present(bench: Bench, *operators: str) -> list[str]:
 
 
 def _each(bench: Bench, body: Callable[[Call], None]) -> None:
-    """`body` on calls of each operator that the backend has."""
+    """`body` on calls of each operator that the backend has: drawn ones, short ones, and many images."""
     for operator in bench.operators:
-        for cases in _modes(bench, operator):
-            bench.forall(cases, body, 0.2)
+        for mode in _modes(bench, operator):
+            always = explicit.calls(operator, mode=mode) + explicit.long_calls(operator, mode)[3:4]
+            bench.forall(_plain(operator, mode), body, 0.2, always)
 
 
-def _modes(bench: Bench, operator: str) -> list[SearchStrategy[Call]]:
-    """Plain calls; of unpooling in every mode that is right for a plain map, as the others fail checks of their own."""
+def _modes(bench: Bench, operator: str) -> list[str | None]:
+    """Of unpooling, every mode that is right for a plain map, as the others fail checks of their own; else none."""
     if operator != "unpool":
-        return [_plain(operator)]
-    right = ["nearest"]
+        return [None]
+    right: list[str | None] = ["nearest"]
     for mode in MODES[1:]:
+        options = {"size": (2, 2), "stride": (2, 2), "mode": mode}
         try:
-            bench.agrees(
-                Call(
-                    "unpool", (np.eye(2, 3)[np.newaxis, np.newaxis],), {"size": (2, 2), "stride": (2, 2), "mode": mode}
-                )
-            )
+            bench.agrees(Call("unpool", (np.eye(2, 3)[np.newaxis, np.newaxis],), options))
         except (Mismatch, Unsupported, NotJudged):
             continue
         right.append(mode)
-    return [draws.calls("unpool", mode=mode) for mode in right]
+    return right
 
 
-def _plain(operator: str) -> SearchStrategy[Call]:
-    return draws.calls(operator, "reals" if operator == "softmax" else "integers", mode="nearest")
+def _plain(operator: str, mode: str | None = None) -> SearchStrategy[Call]:
+    values = "reals" if operator == "softmax" else "integers"
+    return draws.calls(operator, values, mode=mode or _plain_mode(operator))
+
+
+def _plain_mode(operator: str) -> str | None:
+    return "nearest" if operator == "unpool" else None
+
+
+def _copies(call: Call) -> list[Array | None]:
+    return [None if a is None else a.copy() for a in call.arrays]
+
+
+def _there(arrays: Iterable[Array | None]) -> list[Array]:
+    return [array for array in arrays if array is not None]

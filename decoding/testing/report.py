@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -94,9 +95,19 @@ class Report:
         )
 
     def json(self) -> str:
-        """The same as JSON, arrays as nested lists."""
+        """The same as JSON, arrays as nested lists; ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` are strings in them."""
         rows = [
-            {**row, "arrays": {key: np.asarray(value).tolist() for key, value in row["arrays"].items()}}
+            {**row, "arrays": {key: _spelt(np.asarray(value).tolist()) for key, value in row["arrays"].items()}}
             for row in (result._asdict() for result in self.results)
         ]
-        return json.dumps({"backend": self.backend, **self.header, "ok": self.ok, "results": rows}, indent=1)
+        report = {"backend": self.backend, **self.header, "ok": self.ok, "results": rows}
+        return json.dumps(report, indent=1, allow_nan=False)
+
+
+def _spelt(value: Any) -> Any:
+    """Nested lists in which JSON has a word for every number."""
+    if isinstance(value, list):
+        return [_spelt(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

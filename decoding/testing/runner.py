@@ -84,12 +84,10 @@ def check_backend(
         if checks is not None or "decode_filter" not in each.operators or hasattr(backend, "decode_filter")
     ]
     results = [_run(each, backend, examples, seed, expected.get(each.name)) for each in offered]
-    if any(result.arrays for result in results if result.status == FAILED):
+    if any(result.status == FAILED for result in results):
         folder = Path(tempfile.mkdtemp(prefix="conformance-") if cases is None else cases)
         folder.mkdir(parents=True, exist_ok=True)
-        results = [
-            _saved(result, folder) if result.status == FAILED and result.arrays else result for result in results
-        ]
+        results = [_saved(result, folder) if result.status == FAILED else result for result in results]
     header = {
         "eps": bench.precision.eps,
         "examples": examples,

@@ -30,7 +30,7 @@ from .calls import Call
 
 VALUES = ("integers", "reals")
 LIMIT = 4  # of small integers
-LEAKS = (0.0, 0.25, 0.5)  # exact in binary
+LEAKS = (0.0, 0.25, 0.5, 2.0, -1.0)  # exact in binary; any slope is one
 FILLINGS = ("ramp", "mixed", "mixed", "mixed", "negative", "impulse", "zeros")
 WINDOWS: tuple[Pair, ...] = (  # squares often: only there can rows and columns be swapped unseen
     *((1, 2), (2, 1), (1, 1), (2, 2), (2, 3), (3, 2), (3, 3), (1, 3), (3, 1), (4, 3), (5, 2), (3, 5)),
