@@ -82,8 +82,9 @@ def units(mode: str) -> list[tuple[Network, int, int]]:
 
 
 def _golden(operator: str) -> list[Call]:
+    """Those with NaN are left to the vectors: `nan_comes_out` spoils the others itself."""
     found = [_call(case) for case in vectors.cases() if case.operator == operator and case.valid]
-    return [call for call in found if all(a is None or a.size for a in call.arrays)]
+    return [call for call in found if all(a is None or (a.size and np.isfinite(a).all()) for a in call.arrays)]
 
 
 def _whole(call: Call) -> bool:
