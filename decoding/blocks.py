@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,47 +31,78 @@ def each(
     meanwhile: a thread that does all of a block's work, not its products alone, seldom waits for another. That takes
     threadpoolctl; without it, and with other backends, one block is computed after the other.
     """
-    blas = _blas() if backend is fast else None
-    with contextlib.ExitStack() as stack:
-        threads = 1
-        if blas is not None:
-            blocks = iter(blocks)
-            first = list(islice(blocks, 2))
-            blocks = chain(first, blocks)
-            with _SETTING:  # of two callers at once, the second finds one thread, and leaves it at that
-                threads = max((library.num_threads for library in blas.lib_controllers), default=1)
-                threads = threads if len(first) > 1 else 1  # one block has all the threads of BLAS for itself
-                if threads > 1:
-                    stack.enter_context(blas.limit(limits=1))
+    several, blocks = _several(blocks) if backend is fast else (False, blocks)
+    with _threads() if several else contextlib.nullcontext(1) as threads:
         if threads == 1:
             for block in blocks:
                 take(compute(block))
             return
         from concurrent.futures import Future, ThreadPoolExecutor
 
-        waiting: deque[Future[Part]] = deque()
-        pool = stack.enter_context(ThreadPoolExecutor(threads))
-        for block in blocks:
-            waiting.append(pool.submit(compute, block))
-            if len(waiting) > threads:  # one more than are computed, so that none waits for `take`
+        waiting, handling = deque[Future[Part]](), np.geterr()
+
+        def as_here(block: Block) -> Part:
+            with np.errstate(**handling):  # which threads do not take over
+                return compute(block)
+
+        with ThreadPoolExecutor(threads) as pool:
+            for block in blocks:
+                waiting.append(pool.submit(as_here, block))
+                del block
+                if len(waiting) > threads:  # one more than are computed, so that none waits for `take`
+                    take(waiting.popleft().result())
+            while waiting:
                 take(waiting.popleft().result())
-        while waiting:
-            take(waiting.popleft().result())
 
 
-def gather(backend: Backend, compute: Callable[[int], Array], count: int, step: int, empty: Array) -> Array:
-    """``compute(start)`` for every block of `step` rows of `count`, put together; `empty` if there are none."""
-    out, done = empty, 0
+def gather(backend: Backend, compute: Callable[[int, int], Array], count: int, step: int, empty: Array) -> Array:
+    """``compute(start, stop)`` for blocks of at most `step` rows of `count`, put together; `empty` if there are none.
 
-    def take(part: Array) -> None:
-        nonlocal out, done
-        if not done:
+    The blocks are of one size, as far as they can be, and keep all threads busy.
+    """
+    out, number = empty, -(-count // step)
+    if backend is fast and number > 1:
+        threads = _blas_threads()
+        number = min(count, -(-number // threads) * threads)
+    edges = [count * i // number for i in range(number + 1)] if number else []
+
+    def take(found: tuple[int, Array]) -> None:
+        nonlocal out
+        start, part = found
+        if not start:
             out = np.empty((count, *part.shape[1:]), part.dtype)
-        out[done : done + len(part)] = part
-        done += len(part)
+        out[start : start + len(part)] = part
 
-    each(backend, compute, range(0, count, step), take)
+    each(backend, lambda block: (block[0], compute(*block)), pairwise(edges), take)
     return out
+
+
+def _several(blocks: Iterable[Block]) -> tuple[bool, Iterable[Block]]:
+    """Whether there is more than one, and all of them, none being held on to."""
+    rest = iter(blocks)
+    first = deque(islice(rest, 2))
+    return len(first) > 1, chain((first.popleft() for _ in range(len(first))), rest)
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[int]:
+    """How many threads there are for blocks, BLAS being held to one; 1 where it has one, or cannot be held to it."""
+    threads, held = _blas_threads(), contextlib.ExitStack()
+    if threads > 1:
+        with _SETTING:  # of two callers at once, the second finds one thread, and leaves it at that
+            threads = _blas_threads()
+            held.enter_context(_blas().limit(limits=1))
+            if _blas_threads() > 1:  # some libraries do as they are told by one thread alone
+                threads = 1
+    try:
+        yield threads
+    finally:
+        with _SETTING:
+            held.close()
+
+
+def _blas_threads() -> int:
+    return max((library.num_threads for library in _blas().lib_controllers), default=1) if _blas() else 1
 
 
 @lru_cache(maxsize=1)

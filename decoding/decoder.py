@@ -202,7 +202,7 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     step = min(units, max(1, BLOCK_BYTES // _bytes_per_unit(net, top)))
     return gather(
         operators,
-        lambda start: _decode_units(net, top, start, step, unpool, operators),
+        lambda start, stop: _decode_units(net, top, start, stop - start, unpool, operators),
         units,
         step,
         np.empty(0),

@@ -283,8 +283,8 @@ class Network:
         shape = self._checked(images, top)[-1]
         step = self.batch_size(images.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
 
-        def responses(start: int) -> Array:
-            x = deque(self._run(images[start : start + step], top, operators), maxlen=1).pop()
+        def responses(start: int, stop: int) -> Array:
+            x = deque(self._run(images[start:stop], top, operators), maxlen=1).pop()
             check_finite(x, f"responses of layer {top} to images from {start}, {x.dtype}")
             return x
 

@@ -1,7 +1,9 @@
 """Blocks: what they give together, in whose threads they are computed, and what BLAS may use meanwhile."""
 
+import contextlib
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -23,20 +25,21 @@ def two_threads():
         yield
 
 
-def rows(start, step=2, count=7):
-    return np.arange(start, min(start + step, count))[:, np.newaxis] * [1, 10]
+def rows(start, stop):
+    return np.arange(start, stop)[:, np.newaxis] * [1, 10]
 
 
 @pytest.mark.parametrize("backend", [fast, reference, object()], ids=["fast", "reference", "another"])
 @pytest.mark.parametrize("step", [1, 2, 7, 8])
 def test_blocks_are_put_together_in_their_order(backend, step, two_threads):
-    def compute(start):
+    def compute(start, stop):
+        assert 0 < stop - start <= step
         time.sleep(0.002 * (start % 3))  # so that later blocks are done earlier
-        return rows(start, step)
+        return rows(start, stop)
 
     found = blocks.gather(backend, compute, 7, step, np.empty((0, 2)))
     assert (found == rows(0, 7)).all()
-    assert found.dtype == rows(0).dtype
+    assert found.dtype == rows(0, 7).dtype
 
 
 def test_no_rows_are_what_was_given_for_them():
@@ -46,13 +49,13 @@ def test_no_rows_are_what_was_given_for_them():
 
 def where(backend, count=8):
     """The threads that compute blocks, and how many BLAS has meanwhile."""
-    found, together = [], threading.Barrier(2, timeout=5)
+    found, together, here = [], threading.Barrier(2, timeout=5), threading.get_ident()
 
-    def compute(start):
-        if threading.current_thread() is not threading.main_thread():
+    def compute(start, stop):
+        if threading.get_ident() != here:
             together.wait()  # two are at work at once, or this fails
         found.append((threading.get_ident(), blas_threads()))
-        return rows(start, 1, count)
+        return rows(start, stop)
 
     blocks.gather(backend, compute, count, 1, np.empty(0))
     return {thread for thread, _ in found}, set().union(*(threads for _, threads in found))
@@ -78,14 +81,80 @@ def test_one_thread_is_enough_where_blas_has_one_there_is_one_block_or_another_b
 
 
 def test_the_first_error_is_raised_and_blas_has_its_threads_again(two_threads):
-    def compute(start):
+    def compute(start, stop):
         if start in (2, 4):
             raise InvalidValueError(f"block {start}")
-        return rows(start)
+        return rows(start, stop)
 
     with pytest.raises(InvalidValueError, match="block 2"):
-        blocks.gather(fast, compute, 7, 2, np.empty(0))
+        blocks.gather(fast, compute, 8, 2, np.empty(0))
     assert blas_threads() == {2}
+
+
+def test_another_thread_than_the_one_that_set_blas_is_served_as_well(two_threads):
+    found = []
+    caller = threading.Thread(target=lambda: found.append((threading.get_ident(), *where(fast))))
+    caller.start()
+    caller.join()
+    ((ident, threads, within),) = found
+    assert within == {1} or threads == {ident}  # held to one thread, or no threads of our own
+    assert blas_threads() == {2}
+
+
+def test_blas_is_set_and_set_back_by_one_caller_at_a_time(monkeypatch):
+    class Library:
+        num_threads = 2
+
+    class Controller:
+        lib_controllers = [Library()]  # noqa: RUF012
+
+        @contextlib.contextmanager
+        def limit(self, *, limits):
+            for number in (limits, 2):
+                assert blocks._SETTING.locked()
+                self.lib_controllers[0].num_threads = number
+                if number == limits:
+                    yield
+
+    monkeypatch.setattr(blocks, "_blas", Controller)
+    taken = []
+    blocks.each(fast, lambda block: (block, Library.num_threads), range(3), taken.append)
+    assert len(taken) == 3
+    assert Controller.lib_controllers[0].num_threads == 2
+
+
+def test_blocks_that_are_done_are_let_go(two_threads):
+    alive, most = set(), 0
+
+    def some():
+        nonlocal most
+        for number in range(9):
+            block = np.zeros(3)
+            weakref.finalize(block, alive.discard, number)
+            alive.add(number)
+            most = max(most, len(alive))
+            yield block
+            del block
+
+    blocks.each(fast, lambda block: block.shape, some(), lambda part: None)
+    assert most <= 4  # two at work, one that waits, and the next one
+
+
+def test_threads_treat_divisions_by_zero_as_their_caller_does(two_threads):
+    zeros = np.zeros(1)
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        blocks.each(fast, lambda block: 1 / zeros, range(3), lambda part: None)
+    with np.errstate(divide="ignore"):
+        blocks.each(fast, lambda block: 1 / zeros, range(3), lambda part: None)
+
+
+def test_blocks_are_of_one_size_and_enough_for_all_threads(two_threads):
+    seen = []
+    blocks.gather(fast, lambda start, stop: seen.append(stop - start) or rows(start, stop), 500, 200, np.empty(0))
+    assert sorted(seen) == [125] * 4
+    seen.clear()
+    blocks.gather(reference, lambda start, stop: seen.append(stop - start) or rows(start, stop), 500, 200, np.empty(0))
+    assert sorted(seen) == [166, 167, 167]
 
 
 def test_of_two_callers_at_once_none_leaves_blas_with_one_thread(two_threads):
