@@ -64,7 +64,8 @@ def measure(
         `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number,
         ``part(images, responses, start)`` (what a batch adds) and ``add(part)``.
     backend : object or module, optional
-        The operators to use for the network's responses; `decoding.reference` unless given.
+        The operators to use for the network's responses; `decoding.reference` unless given. With `decoding.fast`, batches
+        are computed at the same time, ``part`` of each meter included, in threads.
     batch_size : int, optional
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
@@ -255,7 +256,7 @@ def reconstruction_error(
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time.
+        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time, or as `measure` says.
     layer : int or str
         Number (from 1) or name.
     unpool : {"nearest", "bilinear", "bicubic"}
@@ -491,7 +492,7 @@ def top_images(
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time.
+        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time, or as `measure` says.
     layer : int or str
         Number (from 1) or name.
     k : int or None
@@ -598,7 +599,7 @@ def response_matrix(
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time.
+        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time, or as `measure` says.
     layer : int or str
         Number (from 1) or name.
     labels : array_like of shape (N,), optional

@@ -1,8 +1,10 @@
-"""What is measured: each piece of work as every side does it. ``python work.py NAME SIDE`` is one side, in its own process.
+"""What is measured: each piece of work as every side does it, in a process of its own.
 
 A side is a function that prepares and returns the work itself, a note, and what to multiply its time by if it does a
-part. The process does it twice to warm up and says that it is ready; then, for each line it is sent, it does it again and
-answers with a line of JSON: seconds, a digest of the answer (both sides must agree), and the peak memory so far.
+part. ``python work.py NAME SIDE choose`` prints the batch size that is fastest, or None where there is none to choose;
+``python work.py NAME SIDE FILE SIZE`` does the work twice to warm up, writes the answers to the first 16 images or units
+into FILE (all sides must agree) and says that it is ready; then, for each line it is sent, it does the work again and
+answers with a line of JSON: seconds, and the peak memory so far.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -22,6 +25,8 @@ from decoding import Conv, MaxPool, Network, ReLU, fast, reference
 MODES = ("nearest", "bilinear", "bicubic")
 LEAST = 0.3  # seconds: shorter work is repeated
 DIGITS = 70_000
+BICUBIC = 0.25  # PyTorch's kernel is another (a = −3/4), and so is its edge
+CHOSEN: list[int] = []  # the batch size, where an earlier process found the fastest
 THREADS = 2
 
 
@@ -31,6 +36,7 @@ class Side(NamedTuple):
     run: Callable[[], Any]
     note: str = ""
     scale: float = 1.0
+    size: int | None = None  # of the batches, where the side chose it
 
 
 def digits(count: int) -> Any:
@@ -93,7 +99,7 @@ def equation3(backend: Any, count: int) -> Side:
             ReconstructionMeter(net, layer, unpool=mode, backend=backend) for layer in (3, 5, 7) for mode in MODES
         ]
         measure(net, batches(net, images, size), meters, backend=backend)
-        return np.array([meter.result().mean for meter in meters])
+        return np.array([[meter.result().mean] for meter in meters])
 
     return Side(run, scale=DIGITS / count)
 
@@ -154,8 +160,9 @@ class Torch:
         return maps
 
     def decode_units(self, top: int, units: int, mode: str, size: int) -> Any:
-        impulses = self.torch.eye(self.net.channels(top))[:units, :, None, None]
-        return self.torch.cat([self.decode(part, top, mode) for part in impulses.split(size)])
+        """Units of a convolution: each begins as its filter."""
+        filters = self.weights[top - 1][0][:units]
+        return self.torch.cat([self.decode(part, top - 1, mode) for part in filters.split(size)])
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -170,8 +177,12 @@ def repeated(run: Callable[[], Any], times: int) -> None:
 
 
 def fastest(run: Callable[[int], Any], sizes: tuple[int, ...]) -> int:
-    """The batch size of those that took least time, each tried three times."""
+    """The batch size of those that took least time, each tried three times; or the one found by an earlier process.
 
+    That is so that the peak of memory is of this batch size, and not of the largest one tried.
+    """
+    if CHOSEN:
+        return CHOSEN[0]
     run(sizes[0])
     return min(sizes, key=lambda size: min(seconds(lambda: run(size)) for _ in range(3)))
 
@@ -184,10 +195,10 @@ def torch_forward(count: int) -> Side:
     images = rival.normalize(digits(count))
 
     def run(size: int, count: int) -> Any:
-        return rival.torch.cat([list(rival.responses(part))[-1] for part in images[:count].split(size)])
+        return rival.torch.cat([deque(rival.responses(part), 1).pop() for part in images[:count].split(size)])
 
     size = fastest(lambda size: run(size, 2000), SIZES)
-    return Side(lambda: run(size, count), f"batches of {size}")
+    return Side(lambda: run(size, count), f"batches of {size}", size=size)
 
 
 def torch_filter() -> Side:
@@ -204,13 +215,15 @@ def torch_filter() -> Side:
 def torch_layer5(mode: str) -> Side:
     rival = Torch(decoding.lenet())
     size = fastest(lambda size: rival.decode_units(5, 500, mode, size), (25, 50, 100, 250, 500))
-    return Side(lambda: rival.decode_units(5, 500, mode, size), f"{size} units at a time")
+    return Side(lambda: rival.decode_units(5, 500, mode, size), f"{size} units at a time", size=size)
 
 
 def torch_vgg(name: str) -> Side:
     net = vgg16()
     rival, top = Torch(net), net.index(name)
-    return Side(lambda: rival.decode_units(top, 16, "nearest", 16), "16 units, scaled", net.channels(top) / 16)
+    size = fastest(lambda size: rival.decode_units(top, 16, "nearest", size), (4, 8, 16))
+    note = f"16 units, {size} at a time, scaled"
+    return Side(lambda: rival.decode_units(top, 16, "nearest", size), note, net.channels(top) / 16, size)
 
 
 def torch_equation3(count: int) -> Side:
@@ -238,10 +251,10 @@ def torch_equation3(count: int) -> Side:
                 for mode in MODES:
                     got = full_range(rival.f.conv2d(x, banks[number, mode], stride=stride))
                     errors[number, mode].append((want - got).square_().mean((1, 2, 3)))
-        return np.array([float(torch.cat(each).mean()) for each in errors.values()])
+        return np.array([[float(torch.cat(each).mean())] for each in errors.values()])
 
     size = fastest(lambda size: run(size, 2000), SIZES)
-    return Side(lambda: run(size, count), f"batches of {size}")
+    return Side(lambda: run(size, count), f"batches of {size}", size=size)
 
 
 def torch_best_images(count: int) -> Side:
@@ -256,7 +269,7 @@ def torch_best_images(count: int) -> Side:
         return rival.torch.cat(scores).topk(4, dim=0).values.T
 
     size = fastest(lambda size: run(size, 2000), SIZES)
-    return Side(lambda: run(size, count), f"batches of {size}")
+    return Side(lambda: run(size, count), f"batches of {size}", size=size)
 
 
 class Work(NamedTuple):
@@ -264,7 +277,8 @@ class Work(NamedTuple):
     goal: float
     sides: dict[str, Callable[[], Side]]
     slow: bool = False
-    alike: float = 1e-3  # how near the answers of the sides are; PyTorch's bicubic kernel is another (a = −3/4)
+    # How far the answers may be apart, relative to the largest number of each image or unit.
+    alike: float | tuple[float, ...] = 1e-4
 
 
 def both(ours: Callable[..., Side], rival: Callable[..., Side], *args: Any, slow: bool = False) -> dict[str, Any]:
@@ -292,7 +306,7 @@ WORK = {
             f"``decode_layer``, LeNet layer 5, {mode}",
             goal,
             both(layer5, torch_layer5, mode),
-            alike=0.1 if mode == "bicubic" else 1e-3,
+            alike=BICUBIC if mode == "bicubic" else 1e-4,
         )
         for mode, goal in zip(MODES, (15, 2.5, 2.5), strict=True)
     },
@@ -304,7 +318,7 @@ WORK = {
         1.5,
         part(equation3, torch_equation3),
         True,
-        0.1,
+        (1e-3, 1e-3, BICUBIC) * 3,
     ),
     "top_images": Work(
         "``top_images``, LeNet layer 5, all 500 units, 70,000 digits", 1.5, part(best_images, torch_best_images), True
@@ -312,22 +326,22 @@ WORK = {
 }
 
 
-def digest(found: Any) -> float:
-    """The mean size of what was found, over 16 images or units: all that every side computes."""
-    return float(np.abs(np.asarray(found[:16], np.float64)).mean())
-
-
-def main(name: str, side: str) -> None:
-    run, note, scale = WORK[name].sides[side]()
+def main(name: str, side: str, answers: str, size: str = "None") -> None:
+    if answers == "choose":
+        print(WORK[name].sides[side]().size)
+        return
+    CHOSEN.extend([] if size == "None" else [int(size)])
+    run, note, scale, _ = WORK[name].sides[side]()
     found = run()
-    answer = {"digest": digest(found), "result": getattr(found, "nbytes", 0) / 2**20, "note": note}
+    np.save(answers, np.asarray(found[:16]).astype(np.float64))
+    ready = {"result": getattr(found, "nbytes", 0) / 2**20, "note": note}
     del found  # or the peak would count two answers
     repeat = max(1, round(LEAST / seconds(run)))  # the first time is longer than the others
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(ready), flush=True)
     for _ in sys.stdin:
         took = seconds(lambda: repeated(run, repeat)) / repeat * scale
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({**answer, "seconds": took, "peak": peak}), flush=True)
+        print(json.dumps({**ready, "seconds": took, "peak": peak}), flush=True)
 
 
 if __name__ == "__main__":
