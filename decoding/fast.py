@@ -33,8 +33,8 @@ name = "decoding.fast"
 eps = 2.0**-53  # unit roundoff in float64; 2^-24 in float32
 
 FEW = 16  # fewer images than this do not fill a matrix product; `decode_filter` of LeNet is 3.6 times as fast so
-# Products that are made, then added where they belong, at a time: in cache, LeNet's bilinear bank takes 1.1 times as long
-# with 2^16; and in so large pieces that threads seldom wait, a VGG's takes twice as long with 2^18 on a busy machine.
+# Products that are made, then added where they belong, at a time: few enough for the cache, and so many that the threads of
+# a product seldom wait. With 2^16, LeNet's bilinear bank takes 1.1 times as long; with 2^18, a VGG's twice on a busy machine.
 BLOCK = 2**20
 # glibc gives memory back, to ask for it again page by page, unless it has seen as large a piece come and go: one that
 # nobody touches costs nothing. LeNet's bilinear bank is 1.8 times as fast so.
@@ -68,8 +68,8 @@ def _correlate_many(x: Array, filters: Array, stride: Pair, y: Array) -> None:
     The windows of a row overlap in a strip that has columns outermost: h copies of each cell in place of h·w. LeNet's
     second layer is 1.17 times as fast so.
     """
-    (width, c, n), (k, _, h, _) = x.shape[1:], filters.shape
-    bank = filters.transpose(0, 3, 2, 1).reshape(k, -1)
+    (width, c, n), (k, _, h, w) = x.shape[1:], filters.shape
+    bank = filters.transpose(0, 3, 2, 1).reshape(k, w * h * c)
     strip = np.empty((width, h, c, n), y.dtype)
     step, _, cell, image = strip.strides
     windows = np.lib.stride_tricks.as_strided(strip, (y.shape[1], bank.shape[1], n), (step * stride[1], cell, image))
@@ -82,10 +82,10 @@ def _correlate_few(x: Array, filters: Array, stride: Pair, y: Array) -> None:
     """Into y (rows, columns, K, N), some rows at a time, one product of (K, C·h·w) by (C·h·w, positions) per image."""
     (rows, columns, k, n), (_, c, h, w) = y.shape, filters.shape
     windows = np.lib.stride_tricks.sliding_window_view(x, (h, w), axis=(0, 1))[:: stride[0], :: stride[1]]
-    some = max(1, BLOCK // (columns * c * h * w))
+    some = max(1, BLOCK // max(1, n * columns * c * h * w))
     for i in range(0, rows, some):
         block = windows[i : i + some].transpose(3, 2, 4, 5, 0, 1)
-        products = filters.reshape(k, -1) @ block.reshape(n, c * h * w, block.shape[4] * columns)
+        products = filters.reshape(k, c * h * w) @ block.reshape(n, c * h * w, block.shape[4] * columns)
         y[i : i + some] = products.reshape(n, k, block.shape[4], columns).transpose(2, 3, 1, 0)
 
 
@@ -177,7 +177,7 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
     (n, k, rows, columns), (_, c, h, w) = maps.shape, filters.shape
     shape = (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w, c, n
     bank = filters.transpose(2, 3, 1, 0)
-    if n < FEW and not bank.flags.c_contiguous:
+    if n < FEW and not bank.flags.c_contiguous:  # a bank decoded from below is, and need not be copied
         return _as_maps(_substitute_few(maps.astype(dtype, copy=False), np.asarray(filters, dtype), stride, shape))
     bank, maps = np.ascontiguousarray(bank, dtype), np.ascontiguousarray(maps.transpose(2, 3, 1, 0), dtype)
     out = np.zeros(shape, dtype)
@@ -197,18 +197,25 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
 
 
 def _substitute_few(maps: Array, filters: Array, stride: Pair, shape: tuple[int, int, int, int]) -> Array:
-    """One product of (C·h·w, K) by (K, N·positions), added position by position or tap by tap, whichever are fewer."""
+    """Some rows of the map at a time, one product of (C·h·w, K) by (K, N·positions).
+
+    Added position by position or tap by tap, whichever are fewer.
+    """
     (n, k, rows, columns), (_, c, h, w) = maps.shape, filters.shape
-    products = filters.reshape(k, -1).T @ maps.swapaxes(0, 1).reshape(k, -1)
-    products = products.reshape(c, h, w, n, rows, columns).transpose(4, 5, 1, 2, 0, 3)
     out = _empty(shape, maps.dtype)
     out[...] = 0
-    if rows * columns <= h * w:
-        for i, j in np.ndindex(rows, columns):
-            out[i * stride[0] :, j * stride[1] :][:h, :w] += products[i, j]
-    else:
-        for u, v in np.ndindex(h, w):
-            out[u :: stride[0], v :: stride[1]][:rows, :columns] += products[:, :, u, v]
+    some = max(1, BLOCK // max(1, c * h * w * n * columns))
+    for i in range(0, rows, some):
+        part = maps[:, :, i : i + some]
+        products = filters.reshape(k, c * h * w).T @ part.swapaxes(0, 1).reshape(k, n * part.shape[2] * columns)
+        products = products.reshape(c, h, w, n, part.shape[2], columns).transpose(4, 5, 1, 2, 0, 3)
+        place = out[i * stride[0] :]
+        if len(products) * columns <= h * w:
+            for row, column in np.ndindex(len(products), columns):
+                place[row * stride[0] :, column * stride[1] :][:h, :w] += products[row, column]
+        else:
+            for u, v in np.ndindex(h, w):
+                place[u :: stride[0], v :: stride[1]][: len(products), :columns] += products[:, :, u, v]
     return out
 
 
