@@ -300,12 +300,12 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
     ``got1``, ``got2``, …, the stages (``<id>.got1.npy`` and so on; an entry of ``results.json`` is then an object with
     ``got``, ``got1``, …); the first that differs is then named. Where the output has NaN, a program may refuse too. A
     result that cannot be read, that is there twice, or holds no real numbers, is a failure of its case; so is one for a
-    case that the vectors do not have.
+    case, or a stage, that the vectors do not have.
 
     Raises
     ------
     DataFormatError
-        If `folder` holds no vectors of this version.
+        If `folder` holds no vectors of this version, or damaged ones.
     """
     folder = Path(folder)
     results = folder if results is None else Path(results)
@@ -316,21 +316,21 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
                 f"verify: {folder} holds vectors of version {described['version']}, and this reads {VERSION}."
             )
         rows = [(row, _stored(folder, row, described["format"])) for row in described["cases"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataFormatError):
-            raise
+    except (DataFormatError, ImportError):
+        raise
+    except Exception as error:  # numpy, zipfile and scipy raise whatever they meet in a damaged file
         raise DataFormatError(f"verify: {folder} holds no vectors that can be read: {error}") from error
     verdicts, written = [], _written(results)
+    named = _named(results, written)
     for row, arrays in rows:
         try:
-            verdicts.append(_verdict(row, arrays, results, written))
-        except Exception as error:  # numpy, zipfile and scipy raise whatever they meet in a damaged file
+            verdicts.append(_verdict(row, arrays, results, written, named.get(row["id"], set())))
+        except Exception as error:  # the same
             flags = tuple(row["flags"])
             verdicts.append(Verdict(row["id"], "FAILED", flags, f"the result cannot be read: {error}"))
     known = {row["id"] for row, _ in rows}
     return verdicts + [
-        Verdict(name, "FAILED", (), "the vectors have no such case")
-        for name in sorted((_ids(results) | set(written)) - known)
+        Verdict(name, "FAILED", (), "the vectors have no such case") for name in sorted(set(named) - known)
     ]
 
 
@@ -347,11 +347,18 @@ def _written(results: Path) -> dict[str, Any]:
     return written
 
 
-def _ids(results: Path) -> set[str]:
-    """The ids that result files are named after."""
-    flat = {path.name[: -len(".got.npy")] for end in ("npy", "mat") for path in results.glob(f"*.got.{end}")}
-    flat |= {path.stem for word in WORDS for path in results.glob(f"*.{word}")}
-    return flat | {path.parent.name for file in ("got.npy", *WORDS) for path in results.glob(f"*/{file}")}
+def _named(results: Path, written: dict[str, Any]) -> dict[str, set[str]]:
+    """What there is for each id: ``got``, ``got1``, …, or a word."""
+    found = [path.stem.rpartition(".")[::2] for end in ("npy", "mat") for path in results.glob(f"*.got*.{end}")]
+    found += [(path.stem, word) for word in WORDS for path in results.glob(f"*.{word}")]
+    found += [(path.parent.name, path.stem) for file in ("got*.npy", *WORDS) for path in results.glob(f"*/{file}")]
+    found += [
+        (name, key) for name, entry in written.items() for key in (entry if isinstance(entry, dict) else ("got",))
+    ]
+    named: dict[str, set[str]] = {}
+    for name, key in found:
+        named.setdefault(name, set()).add(key)
+    return named
 
 
 def _numbers(value: Any) -> Array:
@@ -363,22 +370,31 @@ def _numbers(value: Any) -> Array:
 
 
 def _stored(folder: Path, row: dict[str, Any], format: str) -> dict[str, Array]:
-    name, keys = row["id"], row["arrays"]
+    """The arrays of a case, in their shapes: MATLAB knows no vectors, and JSON no empty maps."""
+    name, keys, shapes = row["id"], row["arrays"], row["shapes"]
     if format == "json":
-        return {key: np.array(_from_json(value), float).reshape(row["shapes"][key]) for key, value in keys.items()}
-    if format == "npz":
-        with np.load(folder / f"{name}.npz") as file:
-            return {key: file[key] for key in keys}
-    if format == "mat":
+        found = {key: np.array(_from_json(value), float) for key, value in keys.items()}
+    elif format == "npz":
+        with (folder / f"{name}.npz").open("rb") as raw, np.load(raw) as file:
+            found = {key: file[key] for key in keys}
+    elif format == "mat":
         from scipy.io import loadmat
 
         variables = loadmat(folder / f"{name}.mat")
-        return {key: variables[key].reshape(row["shapes"][key]) for key in keys}
-    return {key: np.load(folder / name / f"{key}.npy") for key in keys}
+        found = {key: variables[key] for key in keys}
+    else:
+        found = {key: np.load(folder / name / f"{key}.npy") for key in keys}
+    return {key: _numbers(value).reshape(shapes[key]) for key, value in found.items()}
 
 
-def _verdict(row: dict[str, Any], arrays: dict[str, Array], results: Path, written: dict[str, Any]) -> Verdict:
+def _verdict(
+    row: dict[str, Any], arrays: dict[str, Array], results: Path, written: dict[str, Any], named: set[str]
+) -> Verdict:
     name, flags = row["id"], tuple(row["flags"])
+    steps = [number for number in range(1, len(row.get("layers", ())) + 1) if f"stage{number}" in arrays]
+    other = named - {"got", *WORDS, *(f"got{number}" for number in steps)}
+    if other:
+        return Verdict(name, "FAILED", flags, f"the case has no {', '.join(sorted(other))}")
     got = _got(results, name, "got", written)
     word = got if isinstance(got, str) else "nothing was written" if got is None else "an answer was written"
     if word == "unsupported":
@@ -389,9 +405,9 @@ def _verdict(row: dict[str, Any], arrays: dict[str, Array], results: Path, writt
         return Verdict(name, "FAILED", flags, f"it must be refused, and {word}")
     if not isinstance(got, np.ndarray):
         return Verdict(name, "FAILED", flags, f"{word}, where an answer is due")
-    for number in range(1, len(row.get("layers", ())) + 1):
+    for number in steps:
         stage = _got(results, name, f"got{number}", written)
-        if isinstance(stage, np.ndarray) and f"stage{number}" in arrays:
+        if isinstance(stage, np.ndarray):
             wrong = _wrong(stage, arrays[f"stage{number}"], arrays[f"stage{number}_bound"])
             if wrong:
                 return Verdict(name, "FAILED", flags, f"stage {number} is the first that differs: {wrong}")
@@ -418,7 +434,7 @@ def _wrong(got: Array, want: Array, bound: Array) -> str:
     )
     return (
         f"{int(bad.sum())} of {bad.size} values are wrong; the worst is at {worst}: "
-        f"{got[worst]:.9g} instead of {want[worst]:.9g}, bound {bound[worst]:.3g}"
+        f"{float(got[worst])!r} instead of {float(want[worst])!r}, bound {bound[worst]:.3g}"
     )
 
 
