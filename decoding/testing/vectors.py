@@ -64,6 +64,7 @@ FLAGS = {
     "Transposed": "rows and columns of the filters exchanged",
     "Units": "units counted from 1",
     "UnknownMode": "an unknown interpolation taken for another one",
+    "UsualShape": "a way of its own for a shape that many networks have, such as filters of 3×3 or 5×5, that is wrong",
     "WrongAxis": "a softmax along another axis than the channels",
     "ZeroStart": "a maximum that starts at zero",
 }
@@ -96,7 +97,10 @@ class Answer(NamedTuple):
 
 def cases() -> list[Case]:
     """The cases, always the same."""
-    return [*_correlations(), *_pools(), *_pointwise(), *_substitutions(), *_unpoolings(), *_networks(), *_refusals()]
+    return [
+        *(*_correlations(), *_pools(), *_pointwise(), *_substitutions(), *_unpoolings(), *_networks()),
+        *(*_usual_shapes(), *_usual_networks(), *_refusals()),
+    ]
 
 
 def answer(case: Case, precision: str = "double") -> Answer:
@@ -1157,6 +1161,97 @@ def _networks() -> Iterator[Case]:
         k=0,
         mode="bilinear",
     )
+
+
+def _usual_shapes() -> Iterator[Case]:
+    """Shapes of the networks that people use: programs have a way of their own for each."""
+
+    def case(operator: str, id: str, comment: str, *arrays: Array | None, **parameters: Any) -> Case:
+        return _case(f"{operator}-usual-{id}", "UsualShape", comment, operator, *arrays, **parameters)
+
+    for id, comment, maps, side, step, pad in (
+        ("3x3", "3×3", (5, 6), 3, 1, 0),
+        ("3x3-pad", "3×3, the map keeps its size", (5, 6), 3, 1, 1),
+        ("3x3-step", "3×3 in steps of 2", (6, 9), 3, 2, 1),
+        ("1x1-step", "1×1 in steps of 2", (5, 8), 1, 2, 0),
+        ("4x4", "4×4, the whole map, as layer 5 of LeNet", (4, 4), 4, 1, 0),
+        ("5x5", "5×5, as layers 1 and 3 of LeNet", (7, 8), 5, 1, 0),
+        ("5x5-pad", "5×5, the map keeps its size", (4, 6), 5, 1, 2),
+        ("7x7-step", "7×7 in steps of 2", (8, 11), 7, 2, 3),
+        ("11x11-step", "11×11 in steps of 4", (15, 19), 11, 4, 0),
+    ):
+        bank, bias = _whole(3, 2, side, side, step=5, limit=2), _whole(3)
+        yield case(
+            "correlate", id, comment, _whole(1, 2, *maps), bank, bias, stride=(step, step), pad=(pad, pad, pad, pad)
+        )
+    for operator in ("max_pool", "avg_pool"):
+        for id, comment, maps, side, step, pads in (
+            ("2x2", "2×2 in steps of 2, on sides that are odd", (5, 7), 2, 2, (0, 0, 0, 0)),
+            ("3x3", "3×3 in steps of 2", (8, 11), 3, 2, (0, 0, 0, 0)),
+            ("3x3-pad", "3×3 in steps of 2, padded all around", (7, 10), 3, 2, (1, 1, 1, 1)),
+            ("3x3-pad-end", "3×3 in steps of 2, padded below and on the right", (6, 8), 3, 2, (0, 1, 0, 1)),
+            ("7x7", "7×7, the whole map", (7, 7), 7, 1, (0, 0, 0, 0)),
+        ):
+            x = _whole(1, 2, *maps, step=5)
+            yield case(operator, id, comment, x, size=(side, side), stride=(step, step), pad=pads)
+    for id, comment, maps, side, step in (
+        ("3x3", "3×3", (3, 4), 3, 1),
+        ("4x4", "4×4", (2, 3), 4, 1),
+        ("5x5", "5×5", (3, 4), 5, 1),
+        ("7x7-step", "7×7 in steps of 2", (2, 3), 7, 2),
+        ("11x11-step", "11×11 in steps of 4", (2, 3), 11, 4),
+        ("jump-4", "3×3 in steps of 4, as above two pools", (2, 3), 3, 4),
+        ("jump-8", "3×3 in steps of 8, as above three pools", (2, 3), 3, 8),
+        ("jump-16", "3×3 in steps of 16, as above four pools", (2, 3), 3, 16),
+        ("bottom-up", "a filter of 3×3 takes the decoded filters of 10×10 below, in steps of 4", (3, 3), 10, 4),
+    ):
+        bank = _whole(3, 2, side, side, step=5, limit=2)
+        yield case("substitute", id, comment, _whole(1, 3, *maps), bank, stride=(step, step))
+    for mode in MODES:
+        size, stride = (3, 3), (2, 2)
+        yield case(
+            "unpool", f"{mode}-3x3", "3×3 in steps of 2", _whole(1, 2, 3, 4), size=size, stride=stride, mode=mode
+        )
+
+
+def _usual_networks() -> Iterator[Case]:
+    def sparse(*shape: int) -> Array:
+        return np.trunc(_whole(*shape, step=5) / 4)  # sums stay small
+
+    def bank(*shape: int) -> Array:
+        return _whole(*shape, step=5, limit=1)
+
+    lenet = Network(
+        [
+            *(Conv(sparse(2, 1, 5, 5), _whole(2)), MaxPool(2), Conv(sparse(3, 2, 5, 5), _whole(3)), MaxPool(2)),
+            *(Conv(sparse(3, 3, 4, 4), _whole(3)), ReLU(), Conv(bank(2, 3, 1, 1), _whole(2))),
+        ],
+        input_shape=(1, 28, 32),
+    )
+    vgg = Network(
+        [
+            *(Conv(bank(3, 2, 3, 3), _whole(3), pad=1), ReLU(), Conv(bank(3, 3, 3, 3), _whole(3), pad=1), ReLU()),
+            *(MaxPool(2), Conv(bank(2, 3, 3, 3), _whole(2), pad=1)),
+        ],
+        input_shape=(2, 6, 8),
+    )
+    for id, comment, net in (("lenet", "as LeNet", lenet), ("vgg", "3×3 and again 3×3, as VGG", vgg)):
+        assert net.input_shape is not None
+        flags, top = "UsualShape OneStep", len(net.layers)
+        x = _whole(1, *net.input_shape, limit=1)
+        yield _case(f"forward-usual-{id}", flags, comment, "forward", x, net=net, source="section 3, z^L")
+        for mode in MODES:
+            yield _case(
+                f"decode-usual-{id}-{mode}",
+                flags,
+                comment,
+                "decode_filter",
+                net=net,
+                source="section 3, filter_decoding(L, k, CNN)",
+                layer=top,
+                k=1,
+                mode=mode,
+            )
 
 
 def _refusals() -> Iterator[Case]:
