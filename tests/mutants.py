@@ -807,6 +807,119 @@ mutant(
 )
 
 
+# Shapes that people use.
+
+
+def square(side, step, pad=None):
+    """Whether a call has a window of `side`, steps of `step`, and pads of `pad`, all the same."""
+    pad = (pad,) * 4 if isinstance(pad, int) else pad
+
+    def found(*arrays, size=None, stride=(1, 1), **options):
+        size = np.shape(arrays[1])[2:] if size is None else size
+        return size == (side, side) and stride == (step, step) and options.get("pad") == pad
+
+    return found
+
+
+def wrong_where(operator, when, wrong):
+    """The operator, done by `wrong` where `when` says so."""
+    function = getattr(reference, operator)
+
+    def run(*arrays, **options):
+        return wrong(function, *arrays, **options) if when(*arrays, **options) else function(*arrays, **options)
+
+    return {operator: run}
+
+
+def turned_both_ways(function, x, f, *bias, **options):
+    return function(x, np.asarray(f)[:, :, ::-1, ::-1], *bias, **options)
+
+
+def without_last_row(function, *arrays, **options):
+    y = function(*arrays, **options)
+    y[:, :, -1] = 0
+    return y
+
+
+def times(factor):
+    return lambda function, *arrays, **options: factor * function(*arrays, **options)
+
+
+for _side, _step, _pad, _wrong in (
+    *((3, 1, 1, without_last_row), (3, 2, 1, turned_both_ways)),
+    *((1, 2, 0, times(0)), (4, 1, 0, turned_both_ways), (5, 1, 0, turned_both_ways), (5, 1, 2, without_last_row)),
+    *((7, 2, 3, turned_both_ways), (11, 4, 0, turned_both_ways)),
+):
+    mutant(
+        f"correlation of {_side}×{_side} in steps of {_step}, padded by {_pad}, wrong",
+        "correlate_integers",
+        **wrong_where("correlate", square(_side, _step, _pad), _wrong),
+    )
+for _side, _step in ((3, 1), (4, 1), (5, 1), (7, 2), (11, 4), (3, 4), (3, 8), (3, 16), (10, 4)):
+    mutant(
+        f"substitution of {_side}×{_side} in steps of {_step}, on maps of several cells, wrong",
+        "substitute_integers",
+        **wrong_where(
+            "substitute",
+            lambda z, f, *, stride, _usual=(_side, _step): (
+                min(np.shape(z)[2:]) > 1 and square(*_usual)(z, f, stride=stride)
+            ),
+            turned_both_ways,
+        ),
+    )
+for _operator in ("max_pool", "avg_pool"):
+    for _side, _step, _pad in ((3, 2, 0), (3, 2, 1), (3, 2, (0, 1, 0, 1)), (7, 1, 0)):
+        mutant(
+            f"{_operator} of {_side}×{_side} in steps of {_step}, padded by {_pad}, doubled",
+            f"{_operator}_integers",
+            **wrong_where(_operator, square(_side, _step, _pad), times(2)),
+        )
+    mutant(
+        f"{_operator} of 2×2 in steps of 2, on sides that are odd, without its last row",
+        f"{_operator}_integers",
+        **wrong_where(
+            _operator,
+            lambda x, **options: square(2, 2, 0)(x, **options) and np.shape(x)[2] % 2 and np.shape(x)[3] % 2,
+            without_last_row,
+        ),
+    )
+for _mode in MODES:
+    mutant(
+        f"{_mode} unpooling of 3×3 in steps of 2, times 1.5",
+        f"unpool_{_mode}_integers",
+        **wrong_where(
+            "unpool",
+            lambda z, *, mode, _mode=_mode, **options: mode == _mode and square(3, 2)(z, **options),
+            times(1.5),
+        ),
+    )
+mutant(
+    "max pool of 3×3 in steps of 2 doubled, unpooling of it times 1.5",
+    "max_pool_integers",
+    **wrong_where("max_pool", lambda x, *, size, stride, **_: (size, stride) == ((3, 3), (2, 2)), times(2)),
+    **wrong_where("unpool", square(3, 2), times(1.5)),
+)
+mutant(
+    "flipped where the filters are 5×5, both ways",
+    "correlate_integers",
+    **wrong_where("correlate", lambda x, f, *_, **options: np.shape(f)[2:] == (5, 5), turned_both_ways),
+    **wrong_where("substitute", lambda z, f, **options: np.shape(f)[2:] == (5, 5), turned_both_ways),
+)
+mutant(
+    "averages over the whole map doubled, where it is large",
+    "avg_pool_integers",
+    **wrong_where("avg_pool", lambda x, *, size, **options: size == np.shape(x)[2:] and min(size) >= 6, times(2)),
+)
+mutant(
+    "correlation of 4×4, on maps that are larger, wrong",
+    "forward_integers",
+    first=False,
+    **wrong_where(
+        "correlate", lambda x, f, *_, **options: np.shape(f)[2:] == (4, 4) != np.shape(x)[2:], turned_both_ways
+    ),
+)
+
+
 # Hygiene.
 
 

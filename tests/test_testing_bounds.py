@@ -280,9 +280,10 @@ class Rounded(TapByTap):
     def substitute(self, maps, filters, **options):
         return super().substitute(self.rounded(maps), self.rounded(filters), **options)
 
-    def avg_pool(self, x, **options):
-        cells = np.prod(options["size"])
-        return super().avg_pool(self.rounded(x), **options) * self.dtype(cells) * self.rounded(1 / cells)
+    def avg_pool(self, x, *, size, stride, pad):
+        inside = np.ones((1, 1, *np.shape(x)[2:])), np.ones((1, 1, *size)), None
+        cells = super().correlate(*inside, stride=stride, pad=pad)
+        return super().avg_pool(self.rounded(x), size=size, stride=stride, pad=pad) * cells * self.rounded(1 / cells)
 
     def unpool(self, maps, *, size, stride, mode):
         down, across = (

@@ -220,6 +220,13 @@ def test_most_cases_are_exact_in_half_precision():
     assert len(exact) > len(CASES) / 2
 
 
+def test_usual_shapes_are_exact_in_half_precision_where_they_can_be():
+    usual = [id for id, case in CASES.items() if "UsualShape" in case.flags]
+    rounded = {id for id in usual if vectors.answer(CASES[id], "half").bound.any()}
+    assert {id for id in rounded if not id.startswith(("avg_pool", "decode-")) or "nearest" in id} == set()
+    assert len(usual) - len(rounded) > 30
+
+
 def test_the_shipped_vectors_are_regenerated_bit_for_bit():
     shipped = SHIPPED.read_bytes()
     assert len(shipped) < 10**6
@@ -484,7 +491,7 @@ def test_nan_is_right_where_nan_is_due_and_nowhere_else(tmp_path):
         np.save(tmp_path / f"{id}.got.npy", np.full(vectors.answer(CASES[id]).output.shape, np.nan))
     failed = {verdict.id: verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"}
     assert set(failed) == {"max_pool-nan", "relu-nan"}
-    assert "2 of 4 values are wrong; the worst is at (0, 0, 0, 0): nan instead of -0" in str(failed["relu-nan"])
+    assert "2 of 4 values are wrong; the worst is at (0, 0, 0, 0): nan instead of -0.0" in str(failed["relu-nan"])
 
 
 def test_what_has_nan_may_be_refused(tmp_path):
@@ -543,6 +550,67 @@ def test_results_for_cases_that_do_not_exist_fail(format, tmp_path):
         (tmp_path / "relu-leek.refused").touch()
     (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]
     assert (failed.id, failed.status) == ("relu-leek", "FAILED")
+
+
+@pytest.mark.parametrize(
+    ("id", "key"),
+    [
+        *(("zz", "got1"), ("relu-leak", "got1"), ("relu-leak", "gotten"), ("refused-mode", "got1")),
+        *(("forward-small", "got9"), ("forward-small", "got0"), ("decode-first", "got2")),
+    ],
+)
+@pytest.mark.parametrize("format", ["json", "npz", "npy", "mat"])
+def test_stages_that_do_not_exist_fail(format, id, key, tmp_path):
+    vectors.export(tmp_path, format=format)
+    write(tmp_path, reference, format)
+    if format == "json":
+        written = json.loads((tmp_path / "results.json").read_text())
+        (tmp_path / "results.json").write_text(json.dumps({**written, id: {"got": written.get(id), key: [1]}}))
+    elif format == "npy":
+        (tmp_path / id).mkdir(exist_ok=True)
+        np.save(tmp_path / id / f"{key}.npy", np.ones(1))
+    elif format == "npz":
+        np.save(tmp_path / f"{id}.{key}.npy", np.ones(1))
+    else:
+        (tmp_path / f"{id}.{key}.mat").touch()
+    (failed,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.status != "passed"]
+    assert (failed.id, failed.status) == (id, "FAILED")
+    assert failed.detail == ("the vectors have no such case" if id == "zz" else f"the case has no {key}")
+
+
+def test_values_that_differ_print_so_that_they_do(tmp_path):
+    vectors.export(tmp_path)
+    np.save(tmp_path / "unpool-nearest-pixel.got.npy", np.full((1, 1, 2, 2), np.nextafter(7, 8)))
+    (verdict,) = [verdict for verdict in vectors.verify(tmp_path) if verdict.id == "unpool-nearest-pixel"]
+    assert "7.000000000000001 instead of 7.0, bound 0" in verdict.detail
+
+
+@pytest.mark.parametrize(
+    ("format", "file", "damage"),
+    [
+        *(("npz", "relu-leak.npz", damage) for damage in (lambda data: b"", lambda data: data[:-9])),
+        *(("npy", "relu-leak/bound.npy", damage) for damage in (lambda data: b"", lambda data: data[:-9])),
+        *(("mat", "relu-leak.mat", damage) for damage in (lambda data: b"", lambda data: b"junk\n" * 99)),
+        ("json", "manifest.json", lambda data: data[:-9]),
+        ("json", "manifest.json", lambda data: b'{"version": 1, "format": "json", "cases": 7}'),
+    ],
+)
+def test_damaged_vectors_are_refused(format, file, damage, tmp_path, capsys):
+    vectors.export(tmp_path, format=format)
+    path = tmp_path / file
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(decoding.DataFormatError, match="no vectors that can be read"):
+        vectors.verify(tmp_path)
+    assert main(["verify", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+
+
+def test_vectors_of_another_shape_than_described_are_refused(tmp_path):
+    vectors.export(tmp_path, format="npy")
+    np.save(tmp_path / "relu-leak" / "bound.npy", np.zeros((1, 1, 1, 3)))
+    with pytest.raises(decoding.DataFormatError, match="reshape"):
+        vectors.verify(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", ""])

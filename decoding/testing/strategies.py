@@ -35,8 +35,9 @@ FILLINGS = ("ramp", "mixed", "mixed", "mixed", "negative", "impulse", "zeros")
 WINDOWS: tuple[Pair, ...] = (  # squares often: only there can rows and columns be swapped unseen
     *((1, 2), (2, 1), (1, 1), (2, 2), (2, 3), (3, 2), (3, 3), (1, 3), (3, 1), (4, 3), (5, 2), (3, 5)),
     *((2, 2), (3, 3)) * 4,
+    *((3, 3), (5, 5)) * 2,  # what people use
 )
-POOLS: tuple[Pair, ...] = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 4), (4, 2), (3, 1), (4, 1), (1, 1))
+POOLS: tuple[Pair, ...] = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 4), (4, 2), (3, 1), (4, 1), (1, 1), (3, 3))
 LONG_POOLS: tuple[Pair, ...] = ((1, 4), (4, 1))  # in steps of 1, they reach further past the edge than one cell
 POOL_KINDS = {"pool": (MaxPool, AvgPool), "max_pool": (MaxPool,), "avg_pool": (AvgPool,)}
 STRIDES: tuple[Pair, ...] = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 3), (4, 1))
@@ -123,9 +124,10 @@ def strides() -> SearchStrategy[Pair]:
 
 @lru_cache(maxsize=64)
 def pads(below: Pair = (3, 3)) -> SearchStrategy[Pads]:
-    """(top, bottom, left, right), each less than `below`: half of the time none at all."""
+    """(top, bottom, left, right), each less than `below`: often none at all, or one all around."""
     rows, columns = _integers(0, min(below[0] - 1, 3)), _integers(0, min(below[1] - 1, 3))
-    return st.one_of(st.just((0, 0, 0, 0)), st.tuples(rows, rows, columns, columns))
+    usual = [(0, 0, 0, 0), (1, 1, 1, 1)] if min(below) > 1 else [(0, 0, 0, 0)]
+    return st.one_of(_one_of(*usual), st.tuples(rows, rows, columns, columns))
 
 
 @st.composite

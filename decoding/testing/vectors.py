@@ -64,6 +64,7 @@ FLAGS = {
     "Transposed": "rows and columns of the filters exchanged",
     "Units": "units counted from 1",
     "UnknownMode": "an unknown interpolation taken for another one",
+    "UsualShape": "a way of its own for a shape that many networks have, such as filters of 3×3 or 5×5, that is wrong",
     "WrongAxis": "a softmax along another axis than the channels",
     "ZeroStart": "a maximum that starts at zero",
 }
@@ -96,7 +97,10 @@ class Answer(NamedTuple):
 
 def cases() -> list[Case]:
     """The cases, always the same."""
-    return [*_correlations(), *_pools(), *_pointwise(), *_substitutions(), *_unpoolings(), *_networks(), *_refusals()]
+    return [
+        *(*_correlations(), *_pools(), *_pointwise(), *_substitutions(), *_unpoolings(), *_networks()),
+        *(*_usual_shapes(), *_usual_networks(), *_refusals()),
+    ]
 
 
 def answer(case: Case, precision: str = "double") -> Answer:
@@ -300,12 +304,12 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
     ``got1``, ``got2``, …, the stages (``<id>.got1.npy`` and so on; an entry of ``results.json`` is then an object with
     ``got``, ``got1``, …); the first that differs is then named. Where the output has NaN, a program may refuse too. A
     result that cannot be read, that is there twice, or holds no real numbers, is a failure of its case; so is one for a
-    case that the vectors do not have.
+    case, or a stage, that the vectors do not have.
 
     Raises
     ------
     DataFormatError
-        If `folder` holds no vectors of this version.
+        If `folder` holds no vectors of this version, or damaged ones.
     """
     folder = Path(folder)
     results = folder if results is None else Path(results)
@@ -316,21 +320,21 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
                 f"verify: {folder} holds vectors of version {described['version']}, and this reads {VERSION}."
             )
         rows = [(row, _stored(folder, row, described["format"])) for row in described["cases"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataFormatError):
-            raise
+    except (DataFormatError, ImportError):
+        raise
+    except Exception as error:  # numpy, zipfile and scipy raise whatever they meet in a damaged file
         raise DataFormatError(f"verify: {folder} holds no vectors that can be read: {error}") from error
     verdicts, written = [], _written(results)
+    named = _named(results, written)
     for row, arrays in rows:
         try:
-            verdicts.append(_verdict(row, arrays, results, written))
-        except Exception as error:  # numpy, zipfile and scipy raise whatever they meet in a damaged file
+            verdicts.append(_verdict(row, arrays, results, written, named.get(row["id"], set())))
+        except Exception as error:  # the same
             flags = tuple(row["flags"])
             verdicts.append(Verdict(row["id"], "FAILED", flags, f"the result cannot be read: {error}"))
     known = {row["id"] for row, _ in rows}
     return verdicts + [
-        Verdict(name, "FAILED", (), "the vectors have no such case")
-        for name in sorted((_ids(results) | set(written)) - known)
+        Verdict(name, "FAILED", (), "the vectors have no such case") for name in sorted(set(named) - known)
     ]
 
 
@@ -347,11 +351,18 @@ def _written(results: Path) -> dict[str, Any]:
     return written
 
 
-def _ids(results: Path) -> set[str]:
-    """The ids that result files are named after."""
-    flat = {path.name[: -len(".got.npy")] for end in ("npy", "mat") for path in results.glob(f"*.got.{end}")}
-    flat |= {path.stem for word in WORDS for path in results.glob(f"*.{word}")}
-    return flat | {path.parent.name for file in ("got.npy", *WORDS) for path in results.glob(f"*/{file}")}
+def _named(results: Path, written: dict[str, Any]) -> dict[str, set[str]]:
+    """What there is for each id: ``got``, ``got1``, …, or a word."""
+    found = [path.stem.rpartition(".")[::2] for end in ("npy", "mat") for path in results.glob(f"*.got*.{end}")]
+    found += [(path.stem, word) for word in WORDS for path in results.glob(f"*.{word}")]
+    found += [(path.parent.name, path.stem) for file in ("got*.npy", *WORDS) for path in results.glob(f"*/{file}")]
+    found += [
+        (name, key) for name, entry in written.items() for key in (entry if isinstance(entry, dict) else ("got",))
+    ]
+    named: dict[str, set[str]] = {}
+    for name, key in found:
+        named.setdefault(name, set()).add(key)
+    return named
 
 
 def _numbers(value: Any) -> Array:
@@ -363,22 +374,31 @@ def _numbers(value: Any) -> Array:
 
 
 def _stored(folder: Path, row: dict[str, Any], format: str) -> dict[str, Array]:
-    name, keys = row["id"], row["arrays"]
+    """The arrays of a case, in their shapes: MATLAB knows no vectors, and JSON no empty maps."""
+    name, keys, shapes = row["id"], row["arrays"], row["shapes"]
     if format == "json":
-        return {key: np.array(_from_json(value), float).reshape(row["shapes"][key]) for key, value in keys.items()}
-    if format == "npz":
-        with np.load(folder / f"{name}.npz") as file:
-            return {key: file[key] for key in keys}
-    if format == "mat":
+        found = {key: np.array(_from_json(value), float) for key, value in keys.items()}
+    elif format == "npz":
+        with (folder / f"{name}.npz").open("rb") as raw, np.load(raw) as file:
+            found = {key: file[key] for key in keys}
+    elif format == "mat":
         from scipy.io import loadmat
 
         variables = loadmat(folder / f"{name}.mat")
-        return {key: variables[key].reshape(row["shapes"][key]) for key in keys}
-    return {key: np.load(folder / name / f"{key}.npy") for key in keys}
+        found = {key: variables[key] for key in keys}
+    else:
+        found = {key: np.load(folder / name / f"{key}.npy") for key in keys}
+    return {key: _numbers(value).reshape(shapes[key]) for key, value in found.items()}
 
 
-def _verdict(row: dict[str, Any], arrays: dict[str, Array], results: Path, written: dict[str, Any]) -> Verdict:
+def _verdict(
+    row: dict[str, Any], arrays: dict[str, Array], results: Path, written: dict[str, Any], named: set[str]
+) -> Verdict:
     name, flags = row["id"], tuple(row["flags"])
+    steps = [number for number in range(1, len(row.get("layers", ())) + 1) if f"stage{number}" in arrays]
+    other = named - {"got", *WORDS, *(f"got{number}" for number in steps)}
+    if other:
+        return Verdict(name, "FAILED", flags, f"the case has no {', '.join(sorted(other))}")
     got = _got(results, name, "got", written)
     word = got if isinstance(got, str) else "nothing was written" if got is None else "an answer was written"
     if word == "unsupported":
@@ -389,9 +409,9 @@ def _verdict(row: dict[str, Any], arrays: dict[str, Array], results: Path, writt
         return Verdict(name, "FAILED", flags, f"it must be refused, and {word}")
     if not isinstance(got, np.ndarray):
         return Verdict(name, "FAILED", flags, f"{word}, where an answer is due")
-    for number in range(1, len(row.get("layers", ())) + 1):
+    for number in steps:
         stage = _got(results, name, f"got{number}", written)
-        if isinstance(stage, np.ndarray) and f"stage{number}" in arrays:
+        if isinstance(stage, np.ndarray):
             wrong = _wrong(stage, arrays[f"stage{number}"], arrays[f"stage{number}_bound"])
             if wrong:
                 return Verdict(name, "FAILED", flags, f"stage {number} is the first that differs: {wrong}")
@@ -418,7 +438,7 @@ def _wrong(got: Array, want: Array, bound: Array) -> str:
     )
     return (
         f"{int(bad.sum())} of {bad.size} values are wrong; the worst is at {worst}: "
-        f"{got[worst]:.9g} instead of {want[worst]:.9g}, bound {bound[worst]:.3g}"
+        f"{float(got[worst])!r} instead of {float(want[worst])!r}, bound {bound[worst]:.3g}"
     )
 
 
@@ -1141,6 +1161,97 @@ def _networks() -> Iterator[Case]:
         k=0,
         mode="bilinear",
     )
+
+
+def _usual_shapes() -> Iterator[Case]:
+    """Shapes of the networks that people use: programs have a way of their own for each."""
+
+    def case(operator: str, id: str, comment: str, *arrays: Array | None, **parameters: Any) -> Case:
+        return _case(f"{operator}-usual-{id}", "UsualShape", comment, operator, *arrays, **parameters)
+
+    for id, comment, maps, side, step, pad in (
+        ("3x3", "3×3", (5, 6), 3, 1, 0),
+        ("3x3-pad", "3×3, the map keeps its size", (5, 6), 3, 1, 1),
+        ("3x3-step", "3×3 in steps of 2", (6, 9), 3, 2, 1),
+        ("1x1-step", "1×1 in steps of 2", (5, 8), 1, 2, 0),
+        ("4x4", "4×4, the whole map, as layer 5 of LeNet", (4, 4), 4, 1, 0),
+        ("5x5", "5×5, as layers 1 and 3 of LeNet", (7, 8), 5, 1, 0),
+        ("5x5-pad", "5×5, the map keeps its size", (4, 6), 5, 1, 2),
+        ("7x7-step", "7×7 in steps of 2", (8, 11), 7, 2, 3),
+        ("11x11-step", "11×11 in steps of 4", (15, 19), 11, 4, 0),
+    ):
+        bank, bias = _whole(3, 2, side, side, step=5, limit=2), _whole(3)
+        yield case(
+            "correlate", id, comment, _whole(1, 2, *maps), bank, bias, stride=(step, step), pad=(pad, pad, pad, pad)
+        )
+    for operator in ("max_pool", "avg_pool"):
+        for id, comment, maps, side, step, pads in (
+            ("2x2", "2×2 in steps of 2, on sides that are odd", (5, 7), 2, 2, (0, 0, 0, 0)),
+            ("3x3", "3×3 in steps of 2", (8, 11), 3, 2, (0, 0, 0, 0)),
+            ("3x3-pad", "3×3 in steps of 2, padded all around", (7, 10), 3, 2, (1, 1, 1, 1)),
+            ("3x3-pad-end", "3×3 in steps of 2, padded below and on the right", (6, 8), 3, 2, (0, 1, 0, 1)),
+            ("7x7", "7×7, the whole map", (7, 7), 7, 1, (0, 0, 0, 0)),
+        ):
+            x = _whole(1, 2, *maps, step=5)
+            yield case(operator, id, comment, x, size=(side, side), stride=(step, step), pad=pads)
+    for id, comment, maps, side, step in (
+        ("3x3", "3×3", (3, 4), 3, 1),
+        ("4x4", "4×4", (2, 3), 4, 1),
+        ("5x5", "5×5", (3, 4), 5, 1),
+        ("7x7-step", "7×7 in steps of 2", (2, 3), 7, 2),
+        ("11x11-step", "11×11 in steps of 4", (2, 3), 11, 4),
+        ("jump-4", "3×3 in steps of 4, as above two pools", (2, 3), 3, 4),
+        ("jump-8", "3×3 in steps of 8, as above three pools", (2, 3), 3, 8),
+        ("jump-16", "3×3 in steps of 16, as above four pools", (2, 3), 3, 16),
+        ("bottom-up", "a filter of 3×3 takes the decoded filters of 10×10 below, in steps of 4", (3, 3), 10, 4),
+    ):
+        bank = _whole(3, 2, side, side, step=5, limit=2)
+        yield case("substitute", id, comment, _whole(1, 3, *maps), bank, stride=(step, step))
+    for mode in MODES:
+        size, stride = (3, 3), (2, 2)
+        yield case(
+            "unpool", f"{mode}-3x3", "3×3 in steps of 2", _whole(1, 2, 3, 4), size=size, stride=stride, mode=mode
+        )
+
+
+def _usual_networks() -> Iterator[Case]:
+    def sparse(*shape: int) -> Array:
+        return np.trunc(_whole(*shape, step=5) / 4)  # sums stay small
+
+    def bank(*shape: int) -> Array:
+        return _whole(*shape, step=5, limit=1)
+
+    lenet = Network(
+        [
+            *(Conv(sparse(2, 1, 5, 5), _whole(2)), MaxPool(2), Conv(sparse(3, 2, 5, 5), _whole(3)), MaxPool(2)),
+            *(Conv(sparse(3, 3, 4, 4), _whole(3)), ReLU(), Conv(bank(2, 3, 1, 1), _whole(2))),
+        ],
+        input_shape=(1, 28, 32),
+    )
+    vgg = Network(
+        [
+            *(Conv(bank(3, 2, 3, 3), _whole(3), pad=1), ReLU(), Conv(bank(3, 3, 3, 3), _whole(3), pad=1), ReLU()),
+            *(MaxPool(2), Conv(bank(2, 3, 3, 3), _whole(2), pad=1)),
+        ],
+        input_shape=(2, 6, 8),
+    )
+    for id, comment, net in (("lenet", "as LeNet", lenet), ("vgg", "3×3 and again 3×3, as VGG", vgg)):
+        assert net.input_shape is not None
+        flags, top = "UsualShape OneStep", len(net.layers)
+        x = _whole(1, *net.input_shape, limit=1)
+        yield _case(f"forward-usual-{id}", flags, comment, "forward", x, net=net, source="section 3, z^L")
+        for mode in MODES:
+            yield _case(
+                f"decode-usual-{id}-{mode}",
+                flags,
+                comment,
+                "decode_filter",
+                net=net,
+                source="section 3, filter_decoding(L, k, CNN)",
+                layer=top,
+                k=1,
+                mode=mode,
+            )
 
 
 def _refusals() -> Iterator[Case]:
