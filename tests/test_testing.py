@@ -212,6 +212,45 @@ def test_raising_on_valid_input_is_a_failure():
     assert "raises RuntimeError: out of memory" in str(report)
 
 
+def stopping(*arrays, **options):
+    raise SystemExit(0)
+
+
+def test_a_backend_that_ends_the_program_fails_every_check(monkeypatch):
+    unsearched(monkeypatch)
+    operators = {operator: stopping for operator in decoding.backend.OPERATORS}
+    report = check_backend(backend(**operators, decode_filter=stopping), on_failure="return")
+    assert PASSED not in {result.status for result in report.results}, report
+    assert "raises SystemExit: 0" in str(report)
+    for check in ("softmax", "refuses_larger_windows", "refuses_unknown_modes", "own_decode_filter"):
+        assert report.status(check) == FAILED
+
+
+def test_an_answer_that_ends_the_program_is_a_failure():
+    class Answer:
+        __array__ = stopping
+
+    report = check_backend(backend(softmax=lambda x: Answer()), checks=["softmax"], on_failure="return")
+    assert "which is no array" in report.failures[0].detail
+
+
+def test_not_a_number_is_not_refused_by_ending_the_program():
+    def relu(x, *, leak):
+        return stopping() if np.isnan(x).any() else reference.relu(x, leak=leak)
+
+    report = check_backend(backend(relu=relu), checks=["nan_comes_out"], on_failure="return")
+    assert "raises SystemExit" in report.failures[0].detail
+
+
+def test_an_interrupt_from_the_keyboard_ends_everything():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    for check in ("softmax", "nan_comes_out"):
+        with pytest.raises(KeyboardInterrupt):
+            check_backend(backend(softmax=interrupted), checks=[check])
+
+
 @pytest.mark.parametrize("answer", ["text", None, [[1, 2], [3]], np.ones((1, 1, 1, 1), complex)])
 def test_answers_that_are_no_real_arrays_are_failures(answer):
     report = check_backend(backend(softmax=lambda x: answer), checks=["softmax"], on_failure="return")
@@ -552,6 +591,27 @@ def test_the_command_line_fails_where_a_backend_fails_or_nothing_ran(capsys, tmp
 def test_wrong_arguments_are_one_line_and_status_2(arguments, capsys):
     assert main(arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("import sys\nsys.exit(0)\n", "", "SystemExit: 0"),
+        ("raise RuntimeError('no device')\n", "", "RuntimeError: no device"),
+        ("syntax error\n", "", "SyntaxError"),
+        ("class Mine:\n    def __init__(self, device): pass\n", ":Mine", "TypeError"),
+        ("class Mine:\n    def __init__(self): raise SystemExit(0)\n", ":Mine", "SystemExit: 0"),
+        ("def make(): pass\n", ":make", "a function is not"),
+        ("class Mine:\n    def __getattr__(self, name): raise SystemExit(0)\n", ":Mine", "raises SystemExit: 0"),
+    ],
+)
+def test_a_backend_that_cannot_be_made_is_one_line_and_status_2(text, name, says, capsys, tmp_path, monkeypatch):
+    (tmp_path / "unmakeable.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "unmakeable", raising=False)
+    assert main(["check", f"unmakeable{name}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
 
 
 def test_the_command_line_lists_the_checks(capsys):

@@ -23,6 +23,7 @@ from .report import Mismatch
 from .stages import Judged, Stage, judged
 
 T = TypeVar("T")
+STOPS = (Exception, SystemExit)  # a program that ends itself is wrong; an interrupt from the keyboard ends everything
 
 
 class Unsupported(Exception):
@@ -81,7 +82,7 @@ class Bench:
             except Mismatch as mismatch:
                 mismatch.arrays = {**inputs(case), **mismatch.arrays}
                 raise
-            except Exception as error:  # an answer that the check itself could not handle
+            except STOPS as error:  # an answer that the check itself could not handle
                 problem = f"the check stops with {type(error).__name__}: {error}"
                 raise Mismatch(problem, repr(case), arrays=inputs(case)) from error
             self.ran += 1
@@ -128,9 +129,21 @@ class Bench:
             answer = function()
         except NotImplementedError as error:
             raise Unsupported(str(error)) from None
-        except Exception as error:
+        except STOPS as error:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
         return self.read(answer, code, stage)
+
+    def unless_refused(self, function: Callable[[], Any], code: str) -> Array | None:
+        """What the backend answers, as `asked` does; None if it refuses, in whatever words."""
+        try:
+            answer = function()
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from None
+        except SystemExit as error:
+            raise Mismatch(f"raises SystemExit: {error}, which is no refusal: it ends the program", code) from error
+        except Exception:
+            return None
+        return self.read(answer, code)
 
     def read(self, answer: Any, code: str, stage: str = "") -> Array:
         """An answer as a copy in double precision.
@@ -142,7 +155,7 @@ class Bench:
         """
         try:
             array = np.asarray(answer)
-        except Exception as error:
+        except STOPS as error:
             raise Mismatch(f"gives a {type(answer).__name__}, which is no array: {error}", code, stage) from error
         if array.dtype.kind not in "buif":
             raise Mismatch(f"gives {array.dtype}, which are no real numbers", code, stage)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import ConformanceFailure, InvalidValueError
 from ..files import replacing
-from .bench import Bench, Unsupported
+from .bench import STOPS, Bench, Unsupported
 from .checks import CHECKS, Check
 from .report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED, Mismatch, Report, Result
 
@@ -182,7 +182,7 @@ def _stopped_is_wrong(each: Check, bench: Bench) -> None:
         each.run(bench)
     except (Mismatch, Unsupported):
         raise
-    except Exception as error:
+    except STOPS as error:
         raise Mismatch(f"the check stops with {type(error).__name__}: {error}") from error
 
 
