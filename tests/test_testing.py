@@ -112,6 +112,33 @@ def test_what_a_search_finds_prints_as_code_that_shows_it(name):
     assert shows(result.code, mutant.backend), result
 
 
+def turned(operator):
+    return lambda x, f, *bias, **options: getattr(reference, operator)(x, np.asarray(f)[..., ::-1], *bias, **options)
+
+
+@pytest.mark.parametrize("searched", [True, False])
+@pytest.mark.parametrize(
+    "operators",
+    [
+        {"substitute": turned("substitute")},
+        {"correlate": turned("correlate")},
+        {"unpool": lambda maps, **options: 2 * reference.unpool(maps, **options)},
+    ],
+    ids=lambda operators: next(iter(operators)),
+)
+def test_every_failure_prints_as_code_that_shows_it(operators, searched, monkeypatch):
+    if not searched:
+        unsearched(monkeypatch)
+    wrong = backend(**operators)
+    wrong.decode_filter = lambda net, layer, k, *, unpool: decoding.decode(
+        net, layer, np.eye(net.channels(layer))[[k], :, np.newaxis, np.newaxis], unpool=unpool, backend=wrong
+    )[0]
+    failures = check_backend(wrong, on_failure="return").failures
+    assert len(failures) > 3 or "correlate" in operators
+    for failure in failures:
+        assert shows(failure.code, wrong), failure
+
+
 def test_there_are_thirty_mutants_with_names_of_their_own():
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 30
 

@@ -211,14 +211,27 @@ def _pools(bench: Bench) -> list[str]:
     return ["pool"] if "unpool" in bench.operators else []
 
 
+def _decoding(net: Network, layer: int, maps: Array, mode: str) -> str:
+    """Code of the pass from above: `decode_filter` itself takes the filters of the top layer as they are."""
+    return f"net = {source(net)}\ndecode(net, {layer}, {source(maps)}, unpool={mode!r}, backend=backend)"
+
+
+def _decoding_bottom_up(net: Network, layer: int, bank: Array) -> str:
+    """Code of the pass from below, layer by layer: the last bank alone may be right where one on the way is not."""
+    steps = [
+        f"banks.append(np.asarray(net.layers[{n}].decode_bank(banks[-1], {net.receptive_field(n).stride}, backend)))"
+        for n in range(layer)
+    ]
+    return "\n".join([f"net = {source(net)}", f"banks = [{source(bank)}]", *steps, "banks"])
+
+
 def _decode_filter(mode: str) -> None:
     def run(bench: Bench) -> None:
         def passes(case: tuple[Network, int, int]) -> None:
             net, layer, k = case
-            code = f"net = {source(net)}\ndecode_filter(net, {layer}, {k}, unpool={mode!r}, backend=backend)"
             impulse = np.zeros((1, net.channels(layer), 1, 1))
             impulse[0, k] = 1
-            bench.passes(stages.decode(net, layer, mode), impulse, code)
+            bench.passes(stages.decode(net, layer, mode), impulse, _decoding(net, layer, impulse, mode))
 
         for values, always in zip(draws.VALUES, (_always(bench, mode), ()), strict=True):
             bench.forall(_units(values, *_pools(bench)), passes, always=always)
@@ -238,13 +251,12 @@ def _decode_layer(mode: str) -> None:
     def run(bench: Bench) -> None:
         def passes(case: tuple[Network, int, int]) -> None:
             net, layer, _ = case
-            code = f"net = {source(net)}\ndecode_layer(net, {layer}, unpool={mode!r}, backend=backend)"
             if all(each.decodes_bottom_up(mode) for each in net.layers[:layer]):
                 start = np.eye(net.channels(0))[:, :, np.newaxis, np.newaxis]
-                bench.passes(stages.decode_bottom_up(net, layer), start, code)
+                bench.passes(stages.decode_bottom_up(net, layer), start, _decoding_bottom_up(net, layer, start))
             else:
                 start = np.eye(net.channels(layer))[:, :, np.newaxis, np.newaxis]
-                bench.passes(stages.decode(net, layer, mode), start, code)
+                bench.passes(stages.decode(net, layer, mode), start, _decoding(net, layer, start, mode))
 
         for values, always in zip(draws.VALUES, (_always(bench, mode), ()), strict=True):
             bench.forall(_units(values, *_pools(bench)), passes, always=always)
