@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,11 +19,12 @@ from ..arguments import Array
 from ..backend import OPERATORS
 from ..errors import InvalidValueError
 from .bounds import NotJudged, arithmetic, error_bound, exact_unit
-from .calls import Call, inputs
+from .calls import Call, in_shape, inputs
 from .report import Mismatch
 from .stages import Judged, Stage, judged
 
 T = TypeVar("T")
+NOT_THE_SAME = " (and not the same each time: the answer depends on earlier calls, or on chance)"
 STOPS = (Exception, SystemExit)  # a program that ends itself is wrong; an interrupt from the keyboard ends everything
 
 
@@ -54,6 +56,7 @@ class Bench:
         self.ran = 0
         self.skipped: list[str] = []
         self.lacking: list[str] = []
+        self.left_out: list[str] = []
 
     def at(self, eps: float) -> Bench:
         """The same bench, demanding no more than `eps`."""
@@ -89,7 +92,13 @@ class Bench:
 
         self.search(cases, judge, max(2, int(self.examples * share)))
         for case in always:
-            judge(case)
+            try:
+                judge(case)
+            except Mismatch as mismatch:
+                with contextlib.suppress(Mismatch):
+                    judge(case)
+                    mismatch.problem += NOT_THE_SAME
+                raise mismatch from None
 
     def search(self, cases: SearchStrategy[T], judge: Callable[[T], None], examples: int) -> None:
         """Draw `cases`, as many as `examples`, and shrink what `judge` objects to."""
@@ -120,7 +129,7 @@ class Bench:
         try:
             (run if self.seed is None else seeded(self.seed)(run))()
         except Flaky:  # the backend did not do the same twice: the last case it got wrong will do
-            found[-1].problem += " (and not the same each time)"
+            found[-1].problem += NOT_THE_SAME
             raise found[-1] from None
 
     def asked(self, function: Callable[[], Any], code: str, stage: str = "") -> Array:
@@ -191,6 +200,7 @@ class Bench:
             It says where the largest violation is, and how many times the bound.
         """
         _, want, bound, unit = should
+        got = in_shape(got, want)
         arrays = {**(arrays or {}), "got": got, "want": want, "bound": bound}
         if got.shape != want.shape:
             raise Mismatch(f"gives the shape {got.shape} instead of {want.shape}", code, should.name, arrays)
@@ -206,7 +216,8 @@ class Bench:
         if not wrong.any():
             return
         worst = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), excess.shape))
-        problem = f"{int(wrong.sum())} of {wrong.size} values are wrong; the worst is at {worst}: {got[worst]:.9g} instead of {want[worst]:.9g}, "
+        digits = 9 if f"{got[worst]:.9g}" != f"{want[worst]:.9g}" else 17
+        problem = f"{int(wrong.sum())} of {wrong.size} values are wrong; the worst is at {worst}: {got[worst]:.{digits}g} instead of {want[worst]:.{digits}g}, "
         if unit is not None:
             problem += "and these must be equal: every partial sum is exact"
         else:
