@@ -133,12 +133,17 @@ def _imported(path: str) -> Any:
 
 def _expected(path: str) -> dict[str, str]:
     with open(path, encoding="utf-8") as file:
-        lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
-    reasons = {name.strip(): reason.strip() for name, _, reason in (line.partition(":") for line in lines)}
-    if not all(reasons.values()):
-        raise InvalidValueError(
-            f"{path}: every line is 'name: reason'; {min(reasons, key=lambda n: bool(reasons[n]))!r} has no reason."
-        )
+        lines = [line.strip() for line in file]
+    reasons = dict[str, str]()
+    for line in lines:
+        name, _, reason = (part.strip() for part in line.partition(":"))
+        if not line or line.startswith("#"):
+            continue
+        if not reason:
+            raise InvalidValueError(f"{path}: every line is 'name: reason'; {name!r} has no reason.")
+        if name in reasons:
+            raise InvalidValueError(f"{path}: {name!r} is there twice.")
+        reasons[name] = reason
     return reasons
 
 
