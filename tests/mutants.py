@@ -1086,20 +1086,6 @@ mutant("biases cleaned of NaN", "nan_comes_out", **cleaned("correlate", 2))
 for _operator in OPERATORS:
     mutant(f"{_operator} that loses the signs of strides", "strided_inputs", **sign_of_strides_lost(_operator))
 mutant("repeated cells not taken", "strided_inputs", relu=repeated_cells_not_taken)
-mutant(
-    "a sum that is wrong, and a rectifier in place",
-    "inputs_untouched",
-    first=False,
-    relu=in_place,
-    **spoilt("correlate", lambda y, *_: np.s_[:]),
-)
-mutant(
-    "a sum that is wrong, and answers cached by address",
-    "fresh_answers",
-    first=False,
-    relu=Cached(),
-    **spoilt("correlate", lambda y, *_: np.s_[:]),
-)
 
 
 mutant("softmax in place", "inputs_untouched", softmax=softmax_in_place)

@@ -361,6 +361,25 @@ def test_what_is_wrong_with_a_plain_call_is_left_out_of_hygiene_and_the_report_s
     assert check_backend(wrong, checks=["relu_integers"], on_failure="return").failures
 
 
+@pytest.mark.parametrize("check", ["fresh_answers", "magnitudes", "single_inputs", "strided_inputs"])
+def test_what_is_wrong_everywhere_does_not_hide_what_is_wrong_with_another(check, monkeypatch):
+    unsearched(monkeypatch)
+    operator = "max_pool" if check == "single_inputs" else "relu"
+    mutant = next(
+        each
+        for each in MUTANTS
+        if each.kills == check
+        and hasattr(each.backend, operator)
+        and getattr(each.backend, operator) is not getattr(reference, operator)
+    )
+    wrong = backend(
+        **{operator: getattr(mutant.backend, operator)},
+        correlate=lambda x, f, b, **options: flipped(x, f, b, **options) + 1,
+    )
+    (failure,) = check_backend(wrong, checks=[check], on_failure="return").failures
+    assert f"backend.{operator}(" in failure.code
+
+
 def test_where_everything_was_left_out_nothing_is_judged():
     wrong = types.SimpleNamespace(name="x", eps=2.0**-53, relu=lambda x, *, leak: reference.relu(x, leak=leak) + 1)
     hygiene = [name for name in CHECKS if name in list(CHECKS)[list(CHECKS).index("inputs_untouched") :]][:8]
