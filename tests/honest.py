@@ -139,6 +139,16 @@ class Fourier:
         return oaconvolve(spread[:, :, None], filters[None], axes=(3, 4)).sum(axis=1)
 
 
+class Lists:
+    """The reference's answers as nested lists, which cannot tell the shape of an empty array."""
+
+    name, eps = "nested lists", reference.eps
+
+    def __getattr__(self, operator):
+        function = getattr(reference, operator)
+        return lambda *arrays, **options: function(*arrays, **options).tolist()
+
+
 HONEST = [
     TapByTap(np.float64),
     TapByTap(np.float32),
@@ -146,4 +156,5 @@ HONEST = [
     TapByTap(np.float64, backwards=True),
     TapByTap(np.float16, backwards=True),
     Fourier,
+    Lists(),
 ]

@@ -807,6 +807,48 @@ mutant(
 )
 
 
+def cut_to_the_pads(operator):
+    """Windows larger than the map, cut, if it has pads."""
+
+    def run(x, f, b=None, *, pad, size=None, **options):
+        pads = pad[:2], pad[2:]
+        size = [
+            min(z, n + sum(p)) if sum(pad) else z
+            for z, n, p in zip(size or np.shape(f)[2:], np.shape(x)[2:], pads, strict=True)
+        ]
+        if operator == "correlate":
+            return reference.correlate(x, np.asarray(f)[:, :, : size[0], : size[1]], b, pad=pad, **options)
+        return getattr(reference, operator)(x, size=tuple(size), pad=pad, **options)
+
+    return {operator: run if operator == "correlate" else lambda x, **options: run(x, None, **options)}
+
+
+mutant("filters cut to a map with pads", "refuses_larger_filters", **cut_to_the_pads("correlate"))
+mutant("max pool windows cut to a map with pads", "refuses_larger_windows", **cut_to_the_pads("max_pool"))
+mutant("average pool windows cut to a map with pads", "refuses_larger_windows", **cut_to_the_pads("avg_pool"))
+mutant(
+    "a decoder that counts units round and round",
+    "refuses_other_units",
+    decode_filter=lambda net, layer, k, *, unpool: decoding.decode_filter(
+        net, layer, k % net.channels(layer), unpool=unpool
+    ),
+)
+mutant(
+    "a decoder that counts units from the end",
+    "refuses_other_units",
+    decode_filter=lambda net, layer, k, *, unpool: decoding.decode_filter(
+        net, layer, k + net.channels(layer) if k == -1 else k, unpool=unpool
+    ),
+)
+mutant(
+    "a decoder that takes nearest for unknown interpolations",
+    "refuses_other_units",
+    decode_filter=lambda net, layer, k, *, unpool: decoding.decode_filter(
+        net, layer, k, unpool=unpool if unpool in MODES else "nearest"
+    ),
+)
+
+
 # Shapes that people use.
 
 
@@ -1083,6 +1125,80 @@ class KeptShape:
         if key != self.key:
             self.key, self.answer = key, reference.unpool(*arrays, **options)
         return self.answer.copy()
+
+
+class Ring:
+    """Answers in one of `size` pieces of memory, in turn."""
+
+    def __init__(self, size):
+        self.size, self.made, self.memory = size, 0, {}
+
+    def of(self, operator):
+        def run(*arrays, **options):
+            y = getattr(reference, operator)(*arrays, **options)
+            place = self.memory.setdefault(self.made % self.size, np.zeros(10**5))[: y.size].reshape(y.shape)
+            self.made += 1
+            place[...] = y
+            return place
+
+        return {operator: run}
+
+    def shared(self):
+        return {key: run for operator in OPERATORS for key, run in self.of(operator).items()}
+
+
+def cleaned(operator, which):
+    """NaN of one array taken for zero."""
+
+    def run(*arrays, **options):
+        arrays = [np.nan_to_num(a) if number == which and a is not None else a for number, a in enumerate(arrays)]
+        return getattr(reference, operator)(*arrays, **options)
+
+    return {operator: run}
+
+
+def read_as_the_first(operator):
+    """Filters read from memory with the precision of the maps."""
+
+    def run(x, f, *bias, **options):
+        x, f = np.asarray(x), np.asarray(f)
+        if f.dtype != x.dtype and x.dtype.kind == "f":
+            f = np.resize(
+                np.frombuffer(np.ascontiguousarray(f).tobytes() + bytes(8), x.dtype, f.size // 2 + 1), f.shape
+            )
+        return getattr(reference, operator)(x, f, *bias, **options)
+
+    return {operator: run}
+
+
+def sign_of_strides_lost(operator):
+    function = getattr(reference, operator)
+
+    def forwards(value):
+        if value is None:
+            return value
+        return np.flip(value, [axis for axis, step in enumerate(np.asarray(value).strides) if step < 0])
+
+    return {operator: lambda *arrays, **options: function(*map(forwards, arrays), **options)}
+
+
+def repeated_cells_not_taken(x, *, leak):
+    if any(step == 0 and side > 1 for step, side in zip(x.strides, x.shape, strict=True)):
+        raise ValueError("strides must not be 0")
+    return reference.relu(x, leak=leak)
+
+
+mutant("a ring of two buffers", "lasting_answers", **Ring(2).of("relu"))
+mutant("a ring of three buffers", "lasting_answers", **Ring(3).of("softmax"))
+mutant("a ring of eleven buffers for all operators", "lasting_answers", **Ring(11).shared())
+mutant("two workspaces that all operators share", "lasting_answers", **Ring(2).shared())
+for _operator in ("correlate", "substitute"):
+    mutant(f"filters of a {_operator} cleaned of NaN", "nan_comes_out", **cleaned(_operator, 1))
+    mutant(f"filters of a {_operator} read as its maps are", "single_inputs", **read_as_the_first(_operator))
+mutant("biases cleaned of NaN", "nan_comes_out", **cleaned("correlate", 2))
+for _operator in OPERATORS:
+    mutant(f"{_operator} that loses the signs of strides", "strided_inputs", **sign_of_strides_lost(_operator))
+mutant("repeated cells not taken", "strided_inputs", relu=repeated_cells_not_taken)
 
 
 mutant("softmax in place", "inputs_untouched", softmax=softmax_in_place)

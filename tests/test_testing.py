@@ -36,6 +36,9 @@ EXAMPLES = int(os.environ.get("DECODING_CONFORMANCE_EXAMPLES", "6"))
 SEEDS = [int(seed) for seed in os.environ.get("DECODING_CONFORMANCE_SEEDS", "").split(",") if seed] or [None]
 
 
+OWN = {"own_decode_filter", "refuses_other_units"}  # checks of what is offered or not
+
+
 class InSingle:
     """`decoding.fast` on single precision, which it keeps."""
 
@@ -110,6 +113,33 @@ def test_what_a_search_finds_prints_as_code_that_shows_it(name):
     (result,) = check_backend(mutant.backend, checks=[name], on_failure="return").results
     assert result.status == FAILED
     assert shows(result.code, mutant.backend), result
+
+
+def turned(operator):
+    return lambda x, f, *bias, **options: getattr(reference, operator)(x, np.asarray(f)[..., ::-1], *bias, **options)
+
+
+@pytest.mark.parametrize("searched", [True, False])
+@pytest.mark.parametrize(
+    "operators",
+    [
+        {"substitute": turned("substitute")},
+        {"correlate": turned("correlate")},
+        {"unpool": lambda maps, **options: 2 * reference.unpool(maps, **options)},
+    ],
+    ids=lambda operators: next(iter(operators)),
+)
+def test_every_failure_prints_as_code_that_shows_it(operators, searched, monkeypatch):
+    if not searched:
+        unsearched(monkeypatch)
+    wrong = backend(**operators)
+    wrong.decode_filter = lambda net, layer, k, *, unpool: decoding.decode(
+        net, layer, np.eye(net.channels(layer))[[k], :, np.newaxis, np.newaxis], unpool=unpool, backend=wrong
+    )[0]
+    failures = check_backend(wrong, on_failure="return").failures
+    assert len(failures) > 3 or "correlate" in operators
+    for failure in failures:
+        assert shows(failure.code, wrong), failure
 
 
 def test_there_are_thirty_mutants_with_names_of_their_own():
@@ -212,6 +242,45 @@ def test_raising_on_valid_input_is_a_failure():
     assert "raises RuntimeError: out of memory" in str(report)
 
 
+def stopping(*arrays, **options):
+    raise SystemExit(0)
+
+
+def test_a_backend_that_ends_the_program_fails_every_check(monkeypatch):
+    unsearched(monkeypatch)
+    operators = dict.fromkeys(decoding.backend.OPERATORS, stopping)
+    report = check_backend(backend(**operators, decode_filter=stopping), on_failure="return")
+    assert PASSED not in {result.status for result in report.results}, report
+    assert "raises SystemExit: 0" in str(report)
+    for check in ("softmax", "refuses_larger_windows", "refuses_unknown_modes", "own_decode_filter"):
+        assert report.status(check) == FAILED
+
+
+def test_an_answer_that_ends_the_program_is_a_failure():
+    class Answer:
+        __array__ = stopping
+
+    report = check_backend(backend(softmax=lambda x: Answer()), checks=["softmax"], on_failure="return")
+    assert "which is no array" in report.failures[0].detail
+
+
+def test_not_a_number_is_not_refused_by_ending_the_program():
+    def relu(x, *, leak):
+        return stopping() if np.isnan(x).any() else reference.relu(x, leak=leak)
+
+    report = check_backend(backend(relu=relu), checks=["nan_comes_out"], on_failure="return")
+    assert "raises SystemExit" in report.failures[0].detail
+
+
+def test_an_interrupt_from_the_keyboard_ends_everything():
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    for check in ("softmax", "nan_comes_out"):
+        with pytest.raises(KeyboardInterrupt):
+            check_backend(backend(softmax=interrupted), checks=[check])
+
+
 @pytest.mark.parametrize("answer", ["text", None, [[1, 2], [3]], np.ones((1, 1, 1, 1), complex)])
 def test_answers_that_are_no_real_arrays_are_failures(answer):
     report = check_backend(backend(softmax=lambda x: answer), checks=["softmax"], on_failure="return")
@@ -235,7 +304,7 @@ def test_no_answer_destroys_the_report(operator, spoil, monkeypatch):
     wrong = backend(**{operator: lambda *arrays, **options: spoil(function(*arrays, **options))})
     unsearched(monkeypatch)
     report = check_backend(wrong, on_failure="return")
-    assert [result.check for result in report.results] == [name for name in CHECKS if name != "own_decode_filter"]
+    assert [result.check for result in report.results] == [name for name in CHECKS if name not in OWN]
     differential = [r for r in report.results if r.check.startswith(operator)]
     assert all(result.status == FAILED for result in differential)
     assert "the check stops" not in str(report)
@@ -283,6 +352,42 @@ def test_what_json_has_no_word_for_is_written_as_a_string():
     json.loads(check_backend(nothing, checks=["softmax"], on_failure="return").json(), parse_constant=refuse)
 
 
+def test_what_is_wrong_with_a_plain_call_is_left_out_of_hygiene_and_the_report_says_so():
+    wrong = backend(relu=lambda x, *, leak: reference.relu(x, leak=leak) + 1)
+    hygiene = ["magnitudes", "inputs_untouched", "single_inputs", "empty_batches", "lasting_answers", "nan_comes_out"]
+    report = check_backend(wrong, checks=hygiene, examples=8)
+    assert {result.status for result in report.results} == {PASSED}
+    assert str(report).count("passed (without what fails checks of its own: relu)") == len(hygiene)
+    assert check_backend(wrong, checks=["relu_integers"], on_failure="return").failures
+
+
+@pytest.mark.parametrize("check", ["fresh_answers", "magnitudes", "single_inputs", "strided_inputs"])
+def test_what_is_wrong_everywhere_does_not_hide_what_is_wrong_with_another(check, monkeypatch):
+    unsearched(monkeypatch)
+    operator = "max_pool" if check == "single_inputs" else "relu"
+    mutant = next(
+        each
+        for each in MUTANTS
+        if each.kills == check
+        and hasattr(each.backend, operator)
+        and getattr(each.backend, operator) is not getattr(reference, operator)
+    )
+    wrong = backend(
+        **{operator: getattr(mutant.backend, operator)},
+        correlate=lambda x, f, b, **options: flipped(x, f, b, **options) + 1,
+    )
+    (failure,) = check_backend(wrong, checks=[check], on_failure="return").failures
+    assert f"backend.{operator}(" in failure.code
+
+
+def test_where_everything_was_left_out_nothing_is_judged():
+    wrong = types.SimpleNamespace(name="x", eps=2.0**-53, relu=lambda x, *, leak: reference.relu(x, leak=leak) + 1)
+    hygiene = [name for name in CHECKS if name in list(CHECKS)[list(CHECKS).index("inputs_untouched") :]][:8]
+    report = check_backend(wrong, checks=["magnitudes", *hygiene], on_failure="return")
+    assert {result.status for result in report.results} == {NOT_JUDGED}, report
+    assert "relu" in report.results[0].detail
+
+
 # Expected failures, what is missing, what cannot be judged.
 
 
@@ -295,6 +400,70 @@ def test_expected_failures_are_strict():
     unexpected = check_backend(reference, checks=checks, expected_failures={"softmax": "?"}, on_failure="return")
     assert unexpected.status("softmax") == UNEXPECTED
     assert not unexpected.ok
+
+
+@pytest.mark.parametrize(("eps", "status"), [(2.0**-53, UNSUPPORTED), (0.3, NOT_JUDGED)])
+def test_an_expected_failure_that_is_not_judged_or_unsupported_is_a_failure(eps, status):
+    lone = types.SimpleNamespace(name="x", eps=eps, relu=reference.relu)
+    if status == NOT_JUDGED:
+        lone.correlate = reference.correlate
+    (plain,) = check_backend(lone, checks=["correlate_reals"], on_failure="return").results
+    assert plain.status == status
+    report = check_backend(
+        lone,
+        checks=["correlate_reals", "relu_integers"],
+        expected_failures={"correlate_reals": "?"},
+        on_failure="return",
+    )
+    assert report.status("correlate_reals") == FAILED
+    assert f"it was expected to fail (?), and is {status}" in str(report)
+
+
+def test_an_expected_failure_of_what_is_not_offered_is_a_failure():
+    report = check_backend(reference, expected_failures={"own_decode_filter": "?"}, examples=1, on_failure="return")
+    assert [failure.check for failure in report.failures] == ["own_decode_filter"]
+
+
+def test_expected_failures_of_checks_that_are_not_run_are_left_alone():
+    report = check_backend(reference, checks=["softmax"], expected_failures={"relu_reals": "?"}, examples=4)
+    assert [result.check for result in report.results] == ["softmax"]
+
+
+def test_a_check_named_twice_runs_once():
+    assert len(check_backend(reference, checks=["softmax", "softmax"], examples=4).results) == 1
+
+
+def test_the_header_says_what_the_backend_declares_and_the_versions():
+    def header(**declared):
+        return str(check_backend(backend(**declared), checks=["relu_integers"], examples=4)).splitlines()[0]
+
+    assert "input_eps" not in header()
+    assert "exact" not in header()
+    assert "input_eps 0.00390625" in header(input_eps=2.0**-8)
+    assert "exact False" in header(exact=False)
+    assert "hypothesis 6." in header()
+    assert "decoding " in header()
+
+
+def test_two_numbers_that_differ_are_printed_so_that_they_do():
+    def off(x, *, leak):
+        return reference.relu(x, leak=leak) * (1 + 2.0**-52)
+
+    (failure,) = check_backend(backend(relu=off), checks=["relu_integers"], on_failure="return").failures
+    got, want = failure.detail.split(": ")[1].split(", and")[0].split(" instead of ")
+    assert float(got) != float(want)
+
+
+def test_a_case_that_passes_the_second_time_says_so(monkeypatch):
+    unsearched(monkeypatch)
+    calls = []
+
+    def moody(x):
+        calls.append(1)
+        return reference.softmax(x) + (len(calls) == 3)
+
+    (failure,) = check_backend(backend(softmax=moody), checks=["softmax"], on_failure="return").failures
+    assert "depends on earlier calls" in failure.detail
 
 
 def test_unknown_checks_are_usage_errors():
@@ -379,9 +548,9 @@ def test_operands_may_be_rounded_on_the_way_in_where_that_is_declared():
 
 
 def test_own_decoders_are_checked_where_they_are_offered():
-    assert "own_decode_filter" not in {result.check for result in check_backend(reference, examples=1).results}
+    assert not OWN & {result.check for result in check_backend(reference, examples=1).results}
     own = backend(decode_filter=decoding.decode_filter)
-    assert check_backend(own, checks=["own_decode_filter"]).ok
+    assert {result.status for result in check_backend(own, checks=sorted(OWN)).results} == {PASSED}
 
 
 def single_decoder(net, layer, k, *, unpool):
@@ -475,7 +644,7 @@ def test_the_checks_of_a_suite_of_ones_own(tmp_path):
         "from decoding.testing import parametrize_with_checks\n"
         "wrong = types.SimpleNamespace(name='wrong', eps=2.0**-53, relu=lambda x, *, leak: reference.relu(x),\n"
         "                              correlate=reference.correlate)\n"
-        "@parametrize_with_checks([wrong], expected_failures={'relu_reals': 'no leak', 'correlate_reals': '?'}, examples=8)\n"
+        "@parametrize_with_checks([wrong], expected_failures={'relu_reals': 'no leak', 'correlate_reals': '?', 'softmax': '?'}, examples=8, cases='cases')\n"
         "def test_conformance(backend, check):\n"
         "    check(backend)\n"
     )
@@ -504,6 +673,10 @@ def test_the_checks_of_a_suite_of_ones_own(tmp_path):
     assert "XFAIL test_mine.py::test_conformance[wrong-relu_reals]" in run.stdout
     assert "FAILED test_mine.py::test_conformance[wrong-relu_integers]" in run.stdout
     assert "FAILED test_mine.py::test_conformance[wrong-correlate_reals]" in run.stdout  # strict: it passes
+    assert "FAILED test_mine.py::test_conformance[wrong-softmax]" in run.stdout  # strict: it is unsupported
+    with np.load(tmp_path / "cases" / "wrong" / "relu_integers.npz") as case:
+        assert "backend.relu" in str(case["code"])
+    assert "relu_integers.npz" in run.stdout
     assert "SKIPPED" in run.stdout
 
 
@@ -529,10 +702,12 @@ def test_the_command_line_fails_where_a_backend_fails_or_nothing_ran(capsys, tmp
     assert (tmp_path / "cases" / "softmax.npz").exists()
     assert main(["check", "broken:Broken", "--only", "correlate_integers"]) == 1  # nothing ran
     expected = tmp_path / "expected"
-    names = ("softmax", "single_inputs", "read_only_inputs", "strided_inputs", "fresh_answers")
-    expected.write_text("# known\n" + "".join(f"{name}: adds one\n" for name in names))
+    expected.write_text("# known\nsoftmax: adds one\n")
     assert main(["check", "broken:Broken", "--examples", "5", "--expected", str(expected)]) == 0
-    expected.write_text("relu_reals: no reason at all\n")
+    expected.write_text("softmax: adds one\n  # indented\n\n  softmax: twice\n")
+    assert main(["check", "broken:Broken", "--expected", str(expected)]) == 2
+    assert "'softmax' is there twice" in capsys.readouterr().err
+    expected.write_text("  # indented: a comment\n\nrelu_reals: no reason at all\n")
     assert main(["check", "broken:Broken", "--only", "relu_reals", "--expected", str(expected)]) == 1
     assert "PASSED UNEXPECTEDLY" in capsys.readouterr().out
 
@@ -552,6 +727,27 @@ def test_the_command_line_fails_where_a_backend_fails_or_nothing_ran(capsys, tmp
 def test_wrong_arguments_are_one_line_and_status_2(arguments, capsys):
     assert main(arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("import sys\nsys.exit(0)\n", "", "SystemExit: 0"),
+        ("raise RuntimeError('no device')\n", "", "RuntimeError: no device"),
+        ("syntax error\n", "", "SyntaxError"),
+        ("class Mine:\n    def __init__(self, device): pass\n", ":Mine", "TypeError"),
+        ("class Mine:\n    def __init__(self): raise SystemExit(0)\n", ":Mine", "SystemExit: 0"),
+        ("def make(): pass\n", ":make", "a function is not"),
+        ("class Mine:\n    def __getattr__(self, name): raise SystemExit(0)\n", ":Mine", "raises SystemExit: 0"),
+    ],
+)
+def test_a_backend_that_cannot_be_made_is_one_line_and_status_2(text, name, says, capsys, tmp_path, monkeypatch):
+    (tmp_path / "unmakeable.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "unmakeable", raising=False)
+    assert main(["check", f"unmakeable{name}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
 
 
 def test_the_command_line_lists_the_checks(capsys):

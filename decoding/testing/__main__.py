@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import types
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 from ..errors import DecodingError, InvalidValueError
 from ..files import replacing
 from . import vectors
+from .bench import STOPS
 from .checks import CHECKS
 from .runner import EXAMPLES, check_backend
 
@@ -34,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except (DecodingError, OSError) as error:
         print(f"decoding.testing: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    except SystemExit as error:  # of a backend, where no check has asked it
+        print(f"decoding.testing: the backend raises SystemExit: {error}", file=sys.stderr)
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,19 +121,29 @@ def _imported(path: str) -> Any:
         found: Any = importlib.import_module(module)
         for part in name.split(".") if name else ():
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidValueError(f"there is no {path}: {error}") from error
-    return found() if isinstance(found, type) else found
+        backend = found() if isinstance(found, type) else found
+    except STOPS as error:
+        raise InvalidValueError(f"there is no backend at {path}: {type(error).__name__}: {error}") from error
+    if isinstance(backend, types.FunctionType):
+        raise InvalidValueError(
+            f"{path} is a function. A class is called, a function is not: name an object that it gives, or a class."
+        )
+    return backend
 
 
 def _expected(path: str) -> dict[str, str]:
     with open(path, encoding="utf-8") as file:
-        lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
-    reasons = {name.strip(): reason.strip() for name, _, reason in (line.partition(":") for line in lines)}
-    if not all(reasons.values()):
-        raise InvalidValueError(
-            f"{path}: every line is 'name: reason'; {min(reasons, key=lambda n: bool(reasons[n]))!r} has no reason."
-        )
+        lines = [line.strip() for line in file]
+    reasons = dict[str, str]()
+    for line in lines:
+        name, _, reason = (part.strip() for part in line.partition(":"))
+        if not line or line.startswith("#"):
+            continue
+        if not reason:
+            raise InvalidValueError(f"{path}: every line is 'name: reason'; {name!r} has no reason.")
+        if name in reasons:
+            raise InvalidValueError(f"{path}: {name!r} is there twice.")
+        reasons[name] = reason
     return reasons
 
 

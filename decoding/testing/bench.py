@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -18,11 +19,13 @@ from ..arguments import Array
 from ..backend import OPERATORS
 from ..errors import InvalidValueError
 from .bounds import NotJudged, arithmetic, error_bound, exact_unit
-from .calls import Call, inputs
+from .calls import Call, in_shape, inputs
 from .report import Mismatch
 from .stages import Judged, Stage, judged
 
 T = TypeVar("T")
+NOT_THE_SAME = " (and not the same each time: the answer depends on earlier calls, or on chance)"
+STOPS = (Exception, SystemExit)  # a program that ends itself is wrong; an interrupt from the keyboard ends everything
 
 
 class Unsupported(Exception):
@@ -53,6 +56,7 @@ class Bench:
         self.ran = 0
         self.skipped: list[str] = []
         self.lacking: list[str] = []
+        self.left_out: list[str] = []
 
     def at(self, eps: float) -> Bench:
         """The same bench, demanding no more than `eps`."""
@@ -81,14 +85,20 @@ class Bench:
             except Mismatch as mismatch:
                 mismatch.arrays = {**inputs(case), **mismatch.arrays}
                 raise
-            except Exception as error:  # an answer that the check itself could not handle
+            except STOPS as error:  # an answer that the check itself could not handle
                 problem = f"the check stops with {type(error).__name__}: {error}"
                 raise Mismatch(problem, repr(case), arrays=inputs(case)) from error
             self.ran += 1
 
         self.search(cases, judge, max(2, int(self.examples * share)))
         for case in always:
-            judge(case)
+            try:
+                judge(case)
+            except Mismatch as mismatch:
+                with contextlib.suppress(Mismatch):
+                    judge(case)
+                    mismatch.problem += NOT_THE_SAME
+                raise mismatch from None
 
     def search(self, cases: SearchStrategy[T], judge: Callable[[T], None], examples: int) -> None:
         """Draw `cases`, as many as `examples`, and shrink what `judge` objects to."""
@@ -119,7 +129,7 @@ class Bench:
         try:
             (run if self.seed is None else seeded(self.seed)(run))()
         except Flaky:  # the backend did not do the same twice: the last case it got wrong will do
-            found[-1].problem += " (and not the same each time)"
+            found[-1].problem += NOT_THE_SAME
             raise found[-1] from None
 
     def asked(self, function: Callable[[], Any], code: str, stage: str = "") -> Array:
@@ -128,9 +138,21 @@ class Bench:
             answer = function()
         except NotImplementedError as error:
             raise Unsupported(str(error)) from None
-        except Exception as error:
+        except STOPS as error:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
         return self.read(answer, code, stage)
+
+    def unless_refused(self, function: Callable[[], Any], code: str) -> Array | None:
+        """What the backend answers, as `asked` does; None if it refuses, in whatever words."""
+        try:
+            answer = function()
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from None
+        except SystemExit as error:
+            raise Mismatch(f"raises SystemExit: {error}, which is no refusal: it ends the program", code) from error
+        except Exception:
+            return None
+        return self.read(answer, code)
 
     def read(self, answer: Any, code: str, stage: str = "") -> Array:
         """An answer as a copy in double precision.
@@ -142,7 +164,7 @@ class Bench:
         """
         try:
             array = np.asarray(answer)
-        except Exception as error:
+        except STOPS as error:
             raise Mismatch(f"gives a {type(answer).__name__}, which is no array: {error}", code, stage) from error
         if array.dtype.kind not in "buif":
             raise Mismatch(f"gives {array.dtype}, which are no real numbers", code, stage)
@@ -178,6 +200,7 @@ class Bench:
             It says where the largest violation is, and how many times the bound.
         """
         _, want, bound, unit = should
+        got = in_shape(got, want)
         arrays = {**(arrays or {}), "got": got, "want": want, "bound": bound}
         if got.shape != want.shape:
             raise Mismatch(f"gives the shape {got.shape} instead of {want.shape}", code, should.name, arrays)
@@ -193,7 +216,8 @@ class Bench:
         if not wrong.any():
             return
         worst = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), excess.shape))
-        problem = f"{int(wrong.sum())} of {wrong.size} values are wrong; the worst is at {worst}: {got[worst]:.9g} instead of {want[worst]:.9g}, "
+        digits = 9 if f"{got[worst]:.9g}" != f"{want[worst]:.9g}" else 17
+        problem = f"{int(wrong.sum())} of {wrong.size} values are wrong; the worst is at {worst}: {got[worst]:.{digits}g} instead of {want[worst]:.{digits}g}, "
         if unit is not None:
             problem += "and these must be equal: every partial sum is exact"
         else:

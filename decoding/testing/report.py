@@ -88,7 +88,7 @@ class Report:
     def __str__(self) -> str:
         counts = Counter(result.status for result in self.results)
         settings = ", ".join(f"{key} {value}" for key, value in self.header.items())
-        body = [str(result) for result in self.results if result.status != PASSED]
+        body = [str(result) for result in self.results if result.status != PASSED or result.detail]
         summary = ", ".join(f"{count} {status}" for status, count in counts.items())
         return "\n".join(
             [f"{self.backend}: {settings}", *body, f"{'conforms' if self.ok else 'DOES NOT CONFORM'}: {summary}"]

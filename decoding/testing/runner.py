@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 
 from ..errors import ConformanceFailure, InvalidValueError
 from ..files import replacing
-from .bench import Bench, Unsupported
+from .bench import STOPS, Bench, Unsupported
 from .checks import CHECKS, Check
 from .report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED, Mismatch, Report, Result
 
@@ -39,7 +42,8 @@ def check_backend(
         arithmetic. Optionally `input_eps` (operands are rounded on the way in), ``exact = False`` (Fourier transforms,
         Winograd), and a `decode_filter(net, layer, k, *, unpool)` of its own.
     expected_failures : dict of str to str, optional
-        Names of checks that are known to fail, and why. One that passes is a failure.
+        Names of checks that are known to fail, and why. One that passes is a failure; so is one that is unsupported or
+        not judged. Names that are not among `checks` are left alone.
     examples : int
         Cases drawn by each search.
     seed : int, optional
@@ -75,24 +79,23 @@ def check_backend(
     if on_failure not in ("raise", "return"):
         raise InvalidValueError(f"check_backend: on_failure must be 'raise' or 'return', not {on_failure!r}.")
     expected = dict(expected_failures or {})
-    chosen = _named([*CHECKS] if checks is None else [*checks])
+    chosen = _named(CHECKS if checks is None else dict.fromkeys(checks))
     _named(expected)
     bench = Bench(backend, examples, seed)
-    offered = [
-        each
-        for each in chosen
-        if checks is not None or "decode_filter" not in each.operators or hasattr(backend, "decode_filter")
-    ]
-    results = [_run(each, backend, examples, seed, expected.get(each.name)) for each in offered]
-    if any(result.status == FAILED for result in results):
-        folder = Path(tempfile.mkdtemp(prefix="conformance-") if cases is None else cases)
-        folder.mkdir(parents=True, exist_ok=True)
-        results = [_saved(result, folder) if result.status == FAILED else result for result in results]
+    offered = [each for each in chosen if checks is not None or _offered(each, backend, expected)]
+    results = [_as_expected(_run(each, backend, examples, seed), expected.get(each.name)) for each in offered]
+    if any(result.code for result in results):
+        folder = _folder(cases)
+        results = [_saved(result, folder) if result.code else result for result in results]
     header = {
         "eps": bench.precision.eps,
+        **({"input_eps": bench.precision.input_eps} if bench.precision.input_eps else {}),
+        **({} if bench.precision.exact else {"exact": False}),
         "examples": examples,
         "seed": "fixed" if seed is None else seed,
         "numpy": np.__version__,
+        "hypothesis": hypothesis.__version__,
+        "decoding": _version(),
     }
     report = Report(str(getattr(backend, "name", backend)), header, results)
     if not report.ok and on_failure == "raise":
@@ -106,10 +109,13 @@ def parametrize_with_checks(
     expected_failures: Mapping[str, str] | None = None,
     examples: int = EXAMPLES,
     seed: int | None = None,
+    cases: str | Path | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Run a test once for each backend and check, ``check(backend)`` failing it with what is wrong.
 
-    An expected failure is a strict xfail, with its reason; what a backend does not support is skipped, with the reason.
+    An expected failure is a strict xfail, with its reason; what a backend does not support is skipped, with the reason,
+    unless it was expected to fail. The arrays of a failure go where `cases` says, as those of `check_backend` do, into a
+    folder with the backend's name.
 
     Examples
     --------
@@ -127,9 +133,12 @@ def parametrize_with_checks(
 
     def runner(each: Check) -> Callable[[Any], None]:
         def run(backend: Any) -> None:
-            result = _run(each, backend, examples, seed, None)
+            result = _run(each, backend, examples, seed)
             if result.status == FAILED:
-                raise ConformanceFailure(str(result))
+                name = re.sub(r"[^\w.-]+", "-", str(getattr(backend, "name", "backend")))
+                raise ConformanceFailure(str(_saved(result, _folder(cases) / name) if result.code else result))
+            if result.status != PASSED and each.name in expected:
+                pytest.fail(str(_as_expected(result, expected[each.name])))
             if result.status != PASSED:
                 pytest.skip(str(result))
 
@@ -146,12 +155,26 @@ def parametrize_with_checks(
         )
         for backend in backends
         for each in CHECKS.values()
-        if "decode_filter" not in each.operators or hasattr(backend, "decode_filter")
+        if _offered(each, backend, expected)
     ]
     return pytest.mark.parametrize(("backend", "check"), parameters)
 
 
-def _run(each: Check, backend: Any, examples: int, seed: int | None, reason: str | None) -> Result:
+def _offered(each: Check, backend: Any, expected: Mapping[str, str]) -> bool:
+    return each.name in expected or "decode_filter" not in each.operators or hasattr(backend, "decode_filter")
+
+
+def _as_expected(result: Result, reason: str | None) -> Result:
+    if reason is None:
+        return result
+    if result.status == FAILED:
+        return Result(result.check, EXPECTED, reason)
+    if result.status == PASSED:
+        return Result(result.check, UNEXPECTED, f"it was expected to fail: {reason}")
+    return Result(result.check, FAILED, f"it was expected to fail ({reason}), and is {result.status}: {result.detail}")
+
+
+def _run(each: Check, backend: Any, examples: int, seed: int | None) -> Result:
     bench = Bench(backend, examples, seed)
     lacking = [operator for operator in each.operators if not callable(getattr(backend, operator, None))]
     if lacking:
@@ -161,19 +184,17 @@ def _run(each: Check, backend: Any, examples: int, seed: int | None, reason: str
         with contextlib.redirect_stdout(io.StringIO()):
             _stopped_is_wrong(each, bench)
     except Mismatch as wrong:
-        if reason is not None:
-            return Result(each.name, EXPECTED, reason)
         return Result(each.name, FAILED, wrong.problem, wrong.code, wrong.stage, "", wrong.arrays)
     except Unsupported as lack:
         return Result(each.name, UNSUPPORTED, str(lack))
     if bench.lacking:
         return Result(each.name, UNSUPPORTED, f"{len(bench.lacking)} of {bench.ran} cases: {bench.lacking[0]}")
+    left_out = ", ".join(dict.fromkeys(bench.left_out))
+    without = f"without what fails checks of its own: {left_out}" if left_out else ""
     skipped = f"{len(bench.skipped)} of {bench.ran} cases: {bench.skipped[0]}" if bench.skipped else ""
     if 2 * len(bench.skipped) >= bench.ran:
-        return Result(each.name, NOT_JUDGED, skipped or "no case was drawn")
-    if reason is not None:
-        return Result(each.name, UNEXPECTED, f"it was expected to fail: {reason}")
-    return Result(each.name, PASSED, f"not judged: {skipped}" if skipped else "")
+        return Result(each.name, NOT_JUDGED, skipped or without or "no case was drawn")
+    return Result(each.name, PASSED, "; ".join(filter(None, [without, f"not judged: {skipped}" if skipped else ""])))
 
 
 def _stopped_is_wrong(each: Check, bench: Bench) -> None:
@@ -182,7 +203,7 @@ def _stopped_is_wrong(each: Check, bench: Bench) -> None:
         each.run(bench)
     except (Mismatch, Unsupported):
         raise
-    except Exception as error:
+    except STOPS as error:
         raise Mismatch(f"the check stops with {type(error).__name__}: {error}") from error
 
 
@@ -194,7 +215,19 @@ def _named(names: Iterable[str]) -> list[Check]:
     return [CHECKS[name] for name in names]
 
 
+def _version() -> str:
+    try:
+        return version("filter-decoding")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _folder(cases: str | Path | None) -> Path:
+    return Path(tempfile.mkdtemp(prefix="conformance-") if cases is None else cases)
+
+
 def _saved(result: Result, folder: Path) -> Result:
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result.check}.npz"
     with replacing(path) as file:
         np.savez(file, **{"code": np.array(result.code), **result.arrays})  # type: ignore[arg-type]
