@@ -145,7 +145,7 @@ def magnitudes(bench: Bench) -> None:
     powers = st.integers(-reach, reach)
     ends = [(reach, reach), (-reach, -reach), (reach, -reach), (-reach, reach)]
     for operator in _present(bench, "correlate", "max_pool", "avg_pool", "relu", "substitute", "unpool"):
-        if _plain_mode(operator) not in _modes(bench, operator):
+        if not _right(bench, operator, _plain_mode(operator)):
             continue
         always = [(call, *end) for end in ends for call in explicit.calls(operator, mode=_plain_mode(operator))]
         bench.forall(st.tuples(_plain(operator), powers, powers), scaled, 0.25, always)
@@ -911,19 +911,20 @@ def _modes(bench: Bench, operator: str) -> list[str | None]:
 
     What is wrong there fails checks of its own, and would hide what is wrong with the others here.
     """
-    right = list[str | None]()
-    for mode in MODES if operator == "unpool" else (None,):
-        try:
-            bench.agrees(_telling(operator, mode))
-        except Mismatch:
-            bench.left_out.append(f"{mode} {operator}" if mode else operator)
-            continue
-        except Unsupported:
-            continue
-        except NotJudged:
-            pass
-        right.append(mode)
-    return right
+    return [mode for mode in (MODES if operator == "unpool" else (None,)) if _right(bench, operator, mode)]
+
+
+def _right(bench: Bench, operator: str, mode: str | None) -> bool:
+    try:
+        bench.agrees(_telling(operator, mode))
+    except Mismatch:
+        bench.left_out.append(f"{mode} {operator}" if mode else operator)
+        return False
+    except Unsupported:
+        return False
+    except NotJudged:
+        pass
+    return True
 
 
 def _telling(operator: str, mode: str | None) -> Call:

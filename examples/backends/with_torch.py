@@ -16,7 +16,8 @@ class Double:
     name, eps, dtype = "PyTorch, float64", 2.0**-53, torch.float64
 
     def tensor(self, array):
-        return torch.tensor(np.asarray(array), dtype=self.dtype)
+        # A copy: PyTorch takes no negative strides.
+        return torch.tensor(np.array(array), dtype=self.dtype)
 
     def padded(self, x, pad, value=0.0):
         top, bottom, left, right = pad
