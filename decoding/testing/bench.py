@@ -132,7 +132,7 @@ class Bench:
             found[-1].problem += NOT_THE_SAME
             raise found[-1] from None
 
-    def asked(self, function: Callable[[], Any], code: str, stage: str = "") -> Array:
+    def asked(self, function: Callable[[], Any], code: str | Call, stage: str = "") -> Array:
         """What the backend answers, as a copy in double precision."""
         try:
             answer = function()
@@ -142,7 +142,7 @@ class Bench:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
         return self.read(answer, code, stage)
 
-    def unless_refused(self, function: Callable[[], Any], code: str) -> Array | None:
+    def unless_refused(self, function: Callable[[], Any], code: str | Call) -> Array | None:
         """What the backend answers, as `asked` does; None if it refuses, in whatever words."""
         try:
             answer = function()
@@ -154,7 +154,7 @@ class Bench:
             return None
         return self.read(answer, code)
 
-    def read(self, answer: Any, code: str, stage: str = "") -> Array:
+    def read(self, answer: Any, code: str | Call, stage: str = "") -> Array:
         """An answer as a copy in double precision.
 
         Raises
@@ -172,7 +172,7 @@ class Bench:
 
     def answer(self, call: Call) -> Array:
         """What the backend answers to copies of the call's arrays."""
-        return self.asked(lambda: call.on(self.backend, *map(_copy, call.arrays)), repr(call))
+        return self.asked(lambda: call.on(self.backend, *map(_copy, call.arrays)), call)
 
     def agrees(self, call: Call, got: Array | None = None, code: str | None = None) -> None:
         """The backend, asked or having answered `got` to `code`, does what the reference does."""
@@ -181,7 +181,7 @@ class Bench:
         exact = unit is not None and self.precision.exact
         bound = np.zeros(want.shape) if exact else error_bound(call, self.precision)
         got = self.answer(call) if got is None else got
-        self.compare(got, Judged("", want, bound, unit), repr(call) if code is None else code)
+        self.compare(got, Judged("", want, bound, unit), call if code is None else code)
 
     def passes(self, stages: list[Stage], start: Array, code: str) -> None:
         """The backend's pass through a network is the reference's, stage by stage."""
@@ -191,7 +191,7 @@ class Bench:
             values = self.asked(partial(stage.run, np.array(given), self.backend), code, stage.name)
             self.compare(values, should, code, {"start": start, "stage_input": given})
 
-    def compare(self, got: Array, should: Judged, code: str, arrays: dict[str, Array] | None = None) -> None:
+    def compare(self, got: Array, should: Judged, code: str | Call, arrays: dict[str, Array] | None = None) -> None:
         """Equality where every partial sum is exact, the bound elsewhere.
 
         Raises

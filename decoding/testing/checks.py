@@ -311,9 +311,9 @@ def own_decode_filter(bench: Bench) -> None:
 
 def _refuses(bench: Bench, cases: SearchStrategy[Call], *golden: str, always: Iterable[Call] = ()) -> None:
     def refused(call: Call) -> None:
-        answer = bench.unless_refused(lambda: call.on(bench.backend, *_copies(call)), repr(call))
+        answer = bench.unless_refused(lambda: call.on(bench.backend, *_copies(call)), call)
         if answer is not None:
-            raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", repr(call))
+            raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", call)
 
     bench.forall(cases, refused, 0.25, [*explicit.refused(*golden), *always])
 
@@ -479,7 +479,7 @@ def refuses_other_units(bench: Bench) -> None:
 def inputs_untouched(bench: Bench) -> None:
     def untouched(call: Call) -> None:
         arrays = _copies(call)
-        bench.asked(lambda: call.on(bench.backend, *arrays), repr(call))
+        bench.asked(lambda: call.on(bench.backend, *arrays), call)
         for name, now, before in zip(call.named, _there(arrays), _there(call.arrays), strict=True):
             if not np.array_equal(now, before):
                 code = call.script(
@@ -601,7 +601,7 @@ def lasting_answers(bench: Bench) -> None:
             held.append(call.on(bench.backend, *arrays))
             return held[-1]
 
-        return bench.asked(ask, repr(call))
+        return bench.asked(ask, call)
 
     def stays(answer: Any, before: Array) -> bool:
         return np.array_equal(np.asarray(answer), before, equal_nan=True)
@@ -663,15 +663,15 @@ def nan_comes_out(bench: Bench) -> None:
         arrays = _copies(call)
         arrays[which].flat[spot] = np.nan  # type: ignore[union-attr]
         spoilt = Call(call.operator, tuple(arrays), call.options)
-        got = bench.unless_refused(lambda: spoilt.on(bench.backend, *_copies(spoilt)), repr(spoilt))
+        got = bench.unless_refused(lambda: spoilt.on(bench.backend, *_copies(spoilt)), spoilt)
         if got is None:
             return
         touched = _touched(spoilt, which) > 0
         if got.shape != touched.shape:
-            raise Mismatch(f"gives the shape {got.shape} instead of {touched.shape}", repr(spoilt))
+            raise Mismatch(f"gives the shape {got.shape} instead of {touched.shape}", spoilt)
         missing = touched & ~np.isnan(got)
         if missing.any():
-            raise Mismatch(f"{int(missing.sum())} values made of NaN are not NaN", repr(spoilt), arrays={"got": got})
+            raise Mismatch(f"{int(missing.sum())} values made of NaN are not NaN", spoilt, arrays={"got": got})
 
     for operator in bench.operators:
         for mode in _modes(bench, operator):
@@ -780,12 +780,12 @@ def law_impulse(bench: Bench) -> None:
         (rows, columns), (_, channels, height, width) = z.shape[2:], filters.shape
         size = 1, channels, (rows - 1) * down + height, (columns - 1) * across + width
         if got.shape != size:
-            raise Mismatch(f"gives the shape {got.shape} instead of {size}", repr(call))
+            raise Mismatch(f"gives the shape {got.shape} instead of {size}", call)
         want = np.zeros_like(got)
         place = want[0, :, i * down : i * down + filters.shape[2], j * across : j * across + filters.shape[3]]
         place[...] = filters[k]
         if not np.array_equal(got, want):
-            raise Mismatch("the impulse did not become the filter", repr(call), arrays={"got": got, "want": want})
+            raise Mismatch("the impulse did not become the filter", call, arrays={"got": got, "want": want})
 
     always = [
         at(np.zeros((1, len(filters), 2, 3)), filters, call.options["stride"], (len(filters) - 1, 1, 1))
@@ -809,7 +809,7 @@ def law_gain(bench: Bench) -> None:
         assert x is not None
         ones = Call("unpool", (np.ones_like(x),), call.options)
         bound = error_bound(ones, bench.precision)
-        bench.compare(bench.answer(ones), stages.Judged("", np.ones_like(bound), bound, None), repr(ones))
+        bench.compare(bench.answer(ones), stages.Judged("", np.ones_like(bound), bound, None), ones)
 
     bench.forall(draws.calls("unpool"), constant, 0.5, explicit.calls("unpool"))
 

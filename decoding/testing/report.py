@@ -22,17 +22,19 @@ class Mismatch(Exception):
     ----------
     problem : str
         What is wrong, where, and by how much.
-    code : str
-        The case as code that can be pasted.
+    code : str or Call
+        The case as code that can be pasted; a call is spelt out here, where a check fails.
     stage : str
         The first stage that differs; empty for a single operator.
     arrays : dict of arrays
         Inputs, `got`, `want` and `bound`.
     """
 
-    def __init__(self, problem: str, code: str = "", stage: str = "", arrays: dict[str, Array] | None = None) -> None:
+    def __init__(
+        self, problem: str, code: object = "", stage: str = "", arrays: dict[str, Array] | None = None
+    ) -> None:
         super().__init__(problem)
-        self.problem, self.code, self.stage, self.arrays = problem, code, stage, arrays or {}
+        self.problem, self.code, self.stage, self.arrays = problem, str(code), stage, arrays or {}
 
 
 class Result(NamedTuple):
