@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 from scipy.signal import oaconvolve
 
-from decoding import reference
+from decoding import fast, reference
 
 
 class TapByTap:
@@ -149,7 +151,23 @@ class Lists:
         return lambda *arrays, **options: function(*arrays, **options).tolist()
 
 
+class SmallBlocks:
+    """`decoding.fast` as it goes about large batches, and in blocks of a few products, whatever the size."""
+
+    name, eps = "decoding.fast, in small blocks", fast.eps
+
+    def __getattr__(self, operator):
+        function = getattr(fast, operator)
+
+        def run(*arrays, **options):
+            with mock.patch.multiple(fast, FEW=0, BLOCK=7):
+                return function(*arrays, **options)
+
+        return run
+
+
 HONEST = [
+    SmallBlocks(),
     TapByTap(np.float64),
     TapByTap(np.float32),
     TapByTap(np.float16),
