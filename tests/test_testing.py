@@ -15,7 +15,17 @@ from mutants import MUTANTS
 
 import decoding
 from decoding import AvgPool, Conv, MaxPool, Network, ReLU, Softmax, fast, reference
-from decoding.testing import CHECKS, bench, check_backend, explicit, loops, parametrize_with_checks, stages, strategies
+from decoding.testing import (
+    CHECKS,
+    bench,
+    check_backend,
+    checks,
+    explicit,
+    loops,
+    parametrize_with_checks,
+    stages,
+    strategies,
+)
 from decoding.testing.__main__ import main
 from decoding.testing.bounds import Arithmetic
 from decoding.testing.calls import source
@@ -140,6 +150,13 @@ def test_every_failure_prints_as_code_that_shows_it(operators, searched, monkeyp
     assert len(failures) > 3 or "correlate" in operators
     for failure in failures:
         assert shows(failure.code, wrong), failure
+
+
+def test_the_code_of_a_pass_shows_a_failure_that_a_lower_layer_hides():
+    net = Network([Conv(np.zeros((1, 1, 1, 2))), MaxPool((1, 2))], input_shape=(1, 3, 4))
+    code = checks._decoding(net, 2, np.ones((1, 1, 1, 1)), "nearest")
+    assert shows(code, backend(unpool=lambda maps, **options: 2 * reference.unpool(maps, **options)))
+    assert not shows(code, backend())
 
 
 def test_there_are_thirty_mutants_with_names_of_their_own():

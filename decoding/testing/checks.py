@@ -214,8 +214,12 @@ def _pools(bench: Bench) -> list[str]:
 
 
 def _decoding(net: Network, layer: int, maps: Array, mode: str) -> str:
-    """Code of the pass from above: `decode_filter` itself takes the filters of the top layer as they are."""
-    return f"net = {source(net)}\ndecode(net, {layer}, {source(maps)}, unpool={mode!r}, backend=backend)"
+    """Code of the pass from above, down to every layer: the image alone may be right where a layer on the way is not.
+
+    `decode_filter` itself takes the filters of the top layer as they are.
+    """
+    step = f"decode(net, {layer}, maps, to=to, unpool={mode!r}, backend=backend)"
+    return f"net = {source(net)}\nmaps = {source(maps)}\n[{step} for to in range({layer})]"
 
 
 def _decoding_bottom_up(net: Network, layer: int, bank: Array) -> str:
