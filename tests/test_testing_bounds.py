@@ -382,3 +382,12 @@ def test_zeros_pass_no_check_of_reals(eps):
     checks = [name for name in CHECKS if name.endswith("reals") or name == "softmax"]
     nothing = backend(eps=eps, **{operator: zeros(operator) for operator in decoding.backend.OPERATORS})
     assert set(statuses(nothing, checks, examples=30).values()) <= {FAILED, NOT_JUDGED}
+
+
+def test_averages_whose_sums_could_overflow_are_not_judged():
+    x = np.full((1, 1, 2, 2), 2.0**14)  # an average that half precision holds, of a sum that it does not
+    call = Call("avg_pool", (x,), {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)})
+    with pytest.raises(NotJudged, match="overflow"):
+        error_bound(call, Arithmetic(2.0**-11))
+    assert (error_bound(Call("max_pool", *call[1:]), Arithmetic(2.0**-11)) < 16).all()
+    assert (error_bound(call, Arithmetic(2.0**-24)) < 1).all()

@@ -154,7 +154,7 @@ def running_error(call: Call, precision: Arithmetic, errors: tuple[Array | None,
         If there are so many roundings that γ ≥ 1, or the backend's format could overflow.
     """
     x = np.abs(np.asarray(call.arrays[0], np.float64))
-    error = np.zeros_like(x) if not errors or errors[0] is None else errors[0]
+    error, summed = np.zeros_like(x) if not errors or errors[0] is None else errors[0], 1
     if call.operator in ("correlate", "substitute"):
         own, carried, mass = _linear(call, precision, x, error, errors[1] if len(errors) > 1 else None)
     elif call.operator == "unpool":
@@ -167,12 +167,13 @@ def running_error(call: Call, precision: Arithmetic, errors: tuple[Array | None,
         own = precision.growth(3) * mass
     else:
         mass, carried = call.on(reference, x + error), call.on(reference, error)
-        average = call.operator == "avg_pool"
-        own = (
-            precision.growth(math.prod(_pair(call.options["size"])) + 3, 2) if average else precision.growth(1)
-        ) * mass
-    if _largest(mass) > precision.range.huge:
-        raise NotJudged(f"sums of {_largest(mass):.3g} may overflow at eps = {precision.eps:.2g}")
+        if call.operator == "max_pool":
+            own = precision.growth(1) * mass
+        else:
+            cells = math.prod(_pair(call.options["size"]))
+            own, summed = precision.growth(cells + 3, 2) * mass, cells  # the sum is formed before it is divided
+    if summed * _largest(mass) > precision.range.huge:
+        raise NotJudged(f"sums of {summed * _largest(mass):.3g} may overflow at eps = {precision.eps:.2g}")
     return np.asarray(carried + own + precision.range.tiny)
 
 
