@@ -87,10 +87,10 @@ def _several(blocks: Iterable[Block]) -> tuple[bool, Iterable[Block]]:
 @contextlib.contextmanager
 def _threads() -> Iterator[int]:
     """How many threads there are for blocks, BLAS being held to one; 1 where it has one, or cannot be held to it."""
-    threads, held = _blas_threads(), contextlib.ExitStack()
-    if threads > 1:
-        with _SETTING:  # of two callers at once, the second finds one thread, and leaves it at that
-            threads = _blas_threads()
+    held = contextlib.ExitStack()
+    with _SETTING:
+        threads = _blas_threads()
+        if threads > 1:  # of two callers at once, the second finds one thread, and leaves it at that
             held.enter_context(_blas().limit(limits=1))
             if _blas_threads() > 1:  # some libraries do as they are told by one thread alone
                 threads = 1

@@ -123,6 +123,21 @@ def test_blas_is_set_and_set_back_by_one_caller_at_a_time(monkeypatch):
     assert Controller.lib_controllers[0].num_threads == 2
 
 
+def test_a_caller_who_finds_one_thread_sets_nothing(monkeypatch):
+    class Controller:
+        lib_controllers = ()
+
+        def limit(self, *, limits):
+            raise AssertionError("it would be set back to one later")
+
+    monkeypatch.setattr(blocks, "_blas", Controller)
+    # Another caller has set it by the time this one may: what was read before says nothing.
+    monkeypatch.setattr(blocks, "_blas_threads", lambda: 1 if blocks._SETTING.locked() else 2)
+    taken = []
+    blocks.each(fast, lambda block: block, range(3), taken.append)
+    assert taken == [0, 1, 2]
+
+
 def test_blocks_that_are_done_are_let_go(two_threads):
     alive, most = set(), 0
 
