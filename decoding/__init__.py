@@ -1,6 +1,7 @@
 """Filter decoding with substitution: any unit of a trained convolutional network, carried back to image space."""
 
 from . import baselines, fast, inverse, reference
+from .backend import Backend
 from .datasets import lenet, mnist
 from .decoder import decode, decode_filter, decode_layer, decode_parts
 from .errors import (
@@ -27,7 +28,25 @@ from .evaluation import (
     top_images,
 )
 from .handmade import Characters, characters
-from .layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Loss, MaxPool, ReLU, Sigmoid, Softmax, Unsupported
+from .layers import (
+    LRN,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dropout,
+    Gate,
+    Layer,
+    Loss,
+    MaxPool,
+    Pool,
+    ReLU,
+    Select,
+    Sigmoid,
+    Softmax,
+    Sum,
+    Unsupported,
+)
 from .matconvnet import load_matconvnet, save_matconvnet
 from .network import Network, ReceptiveField
 from .picture import montage, save_picture, threshold
@@ -35,25 +54,32 @@ from .picture import montage, save_picture, threshold
 __all__ = [
     "LRN",
     "AvgPool",
+    "Backend",
     "BatchNorm",
     "Characters",
+    "Concat",
     "ConformanceFailure",
     "Conv",
     "DataFormatError",
     "DecodingError",
     "Dropout",
+    "Gate",
     "InvalidValueError",
+    "Layer",
     "Loss",
     "MaxPool",
     "Network",
+    "Pool",
     "ReLU",
     "ReceptiveField",
     "ReconstructionError",
     "ReconstructionMeter",
     "ResponseMatrix",
+    "Select",
     "ShapeError",
     "Sigmoid",
     "Softmax",
+    "Sum",
     "TopImages",
     "TopImagesMeter",
     "UnknownLayerError",

@@ -71,15 +71,17 @@ def as_array4(value: Any, function: str, what: str, axes: str) -> Array:
 
 
 def correlate_arguments(
-    x: Any, filters: Any, bias: Any, stride: Any, pad: Any
+    x: Any, filters: Any, bias: Any, stride: Any, pad: Any, groups: Any
 ) -> tuple[Array, Array, Array | None, Pair, Pads]:
     """The arguments of `correlate` as arrays and tuples, checked against each other."""
     x = as_array4(x, "correlate", "x", "(N, C, H, W)")
     filters = as_array4(filters, "correlate", "filters", "(K, C, h, w)")
-    if x.shape[1] != filters.shape[1]:
+    _check_groups("correlate", filters, groups)
+    if x.shape[1] != filters.shape[1] * groups:
+        several = "" if groups == 1 else f" in {groups} groups"
         raise ShapeError(
-            f"correlate: x has {plural(x.shape[1], 'channel')} but the filters want {filters.shape[1]}: x {x.shape}, filters {filters.shape}. "
-            "Maps are (N, C, H, W) and filters (K, C, h, w), with the same C."
+            f"correlate: x has {plural(x.shape[1], 'channel')} but the filters want {filters.shape[1] * groups}: x {x.shape}, filters {filters.shape}{several}. "
+            "Maps are (N, C, H, W) and filters (K, C / groups, h, w), with the same C."
         )
     pads, steps = as_pads(pad, "correlate: pad"), as_pair(stride, "correlate: stride")
     _check_window("correlate", x, filters.shape[2:], pads)
@@ -112,16 +114,24 @@ def as_pool(what: str, size: Any, stride: Any, pad: Any) -> tuple[Pair, Pair, Pa
     return window, steps, pads
 
 
-def substitute_arguments(maps: Any, filters: Any, stride: Any) -> tuple[Array, Array, Pair]:
+def substitute_arguments(maps: Any, filters: Any, stride: Any, groups: Any) -> tuple[Array, Array, Pair]:
     """The arguments of `substitute` as arrays and a pair, checked against each other."""
     maps = as_array4(maps, "substitute", "maps", "(N, C, H, W)")
     filters = as_array4(filters, "substitute", "filters", "(K, C, h, w)")
+    _check_groups("substitute", filters, groups)
     if maps.shape[1] != filters.shape[0]:
         raise ShapeError(
             f"substitute: {plural(maps.shape[1], 'map')} for {plural(filters.shape[0], 'filter')}: maps {maps.shape}, "
             f"filters {filters.shape}. Each filter takes the place of the responses of its own map."
         )
     return maps, filters, as_pair(stride, "substitute: stride")
+
+
+def _check_groups(function: str, filters: Array, groups: Any) -> None:
+    if as_count(groups, f"{function}: groups") > 1 and len(filters) % groups:
+        raise ShapeError(
+            f"{function}: {plural(len(filters), 'filter')} cannot be split into {groups} groups: filters {filters.shape}."
+        )
 
 
 def unpool_arguments(maps: Any, size: Any, stride: Any) -> tuple[Array, Pair, Pair]:

@@ -1,7 +1,10 @@
-"""What a backend is: the operators, by name and signature."""
+"""What a backend is: the operators, by name and signature, and what it says of itself in attributes."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +18,14 @@ OPERATORS = ("correlate", "max_pool", "avg_pool", "relu", "softmax", "substitute
 class Backend(Protocol):
     """Any object or module with these functions, which take and return arrays (what `numpy.asarray` takes).
 
-    `decoding.reference` says what each must compute.
+    `decoding.reference` says what each must compute. A backend may say more of itself in attributes:
+
+    - ``name`` : what reports call it.
+    - ``eps`` : the unit roundoff of its arithmetic, which `decoding.testing` asks for.
+    - ``dtype`` : the precision to hand it arrays in; that of the weights and images unless given.
+    - ``threads = True`` : it may be run in several threads at a time.
+    - ``groups = True`` : its `correlate` and `substitute` take ``groups=``, as every library's do. Others are handed dense
+      banks, with zeros between the groups.
     """
 
     def correlate(self, x: Any, filters: Any, bias: Any, *, stride: Any, pad: Any) -> Any: ...
@@ -27,18 +37,48 @@ class Backend(Protocol):
     def unpool(self, maps: Any, *, size: Any, stride: Any, mode: str) -> Any: ...
 
 
+class ModuleBackend:
+    """A module as a backend, which pickles by the module's name."""
+
+    def __init__(self, module: ModuleType) -> None:
+        vars(self).update({name: value for name, value in vars(module).items() if name[:1] != "_"})
+        self.module = module
+
+    def __reduce__(self) -> Any:
+        return _by_name, (self.module.__name__,)
+
+
 def precision(backend: Any, dtype: Any) -> np.dtype[Any]:
-    """What to hand the backend arrays in: float64 for the reference, `dtype` for the others."""
-    return np.dtype(np.float64 if backend is reference else dtype)
+    """What to hand the backend arrays in: what it says it computes in, and otherwise `dtype`."""
+    said = getattr(backend, "dtype", None)
+    found: np.dtype[Any] = np.dtype(said if isinstance(said, (str, type, np.dtype)) else dtype)
+    return found
+
+
+def takes_groups(backend: Any) -> bool:
+    """Whether `correlate` and `substitute` take groups.
+
+    Only what the backend says for itself counts, not what it would pass on with ``__getattr__``: a wrapper of another
+    backend need not take the options that the other takes.
+    """
+    return bool(inspect.getattr_static(backend, "groups", False))
+
+
+def takes_threads(backend: Any) -> bool:
+    """Whether it may be run in several threads at a time, by what it says for itself."""
+    return bool(inspect.getattr_static(backend, "threads", False))
 
 
 def resolve(backend: Any) -> Backend:
-    """The backend itself; `decoding.reference` for None."""
-    if backend is None:
-        return reference
+    """The backend itself, a module in a wrapper that pickles; `decoding.reference` for None."""
+    backend = reference if backend is None else backend
     if isinstance(backend, str) or not any(hasattr(backend, operator) for operator in OPERATORS):
         raise InvalidValueError(
-            f"backend must be an object or a module with the functions {', '.join(OPERATORS)}, not {backend!r}. "
+            f"backend must be an object or a module with the functions {', '.join(OPERATORS)}, not {backend!r:.200}. "
             "decoding.reference is one."
         )
-    return backend  # type: ignore[no-any-return]
+    return ModuleBackend(backend) if isinstance(backend, ModuleType) else backend  # type: ignore[return-value]
+
+
+def _by_name(module: str) -> ModuleBackend:
+    return ModuleBackend(importlib.import_module(module))

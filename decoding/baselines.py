@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from .arguments import Array
 from .errors import InvalidValueError
-from .evaluation import Images, Progress, grid, measure
-from .layers import Conv, Layer, MaxPool
+from .evaluation import Images, Progress, measure
+from .layers import Conv, Layer, Pool
 from .network import Network
 
 
@@ -92,7 +92,12 @@ def turned(net: Network, *, below: int | str | None = None) -> Network:
     array([[[3., 2., 1.]]])
     """
     top = len(net.layers) + 1 if below is None else net.index(below)
-    return _rebuilt(net, lambda layer, number: _turned(layer) if isinstance(layer, Conv) and number < top else layer)
+
+    def turn(layer: Layer, number: int) -> Layer:
+        turns = isinstance(layer, Conv) and number < top
+        return layer.replace(filters=layer.filters[:, :, ::-1, ::-1]) if turns else layer  # type: ignore[attr-defined]
+
+    return _rebuilt(net, turn)
 
 
 def zero_insertion(net: Network) -> Network:
@@ -129,7 +134,7 @@ def zero_insertion(net: Network) -> Network:
     """
 
     def impulse(layer: Layer, number: int) -> Layer:
-        if not isinstance(layer, MaxPool):
+        if not isinstance(layer, Pool):
             return layer
         channels = net.channels(number)
         filters = np.zeros((channels, 1, *layer.size))
@@ -230,7 +235,7 @@ class LeastSquaresMeter:
         self.moments = np.zeros((terms, net.channels(layer)))
 
     def part(self, images: Array, responses: Array, start: int) -> tuple[Array, Array]:
-        (top, bottom, left, right), (rows, columns) = grid(self.net, self.layer, images.shape[1:])
+        (top, bottom, left, right), (rows, columns) = self.net.grid(self.layer, images.shape[1:])
         padded = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
         views = np.lib.stride_tricks.sliding_window_view(padded, self.field.size, axis=(2, 3))
         views = np.moveaxis(views[:, :, :: self.field.stride[0], :: self.field.stride[1]], 1, 3)
@@ -250,19 +255,6 @@ class LeastSquaresMeter:
         return LeastSquares(solution[:-1].T.reshape(-1, self.net.channels(0), *self.field.size), solution[-1])
 
 
-def _turned(conv: Conv) -> Conv:
-    return Conv(
-        conv.filters[:, :, ::-1, ::-1],
-        conv.bias,
-        stride=conv.stride,
-        pad=conv.pad,
-        dilation=conv.dilation,
-        groups=conv.groups,
-        name=conv.name,
-    )
-
-
 def _rebuilt(net: Network, change: Callable[[Layer, int], Layer]) -> Network:
     """The network with ``change(layer, number)`` in the place of each layer."""
-    layers = [change(layer, number) for number, layer in enumerate(net.layers, 1)]
-    return Network(layers, mean=net.mean, classes=net.classes, input_shape=net.input_shape)
+    return net.replace(layers=[change(layer, number) for number, layer in enumerate(net.layers, 1)])

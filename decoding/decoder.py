@@ -1,22 +1,27 @@
-"""Decoding: from responses back to image space, one layer at a time."""
+"""Decoding: from responses back to image space, along the walks of `decoding.walks`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from . import walks
 from .arguments import Array, as_array4, as_count, check_finite, plural
 from .backend import Backend, precision, resolve
 from .blocks import gather
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
-from .layers import Conv
+from .layers import Conv, Pool
 from .network import Network
+from .walks import Placed
 
-BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, when a bank is decoded from above
+UNPOOLS = (*MODES, "sum")
+BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, where units are carried down together
 
 
 def decode(
@@ -30,7 +35,8 @@ def decode(
 ) -> Array:
     """Carry responses of a layer back to image space.
 
-    ``z^{l-1} = subst(z^l, f^l)`` for a convolution, ``unpool(z^l)`` for a pool, ``z^l`` for the rest; from `layer` down.
+    ``z^{l-1} = subst(z^l, f^l)`` for a convolution, ``unpool(z^l)`` for a pool, ``z^l`` for the rest, times the layer's gain;
+    from `layer` down. Where a layer is read by several, what comes down from them is added, each part in its own place.
 
     Parameters
     ----------
@@ -41,8 +47,8 @@ def decode(
         Any responses of `layer`.
     to : int or str
         The layer to stop at; the image unless given.
-    unpool : {"nearest", "bilinear", "bicubic"}
-        The interpolation that undoes pooling.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
+        The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
@@ -51,16 +57,18 @@ def decode(
     ndarray of shape (N, C, H', W')
         C is the number of channels of layer `to`. Each convolution or pool makes
         ``H' = (H - 1) * stride + size`` of H, likewise the columns; pads are ignored, so the edge that a layer padded
-        is there too.
+        is there too. Where branches meet, it is the union of their places.
 
     Raises
     ------
     ShapeError
         If `maps` has not the channels of `layer`, or `to` lies above `layer`.
     UnknownLayerError
-        If there is no such layer.
+        If there is no such layer, or no path leads from `layer` down to `to`.
+    UnsupportedLayerError
+        If a layer that cannot be decoded stands in the way, such as a gate without a gain.
     InvalidValueError
-        If maps or weights are not finite, the result overflows, or `unpool` is none of the three.
+        If maps or weights are not finite, the result overflows, or `unpool` is none of those above.
 
     See Also
     --------
@@ -70,7 +78,9 @@ def decode(
     Notes
     -----
     Paper: equation 1. Linear in `maps`; biases do not enter. Sums over filters are taken after each step, which gives
-    what the paper's sum over all paths at the end gives, everything being linear.
+    what the paper's sum over all paths at the end gives, everything being linear. With `to`, the sum is over the paths that
+    go through that layer: ``decode(net, to, decode(net, layer, maps, to=to))`` is the whole only where all paths do, as in
+    a chain, or where two blocks of a residual network meet.
 
     Examples
     --------
@@ -89,7 +99,8 @@ def decode(
         )
     check_finite(maps, "decode: maps")
     dtype = precision(operators, maps.dtype if maps.dtype.kind == "f" else net.dtype)
-    return _decode(net, top, bottom, maps.astype(dtype, copy=False), unpool, operators)
+    start = Placed(maps.astype(dtype, copy=False), (0, 0))
+    return _finite(_down(net, start, top, bottom, unpool, operators).maps)
 
 
 def decode_filter(
@@ -106,8 +117,8 @@ def decode_filter(
         Number (from 1) or name. Any layer: a unit of a pool or a ReLU is pictured as well.
     k : int
         The unit: a channel of `layer`, from 0.
-    unpool : {"nearest", "bilinear", "bicubic"}
-        The interpolation that undoes pooling.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
+        The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
     sum_channels : bool
         Sum over the image's channels, as the paper does. Colour is lost.
     backend : object or module, optional
@@ -144,37 +155,51 @@ def decode_filter(
     """
     top = net.index(layer)
     operators = _ready(net, top, unpool, backend)
-    decoded = _decode_units(net, top, unit(net, layer, k, "decode_filter"), 1, unpool, operators)[0]
+    number, start = units(net, top, [unit(net, layer, k, "decode_filter")], precision(operators, net.dtype))
+    decoded = _finite(_down(net, start, number, 0, unpool, operators).maps)[0]
     return np.asarray(decoded.sum(axis=0)) if sum_channels else decoded
 
 
-def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", backend: Any = None) -> Array:
-    """Picture all units of a layer in image space.
+def decode_layer(
+    net: Network,
+    layer: int | str,
+    *,
+    units: Sequence[int] | None = None,
+    unpool: str = "nearest",
+    backend: Any = None,
+) -> Array:
+    """Picture all units of a layer in image space, or some of them together.
 
     ``bank[l] = substitute(maps=filters[l], filters=bank[l-1], stride=jump)``, from the image up, where jump is the
-    product of the strides below; if pools interpolate or overlap, an impulse for each unit, from `layer` down.
+    product of the strides below; an impulse for each unit, from `layer` down; or up from a layer in between, and down from
+    there together: whichever takes the fewest multiplications.
 
     Parameters
     ----------
     net : Network
     layer : int or str
         Number (from 1) or name.
-    unpool : {"nearest", "bilinear", "bicubic"}
-        The interpolation that undoes pooling.
+    units : sequence of int, optional
+        The channels to decode, from 0, in this order; all unless given.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
+        The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
     Returns
     -------
     ndarray of shape (K, C0, H, W)
-        ``[k]`` is ``decode_filter(net, layer, k)``, up to the rounding of sums taken in another order.
+        ``[k]`` is ``decode_filter(net, layer, k)``, up to the rounding of sums taken in another order; of `units`, one for
+        each of them.
 
     Raises
     ------
     UnknownLayerError
-        If there is no such layer.
+        If there is no such layer, or no such unit.
+    UnsupportedLayerError
+        If a layer that cannot be decoded stands in the way, such as a gate without a gain.
     InvalidValueError
-        If weights are not finite, the result overflows, or `unpool` is none of the three.
+        If weights are not finite, the result overflows, or `unpool` is none of those above.
 
     See Also
     --------
@@ -184,7 +209,8 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
     Notes
     -----
     Paper: section 3. The bottom-up order is our choice: every lower filter is decoded once instead of once per path.
-    Both orders give the same where nearest unpooling repeats each cell, that is, where every pool's size is its stride.
+    Both orders give the same where the windows of pools do not overlap and unpooling is nearest. Memory is the result and
+    some blocks of units.
 
     Examples
     --------
@@ -196,17 +222,11 @@ def decode_layer(net: Network, layer: int | str, *, unpool: str = "nearest", bac
            [[[ 0.,  1.,  2.]]]])
     """
     top = net.index(layer)
-    operators, units = _ready(net, top, unpool, backend), net.channels(top)
-    if all(each.decodes_bottom_up(unpool) for each in net.layers[:top]):
-        return _decode_bottom_up(net, top, operators)
-    step = min(units, max(1, BLOCK_BYTES // _bytes_per_unit(net, top)))
-    return gather(
-        operators,
-        lambda start, stop: _decode_units(net, top, start, stop - start, unpool, operators),
-        units,
-        step,
-        np.empty(0),
-    )
+    chosen = range(net.channels(top)) if units is None else [unit(net, layer, k, "decode_layer") for k in units]
+    plan = _Plan(net, top, len(chosen), len(chosen), unpool, _ready(net, top, unpool, backend))
+    shape = net.channels(0), *net.receptive_field(top).size
+    empty = np.empty((0, *shape), precision(plan.operators, net.dtype))
+    return gather(plan.operators, lambda i, j: plan.decoded(chosen[i:j]), len(chosen), plan.step, empty)
 
 
 def decode_parts(
@@ -221,8 +241,8 @@ def decode_parts(
         Number (from 1) or name.
     size : int
         Units at a time.
-    unpool : {"nearest", "bilinear", "bicubic"}
-        The interpolation that undoes pooling.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
+        The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
@@ -244,8 +264,7 @@ def decode_parts(
 
     Notes
     -----
-    Our choice. Where `decode_layer` goes from the image up, this goes up to below the highest convolution, once, and each
-    part is ``substitute(maps, bank)``: its units carried down to there, in the decoded bank of that layer.
+    Our choice. The parts are those of `decode_layer`: what all units share on the way is decoded once.
 
     Examples
     --------
@@ -255,15 +274,10 @@ def decode_parts(
     [2, 1]
     """
     top, size = net.index(layer), as_count(size, "size")
-    operators, units = _ready(net, top, unpool, backend), net.channels(top)
-    below, bank = 0, None
-    if all(each.decodes_bottom_up(unpool) for each in net.layers[:top]):
-        below = max((number for number in range(top) if isinstance(net.layers[number], Conv)), default=0)
-        bank = _decode_bottom_up(net, below, operators)
-    for start in range(0, units, size):
-        maps = _decode_units(net, top, start, size, unpool, operators, below)
-        jump = net.receptive_field(below).stride
-        yield maps if bank is None else np.asarray(operators.substitute(maps, bank, stride=jump))
+    count = net.channels(top)
+    plan = _Plan(net, top, count, min(size, count), unpool, _ready(net, top, unpool, backend))
+    for start in range(0, count, size):
+        yield plan.decoded(range(start, min(start + size, count)))
 
 
 def unit(net: Network, layer: int | str, k: int, function: str) -> int:
@@ -271,42 +285,125 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
     units = net.channels(layer)
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k < units:
         raise UnknownLayerError(
-            f"{function}: layer {net.index(layer)} has no unit {k!r}: its {plural(units, 'unit')} count from 0 to {units - 1}."
+            f"{function}: layer {net.index(layer)} has no unit {k!r:.200}: its {plural(units, 'unit')} count from 0 to {units - 1}."
         )
     return int(k)
 
 
-def _decode_units(
-    net: Network, top: int, start: int, count: int, unpool: str, operators: Backend, bottom: int = 0
-) -> Array:
-    """The next `count` units of a layer, carried down to layer `bottom`.
+def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:
+    """Units of layer `top` as maps: the number of the layer these are of, the maps, one unit each, and where they begin.
 
     A unit is an impulse; of a convolution, it is its filter in the layer below: ``df_k^{L,L-1} = f_k^L``.
     """
-    dtype, layer = precision(operators, net.dtype), net.layers[top - 1] if top else None
+    layer = net.layers[top - 1] if top else None
     if isinstance(layer, Conv):
-        maps, top = np.array(layer.dense[start : start + count], dtype), top - 1
-    else:
-        units = net.channels(top)
-        maps = np.eye(min(count, units - start), units, start, dtype=dtype)[:, :, np.newaxis, np.newaxis]
-    return _decode(net, top, bottom, maps, unpool, operators)
+        return net.paths[top - 1][0], Placed(np.array(layer.dense_units(ks), dtype), (-layer.pad[0], -layer.pad[2]))
+    impulses = np.zeros((len(ks), net.channels(top), 1, 1), dtype)
+    impulses[np.arange(len(ks)), ks] = 1
+    return top, Placed(impulses, (0, 0))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # the result is checked
-def _decode(net: Network, top: int, bottom: int, maps: Array, unpool: str, operators: Backend) -> Array:
-    for number in range(top, bottom, -1):
-        with net.naming(number):
-            maps = np.asarray(net.layers[number - 1].decode(maps, operators, unpool))
-    return _finite(maps)
+class _Way(NamedTuple):
+    """Down from the units to layer `turn`, whose decoded bank in layer `base` takes their place, and down from there.
+
+    Where `turn` is `base`, it is down all the way.
+    """
+
+    base: int
+    turn: int
+    cost: float
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def _decode_bottom_up(net: Network, top: int, operators: Backend) -> Array:
-    bank = np.eye(net.channels(0), dtype=precision(operators, net.dtype))[:, :, np.newaxis, np.newaxis]
-    for number, each in enumerate(net.layers[:top]):
-        with net.naming(number + 1):
-            bank = np.asarray(each.decode_bank(bank, net.receptive_field(number).stride, operators))
-    return _finite(bank)
+class _Plan:
+    """How to decode so many units of a layer, some at a time, and what they share on the way."""
+
+    def __init__(self, net: Network, top: int, count: int, some: int, unpool: str, operators: Backend) -> None:
+        self.net, self.top, self.unpool, self.operators = net, top, unpool, operators
+        self.dtype = precision(operators, net.dtype)
+        self.way = _way(net, top, count, some, unpool, self.dtype.itemsize)
+        self.bank: Placed | None = None
+        if self.way.turn > self.way.base:
+            *_, (_, self.bank) = walks.up(net, self.way.turn, self.way.base, operators, self.dtype)
+        self.step = max(1, min(count, BLOCK_BYTES // _bytes_per_unit(net, top)))
+
+    def decoded(self, ks: Sequence[int]) -> Array:
+        """These units in image space."""
+        net, (base, turn, _) = self.net, self.way
+        if self.bank is not None and turn == self.top:  # the bank holds the units themselves
+            start = Placed(self.bank.maps[list(ks)], self.bank.origin)
+            return _finite(_down(net, start, base, 0, self.unpool, self.operators).maps)
+        number, start = units(net, self.top, ks, self.dtype)
+        here = _down(net, start, number, turn, self.unpool, self.operators)
+        if self.bank is not None:
+            jump, first = net.receptive_field(turn, within=base).stride, self.bank.origin
+            with np.errstate(over="ignore", invalid="ignore"):
+                maps = np.asarray(self.operators.substitute(here.maps, self.bank.maps, stride=jump))
+            here = Placed(maps, (here.origin[0] * jump[0] + first[0], here.origin[1] * jump[1] + first[1]))
+        return _finite(_down(net, here, base, 0, self.unpool, self.operators).maps)
+
+
+def _way(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> _Way:
+    """The way that takes the fewest multiplications for `count` units, and no more memory than a block and `some` of them.
+
+    Going up pays from the image's few channels. Above a pool of many channels, or for few units, going down is often less
+    work; a bank of groups is dense in the channels of the layer it is counted in. Sizes and channels tell all of it.
+    """
+    order = walks.under(net, [top], net.paths)
+    begin = net.paths[top - 1][0] if top and isinstance(net.layers[top - 1], Conv) else top
+    # Every path goes through these layers: none that lies below one is read by one that lies above it.
+    through = [n for n in [0, *order] if all(i >= n for m in order if m > n for i in net.paths[m - 1])]
+    costs = {n: _down_cost(net, n, begin, top, unpool) for n in order}
+    below = dict(zip([0, *order], accumulate((costs[n] for n in order), initial=0.0), strict=True))
+    result = some * net.channels(0) * math.prod(net.receptive_field(top).size) * itemsize
+    ways = [_Way(0, 0, count * below[begin])]
+    for base in through:
+        cost, fields, sizes = 0.0, net.fields_within(base), dict[int, int]()
+        for turn in order[order.index(base) + 1 :] if base else order:
+            layer, seen = net.layers[turn - 1], fields[turn]
+            if not layer.decodes_bottom_up(unpool) or seen is None:
+                break
+            cost += _up_cost(net, turn, base)
+            sizes[turn] = net.channels(turn) * net.channels(base) * math.prod(seen.size) * itemsize
+            if turn not in through or sum(sorted(sizes.values())[-2:]) > BLOCK_BYTES + result:
+                continue
+            if turn == top and some == count:
+                ways.append(_Way(base, turn, cost + count * below[base]))
+            elif turn <= begin:
+                window = net.receptive_field(top, within=turn).size
+                carried = net.channels(turn) * math.prod(window) * net.channels(base) * math.prod(seen.size)
+                ways.append(_Way(base, turn, cost + count * (below[begin] - below[turn] + carried + below[base])))
+    return min(ways, key=lambda way: way.cost)
+
+
+def _down_cost(net: Network, number: int, begin: int, top: int, unpool: str) -> float:
+    """Multiplications of carrying one unit of layer `top` down through this layer, from `begin` on."""
+    layer, seen = net.layers[number - 1], net.fields_within(number)[top]
+    if number > begin or seen is None:
+        return 0
+    (rows, columns), (h, w), channels = seen.size, layer.size, net.channels(number)
+    if isinstance(layer, Conv):
+        return layer.filters[:, :, 0, 0].size * h * w * rows * columns
+    if isinstance(layer, Pool) and unpool in ("bilinear", "bicubic"):
+        tall = (rows - 1) * layer.stride[0] + h
+        return channels * tall * columns * (rows + (columns - 1) * layer.stride[1] + w)
+    return channels * rows * columns
+
+
+def _up_cost(net: Network, number: int, base: int) -> float:
+    """Multiplications of carrying the bank of layers in units of `base` up through this layer."""
+    layer, below = net.layers[number - 1], net.paths[number - 1]
+    seen = net.fields_within(base)[below[0]]
+    assert seen is not None
+    mass = net.channels(base) * math.prod(seen.size) * math.prod(layer.size)
+    if isinstance(layer, Conv):
+        return 0 if below == (base,) else layer.filters[:, :, 0, 0].size * mass
+    return net.channels(number) * mass
+
+
+def _down(net: Network, start: Placed, top: int, bottom: int, unpool: str, operators: Backend) -> Placed:
+    """What comes down to layer `bottom`."""
+    *_, (_, found) = walks.down(net, start, top, bottom, unpool, operators)
+    return found
 
 
 def _finite(decoded: Array) -> Array:
@@ -316,15 +413,18 @@ def _finite(decoded: Array) -> Array:
 
 def _bytes_per_unit(net: Network, top: int) -> int:
     """Of the most products or pixels that decoding one unit of layer `top` makes at a time."""
-    rows = columns = most = 1
-    for number, each in reversed(list(enumerate(net.layers[:top]))):
-        most = max(most, net.channels(number) * rows * columns * each.size[0] * each.size[1])
-        rows, columns = (rows - 1) * each.stride[0] + each.size[0], (columns - 1) * each.stride[1] + each.size[1]
-    return 8 * max(most, net.channels(0) * rows * columns)
+    most = net.channels(0) * math.prod(net.receptive_field(top).size)
+    for number in walks.under(net, [top], net.paths):
+        seen = net.fields_within(number)[top]
+        assert seen is not None
+        widest = max(net.channels(i) for i in net.paths[number - 1])
+        most = max(most, widest * math.prod(seen.size) * math.prod(net.layers[number - 1].size))
+    return 8 * most
 
 
 def _ready(net: Network, top: int, unpool: str, backend: Any, bottom: int = 0) -> Backend:
-    if unpool not in MODES:
-        raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, MODES))}, not {unpool!r}.")
+    if unpool not in UNPOOLS:
+        raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, UNPOOLS))}, not {unpool!r:.200}.")
     net.check_weights(top, bottom)
+    net.receptive_field(top, within=bottom)  # refuses where no path leads there
     return resolve(backend)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pads, as_array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
 from .backend import resolve
 from .blocks import each
 from .decoder import decode_layer, unit
@@ -99,7 +99,7 @@ def measure(
     """
     if not meters:
         raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
-    top = max(meter.layer for meter in meters)
+    tops = sorted({meter.layer for meter in meters})
     batches, total = _parts(images)
     done = 0
 
@@ -107,7 +107,7 @@ def measure(
         start, images = batch
         check_finite(images, f"measure: images from {start}")
         parts: dict[int, Any] = {}
-        for number, responses in enumerate(net.stream(images, top, backend=backend)):
+        for number, responses in net.walk(images, tops, backend=backend):
             images = responses if number == 0 else images
             check_finite(responses, f"measure: responses of layer {number} to images from {start}")
             parts |= {i: m.part(images, responses, start) for i, m in enumerate(meters) if m.layer == number}
@@ -122,7 +122,7 @@ def measure(
         if progress is not None:
             progress(done, total)
 
-    each(resolve(backend), compute, _batches(net, batches, top, batch_size), take)
+    each(resolve(backend), compute, _batches(net, batches, tops, batch_size), take)
     if not done:
         raise InvalidValueError("measure: there are no images.")
     return done
@@ -382,7 +382,9 @@ def decoded_responses(
     images = as_array4(images, "decoded_responses", "images", "(N, C, H, W)")
     bank = _bank("decoded_responses", net, top, unpool, backend, filters)
     bias = _bias("decoded_responses", bias, len(bank))
-    pads, (rows, columns) = grid(net, top, images.shape[1:])
+    pads, (rows, columns) = net.grid(top, images.shape[1:])
+    images = images[:, :, max(0, -pads[0]) :, max(0, -pads[2]) :]  # units that begin further in
+    pads = (max(0, pads[0]), pads[1], max(0, pads[2]), pads[3])
     check_finite(images, "decoded_responses: images")
     operators, stride = resolve(backend), net.receptive_field(top).stride
     step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(bank.shape[1:])))
@@ -391,32 +393,6 @@ def decoded_responses(
         for start in range(0, max(1, len(images)), step)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def grid(net: Network, layer: int | str, shape: Sequence[int]) -> tuple[Pads, tuple[int, int]]:
-    """Where the units of `layer` look in images of shape (C, H, W).
-
-    Returns
-    -------
-    pads : (top, bottom, left, right)
-        Zeros that the image needs around it.
-    size : (rows, columns)
-        How many units there are: as many as windows of the receptive field's size, at its stride, fit in the padded
-        image.
-
-    Raises
-    ------
-    UnknownLayerError
-        If there is no such layer.
-    ShapeError
-        If the images do not fit the network.
-    """
-    _, rows, columns = net.shapes(shape)[net.index(layer)]
-    size, stride, offset = net.receptive_field(layer)
-    before = [-offset[axis] for axis in (0, 1)]
-    ends = [offset[axis] + (n - 1) * stride[axis] + size[axis] for axis, n in enumerate((rows, columns))]
-    after = [max(0, ends[axis] - shape[1 + axis]) for axis in (0, 1)]
-    return (before[0], after[0], before[1], after[1]), (rows, columns)
 
 
 class TopImages(NamedTuple):
@@ -814,12 +790,18 @@ def _parts(images: Any) -> tuple[Iterable[Any], int | None]:
     return images, None
 
 
-def _batches(net: Network, parts: Iterable[Any], top: int, batch_size: int | None) -> Iterator[tuple[int, Array]]:
+def _batches(
+    net: Network, parts: Iterable[Any], tops: Sequence[int], batch_size: int | None
+) -> Iterator[tuple[int, Array]]:
     """Batches, each with the number of its first image."""
     done = 0
     for part in parts:
         array = as_array4(part, "measure", "images", "(N, C, H, W)")
-        step = net.batch_size(array.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
+        step = (
+            min(net.batch_size(array.shape[1:], top) for top in tops)
+            if batch_size is None
+            else as_count(batch_size, "batch_size")
+        )
         for start in range(0, len(array), step):
             yield done + start, array[start : start + step]
         done += len(array)

@@ -31,18 +31,23 @@ from .interpolation import matrix
 
 name = "decoding.fast"
 eps = 2.0**-53  # unit roundoff in float64; 2^-24 in float32
+threads = True  # may be run in several at a time
+groups = True  # `correlate` and `substitute` take groups
 
 FEW = 16  # fewer images than this do not fill a matrix product; `decode_filter` of LeNet is 3.6 times as fast so
 # Products that are made, then added where they belong, at a time: few enough for the cache, and so many that the threads of
 # a product seldom wait. With 2^16, LeNet's bilinear bank takes 1.1 times as long; with 2^18, a VGG's twice on a busy machine.
 BLOCK = 2**20
-# glibc gives memory back, to ask for it again page by page, unless it has seen as large a piece come and go: one that
-# nobody touches costs nothing. LeNet's bilinear bank is 1.8 times as fast so.
-np.empty(2**25 - 2**16, np.uint8)
 
 
 def correlate(
-    x: npt.ArrayLike, filters: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, stride: Any = 1, pad: Any = 0
+    x: npt.ArrayLike,
+    filters: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    *,
+    stride: Any = 1,
+    pad: Any = 0,
+    groups: int = 1,
 ) -> Array:
     """Match every window of the maps with every filter, as `decoding.reference.correlate` does.
 
@@ -51,12 +56,24 @@ def correlate(
     >>> correlate([[[[1, 2, 3, 4]]]], [[[[1, 10]]]])
     array([[[[21., 32., 43.]]]])
     """
-    x, filters, bias, stride, pad = correlate_arguments(x, filters, bias, stride, pad)
+    x, filters, bias, stride, pad = correlate_arguments(x, filters, bias, stride, pad, groups)
     dtype = _precision(x, filters, *(() if bias is None else (bias,)))
     x = _padded(_laid_out(x, dtype), pad, 0)
     (height, width, _, n), (k, _, h, w) = x.shape, filters.shape
     y = _empty(((height - h) // stride[0] + 1, (width - w) // stride[1] + 1, k, n), dtype)
-    (_correlate_few if n < FEW else _correlate_many)(x, np.asarray(filters, dtype), stride, y)
+    filters = np.asarray(filters, dtype)
+    if groups > 1 and filters.shape[1] == 1:
+        _correlate_depthwise(x, filters, stride, y)
+    else:
+        c, share = filters.shape[1], k // groups
+        for g in range(groups):
+            part = (
+                x[:, :, g * c : (g + 1) * c],
+                filters[g * share :][:share],
+                stride,
+                y[:, :, g * share :][:, :, :share],
+            )
+            (_correlate_few if n < FEW else _correlate_many)(*part)
     if bias is not None:
         y += np.asarray(bias, dtype)[:, np.newaxis]
     return _as_maps(y)
@@ -87,6 +104,24 @@ def _correlate_few(x: Array, filters: Array, stride: Pair, y: Array) -> None:
         block = windows[i : i + some].transpose(3, 2, 4, 5, 0, 1)
         products = filters.reshape(k, c * h * w) @ block.reshape(n, c * h * w, block.shape[4] * columns)
         y[i : i + some] = products.reshape(n, k, block.shape[4], columns).transpose(2, 3, 1, 0)
+
+
+def _correlate_depthwise(x: Array, filters: Array, stride: Pair, y: Array) -> None:
+    """Into y (rows, columns, K, N), of filters that see one channel each: tap by tap, K / C filters for each channel.
+
+    Row by row, so that what is added up stays in cache.
+    """
+    (rows, columns, k, n), (_, _, h, w) = y.shape, filters.shape
+    c = x.shape[2]
+    taps = filters[:, 0].transpose(1, 2, 0).reshape(h, w, c, k // c, 1)
+    scratch = np.empty((columns, c, k // c, n), y.dtype)
+    for i in range(rows):
+        row = np.zeros((columns, c, k // c, n), y.dtype)
+        for u, v in np.ndindex(h, w):
+            cells = x[i * stride[0] + u, v :: stride[1]][:columns, :, np.newaxis]
+            np.multiply(cells, taps[u, v], out=scratch)
+            row += scratch
+        y[i] = row.reshape(columns, k, n)
 
 
 def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Array:
@@ -163,7 +198,7 @@ def softmax(x: npt.ArrayLike) -> Array:
     return np.asarray(y)
 
 
-def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) -> Array:
+def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, groups: int = 1) -> Array:
     """Put each filter in the place of every response, as `decoding.reference.substitute` does.
 
     Examples
@@ -172,8 +207,18 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
     array([[[[ 1., 12., 20.],
              [ 3., 34., 40.]]]])
     """
-    maps, filters, stride = substitute_arguments(maps, filters, stride)
+    maps, filters, stride = substitute_arguments(maps, filters, stride, groups)
     dtype = _precision(maps, filters)
+    if groups == 1:
+        return _substitute(maps, filters, stride, dtype)
+    if len(filters) == groups:
+        return _substitute_depthwise(maps, filters, stride, dtype)
+    pairs = zip(np.split(maps, groups, axis=1), np.split(filters, groups), strict=True)
+    parts = [_substitute(m, f, stride, dtype).transpose(2, 3, 1, 0) for m, f in pairs]
+    return _as_maps(np.concatenate(parts, axis=2))
+
+
+def _substitute(maps: Array, filters: Array, stride: Pair, dtype: np.dtype[Any]) -> Array:
     (n, k, rows, columns), (_, c, h, w) = maps.shape, filters.shape
     shape = (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w, c, n
     bank = filters.transpose(2, 3, 1, 0)
@@ -194,6 +239,22 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
                 np.matmul(part.reshape(-1, k), responses, out=products.reshape(len(responses), len(part) * w * c, n))
                 _add_copies(out[i * stride[0] + u :][: len(part), j * stride[1] :], products, stride[1])
     return _as_maps(out)
+
+
+def _substitute_depthwise(maps: Array, filters: Array, stride: Pair, dtype: np.dtype[Any]) -> Array:
+    """One filter for each map, and channels of its own for each: position by position or tap by tap, whichever are fewer."""
+    (n, k, rows, columns), (_, c, h, w) = maps.shape, filters.shape
+    out = np.zeros((n, k, c, (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w), dtype)
+    maps, filters = np.asarray(maps, dtype), np.asarray(filters, dtype)
+    if rows * columns <= h * w:
+        for i, j in np.ndindex(rows, columns):
+            cell = maps[:, :, i, j].reshape(n, k, 1, 1, 1)
+            out[:, :, :, i * stride[0] :, j * stride[1] :][..., :h, :w] += cell * filters
+    else:
+        for u, v in np.ndindex(h, w):
+            tap = filters[:, :, u, v].reshape(k, c, 1, 1)
+            out[..., u :: stride[0], v :: stride[1]][..., :rows, :columns] += maps[:, :, np.newaxis] * tap
+    return out.reshape(n, k * c, *out.shape[3:])
 
 
 def _substitute_few(maps: Array, filters: Array, stride: Pair, shape: tuple[int, int, int, int]) -> Array:
@@ -242,7 +303,9 @@ def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "n
     rows, columns = (matrix(m, z, s, mode) for m, z, s in zip(maps.shape[2:], size, stride, strict=True))
     x = _laid_out(maps)
     if mode == "nearest":
-        return _as_maps(x.take(rows.argmax(axis=1), axis=0).take(columns.argmax(axis=1), axis=1))
+        y = x.take(rows.argmax(axis=1), axis=0).take(columns.argmax(axis=1), axis=1)
+        y[~rows.any(axis=1)], y[:, ~columns.any(axis=1)] = 0, 0  # between windows
+        return _as_maps(y)
     rows, columns = rows.astype(x.dtype), columns.astype(x.dtype)
     height, width, c, n = x.shape
     if n < FEW:

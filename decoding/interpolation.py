@@ -36,7 +36,8 @@ def matrix(n: int, size: int, stride: int, mode: str) -> npt.NDArray[np.float64]
     Returns
     -------
     ndarray of shape ((n - 1) * stride + size, n), float64, read-only
-        Rows sum to one: a constant map stays as it is.
+        Rows sum to one, so that a constant map stays as it is; those between windows, where `size` is below `stride`,
+        are zero.
 
     Raises
     ------
@@ -62,6 +63,10 @@ def matrix(n: int, size: int, stride: int, mode: str) -> npt.NDArray[np.float64]
            [0.  , 1.  ]])
     >>> matrix(5, 2, 2, "bicubic")[5] * 128
     array([  0.,  -9., 111.,  29.,  -3.])
+    >>> matrix(2, 1, 2, "nearest")      # the pool saw the first and the last pixel alone
+    array([[1., 0.],
+           [0., 0.],
+           [0., 1.]])
     """
     if mode not in MODES:
         raise InvalidValueError(f"unpool: mode {mode!r} is not one of {', '.join(map(repr, MODES))}.")
@@ -78,6 +83,7 @@ def matrix(n: int, size: int, stride: int, mode: str) -> npt.NDArray[np.float64]
         taps = _mirrored(taps, n)
     weights = np.zeros((length, n))
     np.add.at(weights, (np.arange(length)[:, np.newaxis], taps), values)
+    weights[np.arange(length) % stride >= size] = 0  # between windows
     weights.setflags(write=False)
     return weights
 

@@ -19,7 +19,21 @@ import numpy.typing as npt
 from .arguments import Array, check_finite, printable
 from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
 from .files import replacing
-from .layers import LRN, AvgPool, BatchNorm, Conv, Dropout, Layer, Loss, MaxPool, ReLU, Sigmoid, Softmax, Unsupported
+from .layers import (
+    LRN,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Layer,
+    Loss,
+    MaxPool,
+    Pool,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Unsupported,
+)
 from .matfile import Cell, Other, Struct, Variable, open_mat, times
 from .network import Network
 
@@ -619,9 +633,9 @@ def _as_layer(layer: Layer) -> dict[str, Any]:
         moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
         fields["weights"] = _cell([_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)])
         fields["epsilon"] = 1e-4
-    if isinstance(layer, MaxPool):
+    if isinstance(layer, Pool):
         fields |= {"method": "avg" if isinstance(layer, AvgPool) else "max", "pool": _row(layer.size)}
-    if isinstance(layer, (Conv, MaxPool)):
+    if isinstance(layer, (Conv, Pool)):
         fields |= {"stride": _row(layer.stride), "pad": _row(layer.pad), "opts": _cell([])}
     if isinstance(layer, Dropout):
         fields["rate"] = 0.5

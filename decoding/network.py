@@ -1,8 +1,9 @@
-"""Layers in a row: responses, receptive fields, normalization, and a table that says what is there."""
+"""A graph of layers: responses, receptive fields, normalization, and a table that says what is there."""
 
 from __future__ import annotations
 
 import math
+import operator
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,13 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pair, as_array, as_array4, as_count, check_finite, plural, printable
-from .backend import Backend, precision, resolve
+from . import walks
+from .arguments import Array, Pads, Pair, as_array, as_array4, as_count, check_finite, plural, printable
+from .backend import precision, resolve
 from .blocks import gather
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
-from .layers import Conv, Layer, Shape, Unsupported
+from .layers import Concat, Conv, Layer, Shape, Unsupported, check_factors
 
-BATCH = 22 * 2**18  # numbers in the largest responses to a batch: enough for matrix products, not too many for caches
+# Numbers alive between two layers, of a batch: enough for large matrix products, not too many for caches.
+BATCH = 22 * 2**18
 
 
 class ReceptiveField(NamedTuple):
@@ -34,14 +37,19 @@ class ReceptiveField(NamedTuple):
 
 
 class Network:
-    """Layers in a row, and what they were trained with.
+    """Layers that read each other, in an order in which each comes after what it reads; and what they were trained with.
 
     Parameters
     ----------
     layers : sequence of layers
         From the image up. Layer numbers count from 1; layer 0 is the image.
+    inputs : sequence, optional
+        For each layer the numbers of the layers it reads, all before it: a tuple, or one int. Several only where the layer
+        joins (`Sum`, `Concat`, `Gate`). Unless given, each reads the one before: a chain.
     mean : array_like of shape (C, H, W), (C, 1, 1) or (C,), optional
         The mean of the training images, which `normalize` subtracts.
+    std : array_like of shape (C, H, W), (C, 1, 1) or (C,), optional
+        What `normalize` divides by, after that.
     classes : sequence of str, optional
         What the channels of the last layer stand for.
     input_shape : (C, H, W), optional
@@ -52,13 +60,14 @@ class Network:
     Raises
     ------
     ShapeError
-        If the layers do not chain, or `mean` or `input_shape` does not fit the first.
+        If layers do not fit those they read, `inputs` is no such graph, or `mean`, `std` or `input_shape` does not fit.
     InvalidValueError
         If something else than layers is given.
 
     Notes
     -----
-    Paper: section 4. A network is frozen: its layers are a tuple and their weights read-only.
+    Paper: section 4, for chains; branches are our choice. A network is frozen: its layers are a tuple and their weights
+    read-only.
 
     Examples
     --------
@@ -68,54 +77,215 @@ class Network:
     0              image  1×1×5
     1      pair    Conv   1×1×4   1 of 1×1×2  1×2    1×1     0,0     3
     2      layer2  Conv   1×1×2   1 of 1×1×3  1×4    1×1     0,0     4
+
+    A shortcut past a convolution:
+
+    >>> from decoding import Sum
+    >>> net = Network([Conv([[[[1, 2, 3]]]], pad=(0, 0, 1, 1)), Sum()], inputs=[0, (1, 0)])
+    >>> net.forward([[[[1, 0, 0]]]])
+    array([[[[3., 1., 0.]]]])
     """
 
     def __init__(
         self,
         layers: Iterable[Layer],
         *,
+        inputs: Iterable[int | Sequence[int]] | None = None,
         mean: npt.ArrayLike | None = None,
+        std: npt.ArrayLike | None = None,
         classes: Sequence[str] | None = None,
         input_shape: Sequence[int] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        self.layers: tuple[Layer, ...] = tuple(layers)
-        for number, layer in enumerate(self.layers, 1):
-            if not isinstance(layer, Layer):
-                raise InvalidValueError(f"Network: layer {number} is not a layer but {type(layer).__name__}.")
-        if not self.layers:
-            raise ShapeError("Network: there are no layers.")
+        self.layers: tuple[Layer, ...] = _layers(layers)
         self.names: tuple[str, ...] = tuple(
             layer.name or f"layer{number}" for number, layer in enumerate(self.layers, 1)
         )
+        self.inputs: tuple[tuple[int, ...], ...] = self._inputs(inputs)
+        # The layers that decoding follows: of a gate, the first it reads alone.
+        self.paths = tuple(i[: layer.follows] for i, layer in zip(self.inputs, self.layers, strict=True))
         self.notes = tuple(notes)
-        # Layers 1 to `runs` have no unsupported one among them.
-        self.runs = next((i for i, layer in enumerate(self.layers) if isinstance(layer, Unsupported)), len(self.layers))
         if isinstance(classes, str):
             raise InvalidValueError(f"Network: classes must be a sequence of names, not the one name {classes!r}.")
         self.classes = None if classes is None else tuple(str(name) for name in classes)
-        self.mean = None if mean is None else _mean(mean)
-        self.input_shape: Shape | None = None
-        if input_shape is not None:
-            self.input_shape = _image_shape(input_shape)
-        elif self.mean is not None and self.mean.shape[1:] != (1, 1):
-            self.input_shape = _image_shape(self.mean.shape)
+        self.mean = None if mean is None else _statistic(mean, "mean")
+        self.std = None if std is None else _statistic(std, "std")
+        if self.std is not None and not (self.std > 0).all():
+            raise InvalidValueError(f"Network: std must be positive, and its least value is {self.std.min()}.")
+        if input_shape is None and self.mean is not None and self.mean.shape[1:] != (1, 1):
+            input_shape = self.mean.shape
+        self.input_shape: Shape | None = None if input_shape is None else _image_shape(input_shape)
         self._channels: list[int | None] = [self._image_channels()]
-        for number, layer in enumerate(self.layers, 1):
+        for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
             with self.naming(number):
-                self._channels.append(layer.channels(self._channels[-1]))
+                self._channels.append(layer.channels(*(self._channels[i] for i in below)))
+                check_factors(layer, self._channels[-1])
+        self.fields_within(0)  # refuses joins of units that are not equally far apart
         if self.input_shape is not None:
-            self.shapes(self.input_shape, self.runs)
-        if self.mean is not None and self.mean.shape[0] != self._channels[0]:
-            raise ShapeError(f"Network: mean {self.mean.shape} for images of {plural(self.channels(0), 'channel')}.")
+            self._shapes(self.input_shape, [n for n in range(1, len(self.layers) + 1) if self.blocked(n) is None])
+        for what, array in (("mean", self.mean), ("std", self.std)):
+            if array is not None and array.shape[0] != self._channels[0]:
+                raise ShapeError(f"Network: {what} {array.shape} for images of {plural(self.channels(0), 'channel')}.")
+
+    def _inputs(self, given: Iterable[int | Sequence[int]] | None) -> tuple[tuple[int, ...], ...]:
+        """For each layer the numbers of those it reads, checked."""
+        if given is None:
+            return tuple((number,) for number in range(len(self.layers)))
+        try:
+            rows = [each if np.ndim(each) else (each,) for each in given]
+        except (TypeError, ValueError):
+            raise ShapeError(
+                f"Network: inputs must hold, for each layer, the numbers of the layers it reads, not {given!r:.200}."
+            ) from None
+        if len(rows) != len(self.layers):
+            raise ShapeError(
+                f"Network: inputs of {plural(len(rows), 'layer')} for {plural(len(self.layers), 'layer')}."
+            )
+        return tuple(self._row(number, row) for number, row in enumerate(rows, 1))
+
+    def _row(self, number: int, row: Any) -> tuple[int, ...]:
+        layer = self.layers[number - 1]
+        where = f"Network: layer {number} {_quoted(self.names[number - 1])} ({layer.kind})"
+        try:
+            below = tuple(operator.index(i) for i in row if not isinstance(i, (bool, np.bool_)))
+        except TypeError:
+            below = ()
+        if not len(row) or len(below) != len(row):
+            raise ShapeError(f"{where} reads {row!r:.200}: give the numbers of the layers it reads; 0 is the image.")
+        if min(below) < 0 or max(below) >= number:
+            raise ShapeError(
+                f"{where} reads {_listed(below)}: a layer reads layers before it, 0 to {number - 1}, so that there is no cycle. "
+                "Put the layers in an order in which each comes after those it reads."
+            )
+        if len(below) > 1 and not layer.joins:
+            raise ShapeError(
+                f"{where} reads {len(below)} layers, {_listed(below)}, and takes one. Sum, Concat and Gate join several."
+            )
+        return below
 
     def _image_channels(self) -> int | None:
-        for layer in self.layers[: self.runs]:
+        """By the layers that read the image, through those that keep its channels; else by the shape, else by the mean."""
+        keeping = {0}
+        for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
+            if isinstance(layer, (Unsupported, Concat)) or not keeping.intersection(below[: layer.follows]):
+                continue
             if layer.in_channels is not None:
                 return layer.in_channels
-        return (
-            self.input_shape[0] if self.input_shape is not None else None if self.mean is None else self.mean.shape[0]
+            if layer.channels(*(None for _ in below)) is None:
+                keeping.add(number)
+        known = [self.input_shape, *(None if a is None else a.shape for a in (self.mean, self.std))]
+        return next((shape[0] for shape in known if shape is not None), None)
+
+    def fields(self) -> dict[str, Any]:
+        """The arguments that make this network again, by name."""
+        names = ("layers", "inputs", "mean", "std", "classes", "input_shape", "notes")
+        return {name: getattr(self, name) for name in names}
+
+    def replace(self, **changed: Any) -> Network:
+        """The same network with other values for some arguments of its constructor.
+
+        Examples
+        --------
+        >>> Network([Conv([[[[1]]]])]).replace(classes=["bright"]).classes
+        ('bright',)
+        """
+        unknown = [name for name in changed if name not in self.fields()]
+        if unknown:
+            raise InvalidValueError(
+                f"Network.replace: there is no {', '.join(unknown)}; it has {', '.join(self.fields())}."
+            )
+        return Network(**{**self.fields(), **changed})
+
+    def trim(self, layer: int | str) -> Network:
+        """The network up to `layer`, without what that does not need; what is left is numbered anew, and keeps its names.
+
+        Examples
+        --------
+        >>> from decoding import Sum
+        >>> net = Network([Conv([[[[1]]]]), Conv([[[[2]]]]), Sum()], inputs=[0, 0, (1, 2)])
+        >>> len(net.trim(2))
+        1
+        """
+        top = self.index(layer)
+        if not top:
+            raise UnknownLayerError("Network.trim: layer 0 is the image; a network has at least one layer.")
+        order = walks.under(self, [top], self.inputs)
+        number = {0: 0} | {old: new for new, old in enumerate(order, 1)}
+        return self.replace(
+            layers=[self.layers[old - 1].replace(name=self.names[old - 1]) for old in order],
+            inputs=[tuple(number[i] for i in self.inputs[old - 1]) for old in order],
+            classes=self.classes if top == len(self.layers) else None,
         )
+
+    def __reduce__(self) -> Any:
+        return _make, (self.fields(),)
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        if key in vars(self):
+            raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
+        super().__setattr__(key, value)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __getitem__(self, layer: int | str) -> Layer:
+        return self.layer(layer)
+
+    def layer(self, layer: int | str) -> Layer:
+        """The layer of that number, from 1, or name.
+
+        Raises
+        ------
+        UnknownLayerError
+            If there is none; layer 0, the image, is none.
+        """
+        number = self.index(layer)
+        if not number:
+            raise UnknownLayerError(f"layer 0 is the image; the layers count from 1 to {len(self.layers)}.")
+        return self.layers[number - 1]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Network):
+            return NotImplemented
+        same = all(
+            getattr(self, name) == getattr(other, name) for name in ("inputs", "layers", "classes", "input_shape")
+        )
+        arrays = [(getattr(self, name), getattr(other, name)) for name in ("mean", "std")]
+        return same and all(np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in arrays)
+
+    def __hash__(self) -> int:
+        return hash((self.names, self.inputs))
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each layer reads the one before."""
+        return self.inputs == tuple((number,) for number in range(len(self.layers)))
+
+    @property
+    def runs(self) -> int:
+        """How many layers, from the first on, have no unsupported one in their way."""
+        return next((n - 1 for n in range(1, len(self.layers) + 1) if self.blocked(n) is not None), len(self.layers))
+
+    def blocked(self, layer: int | str) -> int | None:
+        """The number of the first unsupported layer that stands in the way of `layer`, which may be it; None if none does.
+
+        Raises
+        ------
+        UnknownLayerError
+            If there is no such layer.
+        """
+        return self._blocked[self.index(layer)]
+
+    @cached_property
+    def _blocked(self) -> list[int | None]:
+        found: list[int | None] = [None]
+        for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
+            ways = [found[i] for i in below if found[i] is not None]
+            found.append(min(ways, default=number if isinstance(layer, Unsupported) else None))  # type: ignore[type-var]
+        return found
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -136,11 +306,11 @@ class Network:
             if len(found) == 1:
                 return found[0]
             what = (
-                f"layers {found} all have the name '{printable(layer)}'; give the number"
+                f"layers {_cut(found)} all have the name '{printable(layer)}'; give the number"
                 if found
                 else f"no layer is named '{printable(layer)}'"
             )
-            raise UnknownLayerError(f"{what}. The names are {', '.join(map(_quoted, self.names))}.")
+            raise UnknownLayerError(f"{what}. The names are {_cut(list(map(_quoted, self.names)))}.")
         if not isinstance(layer, (int, np.integer)) or isinstance(layer, bool) or not 0 <= layer <= len(self.layers):
             raise UnknownLayerError(
                 f"there is no layer {layer!r}: layers count from 1 to {len(self.layers)}, and 0 is the image."
@@ -161,14 +331,20 @@ class Network:
         """
         channels = self._channels[self.index(layer)]
         if channels is None:
-            self._check_runs(self.index(layer))
+            self.check_runs(layer)
             raise ShapeError(
                 "nothing in the network says how many channels its images have; give input_shape=(C, H, W)."
             )
         return channels
 
-    def shapes(self, shape: Sequence[int], layer: int | str | None = None) -> list[Shape]:
+    def widths(self, layers: Sequence[int]) -> list[Any]:
+        """The channels of several layers; None where nothing says."""
+        return [self._channels[i] for i in layers]
+
+    def shapes(self, shape: Sequence[int], layer: int | str | None = None) -> list[Shape | None]:
         """(C, H, W) of the image and of every layer's output up to `layer`, for images of the given (C, H, W).
+
+        None in the place of those that `layer` does not need; without `layer`, of those that cannot be run.
 
         Raises
         ------
@@ -176,21 +352,30 @@ class Network:
             If the channels differ from the network's, or a window does not fit; it names the layer.
         UnknownLayerError
             If there is no such layer.
+        UnsupportedLayerError
+            If a layer that cannot be run stands in the way of `layer`, or of the last.
         """
         top = len(self.layers) if layer is None else self.index(layer)
-        self._check_runs(top)
-        shapes = [_image_shape(shape)]
+        self.check_runs(top)
+        runs = range(1, top + 1) if layer is None else walks.under(self, [top], self.inputs)
+        found = self._shapes(_image_shape(shape), [number for number in runs if self._blocked[number] is None])
+        return [found.get(number) for number in range(top + 1)]
+
+    def _shapes(self, shape: Shape, numbers: Iterable[int]) -> dict[int, Shape]:
+        """The shapes of the image and of these layers, all that they read being among them."""
         if self._channels[0] not in (None, shape[0]):
             raise ShapeError(f"images of {plural(shape[0], 'channel')}, and the network takes {self._channels[0]}.")
-        for number, each in enumerate(self.layers[:top], 1):
+        found = {0: shape}
+        for number in numbers:
             with self.naming(number):
-                shapes.append(each.shape(shapes[-1]))
-        return shapes
+                found[number] = self.layers[number - 1].shape(*(found[i] for i in self.inputs[number - 1]))
+        return found
 
     def batch_size(self, shape: Sequence[int], layer: int | str | None = None) -> int:
-        """Images of the given (C, H, W) to run at a time, up to `layer`: 6 million numbers in the largest responses.
+        """Images of the given (C, H, W) to run at a time, up to `layer`: 6 million numbers alive between two layers.
 
-        An operator may need several times their memory to make them.
+        These are the responses that layers above still need: of a chain, those of one layer. An operator may need several
+        times their memory to make them.
 
         Examples
         --------
@@ -198,11 +383,21 @@ class Network:
         >>> Network([Conv(np.zeros((20, 1, 5, 5)))]).batch_size((1, 28, 28))      # 20×24×24 numbers each
         500
         """
-        largest = max(math.prod(each) for each in self.shapes(shape, layer))
-        return max(1, BATCH // largest)
+        top = len(self.layers) if layer is None else self.index(layer)
+        self.check_runs(top)
+        order = walks.under(self, [top], self.inputs)
+        numbers = {n: math.prod(each) for n, each in self._shapes(_image_shape(shape), order).items()}
+        last = {i: number for number in order for i in self.inputs[number - 1]}
+        alive = most = numbers[0]
+        for number in order:
+            alive += numbers[number] - sum(numbers[i] for i in set(self.inputs[number - 1]) if last[i] == number)
+            most = max(most, alive)
+        return max(1, BATCH // most)
 
     def normalize(self, images: npt.ArrayLike) -> Array:
-        """Subtract the mean the network was trained with.
+        """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
+
+        ``(images − mean) / std``.
 
         Parameters
         ----------
@@ -212,20 +407,58 @@ class Network:
         Returns
         -------
         ndarray of shape (N, C, H, W)
-            Floats, in the precision of the weights for integer images. Without a mean, the images.
+            Floats, in the precision of the weights for integer images. Without mean and deviation, the images.
 
         Raises
         ------
         ShapeError
-            If the mean does not fit the images.
+            If the mean or the deviation does not fit the images.
         """
         images = as_array4(images, "normalize", "images", "(N, C, H, W)")
         dtype = images.dtype if images.dtype.kind == "f" else self.dtype
-        if self.mean is None:
-            return images.astype(dtype)
-        if self.mean.shape[0] != images.shape[1] or self.mean.shape[1:] not in ((1, 1), images.shape[2:]):
-            raise ShapeError(f"normalize: images {images.shape} do not fit the mean image {self.mean.shape}.")
-        return np.subtract(images, self.mean, dtype=dtype, casting="same_kind")
+        for what, array in (("mean image", self.mean), ("standard deviation", self.std)):
+            if array is not None and (
+                array.shape[0] != images.shape[1] or array.shape[1:] not in ((1, 1), images.shape[2:])
+            ):
+                raise ShapeError(f"normalize: images {images.shape} do not fit the {what} {array.shape}.")
+        result = images.astype(dtype)
+        if self.mean is not None:
+            np.subtract(images, self.mean, out=result, dtype=dtype, casting="same_kind")
+        if self.std is not None:
+            np.divide(result, self.std, out=result, casting="same_kind")
+        return result
+
+    def per_pixel(self, filters: npt.ArrayLike) -> Array:
+        """Decoded filters in the image's own units: divided by the standard deviation that `normalize` divides by.
+
+        Decoded filters live in the space that `forward` takes, that of normalized images.
+
+        Parameters
+        ----------
+        filters : array_like of shape (K, C, H, W) or (C, H, W)
+
+        Returns
+        -------
+        ndarray of the same shape
+            The filters themselves where the network has no deviation.
+
+        Raises
+        ------
+        ShapeError
+            If the channels are not the image's, or the deviation differs from pixel to pixel: a filter has no one place.
+        """
+        array = as_array(filters, "per_pixel: filters")
+        if array.ndim not in (3, 4) or array.shape[-3] != self.channels(0):
+            raise ShapeError(
+                f"per_pixel: filters {array.shape} must be (K, C, H, W) or (C, H, W), of {plural(self.channels(0), 'channel')}."
+            )
+        if self.std is None:
+            return array
+        if self.std.shape[1:] != (1, 1):
+            raise ShapeError(
+                f"per_pixel: the deviation {self.std.shape} differs from pixel to pixel, and a filter has no one place."
+            )
+        return np.asarray(array / self.std.astype(array.dtype if array.dtype.kind == "f" else self.std.dtype))
 
     def forward(
         self,
@@ -280,11 +513,11 @@ class Network:
         """
         top = len(self.layers) if layer is None else self.index(layer)
         images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
-        shape = self._checked(images, top)[-1]
+        shape = self._checked(images, [top])[top]
         step = self.batch_size(images.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
 
         def responses(start: int, stop: int) -> Array:
-            x = deque(self._run(images[start:stop], top, operators), maxlen=1).pop()
+            x = deque(self.walk(images[start:stop], [top], backend=operators), maxlen=1).pop()[1]
             check_finite(x, f"responses of layer {top} to images from {start}, {x.dtype}")
             return x
 
@@ -303,7 +536,8 @@ class Network:
         Returns
         -------
         list of ndarrays
-            ``[0]`` is the images, ``[l]`` the output of layer l, (N, K, H', W').
+            ``[0]`` is the images, ``[l]`` the output of layer l, (N, K, H', W'); None for a layer that cannot be run and
+            that `layer` does not need.
 
         Raises
         ------
@@ -325,17 +559,51 @@ class Network:
     def stream(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> Iterator[Array]:
         """Responses of all layers, up to one, layer by layer: an iterator over what `activations` lists.
 
-        For large images, of which two layers' responses fit in memory, and those of all layers do not.
+        For large images, of which the responses that are still needed fit in memory, and those of all layers do not.
         """
         top = len(self.layers) if layer is None else self.index(layer)
-        images, operators = as_array4(images, "activations", "images", "(N, C, H, W)"), resolve(backend)
-        self._checked(images, top)
-        return self._run(images, top, operators)
+        self.check_runs(top)
+        found = self.walk(images, [n for n in range(top + 1) if self._blocked[n] is None], backend=backend)
 
-    def receptive_field(self, layer: int | str) -> ReceptiveField:
-        """What the units of `layer` see of the image.
+        def every() -> Iterator[Any]:
+            done = 0
+            for number, responses in found:
+                yield from [None] * (number - done)
+                done = number + 1
+                yield responses
 
-        ``size += (window - 1) · jump``, ``offset -= pad · jump``, ``jump *= stride``, from layer to layer.
+        return every()
+
+    def walk(
+        self, images: npt.ArrayLike, layers: Sequence[int | str], *, backend: Any = None
+    ) -> Iterator[tuple[int, Array]]:
+        """Responses of all layers that `layers` need, these included: an iterator over (number, responses), image first.
+
+        Responses are let go when their last reader has run.
+
+        Raises
+        ------
+        ShapeError, InvalidValueError, UnknownLayerError
+            As `forward`.
+        """
+        tops = [self.index(layer) for layer in layers]
+        images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
+        self._checked(images, tops)
+        dtype = precision(operators, images.dtype if images.dtype.kind == "f" else self.dtype)
+        return walks.forward(self, images.astype(dtype, copy=False), tops, operators)
+
+    def receptive_field(self, layer: int | str, *, within: int | str = 0) -> ReceptiveField:
+        """What the units of `layer` see of the image, or of another layer: the union over all paths.
+
+        ``size += (window - 1) · jump``, ``offset -= pad · jump``, ``jump *= stride``, from layer to layer; where branches
+        meet, from the least offset to the last pixel.
+
+        Parameters
+        ----------
+        layer : int or str
+            Number (from 1) or name.
+        within : int or str
+            The layer whose cells are counted; the image unless given.
 
         Returns
         -------
@@ -345,7 +613,9 @@ class Network:
         Raises
         ------
         UnknownLayerError
-            If there is no such layer.
+            If there is no such layer, or it sees nothing of the layer `within`.
+        UnsupportedLayerError
+            If a layer that is not supported stands in the way.
 
         Notes
         -----
@@ -357,47 +627,119 @@ class Network:
         >>> lenet = [Conv(np.zeros((20, 1, 5, 5))), MaxPool(2), Conv(np.zeros((50, 20, 5, 5)))]
         >>> Network(lenet).receptive_field(3)
         ReceptiveField(size=(14, 14), stride=(2, 2), offset=(0, 0))
+        >>> Network(lenet).receptive_field(3, within=2).size
+        (5, 5)
         """
-        self._check_runs(self.index(layer))
-        return self._fields[self.index(layer)]
+        top, base = self.index(layer), self.index(within)
+        for number in walks.under(self, [top], self.paths, base):
+            if isinstance(self.layers[number - 1], Unsupported):
+                with self.naming(number):
+                    self.layers[number - 1].check()
+        found = self.fields_within(base)[top]
+        if found is None:
+            raise UnknownLayerError(f"layer {top} {_quoted(self.names[top - 1])} sees nothing of layer {base}.")
+        return found
+
+    def fields_within(self, base: int) -> list[ReceptiveField | None]:
+        """The receptive fields of all layers in cells of layer `base`, over all paths; None where they see nothing of it."""
+        if base not in self._known_fields:
+            self._known_fields[base] = self._fields(base)
+        return self._known_fields[base]
 
     @cached_property
-    def _fields(self) -> list[ReceptiveField]:
-        """The receptive fields of layers 0, 1, …, as far as the layers run."""
-        size, jump, offset = [1, 1], [1, 1], [0, 0]
-        fields = [ReceptiveField((1, 1), (1, 1), (0, 0))]
-        for each in self.layers[: self.runs]:
+    def _known_fields(self) -> dict[int, list[ReceptiveField | None]]:
+        return {}
+
+    def _fields(self, base: int) -> list[ReceptiveField | None]:
+        fields: list[ReceptiveField | None] = [None] * base + [ReceptiveField((1, 1), (1, 1), (0, 0))]
+        for number in range(base + 1, len(self.layers) + 1):
+            layer, below = self.layers[number - 1], self.paths[number - 1]
+            seen = [field for i in below if (field := fields[i]) is not None]
+            if isinstance(layer, Unsupported) or not seen:
+                fields.append(None)
+                continue
+            if len({field.stride for field in seen}) > 1:
+                strides = _listed([f"{_times(f.stride)} (layer {i})" for i in below if (f := fields[i]) is not None])
+                with self.naming(number):
+                    raise ShapeError(
+                        f"it joins layers whose units are not equally far apart in the image: strides of {strides}."
+                    )
+            size, stride, offset = [0, 0], seen[0].stride, [0, 0]
             for axis in (0, 1):
-                size[axis] += (each.size[axis] - 1) * jump[axis]
-                offset[axis] -= each.pad[2 * axis] * jump[axis]
-                jump[axis] *= each.stride[axis]
-            fields.append(ReceptiveField((size[0], size[1]), (jump[0], jump[1]), (offset[0], offset[1])))
+                first = min(field.offset[axis] for field in seen)
+                size[axis] = max(field.offset[axis] + field.size[axis] for field in seen) - first
+                size[axis] += (layer.size[axis] - 1) * stride[axis]
+                offset[axis] = first - layer.pad[2 * axis] * stride[axis]
+            jump = stride[0] * layer.stride[0], stride[1] * layer.stride[1]
+            fields.append(ReceptiveField((size[0], size[1]), jump, (offset[0], offset[1])))
         return fields
+
+    def grid(self, layer: int | str, shape: Sequence[int]) -> tuple[Pads, Pair]:
+        """Where the units of `layer` look in images of shape (C, H, W).
+
+        Returns
+        -------
+        pads : (top, bottom, left, right)
+            Zeros that the image needs around it; below zero, how much of it the first units leave out.
+        size : (rows, columns)
+            How many units there are: as many as windows of the receptive field's size, at its stride, fit in the padded
+            image.
+
+        Raises
+        ------
+        UnknownLayerError
+            If there is no such layer.
+        ShapeError
+            If the images do not fit the network.
+        """
+        top = self.index(layer)
+        shapes = self.shapes(shape, top)[top]
+        assert shapes is not None
+        size, stride, offset = self.receptive_field(layer)
+        ends = [offset[axis] + (n - 1) * stride[axis] + size[axis] for axis, n in enumerate(shapes[1:])]
+        after = [max(0, ends[axis] - shape[1 + axis]) for axis in (0, 1)]
+        return (-offset[0], after[0], -offset[1], after[1]), shapes[1:]
 
     def describe(self) -> str:
         """A table: number, name, kind, output shape, filters, receptive field (size, stride, offset), parameters.
 
         Shapes are channels×rows×columns, and rows×columns; the output shape needs the size of the images, known from
-        `input_shape` or the mean.
+        `input_shape` or the mean. Of a network that is no chain, also the numbers of the layers that each reads; where
+        layers have gains other than 1, also their range.
         """
-        known = [] if self.input_shape is None else self.shapes(self.input_shape, self.runs)
-        shapes = dict(enumerate(_times(shape) for shape in known))
-        rows = [["layer", "name", "kind", "output", "filters", "field", "stride", "offset", "parameters"]]
-        rows.append(["0", "", "image", shapes.get(0) or str(self._channels[0] or ""), "", "", "", "", ""])
+        runs = [number for number in range(1, len(self.layers) + 1) if self._blocked[number] is None]
+        shapes = {} if self.input_shape is None else self._shapes(self.input_shape, runs)
+        rows = [
+            {"layer": "layer", "name": "name", "kind": "kind", "reads": "reads", "output": "output", "filters": "filters",
+             "field": "field", "stride": "stride", "offset": "offset", "gain": "gain", "curvature": "curvature",
+             "parameters": "parameters"},
+            {"layer": "0", "kind": "image", "output": self._output(0, shapes)},
+        ]  # fmt: skip
         for number, layer in enumerate(self.layers, 1):
-            output = shapes.get(number) or str(self._channels[number] or "")
-            window = "" if layer.size == (1, 1) else _times(layer.size)
+            row = {"layer": str(number), "name": printable(self.names[number - 1]), "kind": layer.kind}
+            row |= {"reads": _cut(self.inputs[number - 1], 4), "output": self._output(number, shapes)}
+            row["filters"] = "" if layer.size == (1, 1) else _times(layer.size)
             if isinstance(layer, Conv):
-                window = f"{len(layer.filters)} of {_times(layer.filters.shape[1:])}"
-            field = ["", "", ""]
-            if number <= self.runs:
-                size, stride, offset = self._fields[number]
-                field = [_times(size), _times(stride), f"{offset[0]},{offset[1]}"]
-            name = printable(self.names[number - 1])
-            rows.append([str(number), name, layer.kind, output, window, *field, str(layer.n_parameters or "")])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+                row["filters"] = f"{len(layer.filters)} of {_times(layer.filters.shape[1:])}"
+            field = self.fields_within(0)[number]
+            if field is not None and self._blocked[number] is None:
+                row |= {"field": _times(field.size), "stride": _times(field.stride)}
+                row["offset"] = f"{field.offset[0]},{field.offset[1]}"
+            if "gain" in layer.fields():
+                row |= {"gain": _range(layer.gain), "curvature": _range(layer.curvature)}
+            row["parameters"] = str(layer.n_parameters or "")
+            rows.append(row)
+        optional = {"gain", "curvature"} | ({"reads"} if self.is_chain else set())
+        columns = [c for c in rows[0] if c not in optional or (c != "reads" and any(row.get(c) for row in rows[1:]))]
+        cells = [[row.get(column, "") for column in columns] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
         return "\n".join([*lines, *self._remarks(), *self.notes])
+
+    def _output(self, number: int, shapes: dict[int, Shape]) -> str:
+        return _times(shapes[number]) if number in shapes else str(self._channels[number] or "")
 
     def _remarks(self) -> Iterator[str]:
         """What does not work."""
@@ -414,15 +756,20 @@ class Network:
     def __repr__(self) -> str:
         return f"<Network of {plural(len(self.layers), 'layer')}: {', '.join(map(printable, self.names))}>"
 
-    def _checked(self, images: Array, top: int) -> list[Shape]:
-        """The shapes up to layer `top`; refuses images that do not fit, and images or weights that are not finite."""
-        shapes = self.shapes(images.shape[1:], top)
-        self.check_weights(top)
+    def _checked(self, images: Array, tops: Sequence[int]) -> dict[int, Shape]:
+        """The shapes of all that `tops` need; refuses images that do not fit, and images or weights that are not finite."""
+        order = walks.under(self, tops, self.inputs)
+        for top in tops:
+            self.check_runs(top)
+        shapes = self._shapes(_image_shape(images.shape[1:]), order)
+        for number in order:
+            with self.naming(number):
+                self.layers[number - 1].check()
         check_finite(images, "images")
         return shapes
 
     def check_weights(self, layer: int | str, above: int | str = 0) -> None:
-        """Refuse weights that are not finite, and layers that are not supported, up to `layer` and above `above`.
+        """Refuse weights that are not finite, and layers that cannot be decoded, on the paths from `layer` down to `above`.
 
         Raises
         ------
@@ -430,49 +777,60 @@ class Network:
             It names the layer and says where.
         """
         top, bottom = self.index(layer), self.index(above)
-        for number, each in enumerate(self.layers[bottom:top], bottom + 1):
+        seen = self.fields_within(bottom)
+        for number in walks.under(self, [top], self.paths, bottom):
+            each = self.layers[number - 1]
+            if seen[number] is not None or isinstance(each, Unsupported):
+                with self.naming(number):
+                    each.check_decoding()
+
+    def check_runs(self, layer: int | str) -> None:
+        """Refuse a layer that one that is not supported stands in the way of."""
+        number = self.blocked(layer)
+        if number is not None:
             with self.naming(number):
-                each.check()
-
-    def _check_runs(self, top: int) -> None:
-        """Refuse to go through a layer that is not supported, up to layer `top`."""
-        if top > self.runs:
-            with self.naming(self.runs + 1):
-                self.layers[self.runs].check()
-
-    def _run(self, x: Array, top: int, operators: Backend) -> Iterator[Array]:
-        """The images as floats, then the responses of layers 1 to `top`."""
-        x = x.astype(precision(operators, x.dtype if x.dtype.kind == "f" else self.dtype), copy=False)
-        yield x
-        for number, layer in enumerate(self.layers[:top], 1):
-            # What overflows is told of at the end.
-            with self.naming(number), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                x = np.asarray(layer.forward(x, operators))
-            yield x
+                self.layers[number - 1].check()
 
     @contextmanager
     def naming(self, number: int) -> Iterator[None]:
-        """Completes an error of the family with the layer it came from; so is running out of memory."""
+        """Says in an error which layer it came from; running out of memory becomes such an error."""
         layer = self.layers[number - 1]
         where = f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind})"
         try:
             yield
         except DecodingError as error:
-            raise type(error)(f"{where}: {error}") from error
+            error.args = (f"{where}: {error}", *error.args[1:])
+            raise
         except MemoryError as error:
             raise InvalidValueError(f"{where}: there is not enough memory for it: {error}") from error
 
 
-def _mean(mean: npt.ArrayLike) -> Array:
-    mean = as_array(mean, "Network: mean")
-    if mean.ndim == 1:
-        mean = mean[:, np.newaxis, np.newaxis]
-    if mean.ndim != 3 or not mean.size:
-        raise ShapeError(f"Network: mean must be (C, H, W), (C, 1, 1) or (C,), not {mean.shape}.")
-    check_finite(mean, "mean")
-    mean = np.array(mean, mean.dtype if mean.dtype.kind == "f" else np.float64)
-    mean.setflags(write=False)
-    return mean
+def _make(fields: dict[str, Any]) -> Network:
+    return Network(**fields)
+
+
+def _layers(layers: Any) -> tuple[Layer, ...]:
+    if isinstance(layers, (Network, str)) or not isinstance(layers, Iterable):
+        raise InvalidValueError(f"Network: layers must be a sequence of layers, not {type(layers).__name__}.")
+    found = tuple(layers)
+    for number, layer in enumerate(found, 1):
+        if not isinstance(layer, Layer):
+            raise InvalidValueError(f"Network: layer {number} is not a layer but {type(layer).__name__}.")
+    if not found:
+        raise ShapeError("Network: there are no layers.")
+    return found
+
+
+def _statistic(value: npt.ArrayLike, what: str) -> Array:
+    array = as_array(value, f"Network: {what}")
+    if array.ndim == 1:
+        array = array[:, np.newaxis, np.newaxis]
+    if array.ndim != 3 or not array.size:
+        raise ShapeError(f"Network: {what} must be (C, H, W), (C, 1, 1) or (C,), not {array.shape}.")
+    check_finite(array, what)
+    array = np.array(array, array.dtype if array.dtype.kind == "f" else np.float64)
+    array.setflags(write=False)
+    return array
 
 
 def _image_shape(shape: Sequence[int]) -> Shape:
@@ -487,3 +845,23 @@ def _quoted(name: str) -> str:
 
 def _times(numbers: Sequence[int]) -> str:
     return "×".join(map(str, numbers))
+
+
+def _listed(values: Sequence[Any]) -> str:
+    """``3, 4 and 5``."""
+    *most, last = map(str, values)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _cut(values: Sequence[Any], most: int = 12) -> str:
+    """The first values, and how many more there are."""
+    shown = ", ".join(map(str, values[:most]))
+    return f"{shown} and {len(values) - most} more" if len(values) > most else shown
+
+
+def _range(factor: Any) -> str:
+    """The least and the greatest of a layer's gains."""
+    if factor is None:
+        return ""
+    least, most = float(np.min(factor)), float(np.max(factor))
+    return f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"

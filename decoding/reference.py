@@ -27,12 +27,20 @@ from .interpolation import matrix
 
 name = "decoding.reference"
 eps = 2.0**-53  # unit roundoff of float64
+dtype = np.float64  # whatever it is given
+groups = True  # `correlate` and `substitute` take groups
 
 Float64 = npt.NDArray[np.float64]
 
 
 def correlate(
-    x: npt.ArrayLike, filters: npt.ArrayLike, bias: npt.ArrayLike | None = None, *, stride: Any = 1, pad: Any = 0
+    x: npt.ArrayLike,
+    filters: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    *,
+    stride: Any = 1,
+    pad: Any = 0,
+    groups: int = 1,
 ) -> Float64:
     """Match every window of the maps with every filter.
 
@@ -42,7 +50,7 @@ def correlate(
     ----------
     x : array_like of shape (N, C, H, W)
         Maps or images.
-    filters : array_like of shape (K, C, h, w)
+    filters : array_like of shape (K, C / groups, h, w)
         The bank. Filters are not flipped.
     bias : array_like of shape (K,), optional
         Added to each response.
@@ -50,6 +58,8 @@ def correlate(
         Step between windows, in cells of `x`.
     pad : int or (top, bottom, left, right)
         Rows and columns of zeros around `x`.
+    groups : int
+        Channels and filters are split into so many groups of neighbours; each group of filters sees its own channels.
 
     Returns
     -------
@@ -75,9 +85,13 @@ def correlate(
     >>> correlate([[[[1, 2, 3, 4]]]], [[[[1, 10]]]])      # a flip would give 12, 23, 34
     array([[[[21., 32., 43.]]]])
     """
-    x, filters, bias, stride, pad = correlate_arguments(x, filters, bias, stride, pad)
+    x, filters, bias, stride, pad = correlate_arguments(x, filters, bias, stride, pad, groups)
     windows = _windows(_padded(_float64(x), pad, 0.0), filters.shape[2:], stride)
-    y = np.moveaxis(np.tensordot(windows, _float64(filters), axes=((1, 4, 5), (1, 2, 3))), -1, 1)
+    parts = [
+        np.moveaxis(np.tensordot(w, f, axes=((1, 4, 5), (1, 2, 3))), -1, 1)
+        for w, f in zip(np.split(windows, groups, axis=1), np.split(_float64(filters), groups), strict=True)
+    ]
+    y = parts[0] if groups == 1 else np.concatenate(parts, axis=1)
     return y if bias is None else y + _float64(bias)[:, np.newaxis, np.newaxis]
 
 
@@ -222,7 +236,7 @@ def softmax(x: npt.ArrayLike) -> Float64:
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
-def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) -> Float64:
+def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, groups: int = 1) -> Float64:
     """Put each filter, times the response, in the place of every response; overlapping copies add up.
 
     ``out[n,c, i·s+u, j·s+v] += maps[n,k,i,j] · filters[k,c,u,v]``.
@@ -231,10 +245,12 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
     ----------
     maps : array_like of shape (N, K, H, W)
         Responses of the bank.
-    filters : array_like of shape (K, C, h, w)
+    filters : array_like of shape (K, C / groups, h, w)
         The bank. Filters are not flipped.
     stride : int or (rows, columns)
         Step of the correlation that is undone, in cells of the output.
+    groups : int
+        Maps and filters are split into so many groups of neighbours; each makes its own channels of the output.
 
     Returns
     -------
@@ -260,7 +276,10 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1) 
     array([[[[ 1., 12., 20.],
              [ 3., 34., 40.]]]])
     """
-    maps, filters, stride = substitute_arguments(maps, filters, stride)
+    maps, filters, stride = substitute_arguments(maps, filters, stride, groups)
+    if groups > 1:
+        pairs = zip(np.split(maps, groups, axis=1), np.split(filters, groups), strict=True)
+        return np.concatenate([substitute(m, f, stride=stride) for m, f in pairs], axis=1)
     (n, _, *rows_columns), (_, c, *size) = maps.shape, filters.shape
     height, width = ((m - 1) * s + f for m, s, f in zip(rows_columns, stride, size, strict=True))
     products = np.tensordot(_float64(maps), _float64(filters), axes=(1, 0))  # (N, H, W, C, h, w)
@@ -300,7 +319,8 @@ def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "n
 
     Notes
     -----
-    Paper: section 3, ``unpool``, "a simple image upsampling". Gain 1 per pixel: a constant map stays as it is.
+    Paper: section 3, ``unpool``, "a simple image upsampling". Gain 1 per pixel: a constant map stays as it is. Our choice:
+    pixels between windows, where the size is below the stride, are 0; the units of the pool never saw them.
 
     Examples
     --------

@@ -176,7 +176,7 @@ def test_as_many_windows_fit_in_the_padded_image_as_there_are_units(layers):
     shape = (1, 83, 89)  # a receptive field has at most 81
     net = Network([Conv(np.ones((1, 1, h, w)), stride=(s, t), pad=pad) for h, w, s, t, *pad in layers])
     for layer in range(len(net.layers) + 1):
-        (top, bottom, left, right), size = evaluation.grid(net, layer, shape)
+        (top, bottom, left, right), size = net.grid(layer, shape)
         field = net.receptive_field(layer)
         room = [shape[1] + top + bottom - field.size[0], shape[2] + left + right - field.size[1]]
         assert size == (room[0] // field.stride[0] + 1, room[1] // field.stride[1] + 1)
@@ -202,7 +202,7 @@ def test_of_a_linear_network_decoded_filters_give_the_responses_exactly(seed, pa
 def test_the_law_kills_wrong_grids(monkeypatch, mutant):
     net, images = linear_net(5, (1, 0, 2, 1), ((2, 1), (1, 2))), integers(7, 2, 2, 11, 9)
     assert reproduces(net, images, 2)
-    true = evaluation.grid
+    true = Network.grid
 
     def wrong(net, layer, shape):
         (top, bottom, left, right), size = true(net, layer, shape)
@@ -212,7 +212,7 @@ def test_the_law_kills_wrong_grids(monkeypatch, mutant):
             return (bottom, top, right, left), size
         return (top + 1, bottom, left, right), size
 
-    monkeypatch.setattr(evaluation, "grid", wrong)
+    monkeypatch.setattr(Network, "grid", wrong)
     assert not reproduces(net, images, 2)
 
 

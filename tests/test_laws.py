@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import signal
 
-from decoding import AvgPool, Conv, MaxPool, Network, ReLU, decode, decode_filter, decode_layer, reference
+from decoding import AvgPool, Conv, MaxPool, Network, Pool, ReLU, decode, decode_filter, decode_layer, reference
 from decoding.interpolation import MODES
 from decoding.reference import correlate, substitute, unpool
 from decoding.testing import loops, strategies
@@ -23,7 +23,7 @@ def plain_networks(draw, *, tiling=False, most=4):
         if isinstance(layer, Conv):
             keep = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
             layers.append(Conv(layer.filters, layer.bias, **keep))
-        elif isinstance(layer, MaxPool):
+        elif isinstance(layer, Pool):
             layers.append(type(layer)(*((layer.size,) if tiling else draw(BINARY))))
         else:
             layers.append(layer)
@@ -61,7 +61,7 @@ def linearized(net, x, mode):
     for layer in net.layers:
         if isinstance(layer, Conv):
             x = correlate(x, layer.dense, stride=layer.stride)
-        elif isinstance(layer, MaxPool):
+        elif isinstance(layer, Pool):
             counts = layer.shape(x.shape[1:])[1:]
             rows, columns = (interpolation(*axis, mode) for axis in zip(counts, layer.size, layer.stride, strict=True))
             x = rows.T @ x[:, :, : len(rows), : len(columns)] @ columns
@@ -133,7 +133,7 @@ def test_decoded_filters_are_the_network_with_sum_pools_on_the_whole_map(data):
     for layer in net.layers:
         if isinstance(layer, Conv):
             x = correlate(x, layer.dense, stride=layer.stride)
-        elif isinstance(layer, MaxPool):
+        elif isinstance(layer, Pool):
             n, c, h, w = x.shape
             ones = np.ones((1, 1, *layer.size))
             x = correlate(x.reshape(n * c, 1, h, w), ones, stride=layer.stride)
@@ -145,7 +145,7 @@ def test_decoded_filters_are_the_network_with_sum_pools_on_the_whole_map(data):
 def test_an_average_pool_divides_that_by_the_cells_of_each_pool(data):
     sizes = st.sampled_from([(2, 2), (2, 4), (1, 2)])
     layers = [
-        AvgPool(data.draw(sizes)) if isinstance(each, MaxPool) else Conv(each.dense) if isinstance(each, Conv) else each
+        AvgPool(data.draw(sizes)) if isinstance(each, Pool) else Conv(each.dense) if isinstance(each, Conv) else each
         for each in data.draw(plain_networks()).layers
         if not isinstance(each, ReLU)
     ]
@@ -178,7 +178,7 @@ def test_positive_convolutions_and_relus_are_reproduced_exactly(data):
     layers = [
         each if isinstance(each, ReLU) else Conv(np.abs(each.filters), stride=each.stride, groups=each.groups)
         for each in data.draw(plain_networks(most=3)).layers
-        if not isinstance(each, MaxPool)
+        if not isinstance(each, Pool)
     ]
     assume(any(isinstance(each, Conv) for each in layers))
     net = Network(layers)
@@ -201,7 +201,7 @@ def literally(net, top, k, mode):
                 for i, df in paths
                 for c in range(layer.dense.shape[1])
             ]
-        elif isinstance(layer, MaxPool):
+        elif isinstance(layer, Pool):
             paths = [(i, loops.unpool(df, size=layer.size, stride=layer.stride, mode=mode)) for i, df in paths]
     return np.concatenate([sum(df for c, df in paths if c == channel) for channel in range(net.channels(0))], axis=1)[0]
 

@@ -20,7 +20,7 @@ from .. import reference
 from ..arguments import Array, Pads, Pair
 from ..decoder import decode_filter
 from ..interpolation import MODES
-from ..layers import AvgPool, Conv, Layer, MaxPool
+from ..layers import AvgPool, Conv, Layer, MaxPool, Pool
 from ..network import Network
 from . import explicit, stages
 from . import strategies as draws
@@ -225,7 +225,7 @@ def _decoding(net: Network, layer: int, maps: Array, mode: str) -> str:
 def _decoding_bottom_up(net: Network, layer: int, bank: Array) -> str:
     """Code of the pass from below, layer by layer: the last bank alone may be right where one on the way is not."""
     steps = [
-        f"banks.append(np.asarray(net.layers[{n}].decode_bank(banks[-1], {net.receptive_field(n).stride}, backend)))"
+        f"banks.append(np.asarray(net.layers[{n}].decode_bank(banks[-1], jump={net.receptive_field(n).stride}, backend=backend)))"
         for n in range(layer)
     ]
     return "\n".join([f"net = {source(net)}", f"banks = [{source(bank)}]", *steps, "banks"])
@@ -461,7 +461,7 @@ def refuses_unknown_modes(bench: Bench) -> None:
 def refuses_other_units(bench: Bench) -> None:
     def wrongs(net: Network, layer: int, k: int) -> list[tuple[Network, int, int, str]]:
         units = net.channels(layer)
-        pools = any(isinstance(each, MaxPool) for each in net.layers[:layer])
+        pools = any(isinstance(each, Pool) for each in net.layers[:layer])
         return [(net, layer, units, "nearest"), (net, layer, -1, "nearest"), *([(net, layer, k, "cubic")] * pools)]
 
     def refused(case: tuple[Network, int, int, str]) -> None:
@@ -834,7 +834,7 @@ def law_response(bench: Bench) -> None:
         for layer in net.layers:
             if isinstance(layer, Conv):
                 layers.append(Conv(layer.dense, stride=layer.stride))
-            elif isinstance(layer, MaxPool):  # sizes whose means are exact
+            elif isinstance(layer, Pool):  # sizes whose means are exact
                 layers.append(AvgPool(tuple(2 if side == 3 else side for side in layer.size)))
         return Network(layers)
 

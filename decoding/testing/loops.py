@@ -111,20 +111,25 @@ def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "n
 def taps(n: int, size: int, stride: int, mode: str) -> list[list[tuple[int, float]]]:
     """For each of the ``(n − 1)·stride + size`` pixels of an axis, (cell, weight) of what it is made of.
 
-    Pixel p lies ``(p − (size − 1)/2) / stride`` cells from the first one: ``2·p − (size − 1)`` half pixels.
+    Between windows there is nothing. Pixel p lies ``(p − (size − 1)/2) / stride`` cells from the first one: ``2·p − (size − 1)`` half pixels.
     """
-    pixels = [2 * p - (size - 1) for p in range((n - 1) * stride + size)]
+    places = range((n - 1) * stride + size)
+    halves = [2 * p - (size - 1) for p in places]
     if mode == "nearest":  # the least distance; the later cell on a tie
-        return [[(min(range(n), key=lambda i: (abs(half - 2 * stride * i), -i)), 1.0)] for half in pixels]
-    if mode not in ("bilinear", "bicubic"):
-        raise ValueError(f"unpool: there is no mode {mode!r}.")
-    kernel, reach = {"bilinear": (_triangle, 1), "bicubic": (_keys, 2)}[mode]
-    return [
-        [
-            (_mirror(i, n), kernel(abs(half - 2 * stride * i) / (2 * stride)))
-            for i in range(half // (2 * stride) - reach + 1, half // (2 * stride) + reach + 1)
+        found = [[(min(range(n), key=lambda i: (abs(half - 2 * stride * i), -i)), 1.0)] for half in halves]
+    elif mode in ("bilinear", "bicubic"):
+        kernel, reach = {"bilinear": (_triangle, 1), "bicubic": (_keys, 2)}[mode]
+        found = [
+            [
+                (_mirror(i, n), kernel(abs(half - 2 * stride * i) / (2 * stride)))
+                for i in range(half // (2 * stride) - reach + 1, half // (2 * stride) + reach + 1)
+            ]
+            for half in halves
         ]
-        for half in pixels
+    else:
+        raise ValueError(f"unpool: there is no mode {mode!r}.")
+    return [
+        each if any(0 <= p - stride * i < size for i in range(n)) else [] for p, each in zip(places, found, strict=True)
     ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from .. import reference
 from ..arguments import Array
 from ..network import Network
+from ..walks import times
 from .bounds import Arithmetic, check_tells, exact_unit, running_error, unit
 from .calls import Call
 
@@ -37,13 +38,22 @@ class Judged(NamedTuple):
 
 def forward(net: Network, top: int) -> list[Stage]:
     """Layers 1 to `top`, upwards."""
-    return [_stage(net, number, lambda x, b, layer=layer: layer.forward(x, b)) for number, layer in _numbered(net, top)]
+    return [
+        _stage(net, number, lambda x, b, layer=layer: layer.forward(x, backend=b))
+        for number, layer in _numbered(net, top)
+    ]
 
 
 def decode(net: Network, top: int, unpool: str) -> list[Stage]:
     """Layers `top` to 1, downwards."""
     return [
-        _stage(net, number, lambda x, b, layer=layer: layer.decode(x, b, unpool))
+        _stage(
+            net,
+            number,
+            lambda x, b, layer=layer, n=number: layer.decode(times(x, layer.gain, 1), [net.channels(n - 1)], unpool, b)[
+                0
+            ],
+        )
         for number, layer in reversed(_numbered(net, top))
     ]
 
@@ -52,7 +62,13 @@ def decode_bottom_up(net: Network, top: int) -> list[Stage]:
     """The decoded bank of the image, carried up to layer `top`."""
     jumps = [net.receptive_field(number).stride for number in range(top)]
     return [
-        _stage(net, number, lambda x, b, layer=layer, jump=jumps[number - 1]: layer.decode_bank(x, jump, b))
+        _stage(
+            net,
+            number,
+            lambda x, b, layer=layer, jump=jumps[number - 1]: times(
+                layer.decode_bank(x, jump=jump, backend=b), layer.gain, 0
+            ),
+        )
         for number, layer in _numbered(net, top)
     ]
 

@@ -24,7 +24,7 @@ except ImportError as error:  # pragma: no cover
 
 from ..arguments import Array, Pads, Pair
 from ..interpolation import MODES
-from ..layers import LRN, AvgPool, BatchNorm, Conv, Layer, MaxPool, ReLU, Sigmoid, Softmax
+from ..layers import LRN, AvgPool, BatchNorm, Conv, Layer, MaxPool, Pool, ReLU, Sigmoid, Softmax
 from ..network import Network
 from .calls import Call
 
@@ -39,7 +39,11 @@ WINDOWS: tuple[Pair, ...] = (  # squares often: only there can rows and columns 
 )
 POOLS: tuple[Pair, ...] = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 4), (4, 2), (3, 1), (4, 1), (1, 1), (3, 3))
 LONG_POOLS: tuple[Pair, ...] = ((1, 4), (4, 1))  # in steps of 1, they reach further past the edge than one cell
-POOL_KINDS = {"pool": (MaxPool, AvgPool), "max_pool": (MaxPool,), "avg_pool": (AvgPool,)}
+POOL_KINDS: dict[str, tuple[type[Pool], ...]] = {
+    "pool": (MaxPool, AvgPool),
+    "max_pool": (MaxPool,),
+    "avg_pool": (AvgPool,),
+}
 STRIDES: tuple[Pair, ...] = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 3), (4, 1))
 
 
@@ -222,9 +226,9 @@ def convs(draw: DrawFn, channels: int = 1, within: Pair = (6, 6), values: str = 
 
 
 @st.composite
-def pools(draw: DrawFn, within: Pair = (6, 6), kinds: tuple[type[MaxPool], ...] = (MaxPool, AvgPool)) -> MaxPool:
+def pools(draw: DrawFn, within: Pair = (6, 6), kinds: tuple[type[Pool], ...] = (MaxPool, AvgPool)) -> Pool:
     """Max and average pools whose window fits `within` the map: half of them of 2×2 in steps of 2, as the paper has."""
-    kind: type[MaxPool] = draw(st.sampled_from(kinds))
+    kind: type[Pool] = draw(st.sampled_from(kinds))
     sizes = [size for size in ((2, 2), *POOLS) if size[0] <= within[0] and size[1] <= within[1]]
     size = draw(_one_of(*sizes))
     stride = draw(st.one_of(st.just(size), strides()))

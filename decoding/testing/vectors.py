@@ -19,7 +19,7 @@ from ..arguments import Array
 from ..errors import DataFormatError, InvalidValueError
 from ..files import replacing
 from ..interpolation import MODES
-from ..layers import AvgPool, Conv, Layer, MaxPool, ReLU, Softmax
+from ..layers import AvgPool, Conv, Layer, MaxPool, Pool, ReLU, Softmax
 from ..network import Network
 from . import loops, stages
 from .bounds import Arithmetic, NotJudged, error_bound, exact_unit
@@ -242,7 +242,7 @@ def _layer(layer: Layer) -> tuple[str, dict[str, Any], dict[str, Array]]:
     """(kind, options, arrays); groups and dilation are expanded, as they are before they reach an operator."""
     if isinstance(layer, Conv):
         return "Conv", {"stride": layer.stride, "pad": layer.pad}, {"filters": layer.dense, "bias": layer.bias}
-    if isinstance(layer, MaxPool):
+    if isinstance(layer, Pool):
         return layer.kind, {"size": layer.size, "stride": layer.stride, "pad": layer.pad}, {}
     return layer.kind, {"leak": layer.leak} if isinstance(layer, ReLU) else {}, {}
 

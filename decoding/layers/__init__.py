@@ -1,0 +1,35 @@
+"""The layers of a network: how each maps responses up (`forward`) and back down (`decode`).
+
+Both are one call to an operator of the backend. `decode_bank` is the same decoding for all units at once, from below:
+it carries the decoded bank of the layer below up by one layer.
+"""
+
+from .base import Layer, Shape, check_factors
+from .convolution import Conv
+from .elementwise import Dropout, Loss, ReLU, Sigmoid, Softmax
+from .joining import Concat, Gate, Select, Sum
+from .normalization import LRN, BatchNorm
+from .pooling import AvgPool, MaxPool, Pool
+from .unsupported import Unsupported
+
+__all__ = [
+    "LRN",
+    "AvgPool",
+    "BatchNorm",
+    "Concat",
+    "Conv",
+    "Dropout",
+    "Gate",
+    "Layer",
+    "Loss",
+    "MaxPool",
+    "Pool",
+    "ReLU",
+    "Select",
+    "Shape",
+    "Sigmoid",
+    "Softmax",
+    "Sum",
+    "Unsupported",
+    "check_factors",
+]

@@ -1,0 +1,237 @@
+"""What every layer is: how it maps responses up (`forward`) and back down (`decode`), and what it decodes with.
+
+A layer knows nothing of where branches meet, of pads on the way down, or of gains: the walks (`decoding.walks`) do all
+three, since they are the same for every layer.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from functools import cache, cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arguments import Array, Pads, Pair, as_array, check_finite, plural
+from ..errors import InvalidValueError, ShapeError, UnsupportedLayerError
+
+Shape = tuple[int, int, int]  # (C, H, W)
+L = TypeVar("L", bound="Layer")
+
+
+class Layer:
+    """A layer that changes neither size nor channels, and decodes as the identity times its gain; frozen.
+
+    To write a layer of one's own, inherit from this class and say what differs: `forward`, and where it is not the
+    identity, `linear` and `decode`. Every argument of the constructor is kept under its own name, so that `fields`,
+    `replace`, printing, comparing and pickling follow.
+
+    Parameters
+    ----------
+    gain : float or array_like of shape (K,), optional
+        What decoding multiplies each channel by; 1 unless given. The forward pass ignores it.
+    curvature : float or array_like of shape (K,), optional
+        The weight of the layer's quadratic part, for the second order; 0 unless given.
+    name : str, optional
+
+    Attributes
+    ----------
+    size, stride : (rows, columns)
+        The window, and the step between windows.
+    pad : (top, bottom, left, right)
+    in_channels : int or None
+        Channels of the maps below; None where any number will do.
+    joins : bool
+        Whether it may read several layers.
+    follows : int or None
+        How many of the layers that it reads decoding follows, from the first on; None for all.
+    needs_gain : bool
+        Whether it has no decoding without a gain.
+    """
+
+    name: str | None = None
+    gain: Any = None
+    curvature: Any = None
+    size: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    pad: Pads = (0, 0, 0, 0)
+    in_channels: int | None = None
+    joins: bool = False
+    follows: int | None = None
+    needs_gain: bool = False
+
+    def __init__(self, *, gain: Any = None, curvature: Any = None, name: str | None = None) -> None:
+        self._set(gain=_factor(gain, f"{self.kind}: gain"), curvature=_factor(curvature, f"{self.kind}: curvature"))
+        self._set(name=name)
+
+    def _set(self, **fields: Any) -> None:
+        vars(self).update(fields)
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        raise AttributeError(f"a layer cannot be changed; make another with replace({key}=…)")
+
+    @classmethod
+    @cache
+    def _parameters(cls) -> tuple[str, ...]:
+        """The names of the constructor's arguments."""
+        return tuple(inspect.signature(cls).parameters)
+
+    def fields(self) -> dict[str, Any]:
+        """The arguments that make this layer again, by name."""
+        return {name: getattr(self, name) for name in self._parameters()}
+
+    def replace(self: L, **changed: Any) -> L:
+        """The same layer with other values for some arguments of its constructor.
+
+        Examples
+        --------
+        >>> from decoding import ReLU
+        >>> ReLU(leak=0.5).replace(gain=0.75)
+        ReLU(leak=0.5, gain=0.75)
+        """
+        unknown = [name for name in changed if name not in self._parameters()]
+        if unknown:
+            known = ", ".join(self._parameters())
+            raise InvalidValueError(f"{self.kind}.replace: there is no {', '.join(unknown)}; it has {known}.")
+        return type(self)(**{**self.fields(), **changed})
+
+    def __reduce__(self) -> Any:
+        return _make, (type(self), self.fields())
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(_same(value, getattr(other, name)) for name, value in self.fields().items())
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{name}={value.shape if isinstance(value, np.ndarray) else repr(value)}"
+            for name, value in self.fields().items()
+            if value is not None
+        )
+        return f"{self.kind}({', '.join(shown)})"
+
+    @property
+    def kind(self) -> str:
+        """What the layer is called in tables: the name of its class."""
+        return type(self).__name__
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The arrays that came from training, by name."""
+        return {}
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers learned in training."""
+        return sum(array.size for array in self.weights.values())
+
+    def decodes_bottom_up(self, unpool: str) -> bool:
+        """Whether `decode_bank` gives what `decode` gives."""
+        return True
+
+    @cached_property
+    def _checked(self) -> bool:
+        for what, array in self.weights.items():
+            check_finite(array, what)
+        return True
+
+    def check(self) -> None:
+        """Refuse weights that are not finite."""
+        self._checked  # noqa: B018  # computed once: the arrays are read-only
+
+    def check_decoding(self) -> None:
+        """Refuse what cannot be decoded, though it can be run."""
+        self.check()
+        if self.needs_gain and self.gain is None:
+            raise UnsupportedLayerError(
+                "it has no decoding of its own: what it multiplies by depends on the image. Give it a gain: "
+                "linearize the network with images, or take replace(gain=1)."
+            )
+
+    def channels(self, *widths: int | None) -> int | None:
+        """Channels of the output for inputs of so many; None where nothing below says."""
+        return widths[0]
+
+    def shape(self, *shapes: Shape) -> Shape:
+        """(C, H, W) of the output for an input of (C, H, W): ``(in + pads - size) // stride + 1``."""
+        _, height, width = shapes[0]
+        top, bottom, left, right = self.pad
+        padded = height + top + bottom, width + left + right
+        if padded[0] < self.size[0] or padded[1] < self.size[1]:
+            raise ShapeError(
+                f"its window of {self.size[0]}×{self.size[1]} does not fit in a (padded) map of {padded[0]}×{padded[1]}. Give larger images."
+            )
+        channels = self.channels(*(shape[0] for shape in shapes))
+        assert channels is not None
+        return (
+            channels,
+            (padded[0] - self.size[0]) // self.stride[0] + 1,
+            (padded[1] - self.size[1]) // self.stride[1] + 1,
+        )
+
+    def forward(self, *xs: Array, backend: Any) -> Any:
+        """Responses of this layer to the responses of the layers that it reads, each (N, C, H, W)."""
+        return xs[0]
+
+    def linear(self, *xs: Array, backend: Any) -> Any:
+        """The linear map that decoding undoes, before the gain: `forward` without biases, and `decode` is its adjoint."""
+        return xs[0]
+
+    def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:
+        """Responses of the layers below that stand for these responses, (N, K, H, W): one for each that decoding follows.
+
+        `widths` are their channels.
+        """
+        return (maps,)
+
+    def decode_bank(self, *banks: Array, jump: Pair, backend: Any) -> Any:
+        """The decoded bank of this layer, (K, C0, H, W), from those of the layers below, which have one place and size.
+
+        `jump` is the product of the strides below.
+        """
+        return banks[0]
+
+
+def kept(array: Array) -> Array:
+    """A read-only copy, of floats."""
+    array = np.array(array, array.dtype if array.dtype.kind == "f" else np.float64, order="C")
+    array.setflags(write=False)
+    return array
+
+
+def _factor(value: npt.ArrayLike | None, what: str) -> Any:
+    """None, a finite number, or a read-only array of one for each channel."""
+    if value is None:
+        return None
+    array = as_array(value, what)
+    if array.ndim > 1 or not array.size:
+        raise ShapeError(f"{what} must be a number, or have the shape (K,), one value per channel, not {array.shape}.")
+    check_finite(array, what)
+    if array.dtype.kind == "b":
+        raise InvalidValueError(f"{what} must be numbers, not {array.dtype}.")
+    return kept(array) if array.ndim else float(array)
+
+
+def check_factors(layer: Layer, channels: int | None) -> None:
+    """Refuse a gain or a curvature that has not one value for each of so many channels."""
+    for what in ("gain", "curvature"):
+        size = np.size(getattr(layer, what))
+        if channels is not None and np.ndim(getattr(layer, what)) and size != channels:
+            raise ShapeError(f"its {what} has {plural(size, 'value')}, and there are {plural(channels, 'channel')}.")
+
+
+def _make(kind: type[L], fields: dict[str, Any]) -> L:
+    return kind(**fields)
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        both = isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a.dtype == b.dtype
+        return both and np.array_equal(a, b, equal_nan=True)
+    return bool(a == b)

@@ -1,0 +1,95 @@
+"""Layers that keep the size and the channels: rectifiers and their like, softmax, dropout, losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arguments import Array
+from ..errors import InvalidValueError
+from .base import Layer
+
+
+class ReLU(Layer):
+    """Keeps what is positive; decodes as the identity.
+
+    Parameters
+    ----------
+    leak : float
+        Slope below zero.
+    gain, curvature : float or array_like of shape (K,), optional
+        See `Layer`.
+    name : str, optional
+
+    Raises
+    ------
+    InvalidValueError
+        If `leak` is not a finite number.
+
+    Notes
+    -----
+    Our choice: the paper's algorithm leaves it out of both branches, and layer 6 of its LeNet is one.
+    """
+
+    leak: float
+
+    def __init__(self, *, leak: float = 0.0, gain: Any = None, curvature: Any = None, name: str | None = None) -> None:
+        super().__init__(gain=gain, curvature=curvature, name=name)
+        if not isinstance(leak, (int, float, np.integer, np.floating)) or not np.isfinite(leak):
+            raise InvalidValueError(f"ReLU: leak must be a finite number, not {leak!r}.")
+        self._set(leak=float(leak))
+
+    def forward(self, *xs: Array, backend: Any) -> Any:
+        return backend.relu(xs[0], leak=self.leak)
+
+    def function(self, z: Array) -> Array:
+        """The function that the layer applies to each response."""
+        return np.where(z > 0, z, self.leak * z)
+
+
+class Sigmoid(Layer):
+    """Squashes every response to between 0 and 1, ``y = 1 / (1 + exp(-x))``; decodes as the identity.
+
+    Notes
+    -----
+    Our choice, with the reasoning of `ReLU`: it keeps the order of the responses.
+    """
+
+    def forward(self, *xs: Array, backend: Any) -> Any:
+        return self.function(xs[0])
+
+    def function(self, z: Array) -> Array:
+        """The function that the layer applies to each response."""
+        small = np.exp(-np.abs(z))  # never overflows
+        return np.asarray(np.where(z >= 0, 1, small) / (1 + small))
+
+
+class Softmax(Layer):
+    """Turns the channels of each position into probabilities; decodes as the identity.
+
+    Notes
+    -----
+    Our choice: the paper decodes layers below its softmax only. The softmax keeps the order of the responses.
+    """
+
+    def forward(self, *xs: Array, backend: Any) -> Any:
+        return backend.softmax(xs[0])
+
+
+class Dropout(Layer):
+    """Does nothing in a trained network; decodes as the identity.
+
+    Notes
+    -----
+    Our choice, and what MatConvNet does in test mode.
+    """
+
+
+class Loss(Layer):
+    """A loss, which needs labels: without them it passes its input on; decodes as the identity.
+
+    Notes
+    -----
+    Our choice. A softmax with a loss is read as a `Softmax`.
+    """

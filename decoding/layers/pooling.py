@@ -1,0 +1,113 @@
+"""Pools: windows of one map, folded on the way up and unpooled on the way down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..arguments import Array, Pair, as_pool
+from ..backend import takes_groups
+from .base import Layer
+from .convolution import substitute_bank
+
+
+class Pool(Layer):
+    """What `MaxPool` and `AvgPool` share: a window that slides over each map by itself; decodes by unpooling.
+
+    Parameters
+    ----------
+    size : int or (rows, columns)
+        The window.
+    stride : int or (rows, columns), optional
+        Step between windows; the size unless given.
+    pad : int or (top, bottom, left, right)
+        Cells around the maps; less than `size`. Decoding ignores them.
+    gain, curvature : float or array_like of shape (K,), optional
+        See `Layer`.
+    name : str, optional
+
+    Raises
+    ------
+    ShapeError
+        If a size, stride or pad is impossible.
+
+    Notes
+    -----
+    Paper: section 3, ``unpool``, "a simple image upsampling", channel by channel.
+    """
+
+    def __init__(
+        self,
+        size: Any,
+        stride: Any = None,
+        *,
+        pad: Any = 0,
+        gain: Any = None,
+        curvature: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(gain=gain, curvature=curvature, name=name)
+        size, stride, pad = as_pool(self.kind, size, stride, pad)
+        self._set(size=size, stride=stride, pad=pad)
+
+    def decodes_bottom_up(self, unpool: str) -> bool:
+        # Nearest unpooling is the adjoint of the sum over windows wherever they do not overlap.
+        apart = self.size[0] <= self.stride[0] and self.size[1] <= self.stride[1]
+        return unpool == "sum" or (unpool == "nearest" and apart)
+
+    def linear(self, *xs: Array, backend: Any) -> Any:
+        """The sum of each window; where pads are part of it, as many times the mean of its cells inside the image."""
+        x = xs[0]
+        if any(self.pad):
+            mean = backend.avg_pool(x, size=self.size, stride=self.stride, pad=self.pad)
+            return np.asarray(mean) * float(self.size[0] * self.size[1])
+        n, c, h, w = x.shape
+        ones = np.ones((1, 1, *self.size), x.dtype)
+        out = np.asarray(backend.correlate(x.reshape(n * c, 1, h, w), ones, None, stride=self.stride, pad=0))
+        return out.reshape(n, c, *out.shape[2:])
+
+    def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:
+        if unpool != "sum":
+            return (backend.unpool(maps, size=self.size, stride=self.stride, mode=unpool),)
+        n, k, h, w = maps.shape  # each response in every cell of its window; overlaps add
+        ones = np.ones((1, 1, *self.size), maps.dtype)
+        out = np.asarray(backend.substitute(maps.reshape(n * k, 1, h, w), ones, stride=self.stride))
+        return (out.reshape(n, k, *out.shape[2:]),)
+
+    def decode_bank(self, *banks: Array, jump: Pair, backend: Any) -> Any:
+        """Each unit of the pool stands for a window of ones in its own map."""
+        k, c, h, w = banks[0].shape
+        if takes_groups(backend):
+            ones = np.ones((k, 1, *self.size), banks[0].dtype)
+            return substitute_bank(ones, banks[0], jump, backend, k)
+        # One filter of K·C0 channels. Units within channels, because that is how the tuned operators leave a bank in
+        # memory: nothing is copied.
+        flat = banks[0].swapaxes(0, 1).reshape(1, c * k, h, w)
+        out = np.asarray(backend.substitute(np.ones((1, 1, *self.size), flat.dtype), flat, stride=jump))
+        return out.reshape(c, k, *out.shape[2:]).swapaxes(0, 1)
+
+
+class MaxPool(Pool):
+    """The largest value of each window, with −∞ around the maps; decodes by unpooling.
+
+    Parameters and errors are those of `Pool`.
+    """
+
+    def forward(self, *xs: Array, backend: Any) -> Any:
+        return backend.max_pool(xs[0], size=self.size, stride=self.stride, pad=self.pad)
+
+
+class AvgPool(Pool):
+    """The mean of each window, over its cells inside the image; decodes by unpooling, as a max pool does.
+
+    Parameters and errors are those of `Pool`.
+
+    Notes
+    -----
+    Our choice: the paper has no average pool.
+    """
+
+    def forward(self, *xs: Array, backend: Any) -> Any:
+        return backend.avg_pool(xs[0], size=self.size, stride=self.stride, pad=self.pad)

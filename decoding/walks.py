@@ -1,0 +1,150 @@
+"""The three walks through a network that branches: responses up (`forward`), maps down (`down`), banks up (`up`).
+
+They are generators of (number of a layer, what is there), and the only ones: decoding, measuring and the conformance kit
+all run them. What is the same for every layer is done here and nowhere else: gains, where the parts that come down begin,
+and the sum of those that meet.
+
+Gains: on the way down a layer's gain comes before its `decode`, on the way up after its `decode_bank`. Places: an origin
+``o`` in cells of a layer is ``o · stride − pad`` in cells of the layer below. Sums: one for each layer, in falling order,
+on the union of the places, never one for each path: 16 residual blocks have 65,536 paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .arguments import Array, Pair
+from .layers import Conv
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+class Placed(NamedTuple):
+    """Maps and where they begin.
+
+    Attributes
+    ----------
+    maps : ndarray of shape (N, C, H, W)
+    origin : (row, column)
+        Of the first cell, in cells of its layer, relative to the cell under unit (0, 0) of where decoding began.
+    """
+
+    maps: Array
+    origin: Pair
+
+
+def union(parts: Sequence[Placed]) -> tuple[list[Array], Pair]:
+    """Each array on the union of their places, with zeros where it had none; and where that begins."""
+    first = (min(p.origin[0] for p in parts), min(p.origin[1] for p in parts))
+    sides = [max(p.origin[a] + p.maps.shape[2 + a] for p in parts) - first[a] for a in (0, 1)]
+
+    def spread(part: Placed) -> Array:
+        before = [part.origin[a] - first[a] for a in (0, 1)]
+        after = [sides[a] - before[a] - part.maps.shape[2 + a] for a in (0, 1)]
+        return (
+            np.pad(part.maps, ((0, 0), (0, 0), *zip(before, after, strict=True))) if any(before + after) else part.maps
+        )
+
+    return [spread(part) for part in parts], first
+
+
+def under(net: Network, tops: Iterable[int], edges: Sequence[Sequence[int]], bottom: int = 0) -> list[int]:
+    """The layers above `bottom` that lead to `tops` by these edges, the tops included, in their order."""
+    found = set(tops)
+    for number in range(max(found, default=0), bottom, -1):
+        if number in found:
+            found.update(edges[number - 1])
+    return sorted(number for number in found if number > bottom)
+
+
+def forward(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterator[tuple[int, Array]]:
+    """Yields (0, images), then (number, responses) of all that `tops` need; each is let go when its last reader has run."""
+    order, live = under(net, tops, net.inputs), {0: x}
+    yield 0, x
+    del x
+    last = {i: number for number in order for i in net.inputs[number - 1]}
+    for number in order:
+        below = net.inputs[number - 1]
+        # Overflow is reported at the end.
+        with net.naming(number), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            live[number] = np.asarray(net.layers[number - 1].forward(*(live[i] for i in below), backend=backend))
+        yield number, live[number]
+        for i in {*below, number}:
+            if last.get(i, number) == number:
+                del live[i]
+
+
+def down(
+    net: Network,
+    start: Placed,
+    top: int,
+    bottom: int,
+    unpool: str,
+    backend: Any,
+    source: Callable[[int, Placed], Sequence[Placed]] | None = None,
+) -> Iterator[tuple[int, Placed]]:
+    """Yields (number, maps and origin) from `top` down to `bottom`, of the layers on paths between the two.
+
+    `source` gives what more a layer hands to those that it reads, besides what it decodes: one for each that decoding
+    follows, given the layer's number and what has come down to it.
+    """
+    waiting, seen = {top: start}, net.fields_within(bottom)
+    for number in range(top, bottom, -1):
+        if number not in waiting:
+            continue
+        maps, origin = here = waiting.pop(number)
+        yield number, here
+        layer, below = net.layers[number - 1], net.paths[number - 1]
+        with net.naming(number), np.errstate(over="ignore", invalid="ignore"):
+            parts = layer.decode(times(maps, layer.gain, 1), net.widths(below), unpool, backend)
+            place = tuple(origin[a] * layer.stride[a] - layer.pad[2 * a] for a in (0, 1))
+            placed = [Placed(np.asarray(part), place) for part in parts]  # type: ignore[arg-type]
+            more = () if source is None else source(number, here)
+            for i, part in [*zip(below, placed, strict=True), *zip(below, more, strict=bool(more))]:
+                if i >= bottom and seen[i] is not None:
+                    waiting[i] = add([waiting[i], part]) if i in waiting else part
+    yield bottom, waiting[bottom]
+
+
+def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[tuple[int, Placed]]:
+    """Yields (number, bank and origin) from `base` to `top`: each unit of a layer in units of `base`, (K, C_base, h, w)."""
+    order, fields = under(net, [top], net.paths, base), net.fields_within(base)
+    last = {i: number for number in order for i in net.paths[number - 1]}
+    banks = {base: Placed(np.eye(net.channels(base), dtype=dtype)[:, :, np.newaxis, np.newaxis], (0, 0))}
+    yield base, banks[base]
+    for number in order:
+        layer, below = net.layers[number - 1], net.paths[number - 1]
+        arrays, origin = union([banks[i] for i in below])
+        seen = fields[below[0]]
+        assert seen is not None
+        jump = seen.stride
+        with net.naming(number), np.errstate(over="ignore", invalid="ignore"):
+            if below == (base,) and isinstance(layer, Conv):  # its filters are its units already
+                bank = layer.dense.astype(dtype, copy=False)
+            else:
+                bank = np.asarray(layer.decode_bank(*arrays, jump=jump, backend=backend))
+            bank = times(bank, layer.gain, 0)
+        place = tuple(origin[a] - layer.pad[2 * a] * jump[a] for a in (0, 1))
+        banks[number] = Placed(bank, place)  # type: ignore[arg-type]
+        yield number, banks[number]
+        for i in set(below):
+            if last[i] == number:
+                del banks[i]
+
+
+def add(parts: Sequence[Placed]) -> Placed:
+    """The sum of the parts, on the union of their places."""
+    arrays, origin = union(parts)
+    return Placed(sum(arrays[1:], start=arrays[0]), origin)
+
+
+def times(maps: Array, factor: Any, axis: int) -> Array:
+    """The maps times one factor, or one for each channel, the channels lying along `axis`; None is 1."""
+    if factor is None:
+        return maps
+    factor = np.asarray(factor, maps.dtype)
+    return np.asarray(maps * (factor if not factor.ndim else factor.reshape(-1, *(1,) * (maps.ndim - 1 - axis))))
