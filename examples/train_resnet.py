@@ -173,7 +173,7 @@ def main():
     decoding.save_matconvnet(net, options.output)
 
     images, labels = decoding.mnist(options.mnist, "test")
-    wrong = net.forward(net.normalize(images)).argmax(axis=1).ravel() != labels
+    wrong = net.forward(net.normalize(images), backend=decoding.fast).argmax(axis=1).ravel() != labels
     print(f"{options.output}: errs on {wrong.sum()} of {len(labels)} test digits ({wrong.mean():.2%})")
 
 
