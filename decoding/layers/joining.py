@@ -227,6 +227,11 @@ class Select(Layer):
         """Pixels left out before the first, as pads below zero."""
         return -self.start[0], 0, -self.start[1], 0
 
+    def unpadded(self) -> Select:
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), start=(0, 0))
+        return other
+
     @cached_property
     def _old(self) -> Array:
         """Which channels of the output are none of the new ones."""
