@@ -2,6 +2,7 @@
 
 from . import baselines, fast, inverse, reference
 from .backend import Backend
+from .composition import Contribution, contributions
 from .datasets import lenet, mnist
 from .decoder import decode, decode_filter, decode_layer, decode_parts
 from .errors import (
@@ -20,9 +21,7 @@ from .evaluation import (
     ResponseMatrix,
     TopImages,
     TopImagesMeter,
-    contributions,
     decoded_responses,
-    measure,
     reconstruction_error,
     response_matrix,
     top_images,
@@ -48,6 +47,7 @@ from .layers import (
     Unsupported,
 )
 from .matconvnet import load_matconvnet, save_matconvnet
+from .measuring import measure
 from .network import Network, ReceptiveField
 from .picture import montage, save_picture, threshold
 
@@ -59,6 +59,7 @@ __all__ = [
     "Characters",
     "Concat",
     "ConformanceFailure",
+    "Contribution",
     "Conv",
     "DataFormatError",
     "DecodingError",

@@ -8,9 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-import numpy as np
-
-from . import DecodingError, decode_filter, decode_layer, fast, load_matconvnet, montage, save_picture, threshold
+from . import DecodingError, decode_layer, fast, load_matconvnet, montage, save_picture, threshold
 from .interpolation import MODES
 
 
@@ -59,11 +57,8 @@ def _show(options: argparse.Namespace) -> None:
 def _decode(options: argparse.Namespace) -> None:
     net = load_matconvnet(options.file)
     layer = int(options.layer) if options.layer.removeprefix("-").isdecimal() else options.layer
-    if options.filter is None:
-        units, filters = range(net.channels(layer)), decode_layer(net, layer, unpool=options.unpool, backend=fast)
-    else:
-        units = options.filter
-        filters = np.stack([decode_filter(net, layer, k, unpool=options.unpool, backend=fast) for k in units])
+    units = range(net.channels(layer)) if options.filter is None else options.filter
+    filters = decode_layer(net, layer, units=units, unpool=options.unpool, backend=fast)
     if options.threshold:
         filters = threshold(filters)
     save_picture(options.output, montage(filters, labels=units))

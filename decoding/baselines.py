@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from .arguments import Array
 from .errors import InvalidValueError
-from .evaluation import Images, Progress, measure
 from .layers import Conv, Layer, Pool
+from .measuring import Images, Progress, measure, within
 from .network import Network
 
 
@@ -123,7 +123,7 @@ def zero_insertion(net: Network) -> Network:
 
     Notes
     -----
-    Our choice; not in the paper. The pool becomes a convolution whose filter is an impulse.
+    Our choice; not in the paper. The pool becomes a convolution whose filter is an impulse, times the pool's gain.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def zero_insertion(net: Network) -> Network:
             return layer
         channels = net.channels(number)
         filters = np.zeros((channels, 1, *layer.size))
-        filters[:, 0, 0, 0] = 1
+        filters[:, 0, 0, 0] = 1 if layer.gain is None else layer.gain
         return Conv(filters, stride=layer.stride, pad=layer.pad, groups=channels, name=layer.name)
 
     return _rebuilt(net, impulse)
@@ -235,7 +235,8 @@ class LeastSquaresMeter:
         self.moments = np.zeros((terms, net.channels(layer)))
 
     def part(self, images: Array, responses: Array, start: int) -> tuple[Array, Array]:
-        (top, bottom, left, right), (rows, columns) = self.net.grid(self.layer, images.shape[1:])
+        pads, (rows, columns) = self.net.grid(self.layer, images.shape[1:])
+        images, (top, bottom, left, right) = within(images, pads)
         padded = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
         views = np.lib.stride_tricks.sliding_window_view(padded, self.field.size, axis=(2, 3))
         views = np.moveaxis(views[:, :, :: self.field.stride[0], :: self.field.stride[1]], 1, 3)

@@ -1,131 +1,44 @@
-"""Measuring decoded filters against their network: equation 3, top images, figure 1's matrix, figure 6's parts.
+"""Decoded filters held against their network: equation 3, top images, figure 1's matrix.
 
-`measure` runs the network once over the images and shows each meter the responses of its layer, so that several
-layers, interpolations and rankings share one forward pass; the functions after it are the same for one of them.
+Each is a meter, of which `measure` drives several in one pass over the images, and a function for one of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
 from .backend import resolve
-from .blocks import each
+from .composition import Contribution, contributions
 from .decoder import decode_layer, unit
-from .errors import InvalidValueError, ShapeError, UnknownLayerError
-from .layers import Conv
+from .errors import InvalidValueError, ShapeError
+from .measuring import Images, Meter, Progress, batches, measure, within
 from .network import Network
 
+__all__ = [
+    "Contribution",
+    "Images",
+    "Meter",
+    "Progress",
+    "ReconstructionError",
+    "ReconstructionMeter",
+    "ResponseMatrix",
+    "TopImages",
+    "TopImagesMeter",
+    "contributions",
+    "decoded_responses",
+    "measure",
+    "reconstruction_error",
+    "response_matrix",
+    "top_images",
+]
+
 WINDOW_BYTES = 256 * 2**20  # of the windows of a layer that are correlated with decoded filters at a time
-
-Images: TypeAlias = npt.ArrayLike | Iterable[npt.ArrayLike]
-Progress: TypeAlias = Callable[[int, "int | None"], object]
-
-
-class Meter(Protocol):
-    """What `measure` drives: it is shown the responses of `layer`, batch after batch."""
-
-    layer: int
-
-    def part(self, images: Array, responses: Array, start: int) -> Any:
-        """What a batch adds: images (N, C, H, W) from number `start` on, and the responses of `layer`, (N, K, H', W').
-
-        Batches may be computed at the same time, in other threads: the meter stays as it is.
-        """
-
-    def add(self, part: Any) -> None:
-        """Take in what a batch adds; batches come in their order."""
-
-
-def measure(
-    net: Network,
-    images: Images,
-    meters: Sequence[Meter],
-    *,
-    backend: Any = None,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Run the network once over the images, and show every meter the responses of its layer.
-
-    Parameters
-    ----------
-    net : Network
-    images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time; with `decoding.fast` and
-        threadpoolctl, one for each thread and one more.
-    meters : sequence of meters
-        `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number,
-        ``part(images, responses, start)`` (what a batch adds) and ``add(part)``.
-    backend : object or module, optional
-        The operators to use for the network's responses; `decoding.reference` unless given. With `decoding.fast`, batches
-        are computed at the same time, ``part`` of each meter included, in threads.
-    batch_size : int, optional
-        Images run at a time; `Network.batch_size` unless given.
-    progress : callable, optional
-        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
-
-    Returns
-    -------
-    int
-        How many images there were.
-
-    Raises
-    ------
-    ShapeError
-        If the images do not fit the network.
-    InvalidValueError
-        If there are no images or meters, or images, weights or responses are not finite; it says where.
-
-    See Also
-    --------
-    reconstruction_error, top_images : For one meter.
-
-    Examples
-    --------
-    >>> from decoding import Conv, MaxPool, Network
-    >>> net = Network([Conv([[[[1, 2]]], [[[0, 1]]]]), MaxPool((1, 2))])
-    >>> meters = [TopImagesMeter(net, 1), TopImagesMeter(net, 2)]
-    >>> measure(net, [[[[0, 1, 0]]], [[[1, 1, 1]]]], meters)
-    2
-    >>> meters[1].result().indices[:, 0].tolist()
-    [1, 0]
-    """
-    if not meters:
-        raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
-    tops = sorted({meter.layer for meter in meters})
-    batches, total = _parts(images)
-    done = 0
-
-    def compute(batch: tuple[int, Array]) -> tuple[int, dict[int, Any]]:
-        start, images = batch
-        check_finite(images, f"measure: images from {start}")
-        parts: dict[int, Any] = {}
-        for number, responses in net.walk(images, tops, backend=backend):
-            images = responses if number == 0 else images
-            check_finite(responses, f"measure: responses of layer {number} to images from {start}")
-            parts |= {i: m.part(images, responses, start) for i, m in enumerate(meters) if m.layer == number}
-        return len(images), parts
-
-    def take(found: tuple[int, dict[int, Any]]) -> None:
-        nonlocal done
-        count, parts = found
-        for i, meter in enumerate(meters):
-            meter.add(parts[i])
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    each(resolve(backend), compute, _batches(net, batches, tops, batch_size), take)
-    if not done:
-        raise InvalidValueError("measure: there are no images.")
-    return done
 
 
 @dataclass(frozen=True, eq=False)
@@ -383,8 +296,7 @@ def decoded_responses(
     bank = _bank("decoded_responses", net, top, unpool, backend, filters)
     bias = _bias("decoded_responses", bias, len(bank))
     pads, (rows, columns) = net.grid(top, images.shape[1:])
-    images = images[:, :, max(0, -pads[0]) :, max(0, -pads[2]) :]  # units that begin further in
-    pads = (max(0, pads[0]), pads[1], max(0, pads[2]), pads[3])
+    images, pads = within(images, pads)
     check_finite(images, "decoded_responses: images")
     operators, stride = resolve(backend), net.receptive_field(top).stride
     step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(bank.shape[1:])))
@@ -623,7 +535,7 @@ def response_matrix(
     """
     top = net.index(layer)
     if labels is not None:
-        labels = _labels(labels, net.channels(top), _parts(images)[1])
+        labels = _labels(labels, net.channels(top), batches(images)[1])
     meter = _ScoresMeter(net, top, _bank("response_matrix", net, top, unpool, backend), backend)
     count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     scores = np.concatenate(meter.scores)
@@ -664,90 +576,6 @@ class _ScoresMeter:
         self.scores.append(part)
 
 
-class Contribution(NamedTuple):
-    """A weight of a filter, and what it weighs.
-
-    Attributes
-    ----------
-    layer, k : int
-        The lower filter: unit k of the convolution below; for the first convolution, channel k of layer 0, the image.
-    cell : (row, column)
-        The place of the weight in the filter.
-    pixel : (row, column)
-        The place in the decoded filter of the first pixel of the lower filter's decoded version.
-    weight : float
-    """
-
-    layer: int
-    k: int
-    cell: tuple[int, int]
-    pixel: tuple[int, int]
-    weight: float
-
-
-def contributions(net: Network, layer: int | str, k: int, *, top: int | None = None) -> list[Contribution]:
-    """List the lower filters that make up a filter: which, where and how strongly.
-
-    The weights ``filters[k, c, u, v]`` themselves, whatever the image is.
-
-    Parameters
-    ----------
-    net : Network
-    layer : int or str
-        Number (from 1) or name. For a layer that is not a convolution, the convolution below it.
-    k : int
-        The unit, from 0.
-    top : int, optional
-        How many; all weights other than zero unless given.
-
-    Returns
-    -------
-    list of Contribution
-        By magnitude, the largest first; equal ones by lower filter, row and column.
-
-    Raises
-    ------
-    UnknownLayerError
-        If there is no such layer, it has no unit k, or no convolution is below.
-    InvalidValueError
-        If weights are not finite, or `top` is not at least 1.
-
-    See Also
-    --------
-    decode_filter : Their sum, in image space.
-
-    Notes
-    -----
-    Paper: figure 6, where arrows lead from a filter to those of the layer below that "represent activations". Ours
-    are weights: they are what the decoded filter is made of.
-
-    Examples
-    --------
-    >>> from decoding import Conv, MaxPool, Network
-    >>> net = Network([Conv([[[[1, 2]]], [[[3, 4]]]]), MaxPool((1, 2)), Conv([[[[5, 0]], [[-6, 7]]]])])
-    >>> for each in contributions(net, 3, 0, top=2):
-    ...     print(each)
-    Contribution(layer=1, k=1, cell=(0, 1), pixel=(0, 2), weight=7.0)
-    Contribution(layer=1, k=1, cell=(0, 0), pixel=(0, 0), weight=-6.0)
-    """
-    k = unit(net, layer, k, "contributions")
-    convolutions = [number for number in range(net.index(layer), 0, -1) if isinstance(net.layers[number - 1], Conv)]
-    if not convolutions:
-        raise UnknownLayerError(f"contributions: layer {net.index(layer)} has no convolution in it or below it.")
-    net.check_weights(convolutions[0])
-    conv = net.layers[convolutions[0] - 1]
-    assert isinstance(conv, Conv)
-    below = convolutions[1] if len(convolutions) > 1 else 0
-    step = net.receptive_field(convolutions[0] - 1).stride
-    weights = conv.dense[k]
-    found = np.argwhere(weights)
-    order = np.argsort(-np.abs(weights[tuple(found.T)]), kind="stable")
-    return [
-        Contribution(below, c, (u, v), (u * step[0], v * step[1]), float(weights[c, u, v]))
-        for c, u, v in found[order[: None if top is None else as_count(top, "top")]].tolist()
-    ]
-
-
 def _bank(
     function: str, net: Network, top: int, unpool: str, backend: Any, filters: npt.ArrayLike | None = None
 ) -> Array:
@@ -774,37 +602,6 @@ def _bias(function: str, bias: npt.ArrayLike | None, units: int) -> Array | None
         )
     check_finite(array, f"{function}: bias")
     return array
-
-
-def _parts(images: Any) -> tuple[Iterable[Any], int | None]:
-    """The batches, and how many images there are in all, where that is known before they are read."""
-    if isinstance(images, (list, tuple)):
-        one = len(images) > 0 and as_array(images[0], "measure: images").ndim != 4
-    else:
-        one = hasattr(images, "__array__")
-    if one:
-        array = as_array4(images, "measure", "images", "(N, C, H, W)")
-        return [array], len(array)
-    if not isinstance(images, Iterable):
-        raise InvalidValueError(f"measure: images must be an array (N, C, H, W) or batches of that, not {images!r}.")
-    return images, None
-
-
-def _batches(
-    net: Network, parts: Iterable[Any], tops: Sequence[int], batch_size: int | None
-) -> Iterator[tuple[int, Array]]:
-    """Batches, each with the number of its first image."""
-    done = 0
-    for part in parts:
-        array = as_array4(part, "measure", "images", "(N, C, H, W)")
-        step = (
-            min(net.batch_size(array.shape[1:], top) for top in tops)
-            if batch_size is None
-            else as_count(batch_size, "batch_size")
-        )
-        for start in range(0, len(array), step):
-            yield done + start, array[start : start + step]
-        done += len(array)
 
 
 def _by_image(responses: Array) -> Array:

@@ -15,12 +15,9 @@ from decoding import (
     MaxPool,
     Network,
     ReconstructionMeter,
-    ReLU,
     ShapeError,
     TopImagesMeter,
     UnknownLayerError,
-    contributions,
-    decode_filter,
     decoded_responses,
     evaluation,
     measure,
@@ -374,56 +371,6 @@ def test_without_labels_there_is_no_accuracy():
     assert found.accuracy is None
 
 
-# Figure 6
-
-
-@given(st.integers(0, 99))
-def test_contributions_add_up_to_the_decoded_filter(seed):
-    net = Network(
-        [
-            Conv(integers(seed, 3, 2, 2, 3), stride=(1, 2)),
-            MaxPool((2, 3)),
-            ReLU(),
-            Conv(integers(seed + 1, 4, 3, 2, 3)),
-        ]
-    )
-    for k in range(4):
-        parts = contributions(net, 4, k)
-        total = np.zeros((2, *net.receptive_field(4).size))
-        for part in parts:
-            lower = decode_filter(net, 3, part.k)
-            rows, columns = part.pixel
-            total[:, rows : rows + lower.shape[1], columns : columns + lower.shape[2]] += part.weight * lower
-        assert (total == decode_filter(net, 4, k)).all()
-        magnitudes = [abs(part.weight) for part in parts]
-        assert magnitudes == sorted(magnitudes, reverse=True)
-        assert {part.layer for part in parts} <= {1}
-        assert contributions(net, 4, k, top=2) == parts[:2]
-
-
-def test_contributions_of_the_first_convolution_are_channels_of_the_image():
-    parts = contributions(Network([Conv([[[[1, 0]], [[0, -3]]]]), ReLU()]), 2, 0)
-    assert [(part.layer, part.k, part.cell, part.weight) for part in parts] == [(0, 1, (0, 1), -3), (0, 0, (0, 0), 1)]
-
-
-def test_contributions_know_groups_and_dilation():
-    net = Network([Conv([[[[1, 2]]], [[[3, 4]]]], groups=2, dilation=(1, 3))])
-    assert [(part.k, part.cell, part.weight) for part in contributions(net, 1, 1)] == [(1, (0, 3), 4), (1, (0, 0), 3)]
-
-
-def test_of_equal_magnitudes_the_lower_filter_row_and_column_come_first():
-    parts = contributions(Network([Conv([[[[3, -3], [0, 3]], [[-3, 4], [3, -3]]]])]), 1, 0)
-    assert [(part.k, part.cell, part.weight) for part in parts] == [
-        (1, (0, 1), 4),
-        (0, (0, 0), 3),
-        (0, (0, 1), -3),
-        (0, (1, 1), 3),
-        (1, (0, 0), -3),
-        (1, (1, 0), 3),
-        (1, (1, 1), -3),
-    ]
-
-
 # LeNet
 
 
@@ -596,12 +543,6 @@ REFUSED = {
     "n": (lambda: top_images(NET, IMAGES, 1, 0, n=0), InvalidValueError, "n must be"),
     "k": (lambda: top_images(NET, IMAGES, 1, 2), UnknownLayerError, "no unit 2"),
     "layer": (lambda: reconstruction_error(NET, IMAGES, 9), UnknownLayerError, "no layer 9"),
-    "k of contributions": (lambda: contributions(NET, 1, -1), UnknownLayerError, "no unit -1"),
-    "no convolution": (
-        lambda: contributions(Network([MaxPool(2)], input_shape=(1, 2, 2)), 1, 0),
-        UnknownLayerError,
-        "no convolution",
-    ),
 }
 
 
