@@ -437,7 +437,7 @@ def autocovariance(images: Images, size: Any) -> Autocovariance:
     """
     rows, columns = as_pair(size, "autocovariance: size")
     parts = (_autocovariance(batch, (rows, columns)) for batch in _batches("autocovariance", images))
-    found = _sum("autocovariance", parts)
+    found: Autocovariance = _sum("autocovariance", parts)
     if not found._trace > 0:
         raise InvalidValueError("autocovariance: all pixels are equal, so nothing varies.")
     return found
@@ -461,8 +461,9 @@ def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
     pairs = np.zeros(tuple(2 * side for side in size))
     steps = [np.arange(-side, side + 1) for side in size]
     places = tuple(np.ix_(*(step % (2 * side) for step, side in zip(steps, size, strict=True))))
-    here: Any = (slice(None), slice(None))
-    np.add.at(products, (*here, *places), lags[(*here, *np.ix_(*steps))])
+    to: Any = (slice(None), slice(None), *places)
+    of: Any = (slice(None), slice(None), *np.ix_(*steps))
+    np.add.at(products, to, lags[of])
     inside = [np.maximum(side - np.abs(step), 0) for side, step in zip(sides, steps, strict=True)]
     np.add.at(pairs, places, n * np.multiply.outer(*inside))
     total = images.sum(axis=(0, 2, 3), dtype=np.float64)
@@ -498,7 +499,7 @@ def covariance(images: Images) -> Covariance:
     >>> covariance([[[[0, 1]]], [[[2, 3]]]]).cov([[[1, 0]]])
     array([[[1., 1.]]])
     """
-    found = _sum("covariance", (_covariance(batch) for batch in _batches("covariance", images)))
+    found: Covariance = _sum("covariance", (_covariance(batch) for batch in _batches("covariance", images)))
     if found.count < 2:
         raise InvalidValueError("covariance: one image does not vary; give more, some times as many as it has pixels.")
     if not found._trace > 0:
@@ -701,8 +702,8 @@ class PatternMeter:
 
     def add(self, part: Products) -> None:
         if self.sums is not None:
-            cells, *arrays = (a + b for a, b in zip(self.sums, part, strict=True))
-            part = Products(int(cells), *arrays)
+            cells, *arrays = (getattr(self.sums, name) + getattr(part, name) for name in Products._fields)
+            part = Products(cells, *arrays)
         self.sums = part
 
     def result(self) -> npt.NDArray[np.float64]:
