@@ -172,6 +172,10 @@ class Gate(Layer):
     def forward(self, *xs: Array, backend: Any) -> Any:
         return xs[0] * xs[1]
 
+    def factor(self, x: Array) -> Array:
+        """What the layer multiplies by, from the last layer that it reads."""
+        return x
+
 
 class Select(Layer):
     """Picks, orders or repeats channels, adds channels of zeros, and takes every so many rows and columns.
