@@ -5,6 +5,7 @@ from .backend import Backend
 from .composition import Contribution, contributions
 from .datasets import lenet, mnist
 from .decoder import decode, decode_filter, decode_layer, decode_parts
+from .eigenpictures import QuadraticUnit, decode_quadratic, quadratic_form
 from .errors import (
     ConformanceFailure,
     DataFormatError,
@@ -61,6 +62,7 @@ from .patterns import (
     patterns,
 )
 from .picture import montage, save_picture, threshold
+from .secondorder import quadratize
 
 __all__ = [
     "LRN",
@@ -84,6 +86,7 @@ __all__ = [
     "Network",
     "PatternMeter",
     "Pool",
+    "QuadraticUnit",
     "ReLU",
     "ReceptiveField",
     "ReconstructionError",
@@ -110,6 +113,7 @@ __all__ = [
     "decode_filter",
     "decode_layer",
     "decode_parts",
+    "decode_quadratic",
     "decoded_responses",
     "fast",
     "inverse",
@@ -123,6 +127,8 @@ __all__ = [
     "natural",
     "pattern",
     "patterns",
+    "quadratic_form",
+    "quadratize",
     "reconstruction_error",
     "reference",
     "response_matrix",

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from .arguments import Array, plural
 from .backend import resolve
 from .errors import InvalidValueError, UnsupportedLayerError
-from .evaluation import Images, Progress, measure
 from .interpolation import matrix
 from .layers import BatchNorm, Concat, Dropout, Layer, Loss, Pool, Select, Sum
+from .measuring import Images, Progress, measure
 from .network import Network
 
 NODES = 64  # of the Gauss-Hermite quadrature

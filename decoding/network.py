@@ -19,8 +19,8 @@ from .arguments import Array, Pads, Pair, as_array, as_array4, as_count, check_f
 from .backend import precision, resolve
 from .blocks import gather
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
-from .layers.base import kept
 from .layers import Concat, Conv, Layer, Shape, Unsupported, check_factors
+from .layers.base import kept
 
 # Numbers alive between two layers, of a batch: enough for large matrix products, not too many for caches.
 BATCH = 22 * 2**18
@@ -399,16 +399,27 @@ class Network:
         >>> Network([Conv(np.zeros((20, 1, 5, 5)))]).batch_size((1, 28, 28))      # 20×24×24 numbers each
         500
         """
-        top = len(self.layers) if layer is None else self.index(layer)
-        self.check_runs(top)
-        order = walks.under(self, [top], self.inputs)
+        return max(1, BATCH // self.alive(shape, [len(self.layers) if layer is None else self.index(layer)]))
+
+    def alive(self, shape: Sequence[int], tops: Sequence[int]) -> int:
+        """The most numbers alive between two layers, on the way to `tops`, for one image of the given (C, H, W)."""
+        for top in tops:
+            self.check_runs(top)
+        order = walks.under(self, tops, self.inputs)
         numbers = {n: math.prod(each) for n, each in self._shapes(_image_shape(shape), order).items()}
         last = {i: number for number in order for i in self.inputs[number - 1]}
         alive = most = numbers[0]
         for number in order:
             alive += numbers[number] - sum(numbers[i] for i in set(self.inputs[number - 1]) if last[i] == number)
             most = max(most, alive)
-        return max(1, BATCH // most)
+        return most
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The numbers of the layers that run and that no other layer that runs reads."""
+        runs = [number for number in range(1, len(self.layers) + 1) if self._blocked[number] is None]
+        read = {i for number in runs for i in self.inputs[number - 1]}
+        return [number for number in runs if number not in read]
 
     def normalize(self, images: npt.ArrayLike) -> Array:
         """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
