@@ -717,6 +717,42 @@ def test_graphs_that_make_no_sense(load, chain, single):
     refused(load, graph(many, single), "net.layers read 257 images; 256 are the most")
 
 
+def test_where_the_first_layer_is_not_known_it_says_how_to_go_on(load, single):
+    """The advice is code that runs."""
+    layers = [
+        {"type": "custom"},
+        {"type": "odd", "name": "second"},
+        {"type": "conv", "name": "third", "weights": [single(3, 2, 1, 4)]},
+        {"type": "relu"},
+    ]
+    net = load({"net": {"layers": layers}})
+    with pytest.raises(
+        UnsupportedLayerError,
+        match=r"layer 1 .*: what it does is in MATLAB.*; what lies above layer 2 can, as a network of its own, Network\(net.layers\[2:\]\)",
+    ) as caught:
+        decode_filter(net, "third", 0)
+    above = eval(str(caught.value).split("of its own, ")[1].split(". The")[0], {"net": net, "Network": Network})
+    assert decode_filter(above, "third", 0).shape == (1, 3, 2)
+
+    layers = [
+        ("odd", "/my.Odd", ["x"], ["y"], [], {}),
+        conv("a", "y", "z"),
+        ("b", "Sum", ["z", "y"], ["w"], [], {}),
+        ("c", "ReLU", ["z"], ["v"], [], {}),
+    ]
+    net = load(dag(layers, {"f": single(1, 1, 4, 4)}))
+    with pytest.raises(
+        UnsupportedLayerError, match=r"does not know layers of type 'my.Odd'; what lies above"
+    ) as caught:
+        decode_filter(net, "c", 0)
+    above = eval(str(caught.value).split("of its own, ")[1].split(". The")[0], {"net": net, "Network": Network})
+    assert above.names == net.names[1:]
+    assert decode_filter(above, "b", 0).shape == (4, 1, 1)
+
+    net = load(dag([*layers, conv("beside", "x", "u")], {"f": single(1, 1, 4, 4)}))
+    assert "what lies above" not in str(net)
+
+
 # What is refused, and how.
 
 
