@@ -116,7 +116,7 @@ def load_matconvnet(
     Returns
     -------
     Network
-        Its filters are (K, C / groups, h, w), from MATLAB's h×w×C×K; its mean (C, H, W), from H×W×C. Of a DagNN
+        Its filters are (K, C / groups, h, w), from MATLAB's h×w×C×K; its mean and std (C, H, W), from H×W×C. Of a DagNN
         it has every layer that leads from the image, whatever their order in the file. `notes` name the rest.
 
     Raises
@@ -174,7 +174,7 @@ def save_matconvnet(net: Network, path: str | os.PathLike[str]) -> None:
 
     Notes
     -----
-    A DagNN is what ``dagnn.DagNN.loadobj`` takes. Gains, groups and names that MATLAB does not allow are in
+    A DagNN is what ``dagnn.DagNN.loadobj`` takes. Gains, groups, deviations and names that MATLAB does not allow are in
     fields that MatConvNet passes over. Layers that it does not have, such as `Select`, are written under a type of our
     own, ``decoding.Select``, and unsupported ones under their type alone: those it cannot run.
     """
@@ -332,6 +332,7 @@ class _Reader:
         normalization = meta.record("normalization")
         holder, name = (normalization, "averageImage") if normalization else (root, "imageMean")
         mean = self.optional("mean image", lambda: self.image(holder, name))
+        std = self.optional("deviation", lambda: self.image(normalization, "std")) if normalization else None
         size = self.optional("input size", lambda: self.input_size(meta, "inputSize"))
         if size is None and normalization:
             size = self.optional("image size", lambda: self.input_size(normalization, "imageSize"))
@@ -343,6 +344,10 @@ class _Reader:
             net = self.optional(f"input size, {times(size)},", lambda: net.replace(input_shape=size)) or net
         if mean is not None:
             net = self.optional("mean image", lambda: net.replace(mean=self.spread(mean, net))) or net
+        if std is not None:
+            net = self.optional("deviation", lambda: net.replace(std=self.spread(std, net))) or net
+        if meta.get("moments") is not None:
+            net = self.optional("moments", lambda: net.replace(moments=self.moments(meta))) or net
         return net.replace(classes=self.classes(meta), notes=self.remarks(meta))
 
     def optional(self, what: str, read: Callable[[], Any]) -> Any:
@@ -611,6 +616,17 @@ class _Reader:
         self.notes.append(f"The names of the classes are {_what(names)}, not texts, and left out.")
         return None
 
+    def moments(self, meta: _Record) -> dict[int, tuple[Any, Any]]:
+        """The moments of layers that `save_matconvnet` wrote."""
+        struct = meta.get("moments")
+        if not isinstance(struct, Struct):
+            raise WeightsFormatError(f"{meta.place('moments')} should be structs, and is {_what(struct)}.")
+        records = [_Record(struct, f"{meta.place('moments')}({i + 1})", i) for i in range(_count(struct))]
+        return {
+            record.integers("layer", (1,), most=MOST_LAYERS)[0]: (_field(record, "mean"), _field(record, "std"))
+            for record in records
+        }
+
     def remarks(self, meta: _Record) -> list[str]:
         """The notes that `save_matconvnet` wrote, and those of this reading."""
         notes = meta.get("notes")
@@ -872,10 +888,15 @@ def _as_struct(net: Network) -> dict[str, Any]:
     if net.input_shape is not None:
         channels, rows, columns = net.input_shape
         meta["inputSize"] = np.array([[rows, columns, channels]], np.float64)
-    if net.mean is not None:
-        meta["normalization"] = {"averageImage": _known(net.mean.transpose(1, 2, 0))}
+    statistics = {"averageImage": net.mean, "std": net.std}
+    normalization = {name: _known(array.transpose(1, 2, 0)) for name, array in statistics.items() if array is not None}
+    if normalization:
+        meta["normalization"] = normalization
     if net.classes is not None:
         meta["classes"] = {"name": _cell([_text(name) for name in net.classes])}
+    if net.moments:
+        pairs = [(float(number), *map(_as_field, pair)) for number, pair in net.moments.items()]
+        meta["moments"] = _structs(("layer", "mean", "std"), pairs)
     if net.notes:
         meta["notes"] = _cell([_text(note) for note in net.notes])
     graph = {"layers": _cell([_as_layer(layer) for layer in net.layers])} if net.is_chain else _as_dag(net)

@@ -39,7 +39,10 @@ def assert_equal(one, other):
     """Bit for bit."""
     assert (one.classes, one.input_shape, str(one)) == (other.classes, other.input_shape, str(other))
     assert (one.inputs, one.notes) == (other.inputs, other.notes)
-    assert same(one.mean, other.mean)
+    assert one.moments.keys() == other.moments.keys()
+    pairs = zip(sum(one.moments.values(), ()), sum(other.moments.values(), ()), strict=True)
+    for a, b in ((one.mean, other.mean), (one.std, other.std), *pairs):
+        assert same(a, b)
     for a, b in zip(one.layers, other.layers, strict=True):
         assert type(a) is type(b)
         assert repr(a) == repr(b)
@@ -291,6 +294,22 @@ def test_means(load, single):
     assert mean(single(9, 8)).shape == (3, 9, 8)
     normalization = {"averageImage": single(1, 1, 3), "imageSize": np.float64([[9, 8, 3]])}
     assert load({"net": {"layers": layers, "normalization": normalization}}).input_shape == (3, 9, 8)  # before 2015
+
+
+def test_deviations(load, single):
+    layers = [{"type": "conv", "weights": [single(3, 3, 3, 4)]}]
+
+    def read(std):
+        return load({"net": {"layers": layers, "meta": {"normalization": {"averageImage": np.float32(7), "std": std}}}})
+
+    assert read(np.float32([[2]])).std.ravel().tolist() == [2, 2, 2]
+    assert read(np.abs(single(1, 1, 3)) + 1).std.ravel().tolist() == (np.abs(single(3)) + 1).tolist()
+    assert (read(np.abs(single(9, 8, 3)) + 1).std == np.abs(single(9, 8, 3)).transpose(2, 0, 1) + 1).all()
+    for bad in (np.float32([[0]]), single(1, 1, 4), "imdb"):
+        net = read(bad)
+        assert net.std is None
+        assert net.mean.size == 3
+        assert "The file's deviation does not fit, and is left out: " in str(net)
 
 
 def test_an_input_size_that_does_not_fit_is_left_out_and_told(load, single):
@@ -925,6 +944,7 @@ def net(ramp):
     return Network(
         layers,
         mean=ramp(2, 11, 13) / 7,
+        std=np.float32([0.5, 3]),
         classes=["a", "β", "c d"],
         input_shape=(2, 11, 13),
         notes=["Half of it is missing."],
@@ -989,8 +1009,10 @@ def branching(ramp):
         layers,
         inputs=inputs,
         mean=ramp(2, 1, 1) / 7,
+        std=ramp(2, 11, 13) ** 2 + 1,
         classes=["a"],
         notes=["A note."],
+        moments={14: ([0.5], [2])},
     )
 
 
@@ -1003,7 +1025,7 @@ def test_what_branches_is_read_back_bit_for_bit(branching, tmp_path):
 
 
 def test_gains_of_a_chain_are_read_back_bit_for_bit(net, ramp, tmp_path):
-    layers = list(net.layers)
+    layers, moments = list(net.layers), {0: ([1, 2], np.float32([3, 4])), 11: (ramp(3), ramp(3) ** 2)}
     for number, layer in enumerate(net.layers, 1):
         if net.blocked(number) is None:
             factors = {what: ramp(net.channels(number)) / 7 for what in ("gain", "curvature") if what in layer.fields()}
@@ -1017,7 +1039,7 @@ def test_gains_of_a_chain_are_read_back_bit_for_bit(net, ramp, tmp_path):
         Sum(),
         Concat(),
     ]
-    chain = net.replace(layers=[*layers[:13], *more, *layers[13:]], inputs=None)
+    chain = net.replace(layers=[*layers[:13], *more, *layers[13:]], inputs=None, moments=moments)
     save_matconvnet(chain, tmp_path / "net.mat")
     assert_equal(load_matconvnet(tmp_path / "net.mat"), chain)
 
