@@ -320,7 +320,7 @@ class _Plan:
     def __init__(self, net: Network, top: int, count: int, some: int, unpool: str, operators: Backend) -> None:
         self.net, self.top, self.unpool, self.operators = net, top, unpool, operators
         self.dtype = precision(operators, net.dtype)
-        self.way = _way(net, top, count, some, unpool, self.dtype.itemsize)
+        self.way = min(_ways(net, top, count, some, unpool, self.dtype.itemsize), key=lambda way: way.cost)
         self.bank: Placed | None = None
         if self.way.turn > self.way.base:
             *_, (_, self.bank) = walks.up(net, self.way.turn, self.way.base, operators, self.dtype)
@@ -342,8 +342,8 @@ class _Plan:
         return _finite(_down(net, here, base, 0, self.unpool, self.operators).maps)
 
 
-def _way(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> _Way:
-    """The way that takes the fewest multiplications for `count` units, and no more memory than a block and `some` of them.
+def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> list[_Way]:
+    """The ways that take no more memory than a block and `some` units, and how many multiplications each takes for `count`.
 
     Going up pays from the image's few channels. Above a pool of many channels, or for few units, going down is often less
     work; a bank of groups is dense in the channels of the layer it is counted in. Sizes and channels tell all of it.
@@ -372,7 +372,7 @@ def _way(net: Network, top: int, count: int, some: int, unpool: str, itemsize: i
                 window = net.receptive_field(top, within=turn).size
                 carried = net.channels(turn) * math.prod(window) * net.channels(base) * math.prod(seen.size)
                 ways.append(_Way(base, turn, cost + count * (below[begin] - below[turn] + carried + below[base])))
-    return min(ways, key=lambda way: way.cost)
+    return ways
 
 
 def _down_cost(net: Network, number: int, begin: int, top: int, unpool: str) -> float:
