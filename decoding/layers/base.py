@@ -103,7 +103,7 @@ class Layer:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return all(_same(value, getattr(other, name)) for name, value in self.fields().items())
+        return all(map(_same, self.fields().values(), other.fields().values()))
 
     def __hash__(self) -> int:
         return hash((type(self), self.name))
