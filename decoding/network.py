@@ -126,6 +126,7 @@ class Network:
         for what, array in (("mean", self.mean), ("std", self.std)):
             if array is not None and array.shape[0] != self._channels[0]:
                 raise ShapeError(f"Network: {what} {array.shape} for images of {plural(self.channels(0), 'channel')}.")
+        self._complete = True
 
     def _inputs(self, given: Iterable[int | Sequence[int]] | None) -> tuple[tuple[int, ...], ...]:
         """For each layer the numbers of those it reads, checked."""
@@ -221,7 +222,7 @@ class Network:
         return _make, (self.fields(),)
 
     def __setattr__(self, key: str, value: Any) -> None:
-        if key in vars(self):
+        if "_complete" in vars(self):
             raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
         super().__setattr__(key, value)
 
@@ -232,6 +233,9 @@ class Network:
         return iter(self.layers)
 
     def __getitem__(self, layer: int | str) -> Layer:
+    def __delattr__(self, key: str) -> None:
+        raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
+
         return self.layer(layer)
 
     def layer(self, layer: int | str) -> Layer:

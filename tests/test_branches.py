@@ -236,6 +236,27 @@ def arrays(thing):
 
 
 @each_layer
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_of_a_layer_is_as_frozen(layer, way):
+    if isinstance(layer, Conv):
+        assert layer.dense.any()  # held on to by the original
+    other = COPIES[way](layer)
+    assert other == layer
+    assert type(other) is type(layer)
+    assert hash(other) == hash(layer)
+    assert repr(other) == repr(layer)
+    assert other.fields().keys() == layer.fields().keys()
+    for array in arrays(other):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    for name in ("stride", "name", "gain", "anything"):
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            setattr(other, name, 2)
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            delattr(other, name)
+
+
+@each_layer
 def test_a_layer_is_made_again_from_its_fields(layer):
     assert type(layer)(**layer.fields()) == layer == layer.replace()
     renamed = layer.replace(name="other")
@@ -262,6 +283,25 @@ def test_caches_do_not_outlive_their_weights():
     assert net.replace(layers=[conv.replace(dilation=4), net.layers[1]]).receptive_field(2).size == (1, 5)
     assert net.runs == 2
     assert net.replace(layers=[Unsupported("Mystery"), net.layers[1]]).runs == 0
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_of_a_network_is_as_frozen(net, way):
+    decode_layer(net, 9)  # fills what is held on to
+    other = COPIES[way](net)
+    assert other == net
+    assert hash(other) == hash(net)
+    assert (repr(other), str(other)) == (repr(net), str(net))
+    assert other.fields().keys() == net.fields().keys()
+    for name in ("layers", "inputs", "mean", "anything"):
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            setattr(other, name, ())
+        with pytest.raises(AttributeError, match="cannot be changed"):
+            delattr(other, name)
+    for array in (*arrays(other), *(array for layer in other for array in arrays(layer))):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 0
+    assert (decode_layer(other, 9) == decode_layer(net, 9)).all()
 
 
 def test_a_network_is_equal_by_what_it_computes(net):
