@@ -16,7 +16,7 @@ from .backend import Backend, precision, resolve
 from .blocks import gather
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
-from .layers import Conv, Pool
+from .layers import Conv, Pool, is_its_filters
 from .network import Network
 from .walks import Placed
 
@@ -296,7 +296,7 @@ def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, P
     A unit is an impulse; of a convolution, it is its filter in the layer below: ``df_k^{L,L-1} = f_k^L``.
     """
     layer = net.layers[top - 1] if top else None
-    if isinstance(layer, Conv):
+    if is_its_filters(layer):
         return net.paths[top - 1][0], Placed(np.array(layer.dense_units(ks), dtype), (-layer.pad[0], -layer.pad[2]))
     impulses = np.zeros((len(ks), net.channels(top), 1, 1), dtype)
     impulses[np.arange(len(ks)), ks] = 1
@@ -349,7 +349,7 @@ def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: 
     work; a bank of groups is dense in the channels of the layer it is counted in. Sizes and channels tell all of it.
     """
     order = walks.under(net, [top], net.paths)
-    begin = net.paths[top - 1][0] if top and isinstance(net.layers[top - 1], Conv) else top
+    begin = net.paths[top - 1][0] if top and is_its_filters(net.layers[top - 1]) else top
     # Every path goes through these layers: none that lies below one is read by one that lies above it.
     through = [n for n in [0, *order] if all(i >= n for m in order if m > n for i in net.paths[m - 1])]
     costs = {n: _down_cost(net, n, begin, top, unpool) for n in order}
@@ -396,7 +396,7 @@ def _up_cost(net: Network, number: int, base: int) -> float:
     assert seen is not None
     mass = net.channels(base) * math.prod(seen.size) * math.prod(layer.size)
     if isinstance(layer, Conv):
-        return 0 if below == (base,) else layer.filters[:, :, 0, 0].size * mass
+        return 0 if below == (base,) and is_its_filters(layer) else layer.filters[:, :, 0, 0].size * mass
     return net.channels(number) * mass
 
 

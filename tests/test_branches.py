@@ -403,6 +403,45 @@ class Mean(Layer):
         return sum(banks) / len(banks)
 
 
+def test_a_layer_of_ones_own_does_all_that_others_do(ramp):
+    image = ramp(1, 2, 4, 5)
+    net = Network([Conv(ramp(3, 2, 2, 1)), Scale(4, gain=[1, 2, 3], name="four"), Conv(ramp(2, 3, 1, 2))])
+    assert (net.forward(image, 2) == 4 * net.forward(image, 1)).all()
+    want = Network([net.layers[0], ReLU(gain=[4, 8, 12]), net.layers[2]])
+    assert (decode_layer(net, 3) == decode_layer(want, 3)).all()  # though it says nothing of banks
+    assert (decode_filter(net, 3, 1) == decode_filter(want, 3, 1)).all()
+    assert (decode_layer(net, "four") == decode_layer(want, 2)).all()
+    scale = net["four"]
+    assert scale.fields() == {"factor": 4.0, "gain": scale.gain, "curvature": None, "name": "four"}
+    assert scale.replace(factor=5).factor == 5
+    assert (scale.replace(factor=5).gain == [1, 2, 3]).all()
+    assert repr(scale) == "Scale(factor=4.0, gain=(3,), name='four')"
+    for way in COPIES.values():
+        assert way(net) == net
+        assert way(scale) == scale != scale.replace(factor=5)
+    with pytest.raises(AttributeError, match=r"replace\(factor=…\)"):
+        scale.factor = 2
+    with pytest.raises(ShapeError, match=r"layer 1 'layer1' \(Scale\): its gain has 2 values"):
+        Network([Scale(4, gain=[1, 2]), one(1, 3)])
+    assert "four" in str(net)
+    assert net.trim("four").names == ("layer1", "four")
+
+
+def test_a_convolution_of_ones_own_decodes_as_it_says(ramp):
+    class Doubled(Conv):
+        def forward(self, *xs, backend):
+            return 2 * super().forward(*xs, backend=backend)
+
+        def decode(self, maps, widths, unpool, backend):
+            return (2 * super().decode(maps, widths, unpool, backend)[0],)
+
+    net = Network([Doubled(ramp(2, 1, 2, 3)), Doubled(ramp(3, 2, 1, 2))])
+    want = Network([Conv(2 * ramp(2, 1, 2, 3)), Conv(2 * ramp(3, 2, 1, 2))])
+    assert (decode_layer(net, 2) == decode_layer(want, 2)).all()
+    assert (decode_filter(net, 2, 1) == decode_filter(want, 2, 1)).all()
+    assert (decode_layer(net, 1) == decode_layer(want, 1)).all()
+
+
 # 4. The forward pass computes what is asked for, and lets go.
 
 
