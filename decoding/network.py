@@ -213,13 +213,18 @@ class Network:
         order = walks.under(self, [top], self.inputs)
         number = {0: 0} | {old: new for new, old in enumerate(order, 1)}
         return self.replace(
-            layers=[self.layers[old - 1].replace(name=self.names[old - 1]) for old in order],
+            layers=[self._named(old) for old in order],
             inputs=[tuple(number[i] for i in self.inputs[old - 1]) for old in order],
             classes=self.classes if top == len(self.layers) else None,
         )
 
     def __reduce__(self) -> Any:
         return _make, (self.fields(),)
+    def _named(self, number: int) -> Layer:
+        """The layer with the name that it has in this network, if it can have one."""
+        layer, name = self.layers[number - 1], self.names[number - 1]
+        return layer if layer.name == name or "name" not in layer.fields() else layer.replace(name=name)
+
 
     def __setattr__(self, key: str, value: Any) -> None:
         if "_complete" in vars(self):

@@ -427,6 +427,15 @@ def test_a_layer_of_ones_own_does_all_that_others_do(ramp):
     assert net.trim("four").names == ("layer1", "four")
 
 
+def test_layers_of_ones_own_without_arguments(ramp):
+    net = Network([Conv(ramp(3, 2, 2, 1)), Absolute(gain=2), Nameless(), Mean()], inputs=[0, 1, 2, (3, 1)])
+    assert (decode_layer(net, 4) == 1.5 * net.layers[0].filters).all()
+    assert (decode_filter(net, 4, 2) == 1.5 * net.layers[0].filters[2]).all()
+    assert (net.forward(ramp(1, 2, 3, 3), 2) == abs(net.forward(ramp(1, 2, 3, 3), 1))).all()
+    assert pickle.loads(pickle.dumps(net)) == net
+    assert len(net.trim(4)) == 4
+
+
 def test_a_convolution_of_ones_own_decodes_as_it_says(ramp):
     class Doubled(Conv):
         def forward(self, *xs, backend):
