@@ -544,6 +544,14 @@ def test_a_module_pickles_by_its_name():
         assert again.name == module.name
 
 
+def test_a_module_that_makes_its_operators_when_asked_is_a_backend():
+    lazy = types.ModuleType("lazy")
+    lazy.__getattr__ = lambda operator: getattr(reference, operator)
+    net = Network([Conv([[[[1, 2]]]]), ReLU()])
+    assert (net.forward([[[[1, 1, 1]]]], backend=lazy) == 3).all()
+    assert (decode_layer(net, 2, backend=lazy) == [1, 2]).all()
+
+
 class BackendError(DecodingError):
     """A child of one's own, which takes two arguments."""
 
