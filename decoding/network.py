@@ -808,7 +808,10 @@ class Network:
         try:
             yield
         except DecodingError as error:
-            error.args = (f"{where}: {error}", *error.args[1:])
+            said = error.args[0] if error.args and isinstance(error.args[0], str) else error
+            error.args = (f"{where}: {said}", *error.args[1:])
+            if where not in str(error):  # a class of its own that says what it likes
+                vars(error).setdefault("__notes__", []).append(where)
             raise
         except MemoryError as error:
             raise InvalidValueError(f"{where}: there is not enough memory for it: {error}") from error

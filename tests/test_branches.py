@@ -565,6 +565,31 @@ class Terse(DecodingError):
         return "no more to say"
 
 
+def test_an_error_of_a_backend_is_raised_again_with_the_layer_named():
+    def failing(error):
+        class Failing:
+            @staticmethod
+            def relu(x, *, leak):
+                raise error
+
+        return Failing
+
+    net = Network([ReLU(name="r")], input_shape=(1, 1, 1))
+    error = BackendError("out of registers", 7)
+    with pytest.raises(BackendError, match=r"layer 1 'r' \(ReLU\): out of registers") as caught:
+        net.forward([[[[1]]]], backend=failing(error))
+    assert caught.value is error
+    assert caught.value.code == 7
+    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
+    error = Terse()
+    with pytest.raises(Terse) as caught:
+        net.forward([[[[1]]]], backend=failing(error))
+    assert caught.value is error
+    assert "layer 1 'r' (ReLU)" in "".join(map(str, [*caught.value.args, *getattr(caught.value, "__notes__", [])]))
+    with pytest.raises(ZeroDivisionError):  # what is not of the family passes as it is
+        net.forward([[[[1]]]], backend=failing(ZeroDivisionError()))
+
+
 def test_backends_that_say_groups_get_groups_and_others_dense_banks(ramp):
     seen = []
 
