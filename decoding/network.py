@@ -380,8 +380,8 @@ class Network:
                 found[number] = self.layers[number - 1].shape(*(found[i] for i in self.inputs[number - 1]))
         return found
 
-    def batch_size(self, shape: Sequence[int], layer: int | str | None = None) -> int:
-        """Images of the given (C, H, W) to run at a time, up to `layer`: 6 million numbers alive between two layers.
+    def batch_size(self, shape: Sequence[int], layer: int | str | Sequence[int | str] | None = None) -> int:
+        """Images of the given (C, H, W) to run at a time, up to `layer`, or several: 6 million numbers alive between two layers.
 
         These are the responses that layers above still need: of a chain, those of one layer. An operator may need several
         times their memory to make them.
@@ -392,9 +392,11 @@ class Network:
         >>> Network([Conv(np.zeros((20, 1, 5, 5)))]).batch_size((1, 28, 28))      # 20×24×24 numbers each
         500
         """
-        top = len(self.layers) if layer is None else self.index(layer)
-        self.check_runs(top)
-        order = walks.under(self, [top], self.inputs)
+        several = layer if isinstance(layer, Sequence) and not isinstance(layer, str) else [layer]
+        tops = [len(self.layers) if each is None else self.index(each) for each in several]
+        for top in tops:
+            self.check_runs(top)
+        order = walks.under(self, tops, self.inputs)
         numbers = {n: math.prod(each) for n, each in self._shapes(_image_shape(shape), order).items()}
         last = {i: number for number in order for i in self.inputs[number - 1]}
         alive = most = numbers[0]
@@ -403,6 +405,7 @@ class Network:
             most = max(most, alive)
         return max(1, BATCH // most)
 
+            alive -= 0 if number in last else numbers[number]  # read by none
     def normalize(self, images: npt.ArrayLike) -> Array:
         """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
 

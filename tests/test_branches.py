@@ -522,6 +522,30 @@ def test_batches_follow_the_most_numbers_alive():
     assert residual_blocks(16).batch_size((1, 1, size)) == BATCH // (2 * size)
 
 
+def test_measuring_takes_batches_for_all_the_layers_that_it_measures(monkeypatch):
+    """Two branches that are run side by side: together, both first layers wait at the same time."""
+    net = Network([one(8), one(8), one(1, 8), one(1, 8)], inputs=[0, 0, 1, 2])
+    monkeypatch.setattr("decoding.network.BATCH", 1920)
+    assert [net.batch_size((1, 2, 3), n) for n in (3, 4)] == [40, 40]
+    assert net.batch_size((1, 2, 3), [3, 4]) == 20
+    sizes = []
+
+    class Sizes:
+        def __init__(self, layer):
+            self.layer = layer
+
+        def part(self, images, responses, start):
+            return len(images)
+
+        def add(self, part):
+            sizes.append(part)
+
+    measure(net, np.zeros((60, 1, 2, 3)), [Sizes(3), Sizes(4)])
+    assert sizes == [20] * 6
+    assert net.batch_size((1, 2, 3), "layer3") == 40
+    assert net.batch_size((1, 2, 3), np.int64(3)) == 40
+
+
 def test_measuring_agrees_through_branches(net, ramp):
     images = ramp(5, 2, 8, 12)
     meter = TopImagesMeter(net, "gate", n=2)
