@@ -222,7 +222,9 @@ def decode_layer(
            [[[ 0.,  1.,  2.]]]])
     """
     top = net.index(layer)
-    chosen = range(net.channels(top)) if units is None else [unit(net, layer, k, "decode_layer") for k in units]
+    chosen = (
+        range(net.channels(top)) if units is None else [unit(net, layer, k, "decode_layer") for k in _several(units)]
+    )
     plan = _Plan(net, top, len(chosen), len(chosen), unpool, _ready(net, top, unpool, backend))
     shape = net.channels(0), *net.receptive_field(top).size
     empty = np.empty((0, *shape), precision(plan.operators, net.dtype))
@@ -301,6 +303,13 @@ def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, P
     impulses = np.zeros((len(ks), net.channels(top), 1, 1), dtype)
     impulses[np.arange(len(ks)), ks] = 1
     return top, Placed(impulses, (0, 0))
+
+
+def _several(units: Any) -> Sequence[Any]:
+    try:
+        return list(units)
+    except TypeError:
+        raise InvalidValueError(f"decode_layer: units must be a sequence of units, not {units!r:.200}.") from None
 
 
 class _Way(NamedTuple):

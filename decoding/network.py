@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -133,6 +133,8 @@ class Network:
         if given is None:
             return tuple((number,) for number in range(len(self.layers)))
         try:
+            if isinstance(given, (str, bytes, Mapping, Set)):
+                raise TypeError
             rows = [each if np.ndim(each) else (each,) for each in given]
         except (TypeError, ValueError):
             raise ShapeError(
@@ -218,18 +220,21 @@ class Network:
             classes=self.classes if top == len(self.layers) else None,
         )
 
-    def __reduce__(self) -> Any:
-        return _make, (self.fields(),)
     def _named(self, number: int) -> Layer:
         """The layer with the name that it has in this network, if it can have one."""
         layer, name = self.layers[number - 1], self.names[number - 1]
         return layer if layer.name == name or "name" not in layer.fields() else layer.replace(name=name)
 
+    def __reduce__(self) -> Any:
+        return _make, (self.fields(),)
 
     def __setattr__(self, key: str, value: Any) -> None:
         if "_complete" in vars(self):
             raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
         super().__setattr__(key, value)
+
+    def __delattr__(self, key: str) -> None:
+        raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -238,9 +243,6 @@ class Network:
         return iter(self.layers)
 
     def __getitem__(self, layer: int | str) -> Layer:
-    def __delattr__(self, key: str) -> None:
-        raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
-
         return self.layer(layer)
 
     def layer(self, layer: int | str) -> Layer:
@@ -403,9 +405,9 @@ class Network:
         for number in order:
             alive += numbers[number] - sum(numbers[i] for i in set(self.inputs[number - 1]) if last[i] == number)
             most = max(most, alive)
+            alive -= 0 if number in last else numbers[number]  # read by none
         return max(1, BATCH // most)
 
-            alive -= 0 if number in last else numbers[number]  # read by none
     def normalize(self, images: npt.ArrayLike) -> Array:
         """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
 

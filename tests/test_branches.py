@@ -203,6 +203,15 @@ def test_a_gate_without_a_gain_runs_and_does_not_decode(call):
     assert decode_layer(net, 1).item() == 1  # what does not read the gate is decoded
 
 
+@pytest.mark.parametrize("units", [3, "units", [0, True], [6], [-1], [1.0], [[0, 1]], None])
+def test_units_that_are_none(net, units):
+    if units is None:
+        assert len(decode_layer(net, 9, units=units)) == 6
+        return
+    with pytest.raises((UnknownLayerError, InvalidValueError), match="unit"):
+        decode_layer(net, 9, units=units)
+
+
 def test_units_in_any_order_and_any_sequence(net):
     bank = decode_layer(net, "gate")
     for units in ([5, 0, 5], (1,), range(2, 4), np.array([3, 1]), iter([2])):
