@@ -55,7 +55,7 @@ class Pool(Layer):
     def decodes_bottom_up(self, unpool: str) -> bool:
         # Nearest unpooling is the adjoint of the sum over windows wherever they do not overlap.
         apart = self.size[0] <= self.stride[0] and self.size[1] <= self.stride[1]
-        return unpool == "sum" or (unpool == "nearest" and apart)
+        return super().decodes_bottom_up(unpool) and (unpool == "sum" or (unpool == "nearest" and apart))
 
     def linear(self, *xs: Array, backend: Any) -> Any:
         """The sum of each window; where pads are part of it, as many times the mean of its cells inside the image."""
