@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .boundary import public
 from .errors import DataFormatError, InvalidValueError
 from .files import refuse_devices
 from .matconvnet import load_matconvnet
@@ -25,6 +26,7 @@ MOST_AXES = 4
 _PARTS = {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}
 
 
+@public
 def lenet() -> Network:
     """The LeNet that comes with the package, trained on MNIST.
 
@@ -50,6 +52,7 @@ def lenet() -> Network:
     return load_matconvnet(DATA / "lenet.mat")
 
 
+@public
 def mnist(
     folder: str | os.PathLike[str] | None = None, split: str = "test"
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -121,6 +124,7 @@ def _find(folder: Path, name: str) -> Path:
     raise FileNotFoundError(f"mnist: {folder} has neither {name} nor {name}.gz.")
 
 
+@public
 def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Read an IDX file of bytes, plain or gzipped.
 

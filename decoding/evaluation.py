@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array, as_array4, as_count, check_finite, described, plural
 from .backend import resolve
+from .boundary import public
 from .composition import Contribution, contributions
 from .decoder import decode_layer, unit
 from .errors import InvalidValueError, ShapeError
 from .measuring import Images, Meter, Progress, batches, measure, within
-from .network import Network
+from .network import Network, as_network
 
 __all__ = [
     "Contribution",
@@ -102,6 +103,7 @@ class ReconstructionMeter:
     [0.0, 0.0]
     """
 
+    @public
     def __init__(
         self,
         net: Network,
@@ -113,8 +115,9 @@ class ReconstructionMeter:
         normalize: str | None = "image",
         backend: Any = None,
     ) -> None:
+        as_network(net, "ReconstructionMeter")
         if normalize not in ("image", None):
-            raise InvalidValueError(f"normalize must be 'image' or None, not {normalize!r}.")
+            raise InvalidValueError(f"normalize must be 'image' or None, not {described(normalize)}.")
         self.net, self.layer, self.backend, self.normalize = net, net.index(layer), backend, normalize
         self.filters = _bank("reconstruction_error", net, self.layer, unpool, backend, filters)
         self.bias = _bias("reconstruction_error", bias, len(self.filters))
@@ -147,6 +150,7 @@ class ReconstructionMeter:
         )
 
 
+@public
 def reconstruction_error(
     net: Network,
     images: Images,
@@ -230,6 +234,7 @@ def reconstruction_error(
     return meter.result()
 
 
+@public
 def decoded_responses(
     net: Network,
     images: npt.ArrayLike,
@@ -291,8 +296,8 @@ def decoded_responses(
     >>> decoded_responses(net, [[[[1, 2, 3, 4, 5]]]], 2)      # 21 + 32, 43 + 54
     array([[[[53., 97.]]]])
     """
-    top = net.index(layer)
-    images = as_array4(images, "decoded_responses", "images", "(N, C, H, W)")
+    top = as_network(net, "decoded_responses").index(layer)
+    images = net.as_images(images, "decoded_responses")
     bank = _bank("decoded_responses", net, top, unpool, backend, filters)
     bias = _bias("decoded_responses", bias, len(bank))
     pads, (rows, columns) = net.grid(top, images.shape[1:])
@@ -317,6 +322,7 @@ class TopImages(NamedTuple):
 class TopImagesMeter:
     """The best images of all units of a layer, batch by batch; parameters as `top_images`, for use with `measure`."""
 
+    @public
     def __init__(
         self,
         net: Network,
@@ -327,8 +333,9 @@ class TopImagesMeter:
         unpool: str = "nearest",
         backend: Any = None,
     ) -> None:
+        as_network(net, "TopImagesMeter")
         if via not in ("network", "decoded"):
-            raise InvalidValueError(f"via must be 'network' or 'decoded', not {via!r}.")
+            raise InvalidValueError(f"via must be 'network' or 'decoded', not {described(via)}.")
         self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
         self.bottom, units = net.index(layer), net.channels(layer)
         self.layer = self.bottom if via == "network" else 0
@@ -359,6 +366,7 @@ class TopImagesMeter:
         return TopImages(self.indices[:, :n].copy(), self.responses[:, :n].copy())
 
 
+@public
 def top_images(
     net: Network,
     images: Images,
@@ -468,6 +476,7 @@ class ResponseMatrix:
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
 
 
+@public
 def response_matrix(
     net: Network,
     images: Images,
@@ -533,9 +542,9 @@ def response_matrix(
     (array([[2., 1.],
            [7., 8.]]), array([False,  True]), 0.5)
     """
-    top = net.index(layer)
+    top = as_network(net, "response_matrix").index(layer)
     if labels is not None:
-        labels = _labels(labels, net.channels(top), batches(images)[1])
+        labels = _labels(labels, net.channels(top), batches(images, net)[1])
     meter = _ScoresMeter(net, top, _bank("response_matrix", net, top, unpool, backend), backend)
     count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     scores = np.concatenate(meter.scores)
@@ -625,7 +634,7 @@ def _full_range(responses: Array, what: str, done: int) -> Array:
 
 def _correlations(a: Array, b: Array) -> npt.NDArray[np.float64]:
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         return np.asarray(_products(a, b) / np.sqrt(_products(a, a) * _products(b, b)))
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, Pads, Pair, as_array, as_array4, as_count, check_finite, plural, printable
-from .backend import precision, resolve
+from .arguments import Array, Pads, Pair, as_array, as_count, check_finite, described, plural, printable, refuse_pair
+from .backend import lacks_operator, precision, resolve
 from .blocks import gather
+from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Concat, Conv, Layer, Shape, Unsupported, check_factors
 
@@ -86,6 +87,7 @@ class Network:
     array([[[[3., 1., 0.]]]])
     """
 
+    @public
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -104,10 +106,8 @@ class Network:
         self.inputs: tuple[tuple[int, ...], ...] = self._inputs(inputs)
         # The layers that decoding follows: of a gate, the first it reads alone.
         self.paths = tuple(i[: layer.follows] for i, layer in zip(self.inputs, self.layers, strict=True))
-        self.notes = tuple(notes)
-        if isinstance(classes, str):
-            raise InvalidValueError(f"Network: classes must be a sequence of names, not the one name {classes!r}.")
-        self.classes = None if classes is None else tuple(str(name) for name in classes)
+        self.notes = _texts(notes, "notes")
+        self.classes = None if classes is None else _texts(classes, "classes")
         self.mean = None if mean is None else _statistic(mean, "mean")
         self.std = None if std is None else _statistic(std, "std")
         if self.std is not None and not (self.std > 0).all():
@@ -181,6 +181,7 @@ class Network:
         names = ("layers", "inputs", "mean", "std", "classes", "input_shape", "notes")
         return {name: getattr(self, name) for name in names}
 
+    @public
     def replace(self, **changed: Any) -> Network:
         """The same network with other values for some arguments of its constructor.
 
@@ -196,6 +197,7 @@ class Network:
             )
         return Network(**{**self.fields(), **changed})
 
+    @public
     def trim(self, layer: int | str) -> Network:
         """The network up to `layer`, without what that does not need; what is left is numbered anew, and keeps its names.
 
@@ -234,6 +236,7 @@ class Network:
     def __getitem__(self, layer: int | str) -> Layer:
         return self.layer(layer)
 
+    @public
     def layer(self, layer: int | str) -> Layer:
         """The layer of that number, from 1, or name.
 
@@ -311,12 +314,19 @@ class Network:
                 else f"no layer is named '{printable(layer)}'"
             )
             raise UnknownLayerError(f"{what}. The names are {_cut(list(map(_quoted, self.names)))}.")
-        if not isinstance(layer, (int, np.integer)) or isinstance(layer, bool) or not 0 <= layer <= len(self.layers):
+        if not isinstance(layer, (int, np.integer)) or isinstance(layer, bool):
+            order = " Are the arguments in another order? Images come before the layer: (net, images, layer, k)."
             raise UnknownLayerError(
-                f"there is no layer {layer!r}: layers count from 1 to {len(self.layers)}, and 0 is the image."
+                f"there is no layer {described(layer)}: a layer is given by its number, 1 to {len(self.layers)}, 0 being the image, "
+                f"or by its name.{order if np.ndim(layer) else ''}"
+            )
+        if not 0 <= layer <= len(self.layers):
+            raise UnknownLayerError(
+                f"there is no layer {layer!r:.40}: layers count from 1 to {len(self.layers)}, and 0 is the image."
             )
         return int(layer)
 
+    @public
     def channels(self, layer: int | str) -> int:
         """How many units `layer` has: its channels, K.
 
@@ -341,6 +351,7 @@ class Network:
         """The channels of several layers; None where nothing says."""
         return [self._channels[i] for i in layers]
 
+    @public
     def shapes(self, shape: Sequence[int], layer: int | str | None = None) -> list[Shape | None]:
         """(C, H, W) of the image and of every layer's output up to `layer`, for images of the given (C, H, W).
 
@@ -371,6 +382,7 @@ class Network:
                 found[number] = self.layers[number - 1].shape(*(found[i] for i in self.inputs[number - 1]))
         return found
 
+    @public
     def batch_size(self, shape: Sequence[int], layer: int | str | None = None) -> int:
         """Images of the given (C, H, W) to run at a time, up to `layer`: 6 million numbers alive between two layers.
 
@@ -394,6 +406,50 @@ class Network:
             most = max(most, alive)
         return max(1, BATCH // most)
 
+    def as_images(self, images: npt.ArrayLike, function: str, *, raw: bool = False) -> Array:
+        """Images as an array (N, C, H, W), unless their axes or channels are not the network's; the error says how to mend it.
+
+        Raises
+        ------
+        ShapeError
+            If the axes or channels are others.
+        InvalidValueError
+            If they do not hold real numbers; or hold integers, of a network with a mean or a deviation, unless `raw`.
+        """
+        refuse_pair(images, f"{function}: images")
+        array = as_array(images, f"{function}: images")
+        if array.ndim != 4:
+            wanted = f"{function}: images must have the four axes (N, C, H, W), not the shape {array.shape}."
+            raise ShapeError(f"{wanted}{self._axes_hint(array.shape)}")
+        if 0 in array.shape[1:]:
+            raise ShapeError(f"{function}: images have an empty axis: {array.shape}. Only the first, N, may be.")
+        if self._channels[0] not in (None, array.shape[1]):
+            raise ShapeError(
+                f"{function}: images {array.shape} of {plural(array.shape[1], 'channel')}, and the network takes {self._channels[0]}."
+                f"{self._axes_hint(array.shape)}"
+            )
+        if not raw and array.dtype.kind in "biu" and (self.mean is not None or self.std is not None):
+            what = "mean" if self.mean is not None else "standard deviation"
+            raise InvalidValueError(
+                f"{function}: images are {array.dtype}, as they were measured, and the network was trained with a {what} taken "
+                "off: give net.normalize(images). Images that are normalized already are floats."
+            )
+        return array
+
+    def _axes_hint(self, shape: tuple[int, ...]) -> str:
+        """How to bring images of this shape to the order of axes (N, C, H, W)."""
+        channels = self._channels[0]
+        if len(shape) == 4 and shape[3] == channels:
+            return " The channels come before rows and columns: images.transpose(0, 3, 1, 2)."
+        if len(shape) == 3 and channels in (1, None) and shape[0] != 1:
+            return " Grey images (N, H, W) have one channel: images[:, np.newaxis]. For a single image (C, H, W), images[np.newaxis]."
+        if len(shape) == 3 and shape[2] == channels and shape[0] != channels:
+            return " For a single image (H, W, C), images.transpose(2, 0, 1)[np.newaxis]."
+        if len(shape) == 3:
+            return " For a single image (C, H, W), images[np.newaxis]."
+        return " For a single grey image (H, W), images[np.newaxis, np.newaxis]." if len(shape) == 2 else ""
+
+    @public
     def normalize(self, images: npt.ArrayLike) -> Array:
         """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
 
@@ -414,7 +470,7 @@ class Network:
         ShapeError
             If the mean or the deviation does not fit the images.
         """
-        images = as_array4(images, "normalize", "images", "(N, C, H, W)")
+        images = self.as_images(images, "normalize", raw=True)
         dtype = images.dtype if images.dtype.kind == "f" else self.dtype
         for what, array in (("mean image", self.mean), ("standard deviation", self.std)):
             if array is not None and (
@@ -428,6 +484,7 @@ class Network:
             np.divide(result, self.std, out=result, casting="same_kind")
         return result
 
+    @public
     def per_pixel(self, filters: npt.ArrayLike) -> Array:
         """Decoded filters in the image's own units: divided by the standard deviation that `normalize` divides by.
 
@@ -460,6 +517,7 @@ class Network:
             )
         return np.asarray(array / self.std.astype(array.dtype if array.dtype.kind == "f" else self.std.dtype))
 
+    @public
     def forward(
         self,
         images: npt.ArrayLike,
@@ -512,7 +570,7 @@ class Network:
         array([[[[ 21., -28.]]]])
         """
         top = len(self.layers) if layer is None else self.index(layer)
-        images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
+        images, operators = self.as_images(images, "forward"), resolve(backend)
         shape = self._checked(images, [top])[top]
         step = self.batch_size(images.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
 
@@ -523,6 +581,7 @@ class Network:
 
         return gather(operators, responses, len(images), step, np.empty((0, *shape), self.dtype))
 
+    @public
     def activations(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> list[Array]:
         """Responses of all layers, up to one.
 
@@ -556,6 +615,7 @@ class Network:
         """
         return list(self.stream(images, layer, backend=backend))
 
+    @public
     def stream(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> Iterator[Array]:
         """Responses of all layers, up to one, layer by layer: an iterator over what `activations` lists.
 
@@ -574,6 +634,7 @@ class Network:
 
         return every()
 
+    @public
     def walk(
         self, images: npt.ArrayLike, layers: Sequence[int | str], *, backend: Any = None
     ) -> Iterator[tuple[int, Array]]:
@@ -587,11 +648,12 @@ class Network:
             As `forward`.
         """
         tops = [self.index(layer) for layer in layers]
-        images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
+        images, operators = self.as_images(images, "walk"), resolve(backend)
         self._checked(images, tops)
         dtype = precision(operators, images.dtype if images.dtype.kind == "f" else self.dtype)
         return walks.forward(self, images.astype(dtype, copy=False), tops, operators)
 
+    @public
     def receptive_field(self, layer: int | str, *, within: int | str = 0) -> ReceptiveField:
         """What the units of `layer` see of the image, or of another layer: the union over all paths.
 
@@ -793,16 +855,41 @@ class Network:
 
     @contextmanager
     def naming(self, number: int) -> Iterator[None]:
-        """Says in an error which layer it came from; running out of memory becomes such an error."""
+        """Says in an error which layer it came from; running out of memory, or a backend without an operator, becomes one."""
         layer = self.layers[number - 1]
         where = f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind})"
         try:
             yield
         except DecodingError as error:
             error.args = (f"{where}: {error}", *error.args[1:])
+            error.function = None  # which was an operator's; whoever called it is named instead
             raise
+        except AttributeError as error:
+            if not lacks_operator(error):
+                raise
+            raise InvalidValueError(f"{where}: the backend has no {error.name}: {described(error.obj)}.") from None
         except MemoryError as error:
             raise InvalidValueError(f"{where}: there is not enough memory for it: {error}") from error
+
+
+def as_network(net: Any, function: str) -> Network:
+    """The network, if it is one; an error that says how to come by one otherwise."""
+    if isinstance(net, Network):
+        return net
+    hint = ""
+    if isinstance(net, (str, bytes)) or hasattr(net, "__fspath__"):
+        hint = " A file is read by decoding.load_matconvnet(path)."
+    elif isinstance(net, (list, tuple)):
+        hint = " Layers make one: decoding.Network(layers)."
+    elif hasattr(net, "state_dict"):
+        hint = " It is a torch module: write its layers as decoding.Network([...])."
+    kind = type(net)
+    what = (
+        described(net)
+        if net is None or isinstance(net, (str, bytes, int, float))
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    raise InvalidValueError(f"{function}: net must be a decoding.Network, not {what.removeprefix('builtins.')}.{hint}")
 
 
 def _make(fields: dict[str, Any]) -> Network:
@@ -821,6 +908,17 @@ def _layers(layers: Any) -> tuple[Layer, ...]:
     return found
 
 
+def _texts(values: Any, what: str) -> tuple[str, ...]:
+    """A sequence of texts; numbers, as classes often are, become texts."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidValueError(f"Network: {what} must be a sequence of names, not {described(values)}.")
+    found = list(values)
+    for each in found:
+        if not isinstance(each, (str, int, np.integer)) or isinstance(each, bool):
+            raise InvalidValueError(f"Network: {what} must be names, texts, and one is {described(each)}.")
+    return tuple(map(str, found))
+
+
 def _statistic(value: npt.ArrayLike, what: str) -> Array:
     array = as_array(value, f"Network: {what}")
     if array.ndim == 1:
@@ -835,7 +933,7 @@ def _statistic(value: npt.ArrayLike, what: str) -> Array:
 
 def _image_shape(shape: Sequence[int]) -> Shape:
     if np.shape(shape) != (3,) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {shape!r}.")
+        raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {described(shape)}.")
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 

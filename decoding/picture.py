@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
+from .boundary import public
 from .errors import InvalidValueError, ShapeError
 from .files import replacing
 
@@ -26,6 +27,7 @@ FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".jpg"
 _NEGATIVE, _ZERO, _POSITIVE = (59, 76, 192), (221, 221, 221), (180, 4, 38)
 
 
+@public
 def threshold(df: npt.ArrayLike, at: float = 1.0) -> npt.NDArray[np.int8]:
     """Keep the strokes of a decoded filter: three levels.
 
@@ -72,6 +74,7 @@ def threshold(df: npt.ArrayLike, at: float = 1.0) -> npt.NDArray[np.int8]:
     return (df > level).astype(np.int8) - (df < -level).astype(np.int8)
 
 
+@public
 def montage(
     filters: npt.ArrayLike,
     columns: int | None = None,
@@ -141,6 +144,7 @@ def montage(
     return _arrange(tiles, min(columns, len(bank)), labels)
 
 
+@public
 def save_picture(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
     """Write a picture to a file.
 

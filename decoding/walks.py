@@ -70,7 +70,7 @@ def forward(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterat
     for number in order:
         below = net.inputs[number - 1]
         # Overflow is reported at the end.
-        with net.naming(number), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with net.naming(number), np.errstate(all="ignore"):
             live[number] = np.asarray(net.layers[number - 1].forward(*(live[i] for i in below), backend=backend))
         yield number, live[number]
         for i in {*below, number}:
@@ -99,7 +99,7 @@ def down(
         maps, origin = here = waiting.pop(number)
         yield number, here
         layer, below = net.layers[number - 1], net.paths[number - 1]
-        with net.naming(number), np.errstate(over="ignore", invalid="ignore"):
+        with net.naming(number), np.errstate(all="ignore"):
             parts = layer.decode(times(maps, layer.gain, 1), net.widths(below), unpool, backend)
             place = tuple(origin[a] * layer.stride[a] - layer.pad[2 * a] for a in (0, 1))
             placed = [Placed(np.asarray(part), place) for part in parts]  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
         seen = fields[below[0]]
         assert seen is not None
         jump = seen.stride
-        with net.naming(number), np.errstate(over="ignore", invalid="ignore"):
+        with net.naming(number), np.errstate(all="ignore"):
             if below == (base,) and isinstance(layer, Conv):  # its filters are its units already
                 bank = layer.dense.astype(dtype, copy=False)
             else:
