@@ -26,6 +26,7 @@ from .evaluation import (
     response_matrix,
     top_images,
 )
+from .gains import GainMeter, linearize
 from .handmade import Characters, characters
 from .layers import (
     LRN,
@@ -49,6 +50,16 @@ from .layers import (
 from .matconvnet import load_matconvnet, save_matconvnet
 from .measuring import measure
 from .network import Network, ReceptiveField
+from .patterns import (
+    PatternMeter,
+    Statistics,
+    autocovariance,
+    covariance,
+    load_statistics,
+    natural,
+    pattern,
+    patterns,
+)
 from .picture import montage, save_picture, threshold
 
 __all__ = [
@@ -64,12 +75,14 @@ __all__ = [
     "DataFormatError",
     "DecodingError",
     "Dropout",
+    "GainMeter",
     "Gate",
     "InvalidValueError",
     "Layer",
     "Loss",
     "MaxPool",
     "Network",
+    "PatternMeter",
     "Pool",
     "ReLU",
     "ReceptiveField",
@@ -80,6 +93,7 @@ __all__ = [
     "ShapeError",
     "Sigmoid",
     "Softmax",
+    "Statistics",
     "Sum",
     "TopImages",
     "TopImagesMeter",
@@ -87,9 +101,11 @@ __all__ = [
     "Unsupported",
     "UnsupportedLayerError",
     "WeightsFormatError",
+    "autocovariance",
     "baselines",
     "characters",
     "contributions",
+    "covariance",
     "decode",
     "decode_filter",
     "decode_layer",
@@ -98,10 +114,15 @@ __all__ = [
     "fast",
     "inverse",
     "lenet",
+    "linearize",
     "load_matconvnet",
+    "load_statistics",
     "measure",
     "mnist",
     "montage",
+    "natural",
+    "pattern",
+    "patterns",
     "reconstruction_error",
     "reference",
     "response_matrix",

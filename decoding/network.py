@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from .blocks import gather
 from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
 from .layers import Concat, Conv, Layer, Shape, Unsupported, check_factors
+from .layers.base import kept
 
 # Numbers alive between two layers, of a batch: enough for large matrix products, not too many for caches.
 BATCH = 22 * 2**18
@@ -57,6 +59,9 @@ class Network:
         The images the network was made for. Other sizes run as well, where the layers allow it.
     notes : sequence of str, optional
         What else `describe` should say, such as what could not be used of a file.
+    moments : mapping, optional
+        For the numbers of some layers, 0 being the image, mean and standard deviation of their responses, (K,) each, as
+        `decoding.quadratize` leaves them.
 
     Raises
     ------
@@ -98,6 +103,7 @@ class Network:
         classes: Sequence[str] | None = None,
         input_shape: Sequence[int] | None = None,
         notes: Sequence[str] = (),
+        moments: Mapping[int, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
     ) -> None:
         self.layers: tuple[Layer, ...] = _layers(layers)
         self.names: tuple[str, ...] = tuple(
@@ -120,6 +126,7 @@ class Network:
             with self.naming(number):
                 self._channels.append(layer.channels(*(self._channels[i] for i in below)))
                 check_factors(layer, self._channels[-1])
+        self.moments = MappingProxyType({i: self._moment(i, *pair) for i, pair in dict(moments or {}).items()})
         self.fields_within(0)  # refuses joins of units that are not equally far apart
         if self.input_shape is not None:
             self._shapes(self.input_shape, [n for n in range(1, len(self.layers) + 1) if self.blocked(n) is None])
@@ -176,10 +183,18 @@ class Network:
         known = [self.input_shape, *(None if a is None else a.shape for a in (self.mean, self.std))]
         return next((shape[0] for shape in known if shape is not None), None)
 
+    def _moment(self, number: int, mean: npt.ArrayLike, std: npt.ArrayLike) -> tuple[Array, Array]:
+        pair = kept(as_array(mean, "Network: moments")), kept(as_array(std, "Network: moments"))
+        if pair[0].shape != pair[1].shape or pair[0].shape != (self.channels(number),):
+            raise ShapeError(
+                f"Network: moments {pair[0].shape} and {pair[1].shape} of layer {number}, which has {plural(self.channels(number), 'channel')}."
+            )
+        return pair
+
     def fields(self) -> dict[str, Any]:
         """The arguments that make this network again, by name."""
         names = ("layers", "inputs", "mean", "std", "classes", "input_shape", "notes")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"moments": dict(self.moments)}
 
     @public
     def replace(self, **changed: Any) -> Network:
@@ -217,6 +232,7 @@ class Network:
             layers=[self.layers[old - 1].replace(name=self.names[old - 1]) for old in order],
             inputs=[tuple(number[i] for i in self.inputs[old - 1]) for old in order],
             classes=self.classes if top == len(self.layers) else None,
+            moments={number[old]: pair for old, pair in self.moments.items() if old in number},
         )
 
     def __reduce__(self) -> Any:

@@ -61,8 +61,19 @@ def under(net: Network, tops: Iterable[int], edges: Sequence[Sequence[int]], bot
     return sorted(number for number in found if number > bottom)
 
 
-def forward(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterator[tuple[int, Array]]:
-    """Yields (0, images), then (number, responses) of all that `tops` need; each is let go when its last reader has run."""
+def forward(
+    net: Network, x: Any, tops: Iterable[int], backend: Any, step: Callable[..., Any] | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yields (0, images), then (number, responses) of all that `tops` need; each is let go when its last reader has run.
+
+    `step` takes the place of a layer's `forward`, where something else than responses goes up: it is given the layer's
+    number and what the layers that it reads have.
+    """
+
+    def respond(number: int, *below: Any) -> Any:
+        return np.asarray(net.layers[number - 1].forward(*below, backend=backend))
+
+    step = respond if step is None else step
     order, live = under(net, tops, net.inputs), {0: x}
     yield 0, x
     del x
@@ -71,7 +82,7 @@ def forward(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterat
         below = net.inputs[number - 1]
         # Overflow is reported at the end.
         with net.naming(number), np.errstate(all="ignore"):
-            live[number] = np.asarray(net.layers[number - 1].forward(*(live[i] for i in below), backend=backend))
+            live[number] = step(number, *(live[i] for i in below))
         yield number, live[number]
         for i in {*below, number}:
             if last.get(i, number) == number:

@@ -97,6 +97,14 @@ class Layer:
             raise InvalidValueError(f"{self.kind}.replace: there is no {', '.join(unknown)}; it has {known}.")
         return type(self)(**{**self.fields(), **changed})
 
+    def unpadded(self: L) -> L:
+        """The same layer without pads, for windows that lie inside; it shares its weights."""
+        if not any(self.pad):
+            return self
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), pad=(0, 0, 0, 0))
+        return other
+
     def __reduce__(self) -> Any:
         return _make, (type(self), self.fields())
 
