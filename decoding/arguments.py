@@ -14,6 +14,10 @@ Array: TypeAlias = npt.NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
 Pads: TypeAlias = tuple[int, int, int, int]
 
+ROUNDINGS = (
+    64  # what sums of some thousand terms differ by at most, in units of the last place, where they should be equal
+)
+
 
 def as_pair(value: Any, what: str) -> Pair:
     """(rows, columns), both at least 1, from one int or two."""
@@ -242,9 +246,29 @@ def check_finite(array: Array, what: str) -> None:
         )
 
 
+def is_constant(least: Any, most: Any, eps: float) -> Any:
+    """Whether values from `least` to `most` differ by rounding alone, `eps` being that of their precision."""
+    return most - least <= ROUNDINGS * eps * np.maximum(np.abs(least), np.abs(most))
+
+
+def scaled_down(array: Array, axis: Any) -> Array:
+    """The array with magnitudes of at most 1 along `axis`, divided by powers of two: nothing is rounded that counts.
+
+    Then no square overflows, and none that counts underflows.
+    """
+    largest = np.abs(array).max(axis=axis, keepdims=True)
+    return np.asarray(np.ldexp(array, -np.frexp(largest)[1]))
+
+
 def plural(count: int, noun: str) -> str:
     """``1 channel``, ``3 channels``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def cut(values: Any, most: int = 12) -> str:
+    """The first values, and how many more there are."""
+    shown = ", ".join(map(str, values[:most]))
+    return f"{shown} and {len(values) - most} more" if len(values) > most else shown
 
 
 def printable(text: str, most: int = 40) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_count, check_finite, described, plural
+from .arguments import Array, as_array, as_array4, as_count, check_finite, described, is_constant, plural, scaled_down
 from .backend import resolve
 from .boundary import public
 from .composition import Contribution, contributions
@@ -135,6 +135,8 @@ class ReconstructionMeter:
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
+        if not self.normalize:  # whatever the scale of each
+            want, got = scaled_down(want, 0), scaled_down(got, 0)
         return ReconstructionError(squares / len(difference), _correlations(want, got))
 
     def add(self, part: ReconstructionError) -> None:
@@ -621,12 +623,14 @@ def _by_image(responses: Array) -> Array:
 def _full_range(responses: Array, what: str, done: int) -> Array:
     """Each image's responses, from 0 to 1."""
     low, high = responses.min(axis=0), responses.max(axis=0)
-    constant = np.flatnonzero(low == high)
+    constant = np.flatnonzero(is_constant(low, high, float(np.finfo(responses.dtype).eps)))
     if len(constant):
         raise InvalidValueError(
             f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
             "normalize. Leave that image out, or give normalize=None."
         )
+    if not np.isfinite(high - low).all():  # half of it is
+        responses, low, high = responses / 2, low / 2, high / 2
     result = responses - low
     result /= high - low
     return np.asarray(result)

@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import reference
-from .arguments import Array, Pads, as_array, as_array4, as_pair, check_finite, plural
+from .arguments import Array, Pads, as_array, as_array4, as_pair, check_finite, plural, scaled_down
 from .backend import resolve
 from .boundary import public
 from .errors import InvalidValueError, ShapeError
@@ -346,14 +346,17 @@ def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: st
     shape = _image_shape("linear_system", b, bank, border)
     pixels = int(np.prod(shape))
     impulses = np.eye(pixels).reshape(pixels, *shape)
+    # At a largest value of about 1, nothing overflows, and the ranks see both alike.
+    sizes = [int(np.frexp(np.abs(each).max())[1]) for each in (bank, b)]
+    bank, b = np.ldexp(bank, -sizes[0]), np.ldexp(b, -sizes[1]).ravel()
     matrix = reference.correlate(impulses, bank, pad=_pads(bank, border)).reshape(pixels, -1).T
-    b = b.ravel()
     x = np.linalg.lstsq(matrix, b, rcond=None)[0]
     rank = int(np.linalg.matrix_rank(matrix))
     augmented = int(np.linalg.matrix_rank(np.column_stack([matrix, b])))
     size = np.linalg.norm(b)
     residual = float(np.linalg.norm(matrix @ x - b) / size) if size else 0.0
-    return LinearSystem(x.reshape(shape), pixels, len(b), rank, augmented, residual)
+    image = np.ldexp(x, sizes[1] - sizes[0]).reshape(shape)
+    return LinearSystem(image, pixels, len(b), rank, augmented, residual)
 
 
 @public
@@ -395,7 +398,7 @@ def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
         return 1.0
     # The gain does not matter: at a largest value of about 1 no square overflows, and none that counts underflows. By a
     # power of 2, nothing is rounded.
-    a, b = (np.ldexp(each, -int(np.frexp(np.abs(each).max())[1])) for each in (a, b))
+    a, b = scaled_down(a, None), scaled_down(b, None)
     return max(0.0, float(1 - np.vdot(a, b) ** 2 / (np.vdot(a, a) * np.vdot(b, b))))
 
 

@@ -15,7 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, Pads, Pair, as_array, as_count, check_finite, described, plural, printable, refuse_pair
+from .arguments import (
+    Array,
+    Pads,
+    Pair,
+    as_array,
+    as_count,
+    check_finite,
+    cut,
+    described,
+    plural,
+    printable,
+    refuse_pair,
+)
 from .backend import lacks_operator, precision, resolve
 from .blocks import gather
 from .boundary import public
@@ -325,11 +337,11 @@ class Network:
             if len(found) == 1:
                 return found[0]
             what = (
-                f"layers {_cut(found)} all have the name '{printable(layer)}'; give the number"
+                f"layers {cut(found)} all have the name '{printable(layer)}'; give the number"
                 if found
                 else f"no layer is named '{printable(layer)}'"
             )
-            raise UnknownLayerError(f"{what}. The names are {_cut(list(map(_quoted, self.names)))}.")
+            raise UnknownLayerError(f"{what}. The names are {cut(list(map(_quoted, self.names)))}.")
         if not isinstance(layer, (int, np.integer)) or isinstance(layer, bool):
             order = " Are the arguments in another order? Images come before the layer: (net, images, layer, k)."
             raise UnknownLayerError(
@@ -795,7 +807,7 @@ class Network:
         ]  # fmt: skip
         for number, layer in enumerate(self.layers, 1):
             row = {"layer": str(number), "name": printable(self.names[number - 1]), "kind": layer.kind}
-            row |= {"reads": _cut(self.inputs[number - 1], 4), "output": self._output(number, shapes)}
+            row |= {"reads": cut(self.inputs[number - 1], 4), "output": self._output(number, shapes)}
             row["filters"] = "" if layer.size == (1, 1) else _times(layer.size)
             if isinstance(layer, Conv):
                 row["filters"] = f"{len(layer.filters)} of {_times(layer.filters.shape[1:])}"
@@ -965,12 +977,6 @@ def _listed(values: Sequence[Any]) -> str:
     """``3, 4 and 5``."""
     *most, last = map(str, values)
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _cut(values: Sequence[Any], most: int = 12) -> str:
-    """The first values, and how many more there are."""
-    shown = ", ".join(map(str, values[:most]))
-    return f"{shown} and {len(values) - most} more" if len(values) > most else shown
 
 
 def _range(factor: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array, as_array4, as_count, check_finite, described, is_constant, plural, scaled_down
 from .boundary import public
 from .errors import InvalidValueError, ShapeError
 from .files import replacing
@@ -43,7 +43,7 @@ def threshold(df: npt.ArrayLike, at: float = 1.0) -> npt.NDArray[np.int8]:
     Returns
     -------
     ndarray of the shape of `df`, int8
-        0 everywhere for a constant filter, which has no strokes.
+        0 everywhere for a filter that is constant but for rounding, which has no strokes.
 
     Raises
     ------
@@ -65,13 +65,18 @@ def threshold(df: npt.ArrayLike, at: float = 1.0) -> npt.NDArray[np.int8]:
     df = as_array(df, "threshold: df")
     if df.ndim < 2 or not df.size:
         raise ShapeError(f"threshold: df must be (..., C, H, W) or (H, W), not {df.shape}.")
-    if not at >= 0 or not np.isfinite(at):
-        raise InvalidValueError(f"threshold: at must be a number of standard deviations, 0 or more, not {at!r}.")
+    if not isinstance(at, (int, float, np.integer, np.floating)) or not 0 <= at < np.inf:
+        raise InvalidValueError(
+            f"threshold: at must be a number of standard deviations, 0 or more, not {described(at)}."
+        )
     check_finite(df, "threshold: df")
     axes = tuple(range(max(0, df.ndim - 3), df.ndim))
-    df = df.astype(np.float64)
-    level = np.where(np.ptp(df, axis=axes, keepdims=True) > 0, at * df.std(axis=axes, keepdims=True), np.inf)
-    return (df > level).astype(np.int8) - (df < -level).astype(np.int8)
+    eps = float(np.finfo(df.dtype if df.dtype.kind == "f" else np.float64).eps)
+    df = df.astype(np.result_type(df, np.float64))
+    constant = is_constant(df.min(axis=axes, keepdims=True), df.max(axis=axes, keepdims=True), eps)
+    scaled = df if at == 0 else scaled_down(df, axes)
+    level = np.where(constant, np.inf, 0 if at == 0 else at * scaled.std(axis=axes, keepdims=True))
+    return (scaled > level).astype(np.int8) - (scaled < -level).astype(np.int8)
 
 
 @public
@@ -172,7 +177,7 @@ def save_picture(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
     """
     from PIL import Image
 
-    array = np.asarray(array)
+    array = as_array(array, "save_picture: array")
     if array.dtype != np.uint8:
         raise InvalidValueError(
             f"save_picture: the array must hold uint8, not {array.dtype}; montage makes such pictures."

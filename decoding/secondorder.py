@@ -11,21 +11,28 @@ as decoding: here is only what is new at each layer, the bend and its gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, as_array4, check_finite, plural
+from .arguments import Array, Pair, as_array4, as_count, check_finite, plural
 from .backend import precision, resolve
-from .errors import InvalidValueError
+from .decoder import decode, unit
+from .errors import DataFormatError, DecodingError, InvalidValueError, ShapeError
+from .files import replacing
 from .layers import Layer, Pool
 from .network import Network
 from .walks import Placed, times
 
 if TYPE_CHECKING:
-    pass
+    from scipy.sparse.linalg import LinearOperator
+
+    from .patterns import Statistics
 
 BLOCK_BYTES = 32 * 2**20  # of vectors' maps that go through a network together, in products with a form
 DENSE = 1000  # pixels up to which a form is written out: exact shares, and no eigenvalue can be missed
