@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,32 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
                 raised.function = name
                 raise raised from error
 
-    # With the globals of the function's own module, so that doctest finds its examples.
+    return _in_place_of(function, call)
+
+
+def formerly(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Takes options that are keyword-only now by position as well, in this order, after the first argument."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        own = function.__name__
+
+        def call(*args: Any, **kwargs: Any) -> R:
+            given = dict(zip(names, args[1:], strict=False))
+            if len(args) - 1 > len(names):
+                raise TypeError(
+                    f"{own}() takes from 1 to {len(names) + 1} positional arguments but {len(args)} were given"
+                )
+            for name in given:
+                if name in kwargs:
+                    raise TypeError(f"{own}() got multiple values for argument '{name}'")
+            return function(*args[:1], **given, **kwargs)
+
+        return _in_place_of(function, call)
+
+    return decorate
+
+
+def _in_place_of(function: Callable[P, R], call: Callable[P, R]) -> Callable[P, R]:
+    """`call`, with the name and the globals of the function that it wraps, so that doctest finds its examples."""
     outer = types.FunctionType(call.__code__, function.__globals__, function.__name__, None, call.__closure__)
     return wraps(function)(outer)

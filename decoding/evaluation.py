@@ -112,13 +112,13 @@ class ReconstructionMeter:
         unpool: str = "nearest",
         filters: npt.ArrayLike | None = None,
         bias: npt.ArrayLike | None = None,
-        normalize: str | None = "image",
+        contrast: str | None = "image",
         backend: Any = None,
+        **former: Any,
     ) -> None:
         as_network(net, "ReconstructionMeter")
-        if normalize not in ("image", None):
-            raise InvalidValueError(f"normalize must be 'image' or None, not {described(normalize)}.")
-        self.net, self.layer, self.backend, self.normalize = net, net.index(layer), backend, normalize
+        contrast = _contrast(contrast, former)
+        self.net, self.layer, self.backend, self.contrast = net, net.index(layer), backend, contrast
         self.filters = _bank("reconstruction_error", net, self.layer, unpool, backend, filters)
         self.bias = _bias("reconstruction_error", bias, len(self.filters))
         self.parts: list[ReconstructionError] = []
@@ -128,14 +128,14 @@ class ReconstructionMeter:
             self.net, images, self.layer, filters=self.filters, bias=self.bias, backend=self.backend
         )
         # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
-        precision = np.float32 if self.normalize and responses.dtype == decoded.dtype == np.float32 else np.float64
+        precision = np.float32 if self.contrast and responses.dtype == decoded.dtype == np.float32 else np.float64
         want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
-        if self.normalize:
+        if self.contrast:
             want = _full_range(want, f"the network's responses of layer {self.layer}", start)
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
-        if not self.normalize:  # whatever the scale of each
+        if not self.contrast:  # whatever the scale of each
             want, got = scaled_down(want, 0), scaled_down(got, 0)
         return ReconstructionError(squares / len(difference), _correlations(want, got))
 
@@ -160,11 +160,12 @@ def reconstruction_error(
     *,
     unpool: str = "nearest",
     backend: Any = None,
-    normalize: str | None = "image",
+    contrast: str | None = "image",
     filters: npt.ArrayLike | None = None,
     bias: npt.ArrayLike | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    **former: Any,
 ) -> ReconstructionError:
     """Measure how far the responses of decoded filters are from those of the network.
 
@@ -182,9 +183,10 @@ def reconstruction_error(
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
-    normalize : {"image", None}
+    contrast : {"image", None}
         ``"image"``: for each image, ``(r − min r) / (max r − min r)`` over all filters and positions of the layer, for
-        the network's responses and for the decoded ones apart. None: the responses as they are.
+        the network's responses and for the decoded ones apart. None: the responses as they are. It was called
+        ``normalize``, which is still taken; `Network.normalize` is something else.
     filters : array_like of shape (K, C, h, w), optional
         To measure in place of the decoded ones; each of the size of the receptive field. See `decoding.baselines`.
     bias : array_like of shape (K,), optional
@@ -204,7 +206,7 @@ def reconstruction_error(
     InvalidValueError
         If there are no images; if images, weights or responses are not finite; if all responses to an image are equal,
         so that they have no range (a layer of one unit at one position never has): leave that image out, or give
-        ``normalize=None``.
+        ``contrast=None``.
     ShapeError
         If images, filters or bias do not fit the network.
     UnknownLayerError
@@ -225,12 +227,12 @@ def reconstruction_error(
     --------
     >>> from decoding import Conv, MaxPool, Network
     >>> net = Network([MaxPool((1, 2)), Conv([[[[1]]], [[[-1]]]])])
-    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, normalize=None)      # 1 and 2, where the sums are as large
+    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, contrast=None)      # 1 and 2, where the sums are as large
     >>> error.mean
     0.0
     """
     meter = ReconstructionMeter(
-        net, layer, unpool=unpool, filters=filters, bias=bias, normalize=normalize, backend=backend
+        net, layer, unpool=unpool, filters=filters, bias=bias, contrast=_contrast(contrast, former), backend=backend
     )
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     return meter.result()
@@ -620,6 +622,17 @@ def _by_image(responses: Array) -> Array:
     return np.asarray(responses.transpose(2, 3, 1, 0).reshape(-1, len(responses)))
 
 
+def _contrast(contrast: Any, former: dict[str, Any]) -> str | None:
+    """The option, also under its former name."""
+    unknown = [name for name in former if name != "normalize"]
+    if unknown:
+        raise TypeError(f"reconstruction_error() got an unexpected keyword argument '{unknown[0]}'")
+    contrast = former.get("normalize", contrast)
+    if contrast is not None and (not isinstance(contrast, str) or contrast != "image"):
+        raise InvalidValueError(f"contrast must be 'image' or None, not {described(contrast)}.")
+    return contrast
+
+
 def _full_range(responses: Array, what: str, done: int) -> Array:
     """Each image's responses, from 0 to 1."""
     low, high = responses.min(axis=0), responses.max(axis=0)
@@ -627,7 +640,7 @@ def _full_range(responses: Array, what: str, done: int) -> Array:
     if len(constant):
         raise InvalidValueError(
             f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
-            "normalize. Leave that image out, or give normalize=None."
+            "normalize. Leave that image out, or give contrast=None."
         )
     if not np.isfinite(high - low).all():  # half of it is
         responses, low, high = responses / 2, low / 2, high / 2

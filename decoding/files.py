@@ -48,6 +48,12 @@ def is_open(file: Any) -> bool:
     return not isinstance(file, (str, bytes, os.PathLike)) and (hasattr(file, "read") or hasattr(file, "write"))
 
 
+def file_first(a: Any, b: Any) -> tuple[Any, Any]:
+    """Of a file and what to write there, in either order, the file first."""
+    given = [isinstance(each, (str, bytes, os.PathLike)) or is_open(each) for each in (a, b)]
+    return (b, a) if given == [False, True] else (a, b)
+
+
 def refuse_devices(path: str | os.PathLike[str]) -> None:
     """Refuse what is neither a file nor a folder: reading a pipe or a device may never end.
 
@@ -134,7 +140,7 @@ def replacing(file: File, what: str = "path") -> Iterator[IO[bytes]]:
             raise InvalidValueError(f"{what} must be open for writing bytes, in mode 'wb'.")
         content = io.BytesIO()
         yield content
-        file.write(content.getbuffer())  # type: ignore[union-attr]
+        file.write(content.getbuffer())
         return
     path = as_path(file, what)
     target = check_writable(path, what)
@@ -184,3 +190,22 @@ def _removed_by_signals(temporary: Path) -> Iterator[None]:
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
+
+
+def check_folder(path: Any, what: str = "folder") -> Path:
+    """Refuse a folder that cannot be made or written to, before the work for it is done; makes none.
+
+    Raises
+    ------
+    OSError
+        If something else is there, or it is read-only. It names `path`.
+    InvalidValueError
+        If it is no path.
+    """
+    folder = as_path(path, what)
+    nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"'{shown(folder)}' cannot be a folder: '{shown(nearest)}' is none.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(f"'{shown(folder)}' cannot be written: '{shown(nearest)}' is read-only.")
+    return folder

@@ -32,7 +32,7 @@ from .backend import lacks_operator, precision, resolve
 from .blocks import gather
 from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
-from .layers import Concat, Conv, Layer, Shape, Unsupported, check_factors
+from .layers import Concat, Conv, Layer, Shape, UnsupportedLayer, check_factors
 from .layers.base import kept
 
 # Numbers alive between two layers, of a batch: enough for large matrix products, not too many for caches.
@@ -186,7 +186,7 @@ class Network:
         """By the layers that read the image, through those that keep its channels; else by the shape, else by the mean."""
         keeping = {0}
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
-            if isinstance(layer, (Unsupported, Concat)) or not keeping.intersection(below[: layer.follows]):
+            if isinstance(layer, (UnsupportedLayer, Concat)) or not keeping.intersection(below[: layer.follows]):
                 continue
             if layer.in_channels is not None:
                 return layer.in_channels
@@ -315,7 +315,7 @@ class Network:
         found: list[int | None] = [None]
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
             ways = [found[i] for i in below if found[i] is not None]
-            found.append(min(ways, default=number if isinstance(layer, Unsupported) else None))  # type: ignore[type-var]
+            found.append(min(ways, default=number if isinstance(layer, UnsupportedLayer) else None))  # type: ignore[type-var]
         return found
 
     @property
@@ -722,7 +722,7 @@ class Network:
         """
         top, base = self.index(layer), self.index(within)
         for number in walks.under(self, [top], self.paths, base):
-            if isinstance(self.layers[number - 1], Unsupported):
+            if isinstance(self.layers[number - 1], UnsupportedLayer):
                 with self.naming(number):
                     self.layers[number - 1].check()
         found = self.fields_within(base)[top]
@@ -745,7 +745,7 @@ class Network:
         for number in range(base + 1, len(self.layers) + 1):
             layer, below = self.layers[number - 1], self.paths[number - 1]
             seen = [field for i in below if (field := fields[i]) is not None]
-            if isinstance(layer, Unsupported) or not seen:
+            if isinstance(layer, UnsupportedLayer) or not seen:
                 fields.append(None)
                 continue
             if len({field.stride for field in seen}) > 1:
@@ -870,7 +870,7 @@ class Network:
         seen = self.fields_within(bottom)
         for number in walks.under(self, [top], self.paths, bottom):
             each = self.layers[number - 1]
-            if seen[number] is not None or isinstance(each, Unsupported):
+            if seen[number] is not None or isinstance(each, UnsupportedLayer):
                 with self.naming(number):
                     each.check_decoding()
 
