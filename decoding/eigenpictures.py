@@ -323,7 +323,8 @@ def decode_quadratic(
     >>> (np.sign(unit.eigenvalues), (unit.filters / np.abs(unit.filters).max()).round(6) + 0)
     (array([1.]), array([[[[ 1., -1.]]]]))
     """
-    n, ks = as_count(n, "decode_quadratic: n"), [k] if not np.ndim(k) else k
+    n = as_count(n, "decode_quadratic: n")
+    ks: Any = k if np.ndim(k) else [k]
     found, root = list[QuadraticUnit](), None
     for each in ks:
         form = _form(net, layer, each, to, backend, "decode_quadratic")

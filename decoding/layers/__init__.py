@@ -10,7 +10,7 @@ from .elementwise import Dropout, Loss, ReLU, Sigmoid, Softmax
 from .joining import Concat, Gate, Select, Sum
 from .normalization import LRN, BatchNorm
 from .pooling import AvgPool, MaxPool, Pool
-from .unsupported import Unsupported
+from .unsupported import Unsupported, UnsupportedLayer
 
 __all__ = [
     "LRN",
@@ -31,6 +31,7 @@ __all__ = [
     "Softmax",
     "Sum",
     "Unsupported",
+    "UnsupportedLayer",
     "check_factors",
     "is_its_filters",
 ]
