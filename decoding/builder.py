@@ -127,7 +127,8 @@ class Builder:
         self.label = ""  # of the layers that come next
         self.images = images
         self.aliases: dict[str, int] = {}
-        self._picked: dict[tuple[int, tuple[int, ...]], int] = {}
+        self.modules: dict[str, int] = {}  # the last layer within each
+        self._picked: dict[Any, int] = {}
 
     # Layers
 
@@ -153,6 +154,12 @@ class Builder:
         self.shapes.append(shape)
         self.labels.append(self.label + (f".{part}" if part and self.label else part))
         return number
+
+    def within(self, module: str, layer: int) -> None:
+        """The layer is the last so far of a module, and of those that hold it."""
+        parts = module.split(".")[:32]
+        for i in range(1, len(parts) + 1):
+            self.modules[".".join(parts[:i])] = layer
 
     def whole(self, layer: int) -> View:
         """The maps of a layer, (N, C, H, W)."""
@@ -187,8 +194,8 @@ class Builder:
         names = {number: layer.name or f"layer{number}" for number, layer in enumerate(layers, 1)}
         aliases = {
             alias: names[numbers[old]]
-            for alias, old in self.aliases.items()
-            if alias not in taken and numbers.get(old, 0)
+            for alias, old in {**self.modules, **self.aliases}.items()
+            if alias and alias not in taken and numbers.get(old, 0)
         }
         return layers, [tuple(numbers[i] for i in self.inputs[old - 1]) for old in order], aliases
 
@@ -239,10 +246,7 @@ class Builder:
         if (r, c) == (1, 1):
             return None
         cells = [(i, j) for i in range(r) for j in range(c)]
-        below = [
-            self.put(Select(np.arange(shape[0]), stride=(r, c), start=cell), layer, part=f"cell{n}")
-            for n, cell in enumerate(cells)
-        ]
+        below = [self.selected(layer, np.arange(shape[0]), (r, c), cell, f"cell{n}") for n, cell in enumerate(cells)]
         joined = self.put(Concat(), *below, part="cells")
         channels = {ROWS: c * shape[0], COLUMNS: shape[0]}
         parts = [part if part.axis == CHANNELS else Part(CHANNELS, part.size, channels[part.axis]) for part in axes[1]]
@@ -253,16 +257,31 @@ class Builder:
         count = self._shape(layer)[0]
         if any(part.axis != CHANNELS for part in parts) or _count(parts) != count:
             raise Cannot("it reads a tensor whose channels are mixed with rows, columns or images")
-        return self.picked(layer, _places(parts))
+        return self.picked(layer, _places(parts), "channels")
 
-    def picked(self, layer: int, channels: Array) -> int:
+    def picked(self, layer: int, channels: Array, part: str = "") -> int:
         """A layer with these channels; the layer itself if they are all of them, in order."""
+        return self.selected(layer, channels, (1, 1), (0, 0), part)
+
+    def selected(
+        self, layer: int, channels: Array, stride: tuple[int, int], start: tuple[int, int], part: str = ""
+    ) -> int:
+        """A layer with these channels, and every so many rows and columns; what a `Select` below does is done at once."""
+        below = self.layers[layer - 1] if layer else None
+        if isinstance(below, Select):
+            channels = np.where(channels < 0, -1, np.append(below.chosen, -1)[channels])
+            start = (
+                below.start[0] + below.stride[0] * start[0],
+                below.start[1] + below.stride[1] * start[1],
+            )
+            stride = (below.stride[0] * stride[0], below.stride[1] * stride[1])
+            layer = self.inputs[layer - 1][0]
         count = self._shape(layer)[0]
-        if np.array_equal(channels, np.arange(count)):
+        if stride == (1, 1) and start == (0, 0) and np.array_equal(channels, np.arange(count)):
             return layer
-        key = (layer, tuple(channels.tolist()))
+        key = (layer, stride, start, tuple(channels.tolist()))
         if key not in self._picked:
-            self._picked[key] = self.put(Select(channels), layer, part="channels" if self.label else "")
+            self._picked[key] = self.put(Select(channels, stride=stride, start=start), layer, part=part)
         return self._picked[key]
 
     def reshape(self, view: View, shape: Sequence[int]) -> View:
@@ -636,8 +655,8 @@ class Builder:
             picks = [_picks(layer, side, axis) for axis, side in enumerate(sides)]
             steps = [_regular(each) for each in picks]
             if all(step is not None for step in steps):
-                starts, strides = zip(*(step for step in steps if step is not None), strict=True)
-                number = self.put(Select(np.arange(self._shape(below)[0]), stride=strides, start=starts), below)
+                (top, down), (left, right) = (step or (0, 1) for step in steps)
+                number = self.selected(below, np.arange(self._shape(below)[0]), (down, right), (top, left))
                 return self._cropped(number, size)
             plain = Resize(layer.scale)
             if all(np.array_equal(_picks(plain, side, axis), picks[axis]) for axis, side in enumerate(sides)):
@@ -724,9 +743,9 @@ class Builder:
             pads[2 * (which - 2)], pads[2 * (which - 2) + 1] = -start, -(shape[which - 1] - start - places.size)
             number = self.put(Pad(pads), number)
         else:
-            starts, strides = [0, 0], [1, 1]
-            starts[which - 2], strides[which - 2] = start, stride
-            number = self.put(Select(np.arange(shape[0]), stride=strides, start=starts), number)
+            rows = which == ROWS
+            steps, first = ((stride, 1), (start, 0)) if rows else ((1, stride), (0, start))
+            number = self.selected(number, np.arange(shape[0]), steps, first)
         return self.transpose(self._cropped(number, size), order)
 
     def concat(self, tensors: Sequence[View | Array], axis: int) -> View:

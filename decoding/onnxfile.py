@@ -643,7 +643,6 @@ class _Reader:
     def node(self, node: _Node) -> None:
         """Gives the outputs of a node their values."""
         candidates = self.names.of(node)
-        before = len(self.builder.layers)
         self.builder.label = candidates[0]
         try:
             if node.proto.domain not in ("", "ai.onnx") or (node.proto.domain, node.type) in self.functions:
@@ -661,8 +660,9 @@ class _Reader:
             if name:
                 self.values[name] = value
         first = results[0] if results else None
-        if isinstance(first, (View, Opaque)) and len(self.builder.layers) > before:
-            for name in candidates:
+        if isinstance(first, (View, Opaque)):
+            self.builder.within(self.names.placed(node.proto)[0], first.layer)
+            for name in candidates[:-1]:
                 self.builder.aliases.setdefault(name, first.layer)
 
     def blocked(self, node: _Node, reason: str) -> list[Any]:
