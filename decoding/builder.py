@@ -180,7 +180,7 @@ class Builder:
 
     def finish(self, outputs: Sequence[Tensor]) -> tuple[list[Layer], list[tuple[int, ...]], dict[str, str]]:
         """The layers that the outputs need, what they read, and further names for them."""
-        tops = [self._settled(each).layer for each in outputs if isinstance(each, (View, Opaque))]
+        tops = [each.layer for each in outputs if isinstance(each, (View, Opaque))]
         live = set(tops)
         for number in range(len(self.layers), 0, -1):
             if number in live:
@@ -199,13 +199,17 @@ class Builder:
         }
         return layers, [tuple(numbers[i] for i in self.inputs[old - 1]) for old in order], aliases
 
-    def _settled(self, tensor: View | Opaque) -> View | Opaque:
-        """An output as maps in their order, where it is maps at all."""
+    def settled(self, tensor: View | Opaque, label: str) -> View | Opaque:
+        """An output as maps in their order, where it is maps at all; a layer that this takes has the label."""
         if isinstance(tensor, View) and len(tensor.axes) == 4:
+            self.label, before = label, len(self.layers)
             try:
-                return self.whole(self.maps(tensor))
+                number = self.maps(tensor)
             except DecodingError:
-                pass
+                return tensor
+            if number > before:
+                self.labels[number] = label
+            return self.whole(number)
         return tensor
 
     # Views
@@ -640,17 +644,30 @@ class Builder:
         left = iter([axis for axis in range(4) if axis not in named])
         return [next(left) if axis < 0 else axis for axis in named]
 
-    def resize(self, view: View, size: Sequence[int], *, mode: str, align: str, rounding: str = "floor") -> View:
-        """To (rows, columns)."""
+    def resize(
+        self,
+        view: View,
+        size: Sequence[int],
+        *,
+        mode: str,
+        align: str,
+        rounding: str = "floor",
+        scale: Sequence[float] | None = None,
+    ) -> View:
+        """To (rows, columns); `scale` is what the places are computed with where it is not their ratio."""
         below = self.maps(view)
         sides = self._shape(below)[1:]
         if tuple(size) == tuple(sides):
             return self.whole(below)
         if max(size) > LARGEST_IMAGE or min(size) < 1:
             raise ShapeError(f"a map would be resized from {sides} to {tuple(size)}.")
-        layer = Resize(
-            [n / side for n, side in zip(size, sides, strict=True)], mode=mode, align=align, rounding=rounding
-        )
+        factors = [n / side for n, side in zip(size, sides, strict=True)]
+        if scale is not None:  # a third in single precision is a third
+            pairs = zip(scale, factors, strict=True)
+            factors = [ratio if abs(given - ratio) < 1e-6 * ratio else given for given, ratio in pairs]
+        layer = Resize(factors, mode=mode, align=align, rounding=rounding)
+        if layer.shape(self._shape(below))[1:] != tuple(size):
+            raise Cannot(f"it resizes {sides} by {tuple(factors)} to {tuple(size)}")
         if mode == "nearest":  # the plainest way to say the same; one that shrinks picks pixels
             picks = [_picks(layer, side, axis) for axis, side in enumerate(sides)]
             steps = [_regular(each) for each in picks]

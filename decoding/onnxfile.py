@@ -466,9 +466,9 @@ def _window(node: _Node, rank: int = 2) -> tuple[list[int], list[int], list[int]
     dilations = node.integers("dilations", [1] * rank) or [1] * rank
     pads = node.integers("pads", [0] * 2 * rank) or [0] * 2 * rank
     if len(strides) != rank or len(dilations) != rank or len(pads) != 2 * rank:
-        if {len(strides), len(dilations), len(pads) // 2} & {1, 3}:
-            raise Cannot("it does not run over rows and columns")
-        raise ShapeError(f"its strides {strides}, dilations {dilations} and pads {pads} do not fit each other.")
+        raise ShapeError(
+            f"its strides {strides[:8]}, dilations {dilations[:8]} and pads {pads[:8]} are not for rows and columns."
+        )
     if min(strides + dilations) < 1 or max(strides + dilations + pads) > LARGEST or min(pads) < -LARGEST:
         raise ShapeError(
             f"its strides {strides}, dilations {dilations} or pads {pads} are not between 1 and {LARGEST}."
@@ -621,8 +621,9 @@ class _Reader:
                 raise WeightsFormatError(f"its output '{printable(each.name)}' is made by no node.")
             value = self.values.get(each.name)
             if isinstance(value, (View, Opaque)):
+                value = self.builder.settled(value, each.name)
                 outputs.append(value)
-                self.builder.aliases.setdefault(each.name, value.layer)
+                self.builder.aliases[each.name] = value.layer
         layers, inputs, aliases = self.builder.finish(outputs)
         if not layers:
             raise WeightsFormatError("no layer of it reads its image: there is nothing to decode.")
@@ -823,10 +824,15 @@ class _Names:
                     parts[-1] = each
                 else:
                     parts.append(each)
-            return ".".join(parts), last.lower()
+            return ".".join(parts), re.sub(r"^[a-z]+", lambda found: FUNCTIONS.get(found[0], found[0]), last.lower())
         return "", ""
 
 
+# What torch calls the operators that its old exporter writes.
+FUNCTIONS = {
+    "concat": "cat", "globalaveragepool": "adaptive_avg_pool2d", "averagepool": "avg_pool2d", "maxpool": "max_pool2d",
+    "gemm": "linear", "clip": "hardtanh",
+}  # fmt: skip
 WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "PRelu"}
 
 
@@ -1071,10 +1077,10 @@ def _group_norm(r: _Reader, node: _Node, v: list[Any]) -> Any:
 
 
 def _pool(r: _Reader, node: _Node, v: list[Any]) -> Any:
-    strides, dilations, pads = _window(node)
     size = node.integers("kernel_shape")
     if size is None or len(size) != 2:
         raise Cannot(f"its window {size} does not run over rows and columns")
+    strides, dilations, pads = _window(node)
     if min(size) < 1 or max(size) > LARGEST:
         raise ShapeError(f"its window is {size}.")
     if node.integer("storage_order") and len(node.outputs) > 1:
@@ -1156,9 +1162,11 @@ def _gather(r: _Reader, node: _Node, v: list[Any]) -> Any:
     view, places = r.maps(v), r.constant(v, 1, "places")
     if places is None or places.dtype.kind not in "iu" or places.size > MOST_FOLDED:
         raise Cannot("it gathers by something else than a few constant integers")
+    axis = node.integer("axis") % max(len(view.axes), 1)
+    taken = r.builder.select(view, axis, places.reshape(-1), drop=places.ndim == 0)
     if places.ndim > 1:
-        raise Cannot("it gathers by a table")
-    return r.builder.select(view, node.integer("axis"), places.reshape(-1), drop=places.ndim == 0)
+        taken = r.builder.reshape(taken, [*view.shape[:axis], *places.shape, *view.shape[axis + 1 :]])
+    return taken
 
 
 def _reshape(r: _Reader, node: _Node, v: list[Any]) -> Any:
@@ -1275,7 +1283,11 @@ def _resize(r: _Reader, node: _Node, v: list[Any]) -> Any:
     if rounding not in roundings or node.integer("antialias") or node.integer("exclude_outside"):
         raise Cannot("it interpolates in a way that is not known here")
     kind = "nearest" if mode == "nearest" else "linear"
-    return r.builder.resize(view, target[2:], mode=kind, align=align[way], rounding=roundings[rounding])
+    scale = [1.0, 1.0]
+    for axis, number in zip(axes, given.ravel().tolist(), strict=True):
+        if axis % 4 >= 2:
+            scale[axis % 4 - 2] = number if given is scales else target[axis % 4] / view.shape[axis % 4]
+    return r.builder.resize(view, target[2:], mode=kind, align=align[way], rounding=roundings[rounding], scale=scale)
 
 
 def _expand(r: _Reader, node: _Node, v: list[Any]) -> Any:

@@ -195,7 +195,11 @@ class _Reader:
                 self.values[node] = self.call(node)
             else:
                 self.values[node] = Cannot(f"it is a {node.op}")
-        views = [each for each in outputs if isinstance(each, (View, Opaque))]
+        views = [
+            self.builder.settled(each, self.builder.labels[each.layer] + "_output")
+            for each in outputs
+            if isinstance(each, (View, Opaque))
+        ]
         layers, inputs, aliases = self.builder.finish(views)
         if not layers:
             raise UnsupportedLayerError(
@@ -667,23 +671,24 @@ def _channel_shuffle(r: _Reader, x: Any, groups: int) -> Any:
     return build.reshape(view, [n, channels, rows, columns])
 
 
-def _size(view: View, size: Any, scales: Any) -> list[int]:
-    if size:
-        return [int(n) for n in size]
-    return [math.floor(side * float(scale)) for side, scale in zip(view.shape[2:], scales, strict=True)]
+def _resize(r: _Reader, view: View, size: Any, scales: Any, **options: Any) -> Any:
+    """To a size, or by scales: two numbers, or a list of two."""
+    if len(scales) == 1:
+        scales = scales[0]
+    factors = None if not scales or None in scales else [float(scale) for scale in scales]
+    if not size:
+        if factors is None:
+            raise Cannot("it says neither size nor scale")
+        size = [math.floor(side * factor) for side, factor in zip(view.shape[2:], factors, strict=True)]
+    return r.builder.resize(view, [int(n) for n in size], scale=factors, **options)
 
 
 def _nearest(r: _Reader, x: Any, size: Any, *scales: Any) -> Any:
-    view = _maps(x)
-    given = scales[0] if scales and isinstance(scales[0], list) else scales
-    return r.builder.resize(view, _size(view, size, given), mode="nearest", align="corner")
+    return _resize(r, _maps(x), size, scales, mode="nearest", align="corner")
 
 
 def _bilinear(r: _Reader, x: Any, size: Any, corners: bool, *scales: Any) -> Any:
-    view = _maps(x)
-    given = scales[0] if scales and isinstance(scales[0], list) else scales
-    align = "corners" if corners else "centre"
-    return r.builder.resize(view, _size(view, size, given), mode="linear", align=align)
+    return _resize(r, _maps(x), size, scales, mode="linear", align="corners" if corners else "centre")
 
 
 def _pad(r: _Reader, x: Any, pads: Sequence[int], mode: Any = "constant", value: Any = 0.0) -> Any:
