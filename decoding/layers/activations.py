@@ -124,6 +124,15 @@ class HardSigmoid(Elementwise):
     def function(self, z: Array) -> Array:
         return np.asarray(np.clip(self.alpha * z + self.beta, 0, 1))
 
+    @property
+    def pieces(self) -> Any:
+        """The straight pieces of the function, from below: where each ends, its slope, and its value at 0."""
+        if not self.alpha:
+            return ((np.inf, 0.0, float(np.clip(self.beta, 0, 1))),)
+        ends = -self.beta / self.alpha, (1 - self.beta) / self.alpha
+        below, above = (0.0, 1.0) if self.alpha > 0 else (1.0, 0.0)
+        return (min(ends), 0.0, below), (max(ends), self.alpha, self.beta), (np.inf, 0.0, above)
+
 
 class HardSwish(Elementwise):
     """``z · min(max(z / 6 + 1/2, 0), 1)``."""
@@ -157,6 +166,13 @@ class Clip(Elementwise):
 
     def function(self, z: Array) -> Array:
         return np.asarray(np.clip(z, self.low, self.high))
+
+    @property
+    def pieces(self) -> Any:
+        """The straight pieces of the function, from below: where each ends, its slope, and its value at 0."""
+        low = ((self.low, 0.0, self.low),) if self.low > -np.inf else ()
+        high = ((self.high, 1.0, 0.0), (np.inf, 0.0, self.high)) if self.high < np.inf else ((np.inf, 1.0, 0.0),)
+        return (*low, *high)
 
 
 class ELU(Elementwise):
@@ -287,6 +303,11 @@ class PReLU(Elementwise):
     def function(self, z: Array) -> Array:
         slope = self.slope.astype(z.dtype)
         return np.asarray(np.where(z > 0, z, slope.reshape(-1, *(1,) * (z.ndim - 2)) * z))
+
+    @property
+    def pieces(self) -> Any:
+        """The straight pieces of the function, from below: where each ends, its slope, and its value at 0."""
+        return (0.0, self.slope.astype(np.float64), 0.0), (np.inf, 1.0, 0.0)
 
 
 class LogSoftmax(Layer):

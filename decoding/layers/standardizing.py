@@ -53,10 +53,10 @@ class _Standardizing(Layer):
         scale, bias = (array.astype(x.dtype)[:, np.newaxis, np.newaxis] for array in (self.scale, self.bias))
         return x * scale + bias
 
-    def _standard(self, x: Array, axes: Any) -> Array:
-        x = x - x.mean(axis=axes, keepdims=True)
-        spread = np.square(x).mean(axis=axes, keepdims=True) + self.epsilon
-        return np.asarray(x / np.sqrt(spread))
+    def _moments(self, x: Array, axes: Any) -> tuple[Any, Any]:
+        """Mean and deviation along the axes."""
+        mean = x.mean(axis=axes, keepdims=True)
+        return mean, np.sqrt(np.square(x - mean).mean(axis=axes, keepdims=True) + self.epsilon)
 
 
 class LayerNorm(_Standardizing):
@@ -93,7 +93,12 @@ class LayerNorm(_Standardizing):
         super().__init__(scale, bias, epsilon, gain, name)
 
     def forward(self, *xs: Array, backend: Any) -> Any:
-        return self._scaled(self._standard(xs[0], 1))
+        mean, deviation = self._moments(xs[0], 1)
+        return self._scaled((xs[0] - mean) / deviation)
+
+    def factor(self, x: Array) -> Array:
+        """What the layer multiplies each response by, less the mean."""
+        return np.asarray(self.scale.astype(x.dtype)[:, np.newaxis, np.newaxis] / self._moments(x, 1)[1])
 
 
 class GroupNorm(_Standardizing):
@@ -143,6 +148,15 @@ class GroupNorm(_Standardizing):
         self._set(groups=groups)
 
     def forward(self, *xs: Array, backend: Any) -> Any:
-        n, channels, rows, columns = xs[0].shape
-        x = xs[0].reshape(n, self.groups, channels // self.groups * rows * columns)
-        return self._scaled(self._standard(x, 2).reshape(xs[0].shape))
+        x = self._grouped(xs[0])
+        mean, deviation = self._moments(x, 2)
+        return self._scaled(((x - mean) / deviation).reshape(xs[0].shape))
+
+    def factor(self, x: Array) -> Array:
+        """What the layer multiplies each response by, less the mean."""
+        deviation = self._moments(self._grouped(x), 2)[1].repeat(self.scale.size // self.groups, axis=1)
+        return np.asarray(self.scale.astype(x.dtype)[:, np.newaxis, np.newaxis] / deviation[..., np.newaxis])
+
+    def _grouped(self, x: Array) -> Array:
+        """The numbers of each group in a row, (N, groups, …)."""
+        return x.reshape(len(x), self.groups, -1)
