@@ -6,8 +6,9 @@ from . import baselines, fast, inverse, reference
 from .backend import Backend
 from .baselines import LeastSquares
 from .composition import Contribution, contributions
-from .datasets import lenet, mnist
+from .datasets import lenet, mnist, resnet
 from .decoder import decode, decode_filter, decode_layer, decode_parts
+from .eigenpictures import QuadraticUnit, decode_quadratic, quadratic_form
 from .errors import (
     ConformanceFailure,
     DataFormatError,
@@ -80,6 +81,7 @@ from .patterns import (
     patterns,
 )
 from .picture import montage, save_picture, threshold
+from .secondorder import quadratize
 
 __version__ = "0.1.0"
 
@@ -103,6 +105,7 @@ __all__ = [
     "MaxPool",
     "Network",
     "Pool",
+    "QuadraticUnit",
     "ReLU",
     "Select",
     "ShapeError",
@@ -122,6 +125,7 @@ __all__ = [
     "decode_filter",
     "decode_layer",
     "decode_parts",
+    "decode_quadratic",
     "decoded_responses",
     "fast",
     "inverse",
@@ -135,8 +139,11 @@ __all__ = [
     "natural",
     "pattern",
     "patterns",
+    "quadratic_form",
+    "quadratize",
     "reconstruction_error",
     "reference",
+    "resnet",
     "response_matrix",
     "save_matconvnet",
     "save_picture",

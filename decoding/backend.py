@@ -45,6 +45,11 @@ class ModuleBackend:
         vars(self).update({name: value for name, value in vars(module).items() if name[:1] != "_"})
         self.module = module
 
+    def __getattr__(self, name: str) -> Any:  # a module may make its operators when it is asked for them
+        if name[:1] == "_" or name == "module":
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
     def __reduce__(self) -> Any:
         return _by_name, (self.module.__name__,)
 
@@ -86,7 +91,7 @@ def resolve(backend: Any, *needed: str) -> Backend:
             f"backend must be an object or a module with the functions {', '.join(OPERATORS)}; {described(backend)} has {lacks}. "
             "decoding.reference is one."
         )
-    return ModuleBackend(backend) if isinstance(backend, ModuleType) else backend  # type: ignore[return-value]
+    return ModuleBackend(backend) if isinstance(backend, ModuleType) else backend
 
 
 def _by_name(module: str) -> ModuleBackend:

@@ -17,7 +17,7 @@ from .blocks import gather
 from .boundary import public
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
-from .layers import Conv, Pool
+from .layers import Conv, Pool, is_its_filters
 from .network import Network, as_network
 from .walks import Placed
 
@@ -307,7 +307,7 @@ def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, P
     A unit is an impulse; of a convolution, it is its filter in the layer below: ``df_k^{L,L-1} = f_k^L``.
     """
     layer = net.layers[top - 1] if top else None
-    if isinstance(layer, Conv):
+    if is_its_filters(layer):
         return net.paths[top - 1][0], Placed(np.array(layer.dense_units(ks), dtype), (-layer.pad[0], -layer.pad[2]))
     impulses = np.zeros((len(ks), net.channels(top), 1, 1), dtype)
     impulses[np.arange(len(ks)), ks] = 1
@@ -331,7 +331,7 @@ class _Plan:
     def __init__(self, net: Network, top: int, count: int, some: int, unpool: str, operators: Backend) -> None:
         self.net, self.top, self.unpool, self.operators = net, top, unpool, operators
         self.dtype = precision(operators, net.dtype)
-        self.way = _way(net, top, count, some, unpool, self.dtype.itemsize)
+        self.way = min(_ways(net, top, count, some, unpool, self.dtype.itemsize), key=lambda way: way.cost)
         self.bank: Placed | None = None
         if self.way.turn > self.way.base:
             *_, (_, self.bank) = walks.up(net, self.way.turn, self.way.base, operators, self.dtype)
@@ -353,14 +353,14 @@ class _Plan:
         return _finite(_down(net, here, base, 0, self.unpool, self.operators).maps)
 
 
-def _way(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> _Way:
-    """The way that takes the fewest multiplications for `count` units, and no more memory than a block and `some` of them.
+def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> list[_Way]:
+    """The ways that take no more memory than a block and `some` units, and how many multiplications each takes for `count`.
 
     Going up pays from the image's few channels. Above a pool of many channels, or for few units, going down is often less
     work; a bank of groups is dense in the channels of the layer it is counted in. Sizes and channels tell all of it.
     """
     order = walks.under(net, [top], net.paths)
-    begin = net.paths[top - 1][0] if top and isinstance(net.layers[top - 1], Conv) else top
+    begin = net.paths[top - 1][0] if top and is_its_filters(net.layers[top - 1]) else top
     # Every path goes through these layers: none that lies below one is read by one that lies above it.
     through = [n for n in [0, *order] if all(i >= n for m in order if m > n for i in net.paths[m - 1])]
     costs = {n: _down_cost(net, n, begin, top, unpool) for n in order}
@@ -383,7 +383,7 @@ def _way(net: Network, top: int, count: int, some: int, unpool: str, itemsize: i
                 window = net.receptive_field(top, within=turn).size
                 carried = net.channels(turn) * math.prod(window) * net.channels(base) * math.prod(seen.size)
                 ways.append(_Way(base, turn, cost + count * (below[begin] - below[turn] + carried + below[base])))
-    return min(ways, key=lambda way: way.cost)
+    return ways
 
 
 def _down_cost(net: Network, number: int, begin: int, top: int, unpool: str) -> float:
@@ -407,7 +407,7 @@ def _up_cost(net: Network, number: int, base: int) -> float:
     assert seen is not None
     mass = net.channels(base) * math.prod(seen.size) * math.prod(layer.size)
     if isinstance(layer, Conv):
-        return 0 if below == (base,) else layer.filters[:, :, 0, 0].size * mass
+        return 0 if below == (base,) and is_its_filters(layer) else layer.filters[:, :, 0, 0].size * mass
     return net.channels(number) * mass
 
 

@@ -161,11 +161,7 @@ def _split(
     done = 0
     for part in parts:
         array = net.as_images(part, "measure")
-        step = (
-            min(net.batch_size(array.shape[1:], top) for top in tops)
-            if batch_size is None
-            else as_count(batch_size, "batch_size")
-        )
+        step = net.batch_size(array.shape[1:], tops) if batch_size is None else as_count(batch_size, "batch_size")
         for start in range(0, len(array), step):
             yield done + start, array[start : start + step]
         done += len(array)

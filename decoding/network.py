@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from types import MappingProxyType
@@ -145,12 +145,15 @@ class Network:
         for what, array in (("mean", self.mean), ("std", self.std)):
             if array is not None and array.shape[0] != self._channels[0]:
                 raise ShapeError(f"Network: {what} {array.shape} for images of {plural(self.channels(0), 'channel')}.")
+        self._complete = True
 
     def _inputs(self, given: Iterable[int | Sequence[int]] | None) -> tuple[tuple[int, ...], ...]:
         """For each layer the numbers of those it reads, checked."""
         if given is None:
             return tuple((number,) for number in range(len(self.layers)))
         try:
+            if isinstance(given, (str, bytes, Mapping, Set)):
+                raise TypeError
             rows = [each if np.ndim(each) else (each,) for each in given]
         except (TypeError, ValueError):
             raise ShapeError(
@@ -241,19 +244,27 @@ class Network:
         order = walks.under(self, [top], self.inputs)
         number = {0: 0} | {old: new for new, old in enumerate(order, 1)}
         return self.replace(
-            layers=[self.layers[old - 1].replace(name=self.names[old - 1]) for old in order],
+            layers=[self._named(old) for old in order],
             inputs=[tuple(number[i] for i in self.inputs[old - 1]) for old in order],
             classes=self.classes if top == len(self.layers) else None,
             moments={number[old]: pair for old, pair in self.moments.items() if old in number},
         )
 
+    def _named(self, number: int) -> Layer:
+        """The layer with the name that it has in this network, if it can have one."""
+        layer, name = self.layers[number - 1], self.names[number - 1]
+        return layer if layer.name == name or "name" not in layer.fields() else layer.replace(name=name)
+
     def __reduce__(self) -> Any:
         return _make, (self.fields(),)
 
     def __setattr__(self, key: str, value: Any) -> None:
-        if key in vars(self):
+        if "_complete" in vars(self):
             raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
         super().__setattr__(key, value)
+
+    def __delattr__(self, key: str) -> None:
+        raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -411,8 +422,8 @@ class Network:
         return found
 
     @public
-    def batch_size(self, shape: Sequence[int], layer: int | str | None = None) -> int:
-        """Images of the given (C, H, W) to run at a time, up to `layer`: 6 million numbers alive between two layers.
+    def batch_size(self, shape: Sequence[int], layer: int | str | Sequence[int | str] | None = None) -> int:
+        """Images of the given (C, H, W) to run at a time, up to `layer`, or several: 6 million numbers alive between two layers.
 
         These are the responses that layers above still need: of a chain, those of one layer. An operator may need several
         times their memory to make them.
@@ -423,16 +434,30 @@ class Network:
         >>> Network([Conv(np.zeros((20, 1, 5, 5)))]).batch_size((1, 28, 28))      # 20×24×24 numbers each
         500
         """
-        top = len(self.layers) if layer is None else self.index(layer)
-        self.check_runs(top)
-        order = walks.under(self, [top], self.inputs)
+        several = layer if isinstance(layer, Sequence) and not isinstance(layer, str) else [layer]
+        tops = [len(self.layers) if each is None else self.index(each) for each in several]
+        return max(1, BATCH // self.alive(shape, tops))
+
+    def alive(self, shape: Sequence[int], tops: Sequence[int]) -> int:
+        """The most numbers alive between two layers, on the way to `tops`, for one image of the given (C, H, W)."""
+        for top in tops:
+            self.check_runs(top)
+        order = walks.under(self, tops, self.inputs)
         numbers = {n: math.prod(each) for n, each in self._shapes(_image_shape(shape), order).items()}
         last = {i: number for number in order for i in self.inputs[number - 1]}
         alive = most = numbers[0]
         for number in order:
             alive += numbers[number] - sum(numbers[i] for i in set(self.inputs[number - 1]) if last[i] == number)
             most = max(most, alive)
-        return max(1, BATCH // most)
+            alive -= 0 if number in last else numbers[number]  # read by none
+        return most
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The numbers of the layers that run and that no other layer that runs reads."""
+        runs = [number for number in range(1, len(self.layers) + 1) if self._blocked[number] is None]
+        read = {i for number in runs for i in self.inputs[number - 1]}
+        return [number for number in runs if number not in read]
 
     def as_images(self, images: npt.ArrayLike, function: str, *, raw: bool = False) -> Array:
         """Images as an array (N, C, H, W), unless their axes or channels are not the network's; the error says how to mend it.
@@ -889,8 +914,11 @@ class Network:
         try:
             yield
         except DecodingError as error:
-            error.args = (f"{where}: {error}", *error.args[1:])
+            said = error.args[0] if error.args and isinstance(error.args[0], str) else error
+            error.args = (f"{where}: {said}", *error.args[1:])
             error.function = None  # which was an operator's; whoever called it is named instead
+            if where not in str(error):  # a class of its own that says what it likes
+                vars(error).setdefault("__notes__", []).append(where)
             raise
         except AttributeError as error:
             if not lacks_operator(error):

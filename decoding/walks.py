@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .arguments import Array, Pair
-from .layers import Conv
+from .layers import is_its_filters
 
 if TYPE_CHECKING:
     from .network import Network
@@ -134,7 +134,7 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
         assert seen is not None
         jump = seen.stride
         with net.naming(number), np.errstate(all="ignore"):
-            if below == (base,) and isinstance(layer, Conv):  # its filters are its units already
+            if below == (base,) and is_its_filters(layer):  # its filters are its units already
                 bank = layer.dense.astype(dtype, copy=False)
             else:
                 bank = np.asarray(layer.decode_bank(*arrays, jump=jump, backend=backend))

@@ -5,7 +5,7 @@ it carries the decoded bank of the layer below up by one layer.
 """
 
 from .base import Layer, Shape, check_factors
-from .convolution import Conv
+from .convolution import Conv, is_its_filters
 from .elementwise import Dropout, Loss, ReLU, Sigmoid, Softmax
 from .joining import Concat, Gate, Select, Sum
 from .normalization import LRN, BatchNorm
@@ -33,4 +33,5 @@ __all__ = [
     "Unsupported",
     "UnsupportedLayer",
     "check_factors",
+    "is_its_filters",
 ]
