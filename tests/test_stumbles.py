@@ -765,11 +765,11 @@ def test_tensors_that_are_no_arrays():
 
 
 def test_what_refuses_is_named_where_functions_call_each_other():
-    with pytest.raises(InvalidValueError, match="^reconstruction_error: unpool must be"):
+    with pytest.raises(InvalidValueError, match=r"^reconstruction_error: unpool must be"):
         reconstruction_error(NET, IMAGES, 4, unpool="area")
-    with pytest.raises(UnknownLayerError, match="^decode_filter: no layer is named 'conv9'"):
+    with pytest.raises(UnknownLayerError, match=r"^decode_filter: no layer is named 'conv9'"):
         decode_filter(NET, "conv9", 0)
-    with pytest.raises(UnsupportedLayerError, match="^decode_layer: layer 1 'gate' "):
+    with pytest.raises(UnsupportedLayerError, match=r"^decode_layer: layer 1 'gate' "):
         decode_layer(Network([decoding.Gate(name="gate")], inputs=[(0, 0)], input_shape=(1, 2, 2)), 1)
 
 
@@ -912,3 +912,62 @@ def test_the_first_page_has_what_is_written_with_and_the_rest_stays_where_it_was
         assert hasattr(decoding, name)
     assert decoding.Unsupported is decoding.UnsupportedLayer
     from decoding.evaluation import Contribution, contributions, measure  # noqa: F401  # scripts find them there
+
+
+# MATLAB's files
+
+
+def object_of(kind):
+    """An object in a file of version 5, as MATLAB writes those that it alone can open."""
+
+    def element(number, content):
+        return np.array([number, len(content)], "<u4").tobytes() + content + bytes(-len(content) % 8)
+
+    words = [element(1, text) for text in (b"", b"MCOS", kind.encode())]
+    inner = element(6, np.array([17, 0], "<u4").tobytes()) + b"".join(words) + element(14, b"")
+    return element(14, inner)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("gpuArray", r"vl_simplenn_move\(net, 'cpu'\)"), ("dlarray", "extractdata")]
+)
+def test_weights_on_the_graphics_card(tmp_path, kind, hint):
+    scipy_io = pytest.importorskip("scipy.io")
+    layers, weights = np.empty((1, 1), object), np.empty((1, 2), object)
+    weights[0] = [np.zeros((1, 2)), np.zeros((1, 1))]
+    layers[0, 0] = {"type": "conv", "weights": weights}
+    path = tmp_path / "net.mat"
+    scipy_io.savemat(path, {"net": {"layers": layers}})
+    assert decoding.load_matconvnet(path).layers[0].filters.shape == (1, 1, 1, 2)
+    # The array of the filters, of 64 bytes, gives way to an object; those that it lies in grow by as much.
+    content, head = path.read_bytes(), np.array([14, 64], "<u4").tobytes()
+    begin, grown = content.index(head), object_of(kind)
+    end, data = begin + len(head) + 64, bytearray(content)
+    for at in range(128, begin, 8):
+        number, length = np.frombuffer(content[at : at + 8], "<u4").tolist()
+        if number == 14 and at + 8 + length >= end:
+            data[at + 4 : at + 8] = (length + len(grown) - (end - begin)).to_bytes(4, "little")
+    data[begin:end] = grown
+    path.write_bytes(data)
+    with pytest.raises(decoding.WeightsFormatError, match=f"object of class {kind}.*{hint}"):
+        decoding.load_matconvnet(path)
+
+
+def test_networks_in_open_files_and_in_either_order(tmp_path):
+    net = Network([Conv([[[[1.0, 2]]]], name="a")])
+    buffer = io.BytesIO()
+    decoding.save_matconvnet(net, buffer)
+    buffer.seek(0)
+    assert decoding.load_matconvnet(buffer) == net
+    decoding.save_matconvnet(tmp_path / "net.mat", net)
+    with open(tmp_path / "net.mat", "rb") as file:
+        assert decoding.load_matconvnet(file) == decoding.load_matconvnet(str(tmp_path / "net.mat")) == net
+    for path in (1, None, ""):
+        with pytest.raises(InvalidValueError, match="path must be a path"):
+            decoding.load_matconvnet(path)
+        with pytest.raises(InvalidValueError, match="path must be a path"):
+            decoding.save_matconvnet(net, path)
+    with pytest.raises(InvalidValueError, match=r"^save_matconvnet: net must be a decoding\.Network"):
+        decoding.save_matconvnet([Conv([[[[1.0]]]])], tmp_path / "other.mat")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        decoding.save_matconvnet(net, tmp_path / "nowhere" / "net.mat")
