@@ -46,6 +46,12 @@ def run(program: str, command: Callable[[], Any]) -> int:
         try:
             status = command()
             _flush()
+        except SystemExit:  # after --help, for instance
+            try:
+                _flush()
+            except OSError:
+                _print_no_more()
+            raise
         except BrokenPipeError:
             _print_no_more()
             return 0
