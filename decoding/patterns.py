@@ -19,8 +19,8 @@ import numpy.typing as npt
 from .arguments import Array, as_array, as_array4, as_pair, check_finite, plural
 from .decoder import decode_layer, unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
-from .evaluation import Images, Progress, _parts, measure
 from .layers import Shape
+from .measuring import Images, Progress, batches, measure, within
 from .network import Network
 
 MOST = 6000  # numbers of an image whose full covariance is kept, which takes 288 megabytes
@@ -690,10 +690,9 @@ class PatternMeter:
         self.sums: Products | None = None
 
     def part(self, images: Array, responses: Array, start: int) -> Products:
-        (top, bottom, left, right), grid = self.net.grid(self.top, images.shape[1:])
-        images = images[:, :, max(0, -top) :, max(0, -left) :]  # of units that begin further in
-        around = ((0, 0), (0, 0), (max(0, top), bottom), (max(0, left), right))
-        images = np.pad(images.astype(np.float64, copy=False), around)
+        pads, grid = self.net.grid(self.top, images.shape[1:])
+        images, (top, bottom, left, right) = within(images, pads)
+        images = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
         images = images[:, :, : (grid[0] - 1) * self.field.stride[0] + self.field.size[0]]
         images = images[:, :, :, : (grid[1] - 1) * self.field.stride[1] + self.field.size[1]]
         y = None if self.filters is not None else responses[:, self.units].astype(np.float64)
@@ -790,7 +789,7 @@ def _by_fourier(
 
 def _batches(function: str, images: Images) -> Iterator[Array]:
     """Batches of finite images that are not empty."""
-    for part in _parts(images)[0]:
+    for part in batches(images)[0]:
         array = as_array4(part, function, "images", "(N, C, H, W)")
         check_finite(array, f"{function}: images")
         if len(array):
