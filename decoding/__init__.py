@@ -1,10 +1,14 @@
 """Filter decoding with substitution: any unit of a trained convolutional network, carried back to image space."""
 
+# Names that are imported `as` themselves are not for the first page: meters, results, the network made by hand.
+
 from . import baselines, fast, inverse, reference
 from .backend import Backend
+from .baselines import LeastSquares
 from .composition import Contribution, contributions
 from .datasets import lenet, mnist
 from .decoder import decode, decode_filter, decode_layer, decode_parts
+from .eigenpictures import QuadraticUnit, decode_quadratic, quadratic_form
 from .errors import (
     ConformanceFailure,
     DataFormatError,
@@ -16,18 +20,30 @@ from .errors import (
     WeightsFormatError,
 )
 from .evaluation import (
-    ReconstructionError,
-    ReconstructionMeter,
-    ResponseMatrix,
-    TopImages,
-    TopImagesMeter,
+    ReconstructionError as ReconstructionError,
+)
+from .evaluation import (
+    ReconstructionMeter as ReconstructionMeter,
+)
+from .evaluation import (
+    ResponseMatrix as ResponseMatrix,
+)
+from .evaluation import (
+    TopImages as TopImages,
+)
+from .evaluation import (
+    TopImagesMeter as TopImagesMeter,
+)
+from .evaluation import (
     decoded_responses,
     reconstruction_error,
     response_matrix,
     top_images,
 )
-from .gains import GainMeter, linearize
-from .handmade import Characters, characters
+from .gains import GainMeter as GainMeter
+from .gains import linearize
+from .handmade import Characters as Characters
+from .handmade import characters as characters
 from .layers import (
     LRN,
     AvgPool,
@@ -45,13 +61,17 @@ from .layers import (
     Sigmoid,
     Softmax,
     Sum,
-    Unsupported,
+    UnsupportedLayer,
 )
+from .layers import Unsupported as Unsupported
 from .matconvnet import load_matconvnet, save_matconvnet
 from .measuring import measure
-from .network import Network, ReceptiveField
+from .network import Network
+from .network import ReceptiveField as ReceptiveField
 from .patterns import (
-    PatternMeter,
+    PatternMeter as PatternMeter,
+)
+from .patterns import (
     Statistics,
     autocovariance,
     covariance,
@@ -61,13 +81,15 @@ from .patterns import (
     patterns,
 )
 from .picture import montage, save_picture, threshold
+from .secondorder import quadratize
+
+__version__ = "0.1.0"
 
 __all__ = [
     "LRN",
     "AvgPool",
     "Backend",
     "BatchNorm",
-    "Characters",
     "Concat",
     "ConformanceFailure",
     "Contribution",
@@ -75,41 +97,35 @@ __all__ = [
     "DataFormatError",
     "DecodingError",
     "Dropout",
-    "GainMeter",
     "Gate",
     "InvalidValueError",
     "Layer",
+    "LeastSquares",
     "Loss",
     "MaxPool",
     "Network",
-    "PatternMeter",
     "Pool",
+    "QuadraticUnit",
     "ReLU",
-    "ReceptiveField",
-    "ReconstructionError",
-    "ReconstructionMeter",
-    "ResponseMatrix",
     "Select",
     "ShapeError",
     "Sigmoid",
     "Softmax",
     "Statistics",
     "Sum",
-    "TopImages",
-    "TopImagesMeter",
     "UnknownLayerError",
-    "Unsupported",
+    "UnsupportedLayer",
     "UnsupportedLayerError",
     "WeightsFormatError",
     "autocovariance",
     "baselines",
-    "characters",
     "contributions",
     "covariance",
     "decode",
     "decode_filter",
     "decode_layer",
     "decode_parts",
+    "decode_quadratic",
     "decoded_responses",
     "fast",
     "inverse",
@@ -123,6 +139,8 @@ __all__ = [
     "natural",
     "pattern",
     "patterns",
+    "quadratic_form",
+    "quadratize",
     "reconstruction_error",
     "reference",
     "response_matrix",

@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array
+from .boundary import public
 from .errors import InvalidValueError
 from .layers import Conv, Layer, Pool
 from .measuring import Images, Progress, measure, within
-from .network import Network
+from .network import Network, as_network
 
 
+@public
 def random_filters(net: Network, layer: int | str, *, seed: int = 0) -> npt.NDArray[np.float64]:
     """Draw filters of the size of a layer's decoded filters from N(0, 1).
 
@@ -51,10 +53,12 @@ def random_filters(net: Network, layer: int | str, *, seed: int = 0) -> npt.NDAr
     >>> random_filters(Network([Conv(np.ones((5, 1, 2, 3)))]), 1).shape
     (5, 1, 2, 3)
     """
+    as_network(net, "random_filters")
     shape = (net.channels(layer), net.channels(0), *net.receptive_field(layer).size)
     return np.random.default_rng(seed).standard_normal(shape)
 
 
+@public
 def turned(net: Network, *, below: int | str | None = None) -> Network:
     """Turn the filters of the network by 180°.
 
@@ -91,6 +95,7 @@ def turned(net: Network, *, below: int | str | None = None) -> Network:
     >>> decode_filter(turned(Network([Conv([[[[1, 2, 3]]]])])), 1, 0)
     array([[[3., 2., 1.]]])
     """
+    as_network(net, "turned")
     top = len(net.layers) + 1 if below is None else net.index(below)
 
     def turn(layer: Layer, number: int) -> Layer:
@@ -100,6 +105,7 @@ def turned(net: Network, *, below: int | str | None = None) -> Network:
     return _rebuilt(net, turn)
 
 
+@public
 def zero_insertion(net: Network) -> Network:
     """Replace every pool by one that decodes to a single pixel: the first of its window, zeros in the rest.
 
@@ -132,6 +138,7 @@ def zero_insertion(net: Network) -> Network:
     >>> decode_filter(zero_insertion(net), 3, 0)      # 3 · 0, 1, 2, 0 and two pixels later 5 · the same
     array([[[ 3.,  6.,  5., 10.,  0.]]])
     """
+    as_network(net, "zero_insertion")
 
     def impulse(layer: Layer, number: int) -> Layer:
         if not isinstance(layer, Pool):
@@ -157,6 +164,7 @@ class LeastSquares(NamedTuple):
     bias: npt.NDArray[np.float64]
 
 
+@public
 def least_squares_filters(
     net: Network,
     images: Images,
@@ -217,7 +225,7 @@ def least_squares_filters(
     >>> found.filters.round(9) + 0, found.bias.round(9)
     (array([[[[0., 3.]]]]), array([5.]))
     """
-    meter = LeastSquaresMeter(net, layer)
+    meter = LeastSquaresMeter(as_network(net, "least_squares_filters"), layer)
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     return meter.result()
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from . import reference
 from .arguments import as_count
+from .boundary import public
 from .decoder import unit, units
 from .errors import UnknownLayerError
 from .layers import Conv
-from .network import Network
+from .network import Network, as_network
 from .walks import times
 
 
@@ -38,6 +39,7 @@ class Contribution(NamedTuple):
     weight: float
 
 
+@public
 def contributions(net: Network, layer: int | str, k: int, *, top: int | None = None) -> list[Contribution]:
     """List the lower units that make up a filter: which, where and how strongly.
 
@@ -90,6 +92,7 @@ def contributions(net: Network, layer: int | str, k: int, *, top: int | None = N
     Contribution(layer=1, k=1, cell=(0, 1), pixel=(0, 2), weight=7.0)
     Contribution(layer=1, k=1, cell=(0, 0), pixel=(0, 0), weight=-6.0)
     """
+    as_network(net, "contributions")
     k, most = unit(net, layer, k, "contributions"), None if top is None else as_count(top, "contributions: top")
     net.check_weights(layer)
     number, found = _beneath(net, net.index(layer), k)

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array, as_array4, as_count, check_finite, described, is_constant, plural, scaled_down
 from .backend import resolve
+from .boundary import public
 from .composition import Contribution, contributions
 from .decoder import decode_layer, unit
 from .errors import InvalidValueError, ShapeError
 from .measuring import Images, Meter, Progress, batches, measure, within
-from .network import Network
+from .network import Network, as_network
 
 __all__ = [
     "Contribution",
@@ -102,6 +103,7 @@ class ReconstructionMeter:
     [0.0, 0.0]
     """
 
+    @public
     def __init__(
         self,
         net: Network,
@@ -110,12 +112,13 @@ class ReconstructionMeter:
         unpool: str = "nearest",
         filters: npt.ArrayLike | None = None,
         bias: npt.ArrayLike | None = None,
-        normalize: str | None = "image",
+        contrast: str | None = "image",
         backend: Any = None,
+        **former: Any,
     ) -> None:
-        if normalize not in ("image", None):
-            raise InvalidValueError(f"normalize must be 'image' or None, not {normalize!r}.")
-        self.net, self.layer, self.backend, self.normalize = net, net.index(layer), backend, normalize
+        as_network(net, "ReconstructionMeter")
+        contrast = _contrast(contrast, former)
+        self.net, self.layer, self.backend, self.contrast = net, net.index(layer), backend, contrast
         self.filters = _bank("reconstruction_error", net, self.layer, unpool, backend, filters)
         self.bias = _bias("reconstruction_error", bias, len(self.filters))
         self.parts: list[ReconstructionError] = []
@@ -125,13 +128,15 @@ class ReconstructionMeter:
             self.net, images, self.layer, filters=self.filters, bias=self.bias, backend=self.backend
         )
         # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
-        precision = np.float32 if self.normalize and responses.dtype == decoded.dtype == np.float32 else np.float64
+        precision = np.float32 if self.contrast and responses.dtype == decoded.dtype == np.float32 else np.float64
         want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
-        if self.normalize:
+        if self.contrast:
             want = _full_range(want, f"the network's responses of layer {self.layer}", start)
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
+        if not self.contrast:  # whatever the scale of each
+            want, got = scaled_down(want, 0), scaled_down(got, 0)
         return ReconstructionError(squares / len(difference), _correlations(want, got))
 
     def add(self, part: ReconstructionError) -> None:
@@ -147,6 +152,7 @@ class ReconstructionMeter:
         )
 
 
+@public
 def reconstruction_error(
     net: Network,
     images: Images,
@@ -154,11 +160,12 @@ def reconstruction_error(
     *,
     unpool: str = "nearest",
     backend: Any = None,
-    normalize: str | None = "image",
+    contrast: str | None = "image",
     filters: npt.ArrayLike | None = None,
     bias: npt.ArrayLike | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    **former: Any,
 ) -> ReconstructionError:
     """Measure how far the responses of decoded filters are from those of the network.
 
@@ -176,9 +183,10 @@ def reconstruction_error(
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
-    normalize : {"image", None}
+    contrast : {"image", None}
         ``"image"``: for each image, ``(r − min r) / (max r − min r)`` over all filters and positions of the layer, for
-        the network's responses and for the decoded ones apart. None: the responses as they are.
+        the network's responses and for the decoded ones apart. None: the responses as they are. It was called
+        ``normalize``, which is still taken; `Network.normalize` is something else.
     filters : array_like of shape (K, C, h, w), optional
         To measure in place of the decoded ones; each of the size of the receptive field. See `decoding.baselines`.
     bias : array_like of shape (K,), optional
@@ -198,7 +206,7 @@ def reconstruction_error(
     InvalidValueError
         If there are no images; if images, weights or responses are not finite; if all responses to an image are equal,
         so that they have no range (a layer of one unit at one position never has): leave that image out, or give
-        ``normalize=None``.
+        ``contrast=None``.
     ShapeError
         If images, filters or bias do not fit the network.
     UnknownLayerError
@@ -219,17 +227,18 @@ def reconstruction_error(
     --------
     >>> from decoding import Conv, MaxPool, Network
     >>> net = Network([MaxPool((1, 2)), Conv([[[[1]]], [[[-1]]]])])
-    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, normalize=None)      # 1 and 2, where the sums are as large
+    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, contrast=None)      # 1 and 2, where the sums are as large
     >>> error.mean
     0.0
     """
     meter = ReconstructionMeter(
-        net, layer, unpool=unpool, filters=filters, bias=bias, normalize=normalize, backend=backend
+        net, layer, unpool=unpool, filters=filters, bias=bias, contrast=_contrast(contrast, former), backend=backend
     )
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     return meter.result()
 
 
+@public
 def decoded_responses(
     net: Network,
     images: npt.ArrayLike,
@@ -291,8 +300,8 @@ def decoded_responses(
     >>> decoded_responses(net, [[[[1, 2, 3, 4, 5]]]], 2)      # 21 + 32, 43 + 54
     array([[[[53., 97.]]]])
     """
-    top = net.index(layer)
-    images = as_array4(images, "decoded_responses", "images", "(N, C, H, W)")
+    top = as_network(net, "decoded_responses").index(layer)
+    images = net.as_images(images, "decoded_responses")
     bank = _bank("decoded_responses", net, top, unpool, backend, filters)
     bias = _bias("decoded_responses", bias, len(bank))
     pads, (rows, columns) = net.grid(top, images.shape[1:])
@@ -317,6 +326,7 @@ class TopImages(NamedTuple):
 class TopImagesMeter:
     """The best images of all units of a layer, batch by batch; parameters as `top_images`, for use with `measure`."""
 
+    @public
     def __init__(
         self,
         net: Network,
@@ -327,8 +337,9 @@ class TopImagesMeter:
         unpool: str = "nearest",
         backend: Any = None,
     ) -> None:
+        as_network(net, "TopImagesMeter")
         if via not in ("network", "decoded"):
-            raise InvalidValueError(f"via must be 'network' or 'decoded', not {via!r}.")
+            raise InvalidValueError(f"via must be 'network' or 'decoded', not {described(via)}.")
         self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
         self.bottom, units = net.index(layer), net.channels(layer)
         self.layer = self.bottom if via == "network" else 0
@@ -359,6 +370,7 @@ class TopImagesMeter:
         return TopImages(self.indices[:, :n].copy(), self.responses[:, :n].copy())
 
 
+@public
 def top_images(
     net: Network,
     images: Images,
@@ -468,6 +480,7 @@ class ResponseMatrix:
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
 
 
+@public
 def response_matrix(
     net: Network,
     images: Images,
@@ -533,9 +546,9 @@ def response_matrix(
     (array([[2., 1.],
            [7., 8.]]), array([False,  True]), 0.5)
     """
-    top = net.index(layer)
+    top = as_network(net, "response_matrix").index(layer)
     if labels is not None:
-        labels = _labels(labels, net.channels(top), batches(images)[1])
+        labels = _labels(labels, net.channels(top), batches(images, net)[1])
     meter = _ScoresMeter(net, top, _bank("response_matrix", net, top, unpool, backend), backend)
     count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     scores = np.concatenate(meter.scores)
@@ -609,15 +622,28 @@ def _by_image(responses: Array) -> Array:
     return np.asarray(responses.transpose(2, 3, 1, 0).reshape(-1, len(responses)))
 
 
+def _contrast(contrast: Any, former: dict[str, Any]) -> str | None:
+    """The option, also under its former name."""
+    unknown = [name for name in former if name != "normalize"]
+    if unknown:
+        raise TypeError(f"reconstruction_error() got an unexpected keyword argument '{unknown[0]}'")
+    contrast = former.get("normalize", contrast)
+    if contrast is not None and (not isinstance(contrast, str) or contrast != "image"):
+        raise InvalidValueError(f"contrast must be 'image' or None, not {described(contrast)}.")
+    return contrast
+
+
 def _full_range(responses: Array, what: str, done: int) -> Array:
     """Each image's responses, from 0 to 1."""
     low, high = responses.min(axis=0), responses.max(axis=0)
-    constant = np.flatnonzero(low == high)
+    constant = np.flatnonzero(is_constant(low, high, float(np.finfo(responses.dtype).eps)))
     if len(constant):
         raise InvalidValueError(
             f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
-            "normalize. Leave that image out, or give normalize=None."
+            "normalize. Leave that image out, or give contrast=None."
         )
+    if not np.isfinite(high - low).all():  # half of it is
+        responses, low, high = responses / 2, low / 2, high / 2
     result = responses - low
     result /= high - low
     return np.asarray(result)
@@ -625,7 +651,7 @@ def _full_range(responses: Array, what: str, done: int) -> Array:
 
 def _correlations(a: Array, b: Array) -> npt.NDArray[np.float64]:
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         return np.asarray(_products(a, b) / np.sqrt(_products(a, a) * _products(b, b)))
 
 

@@ -12,11 +12,12 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
-from .arguments import Array, Pads, as_array, as_array4, as_count, check_finite
+from .arguments import Array, Pads, as_array, as_count, check_finite, described, refuse_pair
 from .backend import resolve
 from .blocks import each
+from .boundary import public
 from .errors import InvalidValueError
-from .network import Network
+from .network import Network, as_network
 
 Images: TypeAlias = npt.ArrayLike | Iterable[npt.ArrayLike]
 Progress: TypeAlias = Callable[[int, "int | None"], object]
@@ -43,6 +44,7 @@ class Meter(Protocol):
         """Take in what a batch adds; batches come in their order."""
 
 
+@public
 def measure(
     net: Network,
     images: Images,
@@ -97,10 +99,17 @@ def measure(
     >>> meters[1].result().indices[:, 0].tolist()
     [1, 0]
     """
+    as_network(net, "measure")
+    if not isinstance(meters, Iterable) or isinstance(meters, (str, bytes)):
+        raise InvalidValueError(f"measure: meters must be a sequence of meters, not {described(meters)}.")
+    meters = list(meters)
+    for meter in meters:
+        if not all(hasattr(meter, name) for name in ("layer", "part", "add")):
+            raise InvalidValueError(f"measure: {described(meter)} is no meter: it must have layer, part and add.")
     if not meters:
         raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
     tops = sorted({meter.layer for meter in meters})
-    given, total = batches(images)
+    given, total = batches(images, net)
     done = 0
 
     def compute(batch: tuple[int, Array]) -> tuple[int, dict[int, Any]]:
@@ -128,17 +137,20 @@ def measure(
     return done
 
 
-def batches(images: Any) -> tuple[Iterable[Any], int | None]:
+def batches(images: Any, net: Network | None = None) -> tuple[Iterable[Any], int | None]:
     """What is given as images, as batches; and how many images there are in all, where that is known beforehand."""
+    refuse_pair(images, "images")
     if isinstance(images, (list, tuple)):
-        one = len(images) > 0 and as_array(images[0], "measure: images").ndim != 4
+        if images:
+            refuse_pair(images[0], "images")
+        one = len(images) > 0 and as_array(images[0], "images").ndim != 4
     else:
-        one = hasattr(images, "__array__")
+        one = hasattr(images, "__array__") or hasattr(images, "shape")
     if one:
-        array = as_array4(images, "measure", "images", "(N, C, H, W)")
+        array = as_array(images, "images") if net is None else net.as_images(images, "measure")
         return [array], len(array)
-    if not isinstance(images, Iterable):
-        raise InvalidValueError(f"measure: images must be an array (N, C, H, W) or batches of that, not {images!r}.")
+    if not isinstance(images, Iterable) or isinstance(images, (str, bytes)):
+        raise InvalidValueError(f"images must be an array (N, C, H, W) or batches of that, not {described(images)}.")
     return images, None
 
 
@@ -148,12 +160,8 @@ def _split(
     """Batches, each with the number of its first image."""
     done = 0
     for part in parts:
-        array = as_array4(part, "measure", "images", "(N, C, H, W)")
-        step = (
-            min(net.batch_size(array.shape[1:], top) for top in tops)
-            if batch_size is None
-            else as_count(batch_size, "batch_size")
-        )
+        array = net.as_images(part, "measure")
+        step = net.batch_size(array.shape[1:], tops) if batch_size is None else as_count(batch_size, "batch_size")
         for start in range(0, len(array), step):
             yield done + start, array[start : start + step]
         done += len(array)

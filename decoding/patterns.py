@@ -813,3 +813,45 @@ def _positive(value: Any, what: str) -> float:
 
 def _times(numbers: Sequence[int]) -> str:
     return "×".join(map(str, numbers))
+
+
+class Independent(Statistics):
+    """Statistics of responses taken as independent: a mean and a deviation for each channel, the same everywhere.
+
+    Parameters
+    ----------
+    level, deviation : array_like of shape (C,)
+        Mean and standard deviation of each channel.
+    size : (rows, columns)
+    """
+
+    def __init__(self, level: npt.ArrayLike, deviation: npt.ArrayLike, size: Any) -> None:
+        self.level, self.deviation = np.array(level, np.float64), np.array(deviation, np.float64)
+        self.shape = (len(self.level), *as_pair(size, "Independent: size"))
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        return np.array(np.broadcast_to(self.level[:, np.newaxis, np.newaxis], self.shape))
+
+    @property
+    def root_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def within(self, size: Any) -> Independent:
+        return self._with(shape=(self.shape[0], *as_pair(size, "within: size")))
+
+    @property
+    def _trace(self) -> float:  # type: ignore[override]
+        return float((self.deviation**2).sum()) * self.shape[1] * self.shape[2]
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"level": self.level, "deviation": self.deviation, "size": self.shape[1:]}
+
+    def _root(self, y: Array) -> Array:
+        return np.asarray(y * self.deviation[:, np.newaxis, np.newaxis])
+
+    def _root_t(self, v: Array) -> Array:
+        return self._root(v)
+
+    def _cov(self, v: Array) -> Array:
+        return self._root(self._root(v))

@@ -11,33 +11,29 @@ as decoding: here is only what is new at each layer, the bend and its gradient.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, Pair, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array4, check_finite, plural
 from .backend import precision, resolve
-from .decoder import decode, unit
-from .errors import DataFormatError, DecodingError, InvalidValueError, ShapeError
-from .files import replacing
-from .layers import Layer, Pool
-from .network import Network
+from .blocks import gather
+from .errors import InvalidValueError, UnsupportedLayerError
+from .gains import expected, linearize, moments
+from .layers import AvgPool, Layer, MaxPool, Pool
+from .measuring import batches
+from .network import BATCH, Network
 from .walks import Placed, times
 
-if TYPE_CHECKING:
-    from scipy.sparse.linalg import LinearOperator
-
-    from .patterns import Statistics
-
 BLOCK_BYTES = 32 * 2**20  # of vectors' maps that go through a network together, in products with a form
-DENSE = 1000  # pixels up to which a form is written out: exact shares, and no eigenvalue can be missed
-TOLERANCE = 1e-4  # of eigenvalues, relative; 1e-2 would miss copies of multiple ones
-PROBES = 8  # Gaussian images that estimate what the pictures leave unexplained
+SAMPLE = 2**26  # numbers alive between two layers, of all images that factors are calibrated on
+LEAST = 2  # images to calibrate on
+TAILS = 1 / 3  # responses to natural images have heavier tails than a Gaussian's, for which it would be 1
+RIDGE = 1e-9  # relative to the variance of a feature
+STILL = 1e-6  # a feature whose deviation is less than so much of its mean never varies
 
 
 class Order2(NamedTuple):
@@ -59,17 +55,17 @@ def bend(layer: Layer, x: Array, backend: Any) -> Array:
     not see, is taken off first: the difference of squares would lose it in single precision.
     """
     if not isinstance(layer, Pool):
-        return x * x / 2
+        return np.asarray(x * x / 2)
     n = math.prod(layer.size)
     x = x - x.mean(axis=(0, 2, 3), keepdims=True)
     total = np.asarray(layer.linear(x, backend=backend))
-    return (np.asarray(layer.linear(x * x, backend=backend)) - total * total / n) / (2 * n)
+    return np.asarray((np.asarray(layer.linear(x * x, backend=backend)) - total * total / n) / (2 * n))
 
 
 def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
     """The gradient by x of ``Σ s · bend(x)``: ``s · x``; of a pool, ``s · (x − mean) / n`` on each cell, overlaps added."""
     if not isinstance(layer, Pool):
-        return s * x
+        return np.asarray(s * x)
     n, width = math.prod(layer.size), [x.shape[1]]
     x = x - x.mean(axis=(2, 3), keepdims=True)
 
@@ -80,15 +76,28 @@ def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
     return x * spread(maps) - spread(maps / n * np.asarray(layer.linear(x, backend=backend)))
 
 
-def step(layer: Layer, below: Sequence[Order2], backend: Any) -> Order2:
+class _Pair(NamedTuple):
+    """The two parts on their way up; None while nothing has bent."""
+
+    linear: Array
+    quadratic: Array | None
+
+    @property
+    def square(self) -> Array:
+        return np.zeros_like(self.linear) if self.quadratic is None else self.quadratic
+
+
+def step(layer: Layer, below: Sequence[_Pair], backend: Any) -> _Pair:
     """The pair, one layer up: ``gain · L(ℓ)`` and ``gain · L(q) + curvature · bend(ℓ)``."""
-    followed = below[: layer.follows]
-    linear = np.asarray(layer.linear(*(pair.linear for pair in followed), backend=backend))
-    quadratic = np.asarray(layer.linear(*(pair.quadratic for pair in followed), backend=backend))
-    linear, quadratic = times(linear, layer.gain, 1), times(quadratic, layer.gain, 1)
+    followed, quadratic = below[: layer.follows], None
+    linear = times(np.asarray(layer.linear(*(pair.linear for pair in followed), backend=backend)), layer.gain, 1)
+    if any(pair.quadratic is not None for pair in followed):
+        quadratic = np.asarray(layer.linear(*(pair.square for pair in followed), backend=backend))
+        quadratic = times(quadratic, layer.gain, 1)
     if bends(layer):
-        quadratic = quadratic + times(bend(layer, followed[0].linear, backend), layer.curvature, 1)
-    return Order2(linear, quadratic)
+        bent = times(bend(layer, followed[0].linear, backend), layer.curvature, 1)
+        quadratic = bent if quadratic is None else quadratic + bent
+    return _Pair(linear, quadratic)
 
 
 def respond(net: Network, images: Array, layer: int | str, *, backend: Any = None) -> Order2:
@@ -135,15 +144,23 @@ def respond(net: Network, images: Array, layer: int | str, *, backend: Any = Non
     top = net.index(layer)
     net.check_weights(top)
     check_finite(images, "respond: images")
-    net.shapes(images.shape[1:], top)
-    x = images.astype(precision(operators, images.dtype if images.dtype.kind == "f" else net.dtype), copy=False)
+    shape = net.shapes(images.shape[1:], top)[top]
+    dtype = precision(operators, images.dtype if images.dtype.kind == "f" else net.dtype)
 
-    def up(number: int, *below: Order2) -> Order2:
-        return step(net.layers[number - 1], below, operators)
+    def responses(start: int, stop: int) -> Array:
+        x = images[start:stop].astype(dtype, copy=False)
 
-    *_, (_, pair) = walks.forward(net, Order2(x, np.zeros_like(x)), [top], operators, up)
-    check_finite(pair.quadratic, f"the second order's responses of layer {top}")
-    return Order2(*pair)
+        def up(number: int, *below: _Pair) -> _Pair:
+            return step(net.layers[number - 1], below, operators)
+
+        *_, (_, pair) = walks.forward(net, _Pair(x, None), [top], operators, up)
+        check_finite(pair.square, f"the second order's responses of layer {top} to images from {start}")
+        return np.stack([pair.linear, pair.square], axis=1)
+
+    assert shape is not None
+    size = max(1, net.batch_size(images.shape[1:], top) // 2)
+    found = gather(operators, responses, len(images), size, np.empty((0, 2, *shape), dtype))
+    return Order2(found[:, 0], found[:, 1])
 
 
 class Form:
@@ -168,7 +185,7 @@ class Form:
     @property
     def linear(self) -> Array:
         """The linear part, (C, H, W)."""
-        return self.weights[self.bottom].maps[0]
+        return np.asarray(self.weights[self.bottom].maps[0])
 
     def product(self, vectors: Array) -> Array:
         """``Q v`` for images (N, C, H, W) of the rectangle."""
@@ -219,7 +236,7 @@ class Form:
     def block(self) -> int:
         """How many vectors to multiply at a time."""
         most = max(each.maps[0].size for each in self.weights.values())
-        return max(1, min(16, BLOCK_BYTES // (self.dtype.itemsize * most * 4)))
+        return int(max(1, min(16, BLOCK_BYTES // (self.dtype.itemsize * most * 4))))
 
     def products(self, vectors: Array) -> Array:
         """``Q v`` for any number of images, some at a time."""
@@ -280,14 +297,11 @@ def quadratize(net: Network, images: Any = None, *, backend: Any = None, progres
     """
     if images is None:
         return _by_moments(net)
-    operators = resolve(backend)
-    batches = _sample(net, images)
-    return _calibrated(net, batches, operators, progress)
+    return _calibrated(net, _sample(net, images), resolve(backend), progress)
 
 
 def _by_moments(net: Network) -> Network:
-    known = moments(net)
-    linear = linearize(net)
+    known, linear = moments(net), linearize(net)
 
     def bent(number: int, layer: Layer) -> Layer:
         if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
@@ -296,31 +310,39 @@ def _by_moments(net: Network) -> Network:
                     "without images the spread within its windows is not known. Give images: quadratize(net, images)."
                 )
         read = known[net.inputs[number - 1][0]]
-        if not hasattr(layer, "function") or read is None or "curvature" not in layer.fields():
-            return _summing(layer)
+        if not _takes_curvature(layer) or read is None:
+            return _of_sums(layer)
         return layer.replace(curvature=TAILS * expected(layer, *read).curvature)
 
-    layers = [
-        bent(number, layer) if net.blocked(number) is None else layer for number, layer in enumerate(linear.layers, 1)
-    ]
-    return net.replace(layers=layers, moments={i: pair for i, pair in known.items() if pair is not None})
+    return net.replace(
+        layers=[bent(n, each) if net.blocked(n) is None else each for n, each in enumerate(linear.layers, 1)],
+        moments={number: pair for number, pair in known.items() if pair is not None},
+    )
 
 
-def _summing(layer: Layer) -> Layer:
-    """An average pool with the gain that makes it the mean of its window's sum."""
+def _takes_curvature(layer: Layer) -> bool:
+    """Whether it is no line: a function of each response, or a maximum."""
+    return (hasattr(layer, "function") or isinstance(layer, MaxPool)) and "curvature" in layer.fields()
+
+
+def _of_sums(layer: Layer) -> Layer:
+    """The layer with the gain that belongs to sums over windows: an average pool's is one over its cells."""
     return layer.replace(gain=1 / math.prod(layer.size), curvature=None) if isinstance(layer, AvgPool) else layer
 
 
 def _sample(net: Network, images: Any) -> list[Array]:
-    """The first images, in batches, as many as are calibrated on."""
-    found, count, total = list[Array](), 0, None
-    for start, batch in batches_of(net, images, [len(net.layers)] if net.blocked(len(net.layers)) is None else None):
-        check_finite(batch, f"quadratize: images from {start}")
-        if total is None:
-            total = max(LEAST, SAMPLE // alive(net, batch.shape[1:]))
-        found.append(batch[: total - count])
-        count += len(found[-1])
-        if count >= total:
+    """The first images, in batches: as many as factors are calibrated on."""
+    found, count, most, given = list[Array](), 0, LEAST, batches(images)[0]
+    for part in given:
+        batch = as_array4(part, "quadratize", "images", "(N, C, H, W)")
+        check_finite(batch, f"quadratize: images from {count}")
+        alive = net.alive(batch.shape[1:], net.ends)
+        most = max(LEAST, SAMPLE // alive)
+        step = max(1, BATCH // alive)
+        for start in range(0, min(len(batch), most - count), step):
+            found.append(batch[start : min(start + step, most - count)])
+        count += min(len(batch), most - count)
+        if count >= most:
             break
     if count < LEAST:
         raise InvalidValueError(
@@ -329,3 +351,94 @@ def _sample(net: Network, images: Any) -> list[Array]:
     if min(batch.min() for batch in found) == max(batch.max() for batch in found):
         raise InvalidValueError(f"quadratize: all pixels of the {plural(count, 'image')} are equal, so nothing varies.")
     return found
+
+
+class _Both(NamedTuple):
+    """What a batch truly has at a layer, and the pair that stands for it."""
+
+    true: Array
+    pair: _Pair
+
+
+def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) -> Network:
+    """Through one walk, all batches of the sample side by side: each layer's factors before the layers above it."""
+    if any(hasattr(layer, "factor") for layer in net.layers):  # gates and normalizations have gains alone
+        net = linearize(net, iter(sample), backend=backend)
+    layers = [layer.replace(curvature=None) if "curvature" in layer.fields() else layer for layer in net.layers]
+    known, order = dict[int, Any](), walks.under(net, net.ends, net.inputs)
+
+    def up(number: int, *below: list[_Both]) -> list[_Both]:
+        read = list(zip(*below, strict=True))
+        true = [np.asarray(layers[number - 1].forward(*(each.true for each in one), backend=backend)) for one in read]
+        pairs = [[each.pair for each in one] for one in read]
+        layer = layers[number - 1] = _fitted(layers[number - 1], pairs, true, backend)
+        known[number] = _moments(true)
+        if progress is not None:
+            progress(len(known) - 1, len(order))
+        return [_Both(t, step(layer, pair, backend)) for t, pair in zip(true, pairs, strict=True)]
+
+    dtype = precision(backend, np.result_type(net.dtype, *(b.dtype for b in sample if b.dtype.kind == "f")))
+    start = [_Both(x, _Pair(x, None)) for x in (batch.astype(dtype, copy=False) for batch in sample)]
+    known[0] = _moments([each.true for each in start])
+    for number in order:
+        with net.naming(number):
+            net.layers[number - 1].check()
+    for _ in walks.forward(net, start, net.ends, backend, up):
+        pass
+    return net.replace(layers=layers, moments=known)
+
+
+def _fitted(layer: Layer, pairs: Sequence[Sequence[_Pair]], true: Sequence[Array], backend: Any) -> Layer:
+    """The layer with the gain and the curvature of the least squared error, channel by channel."""
+    if not _takes_curvature(layer):
+        return _of_sums(layer)
+    total = None
+    for (pair, *_), y in zip(pairs, true, strict=True):
+        line = np.asarray(layer.linear(pair.linear + pair.square, backend=backend))
+        part = Scatter.of([line, bend(layer, pair.linear, backend), y])
+        total = part if total is None else total + part
+    assert total is not None
+    gain, curvature = total.solution
+    return layer.replace(gain=gain, curvature=curvature)
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """Count, means (3, K) and sums of products about the means (3, 3, K) of two features and what they are to explain."""
+
+    count: int
+    mean: Array
+    products: Array
+
+    @classmethod
+    def of(cls, maps: Sequence[Array]) -> Scatter:
+        """Of maps (N, K, H, W), in double precision."""
+        x = np.stack([each.swapaxes(0, 1).reshape(each.shape[1], -1) for each in maps]).astype(np.float64)
+        mean = x.mean(axis=2)
+        x -= mean[:, :, np.newaxis]
+        return cls(x.shape[2], mean, np.einsum("ikm,jkm->ijk", x, x))
+
+    def __add__(self, other: Scatter) -> Scatter:
+        count, apart = self.count + other.count, other.mean - self.mean
+        between = self.count * other.count / count * apart[:, np.newaxis] * apart
+        mean = self.mean + apart * (other.count / count)
+        return Scatter(count, mean, self.products + other.products + between)
+
+    @property
+    def solution(self) -> Array:
+        """The two factors of each channel, (2, K), with a small ridge; 0 for a feature that never varies."""
+        scale = np.sqrt(self.products[[0, 1], [0, 1]])
+        still = scale <= STILL * np.sqrt(self.count) * np.abs(self.mean[:2])
+        scale = np.where(still | (scale == 0), 1, scale)
+        scaled = self.products[:2, :2] / (scale[:, np.newaxis] * scale)
+        aim = np.where(still, 0, self.products[:2, 2] / scale)
+        scaled = np.where(still[:, np.newaxis] | still, 0, scaled) + np.eye(2)[:, :, np.newaxis] * (RIDGE + still)
+        return np.asarray(np.linalg.solve(np.moveaxis(scaled, 2, 0), aim.T[:, :, np.newaxis])[:, :, 0].T / scale)
+
+
+def _moments(maps: Sequence[Array]) -> tuple[Array, Array]:
+    """Mean and deviation of each channel over all batches."""
+    count = sum(x.size // x.shape[1] for x in maps)
+    mean = sum(x.sum(axis=(0, 2, 3), dtype=np.float64) for x in maps) / count
+    squares = sum(((x - mean[:, np.newaxis, np.newaxis]) ** 2).sum(axis=(0, 2, 3), dtype=np.float64) for x in maps)
+    return np.asarray(mean), np.sqrt(squares / count)

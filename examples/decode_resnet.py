@@ -7,6 +7,8 @@ import argparse
 from pathlib import Path
 
 import decoding
+from decoding.files import check_folder
+from decoding.terminal import run
 
 LAYERS = ("block1.1.sum", "block2.1.sum", "block3.1.sum", "fc")
 
@@ -18,6 +20,7 @@ def main():
     )
     parser.add_argument("-o", "--output", default="decoded", help="folder for the pictures (default: %(default)s)")
     options = parser.parse_args()
+    check_folder(options.output)
 
     net = decoding.load_matconvnet(options.weights) if options.weights else decoding.resnet()
     folder = Path(options.output)
@@ -34,7 +37,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"decode_resnet.py: {error}") from None
+    raise SystemExit(run("decode_resnet.py", main))

@@ -16,6 +16,8 @@ import time
 import numpy as np
 
 import decoding
+from decoding.files import check_writable
+from decoding.terminal import run
 
 try:
     import torch
@@ -166,6 +168,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
+    check_writable(options.output)
 
     images, labels = decoding.mnist(options.mnist, "train")
     mean, std = (np.array([moment(images, dtype=np.float64)], np.float32) for moment in (np.mean, np.std))
@@ -178,4 +181,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("train_resnet.py", main))

@@ -49,7 +49,7 @@ def test_the_error_by_hand(pooled):
 
 
 def test_the_error_without_normalization_by_hand(pooled):
-    error = reconstruction_error(pooled, [[[[1, 1, 0, 2]]]], 2, normalize=None)
+    error = reconstruction_error(pooled, [[[[1, 1, 0, 2]]]], 2, contrast=None)
     assert error.per_image.tolist() == [((2 - 1) ** 2 + (-2 + 1) ** 2) / 4]
 
 
@@ -142,8 +142,8 @@ def test_the_backend_is_used_for_all_of_it(pooled):
             return lambda *args, **kw: operator(*args, **kw) * (0.5 if name == "max_pool" else 1)
 
     images = [[[[0, 1, 0, 2]]]]
-    assert reconstruction_error(pooled, images, 2, normalize=None).mean == 0
-    assert reconstruction_error(pooled, images, 2, normalize=None, backend=Half()).mean > 0
+    assert reconstruction_error(pooled, images, 2, contrast=None).mean == 0
+    assert reconstruction_error(pooled, images, 2, contrast=None, backend=Half()).mean > 0
 
 
 def test_a_bias_is_added_to_the_responses_of_its_filter():
@@ -192,7 +192,7 @@ def test_of_a_linear_network_decoded_filters_give_the_responses_exactly(seed, pa
     net, images = linear_net(seed, pads, strides), integers(seed + 2, 2, 2, 11, 9)
     assert reproduces(net, images, 1)
     assert reproduces(net, images, 2)
-    assert reconstruction_error(net, images, 2, normalize=None).per_image.tolist() == [0, 0]
+    assert reconstruction_error(net, images, 2, contrast=None).per_image.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("mutant", ["no pad", "pad on the other side", "one pixel late"])
@@ -509,7 +509,7 @@ REFUSED = {
     "one unit at one place": (
         lambda: reconstruction_error(ONE, IMAGES[..., :2], 1),
         InvalidValueError,
-        "network's responses of layer 1 to image 0 are all equal .*normalize=None",
+        "network's responses of layer 1 to image 0 are all equal .*contrast=None",
     ),
     "constant": (
         lambda: reconstruction_error(NET, [*IMAGES, np.zeros((1, 1, 4))], 1, batch_size=1),
@@ -532,7 +532,7 @@ REFUSED = {
         InvalidValueError,
         "responses of layer 1",
     ),
-    "normalize": (lambda: reconstruction_error(NET, IMAGES, 1, normalize="map"), InvalidValueError, "'image' or None"),
+    "normalize": (lambda: reconstruction_error(NET, IMAGES, 1, contrast="map"), InvalidValueError, "'image' or None"),
     "filters": (
         lambda: reconstruction_error(NET, IMAGES, 1, filters=np.ones((2, 1, 1, 3))),
         ShapeError,
@@ -555,7 +555,7 @@ def test_refused(case):
 
 
 def test_a_layer_of_one_unit_has_an_error_without_normalization():
-    error = reconstruction_error(ONE, IMAGES[..., :2], 1, normalize=None)
+    error = reconstruction_error(ONE, IMAGES[..., :2], 1, contrast=None)
     assert error.per_image.tolist() == [0, 0]
     assert np.isnan(error.correlations).all()
 

@@ -5,12 +5,12 @@ it carries the decoded bank of the layer below up by one layer.
 """
 
 from .base import Layer, Shape, check_factors
-from .convolution import Conv
+from .convolution import Conv, is_its_filters
 from .elementwise import Dropout, Loss, ReLU, Sigmoid, Softmax
 from .joining import Concat, Gate, Select, Sum
 from .normalization import LRN, BatchNorm
 from .pooling import AvgPool, MaxPool, Pool
-from .unsupported import Unsupported
+from .unsupported import Unsupported, UnsupportedLayer
 
 __all__ = [
     "LRN",
@@ -31,5 +31,7 @@ __all__ = [
     "Softmax",
     "Sum",
     "Unsupported",
+    "UnsupportedLayer",
     "check_factors",
+    "is_its_filters",
 ]

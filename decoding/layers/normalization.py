@@ -116,7 +116,7 @@ class BatchNorm(Layer):
     def gain(self) -> Array:
         """What the layer multiplies by, on the way up as on the way down, (K,)."""
         scale = self.scale.astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # `check` refuses such deviations
+        with np.errstate(all="ignore"):  # `check` refuses such deviations
             return kept(scale if self.std is None else scale / self.std.astype(np.float64))
 
     def forward(self, *xs: Array, backend: Any) -> Any:
