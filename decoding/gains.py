@@ -18,11 +18,12 @@ import numpy.typing as npt
 
 from .arguments import Array, plural
 from .backend import resolve
+from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
 from .interpolation import matrix
 from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pool, Select, Sum
 from .measuring import Images, Progress, measure
-from .network import Network
+from .network import Network, as_network
 
 NODES = 64  # of the Gauss-Hermite quadrature
 LEAST = 2  # images to measure gains on
@@ -56,6 +57,7 @@ class Expected(NamedTuple):
     curvature: npt.NDArray[np.float64]
 
 
+@public
 def expected(layer: Layer, mean: npt.ArrayLike, std: npt.ArrayLike) -> Expected:
     """Find what an elementwise layer makes of Gaussian responses, channel by channel.
 
@@ -146,6 +148,7 @@ def _hermite() -> tuple[Array, Array]:
     return nodes, weights / weights.sum()
 
 
+@public
 def moments(net: Network) -> dict[int, Moments | None]:
     """Mean and deviation of what each layer puts out, without an image, as far as batch normalizations tell them.
 
@@ -175,6 +178,7 @@ def moments(net: Network) -> dict[int, Moments | None]:
     >>> moments(net)[1]
     Moments(mean=array([0.]), std=array([2.]))
     """
+    as_network(net, "moments")
     found: dict[int, Moments | None] = {0: None}
     for number, layer in enumerate(net.layers, 1):
         below = net.inputs[number - 1]
@@ -225,6 +229,7 @@ def _normalized(layer: BatchNorm) -> Moments | None:
     return Moments(bias, np.abs(scale) * np.sqrt(np.maximum(std**2 - layer.epsilon, 0)) / std)
 
 
+@public
 def linearize(
     net: Network,
     images: Images | None = None,
@@ -282,6 +287,7 @@ def linearize(
     >>> linearize(net).layer(2).gain
     array([0.5, 1. ])
     """
+    as_network(net, "linearize")
     if images is None:
         known = moments(net)
         gains = {number: _without_images(net, number, known) for number in _bent(net)}
@@ -451,7 +457,9 @@ class GainMeter:
     array([0.5])
     """
 
+    @public
     def __init__(self, net: Network, layer: int | str, *, backend: Any = None) -> None:
+        as_network(net, "GainMeter")
         self.number = net.index(layer)
         if self.number not in _bent(net):
             raise UnsupportedLayerError(
