@@ -6,7 +6,7 @@ from . import baselines, fast, inverse, reference
 from .backend import Backend
 from .baselines import LeastSquares
 from .composition import Contribution, contributions
-from .datasets import lenet, mnist
+from .datasets import lenet, mnist, resnet
 from .decoder import decode, decode_filter, decode_layer, decode_parts
 from .eigenpictures import QuadraticUnit, decode_quadratic, quadratic_form
 from .errors import (
@@ -143,6 +143,7 @@ __all__ = [
     "quadratize",
     "reconstruction_error",
     "reference",
+    "resnet",
     "response_matrix",
     "save_matconvnet",
     "save_picture",

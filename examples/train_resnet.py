@@ -137,6 +137,7 @@ def as_network(net, mean, std):
         module = net.get_submodule(name)
         scale, bias = module.weight.detach().numpy(), module.bias.detach().numpy()
         moments = {"mean": module.running_mean.numpy(), "std": (module.running_var + module.eps).sqrt().numpy()}
+        moments["epsilon"] = module.eps
         return add(decoding.BatchNorm(scale, bias, **moments, name=name), below)
 
     def relu(name, below):
