@@ -467,7 +467,14 @@ def matrix(n, size, stride, mode):
 
 
 def only(mode, change):
-    return interpolated(lambda n, z, s, m: change(n, z, s) if m == mode else matrix(n, z, s, m))
+    """Other weights for one mode, and none between windows."""
+
+    def weights(n, size, stride, m):
+        if m != mode:
+            return matrix(n, size, stride, m)
+        return (np.arange((n - 1) * stride + size) % stride < size)[:, None] * change(n, size, stride)
+
+    return interpolated(weights)
 
 
 def aligned_corners(n, size, stride):
@@ -493,6 +500,11 @@ def keys(a, mirror=True):
 def earlier_ties(n, size, stride):
     u = (np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride
     return np.eye(n)[np.clip(np.ceil(u - 0.5).astype(int), 0, n - 1)]
+
+
+def by_rounding(n, size, stride):
+    u = (np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride
+    return np.eye(n)[np.clip(np.floor(u + 0.5).astype(int), 0, n - 1)]
 
 
 def clamped(n, size, stride):
@@ -549,6 +561,28 @@ for _mode in MODES:
             else reference.unpool(maps, size=size, stride=stride, mode=mode)
         ),
     )
+for _mode in MODES:
+    mutant(
+        f"{_mode} unpooling that writes between windows",
+        f"unpool_{_mode}_integers",
+        unpool=interpolated(
+            lambda n, z, s, m, one=_mode: (
+                {"nearest": by_rounding, "bilinear": clamped, "bicubic": keys(-0.5)}[m](n, z, s)
+                if m == one and z < s
+                else matrix(n, z, s, m)
+            )
+        ),
+    )
+mutant(
+    "constants spread over what the pool never saw",
+    "law_gain",
+    first=False,
+    unpool=interpolated(
+        lambda n, z, s, m: (
+            np.eye(n)[np.minimum(np.arange((n - 1) * s + z) // s, n - 1)] if z < s else matrix(n, z, s, m)
+        )
+    ),
+)
 mutant("corners aligned", "unpool_bilinear_integers", unpool=only("bilinear", aligned_corners))
 mutant("bilinear that clamps", "unpool_bilinear_integers", unpool=only("bilinear", clamped))
 mutant("edges wrapped", "unpool_bilinear_integers", unpool=only("bilinear", wrapped))
