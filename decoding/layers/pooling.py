@@ -65,7 +65,8 @@ class Pool(Layer):
             return np.asarray(mean) * float(self.size[0] * self.size[1])
         n, c, h, w = x.shape
         ones = np.ones((1, 1, *self.size), x.dtype)
-        out = np.asarray(backend.correlate(x.reshape(n * c, 1, h, w), ones, None, stride=self.stride, pad=0))
+        y = backend.correlate(x.reshape(n * c, 1, h, w), ones, None, stride=self.stride, pad=self.pad)
+        out = np.asarray(y)
         return out.reshape(n, c, *out.shape[2:])
 
     def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:

@@ -95,7 +95,7 @@ def graphs() -> tuple[Network, ...]:
                 ReLU(),
                 conv(3, 3, 2, 1, pad=(1, 0, 0, 0)),
             ),
-            *(Select([1, -1, 0], stride=2), Sum(), ReLU(gain=0.5), conv(2, 3, 2, 2)),
+            *(Select([1, -1, 0], stride=2, start=(0, 1)), Sum(), ReLU(gain=0.5), conv(2, 3, 2, 2)),
         ],
         inputs=[0, 1, 2, 3, 1, (5, 4), 6, 7],
         input_shape=(1, 7, 10),
@@ -239,3 +239,9 @@ def _long(operator: str, s: dict[str, int], mode: str) -> Call:
 def tiled(*shape: int, most: int = 3) -> Array:
     """−most … most, over and over: 5 or 7 numbers, so that no length above repeats them."""
     return np.resize(np.arange(-most, most + 1.0), prod(shape)).reshape(shape)
+
+
+def mixed(*shape: int, step: int = 3) -> Array:
+    """−3 … 3 in no order that repeats: what channels or places that are exchanged give differs."""
+    i = np.arange(prod(shape))
+    return ((i * step + i * i // 5 + i**3 // 11) % 7 - 3.0).reshape(shape)
