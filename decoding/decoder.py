@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -11,19 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array4, as_count, check_finite, described, plural
 from .backend import Backend, precision, resolve
 from .blocks import gather
+from .boundary import public
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
 from .layers import Conv, Pool, is_its_filters
-from .network import Network
+from .network import Network, as_network
 from .walks import Placed
 
 UNPOOLS = (*MODES, "sum")
 BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, where units are carried down together
 
 
+@public
 def decode(
     net: Network,
     layer: int | str,
@@ -89,7 +91,7 @@ def decode(
     >>> decode(net, 2, [[[[1, 10]]]])
     array([[[[ 1.,  3., 12., 30., 20.]]]])
     """
-    top, bottom = net.index(layer), net.index(to)
+    top, bottom = as_network(net, "decode").index(layer), net.index(to)
     if bottom > top:
         raise ShapeError(f"decode: layer {bottom} lies above layer {top}; decoding goes down.")
     maps, operators = as_array4(maps, "decode", "maps", "(N, K, H, W)"), _ready(net, top, unpool, backend, bottom)
@@ -103,6 +105,7 @@ def decode(
     return _finite(_down(net, start, top, bottom, unpool, operators).maps)
 
 
+@public
 def decode_filter(
     net: Network, layer: int | str, k: int, *, unpool: str = "nearest", sum_channels: bool = False, backend: Any = None
 ) -> Array:
@@ -153,13 +156,14 @@ def decode_filter(
     >>> decode_filter(net, 3, 0)
     array([[[ 3.,  9., 11., 15., 10.]]])
     """
-    top = net.index(layer)
+    top = as_network(net, "decode_filter").index(layer)
     operators = _ready(net, top, unpool, backend)
     number, start = units(net, top, [unit(net, layer, k, "decode_filter")], precision(operators, net.dtype))
     decoded = _finite(_down(net, start, number, 0, unpool, operators).maps)[0]
     return np.asarray(decoded.sum(axis=0)) if sum_channels else decoded
 
 
+@public
 def decode_layer(
     net: Network,
     layer: int | str,
@@ -221,16 +225,15 @@ def decode_layer(
     <BLANKLINE>
            [[[ 0.,  1.,  2.]]]])
     """
-    top = net.index(layer)
-    chosen = (
-        range(net.channels(top)) if units is None else [unit(net, layer, k, "decode_layer") for k in _several(units)]
-    )
+    top = as_network(net, "decode_layer").index(layer)
+    chosen = range(net.channels(top)) if units is None else _chosen(net, top, units)
     plan = _Plan(net, top, len(chosen), len(chosen), unpool, _ready(net, top, unpool, backend))
     shape = net.channels(0), *net.receptive_field(top).size
     empty = np.empty((0, *shape), precision(plan.operators, net.dtype))
     return gather(plan.operators, lambda i, j: plan.decoded(chosen[i:j]), len(chosen), plan.step, empty)
 
 
+@public
 def decode_parts(
     net: Network, layer: int | str, size: int, *, unpool: str = "nearest", backend: Any = None
 ) -> Iterator[Array]:
@@ -275,11 +278,10 @@ def decode_parts(
     >>> [len(part) for part in decode_parts(net, 2, 2)]
     [2, 1]
     """
-    top, size = net.index(layer), as_count(size, "size")
+    top, size = as_network(net, "decode_parts").index(layer), as_count(size, "size")
     count = net.channels(top)
     plan = _Plan(net, top, count, min(size, count), unpool, _ready(net, top, unpool, backend))
-    for start in range(0, count, size):
-        yield plan.decoded(range(start, min(start + size, count)))
+    return (plan.decoded(range(start, min(start + size, count))) for start in range(0, count, size))
 
 
 def unit(net: Network, layer: int | str, k: int, function: str) -> int:
@@ -287,9 +289,16 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
     units = net.channels(layer)
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k < units:
         raise UnknownLayerError(
-            f"{function}: layer {net.index(layer)} has no unit {k!r:.200}: its {plural(units, 'unit')} count from 0 to {units - 1}."
+            f"{function}: layer {net.index(layer)} has no unit {described(k)}: its {plural(units, 'unit')} count from 0 to {units - 1}."
         )
     return int(k)
+
+
+def _chosen(net: Network, top: int, ks: Any) -> list[int]:
+    """The numbers of some units of a layer."""
+    if isinstance(ks, (str, bytes)) or not isinstance(ks, Iterable):
+        raise InvalidValueError(f"units must be a sequence of the units' numbers, not {described(ks)}; for one, [k].")
+    return [unit(net, top, k, "decode_layer") for k in ks]
 
 
 def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:
@@ -303,13 +312,6 @@ def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, P
     impulses = np.zeros((len(ks), net.channels(top), 1, 1), dtype)
     impulses[np.arange(len(ks)), ks] = 1
     return top, Placed(impulses, (0, 0))
-
-
-def _several(units: Any) -> Sequence[Any]:
-    try:
-        return list(units)
-    except TypeError:
-        raise InvalidValueError(f"decode_layer: units must be a sequence of units, not {units!r:.200}.") from None
 
 
 class _Way(NamedTuple):
@@ -345,7 +347,7 @@ class _Plan:
         here = _down(net, start, number, turn, self.unpool, self.operators)
         if self.bank is not None:
             jump, first = net.receptive_field(turn, within=base).stride, self.bank.origin
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(all="ignore"):
                 maps = np.asarray(self.operators.substitute(here.maps, self.bank.maps, stride=jump))
             here = Placed(maps, (here.origin[0] * jump[0] + first[0], here.origin[1] * jump[1] + first[1]))
         return _finite(_down(net, here, base, 0, self.unpool, self.operators).maps)
@@ -432,8 +434,8 @@ def _bytes_per_unit(net: Network, top: int) -> int:
 
 
 def _ready(net: Network, top: int, unpool: str, backend: Any, bottom: int = 0) -> Backend:
-    if unpool not in UNPOOLS:
-        raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, UNPOOLS))}, not {unpool!r:.200}.")
+    if not isinstance(unpool, str) or unpool not in UNPOOLS:
+        raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, UNPOOLS))}, not {described(unpool)}.")
     net.check_weights(top, bottom)
     net.receptive_field(top, within=bottom)  # refuses where no path leads there
     return resolve(backend)

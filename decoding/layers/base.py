@@ -59,6 +59,8 @@ class Layer(metaclass=_Closing):
         How many of the layers that it reads decoding follows, from the first on; None for all.
     needs_gain : bool
         Whether it has no decoding without a gain.
+    phases : bool
+        Whether the units above it differ by their place, so that there is no one filter to decode.
     """
 
     name: str | None = None
@@ -71,6 +73,7 @@ class Layer(metaclass=_Closing):
     joins: bool = False
     follows: int | None = None
     needs_gain: bool = False
+    phases: bool = False
 
     def __init__(self, *, gain: Any = None, curvature: Any = None, name: str | None = None) -> None:
         self._set(gain=_factor(gain, f"{self.kind}: gain"), curvature=_factor(curvature, f"{self.kind}: curvature"))
@@ -123,6 +126,14 @@ class Layer(metaclass=_Closing):
             known = ", ".join(self._parameters())
             raise InvalidValueError(f"{self.kind}.replace: there is no {', '.join(unknown)}; it has {known}.")
         return type(self)(**{**self.fields(), **changed})
+
+    def unpadded(self: L) -> L:
+        """The same layer without pads, for windows that lie inside; it shares its weights."""
+        if not any(self.pad):
+            return self
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), pad=(0, 0, 0, 0))
+        return other
 
     def __reduce__(self) -> Any:
         return _make, (type(self), self.fields())
