@@ -73,6 +73,7 @@ from .matconvnet import load_matconvnet, save_matconvnet
 from .network import Network, ReceptiveField
 from .onnxfile import load_onnx
 from .picture import montage, save_picture, threshold
+from .torchmodule import from_torch
 
 __all__ = [
     "ELU",
@@ -140,6 +141,7 @@ __all__ = [
     "decode_parts",
     "decoded_responses",
     "fast",
+    "from_torch",
     "inverse",
     "lenet",
     "load_matconvnet",
