@@ -27,6 +27,7 @@ from .arguments import (
     substitute_arguments,
     unpool_arguments,
 )
+from .boundary import public
 from .interpolation import matrix
 
 name = "decoding.fast"
@@ -40,6 +41,7 @@ FEW = 16  # fewer images than this do not fill a matrix product; `decode_filter`
 BLOCK = 2**20
 
 
+@public
 def correlate(
     x: npt.ArrayLike,
     filters: npt.ArrayLike,
@@ -124,6 +126,7 @@ def _correlate_depthwise(x: Array, filters: Array, stride: Pair, y: Array) -> No
         y[i] = row.reshape(columns, k, n)
 
 
+@public
 def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Array:
     """Keep the largest value of every window, as `decoding.reference.max_pool` does.
 
@@ -136,6 +139,7 @@ def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -
     return _as_maps(_pooled(np.maximum, _padded(_laid_out(x), pad, -np.inf), size, stride))
 
 
+@public
 def avg_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Array:
     """Average every window over its cells inside the image, as `decoding.reference.avg_pool` does.
 
@@ -166,6 +170,7 @@ def _pooled(ufunc: np.ufunc, x: Array, size: Pair, stride: Pair) -> Array:
     return y
 
 
+@public
 def relu(x: npt.ArrayLike, *, leak: float = 0.0) -> Array:
     """Keep what is positive, and `leak` times what is negative, as `decoding.reference.relu` does.
 
@@ -182,6 +187,7 @@ def relu(x: npt.ArrayLike, *, leak: float = 0.0) -> Array:
     return np.asarray(y)
 
 
+@public
 def softmax(x: npt.ArrayLike) -> Array:
     """Turn the channels of each position into probabilities, as `decoding.reference.softmax` does.
 
@@ -198,6 +204,7 @@ def softmax(x: npt.ArrayLike) -> Array:
     return np.asarray(y)
 
 
+@public
 def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, groups: int = 1) -> Array:
     """Put each filter in the place of every response, as `decoding.reference.substitute` does.
 
@@ -291,6 +298,7 @@ def _add_copies(out: Array, products: Array, step: int) -> None:
             out[:, v::step][:, :columns] += products[:, :, v].swapaxes(0, 1)
 
 
+@public
 def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "nearest") -> Array:
     """Enlarge the maps to the size of what was pooled, as `decoding.reference.unpool` does.
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .boundary import public
 from .decoder import decode_layer
 from .layers import Conv, MaxPool
 from .network import Network
@@ -85,6 +86,7 @@ class Characters(NamedTuple):
     characters: tuple[str, ...]
 
 
+@public
 def characters() -> Characters:
     """Build the supplement's network of characters, by hand.
 

@@ -45,6 +45,7 @@ WORDS = {CELL: "cell", STRUCT: "struct", CHAR: "char", SPARSE: "sparse", FUNCTIO
 
 CLASSES = {"double": "float64", "single": "float32", "logical": "uint8", "char": "char"}  # the rest are NumPy's names
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3  # HDF5's filters
+IN_USE = ("already open", "lock", "access flags")  # what HDF5 says of a file that it will not open beside others
 
 
 class Damaged(WeightsFormatError):
@@ -329,9 +330,22 @@ def _open_hdf5(path: str | os.PathLike[str], size: int) -> Iterator[list[Variabl
             "Or save it again in MATLAB with save(…, '-v7')."
         ) from None
     with _from_hdf5():
-        file = h5py.File(path, "r", locking=False)
+        file = _opened(h5py.File, path)
     with file:
         yield _Hdf5(file, size).variables()
+
+
+def _opened(open_: Callable[..., Any], path: str | os.PathLike[str]) -> Any:
+    """The file, without a lock; where this process holds it open already, HDF5 wants the locks to be the same."""
+    for locking in (False, None, True):
+        try:
+            return open_(path, "r", locking=locking)
+        except OSError as error:
+            if not any(words in str(error) for words in IN_USE):
+                raise
+    raise WeightsFormatError(
+        "it is open elsewhere, for writing or with locks of its own, and cannot be read beside that. Close it there first."
+    )
 
 
 @contextmanager
@@ -339,7 +353,7 @@ def _from_hdf5() -> Iterator[None]:
     """Whatever h5py and the HDF5 library make of damaged bytes is one error."""
     try:
         yield
-    except Damaged:
+    except WeightsFormatError:
         raise
     except Exception as error:
         raise Damaged(f"HDF5 cannot read it: {printable(str(error), 200)}.") from None

@@ -22,7 +22,7 @@ from .activations import (
     Tanh,
 )
 from .base import Layer, Shape, check_factors
-from .convolution import Conv
+from .convolution import Conv, is_its_filters
 from .elementwise import Dropout, Loss, ReLU, Sigmoid, Softmax
 from .joining import Concat, Gate, Select, Sum
 from .normalization import LRN, BatchNorm
@@ -30,7 +30,7 @@ from .pooling import AvgPool, MaxPool, Pool
 from .resampling import ConvTranspose, PixelShuffle, Resampling, Resize
 from .scaling import Pad, Scale
 from .standardizing import GroupNorm, LayerNorm
-from .unsupported import Unsupported
+from .unsupported import Unsupported, UnsupportedLayer
 
 __all__ = [
     "ELU",
@@ -74,5 +74,7 @@ __all__ = [
     "Sum",
     "Tanh",
     "Unsupported",
+    "UnsupportedLayer",
     "check_factors",
+    "is_its_filters",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,12 +15,12 @@ from hypothesis.strategies import SearchStrategy
 
 from .. import reference
 from ..arguments import Array
-from ..backend import OPERATORS
+from ..backend import OPERATORS, precision, takes_groups
 from ..errors import InvalidValueError
 from .bounds import NotJudged, arithmetic, error_bound, exact_unit
 from .calls import Call, in_shape, inputs
 from .report import Mismatch
-from .stages import Judged, Stage, judged
+from .stages import Judged, Pass, judged
 
 T = TypeVar("T")
 NOT_THE_SAME = " (and not the same each time: the answer depends on earlier calls, or on chance)"
@@ -183,12 +182,14 @@ class Bench:
         got = self.answer(call) if got is None else got
         self.compare(got, Judged("", want, bound, unit), call if code is None else code)
 
-    def passes(self, stages: list[Stage], start: Array, code: str) -> None:
-        """The backend's pass through a network is the reference's, stage by stage."""
-        values = start
-        for stage, should in zip(stages, judged(stages, start, self.precision), strict=True):
-            given = values
-            values = self.asked(partial(stage.run, np.array(given), self.backend), code, stage.name)
+    def passes(self, steps: Pass, start: Array, code: str) -> None:
+        """The backend's pass through a network is the reference's, stage by stage.
+
+        It is the same walk, with the backend's operators: each stage gets what the backend made of the stage before.
+        """
+        values, found = start, steps.answers(start.astype(precision(self.backend, start.dtype)), self.backend)
+        for should in judged(steps, start, self.precision, groups=takes_groups(self.backend)):
+            given, values = values, self.asked(lambda: next(found)[1], code, should.name)
             self.compare(values, should, code, {"start": start, "stage_input": given})
 
     def compare(self, got: Array, should: Judged, code: str | Call, arrays: dict[str, Array] | None = None) -> None:

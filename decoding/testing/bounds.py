@@ -271,12 +271,13 @@ def _linear(
     mass, terms = _unbiased(call, x, loose), math.prod(filters.shape[1:])
     if call.operator == "substitute":
         size, stride = filters.shape[2:], _pair(call.options["stride"])
-        terms = len(filters) * math.prod(min(-(-z // s), n) for z, s, n in zip(size, stride, x.shape[2:], strict=True))
+        terms = len(filters) // call.options.get("groups", 1)
+        terms *= math.prod(min(-(-z // s), n) for z, s, n in zip(size, stride, x.shape[2:], strict=True))
     if not precision.exact:
         # A Fourier transform errs by the norm of what it transforms (Higham, section 24.1), not cell by cell.
-        axes = "ncij,kcuv->nk" if call.operator == "correlate" else "nkij,kcuv->nc"
-        norms = (np.sqrt((a**2).sum(axis=(2, 3), keepdims=True)) for a in (x, loose))
-        mass = np.zeros_like(mass) + np.einsum(axes, *norms)[:, :, np.newaxis, np.newaxis]
+        norms = [np.sqrt((a**2).sum(axis=(2, 3), keepdims=True)) for a in (x, loose)]
+        options = {"groups": call.options.get("groups", 1)}
+        mass = np.zeros_like(mass) + getattr(reference, call.operator)(*norms, **options)
         terms += 15 * math.ceil(
             math.log2(math.prod(a + b for a, b in zip(x.shape[2:], filters.shape[2:], strict=True)))
         )

@@ -73,7 +73,7 @@ def inputs(case: Any) -> dict[str, Array]:
         elif isinstance(part, Network):
             collect(part.layers)
         elif isinstance(part, Layer):
-            collect([value for name, value in vars(part).items() if name != "dense"])
+            collect(list(part.fields().values()))
 
     collect(case)
     return {f"input{number}": array for number, array in enumerate(found)}
@@ -83,9 +83,10 @@ def source(value: npt.ArrayLike | Layer | Network | None) -> str:
     """Code that makes the array, layer or network again, given ``import numpy as np`` and ``from decoding import *``."""
     if isinstance(value, Network):
         layers = ", ".join(source(layer) for layer in value.layers)
-        return f"Network([{layers}], input_shape={value.input_shape})"
+        inputs = "" if value.is_chain else f", inputs={list(value.inputs)}"
+        return f"Network([{layers}]{inputs}, input_shape={value.input_shape})"
     if isinstance(value, Layer):
-        fields = {key: each for key, each in vars(value).items() if key[0] != "_" and key not in ("name", "dense")}
+        fields = {key: each for key, each in value.fields().items() if each is not None and key != "name"}
         return f"{value.kind}({', '.join(f'{key}={source(each)}' for key, each in fields.items())})"
     if not isinstance(value, np.ndarray):
         return repr(value)

@@ -214,21 +214,16 @@ def _pools(bench: Bench) -> list[str]:
 
 
 def _decoding(net: Network, layer: int, maps: Array, mode: str) -> str:
-    """Code of the pass from above, down to every layer: the image alone may be right where a layer on the way is not.
-
-    `decode_filter` itself takes the filters of the top layer as they are.
-    """
-    step = f"decode(net, {layer}, maps, to=to, unpool={mode!r}, backend=backend)"
-    return f"net = {source(net)}\nmaps = {source(maps)}\n[{step} for to in range({layer})]"
+    """Code of the pass from above, down to every layer: the image alone may be right where a layer on the way is not."""
+    lines = ["from decoding import walks", f"net = {source(net)}", f"start = walks.Placed({source(maps)}, (0, 0))"]
+    walk = f"walks.down(net, start, {layer}, 0, {mode!r}, backend)"
+    return "\n".join([*lines, f"[placed.maps for _, placed in {walk}]"])
 
 
-def _decoding_bottom_up(net: Network, layer: int, bank: Array) -> str:
+def _decoding_bottom_up(net: Network, layer: int) -> str:
     """Code of the pass from below, layer by layer: the last bank alone may be right where one on the way is not."""
-    steps = [
-        f"banks.append(np.asarray(net.layers[{n}].decode_bank(banks[-1], jump={net.receptive_field(n).stride}, backend=backend)))"
-        for n in range(layer)
-    ]
-    return "\n".join([f"net = {source(net)}", f"banks = [{source(bank)}]", *steps, "banks"])
+    walk = f"walks.up(net, {layer}, 0, backend, float)"
+    return f"from decoding import walks\nnet = {source(net)}\n[placed.maps for _, placed in {walk}]"
 
 
 def _decode_filter(mode: str) -> None:
@@ -259,7 +254,7 @@ def _decode_layer(mode: str) -> None:
             net, layer, _ = case
             if all(each.decodes_bottom_up(mode) for each in net.layers[:layer]):
                 start = np.eye(net.channels(0))[:, :, np.newaxis, np.newaxis]
-                bench.passes(stages.decode_bottom_up(net, layer), start, _decoding_bottom_up(net, layer, start))
+                bench.passes(stages.decode_bottom_up(net, layer), start, _decoding_bottom_up(net, layer))
             else:
                 start = np.eye(net.channels(layer))[:, :, np.newaxis, np.newaxis]
                 bench.passes(stages.decode(net, layer, mode), start, _decoding(net, layer, start, mode))
@@ -802,9 +797,9 @@ def law_impulse(bench: Bench) -> None:
 
 @check(
     "unpool",
-    says="A constant map stays as it is, whatever the interpolation.",
+    says="A constant map stays as it is where a window was, whatever the interpolation, and is 0 between windows.",
     source="our choice: gain 1 per pixel",
-    hunts="gains, weights that do not sum to one at the edge",
+    hunts="gains, weights that do not sum to one at the edge, values spread over what the pool never saw",
     why=_LAW,
 )
 def law_gain(bench: Bench) -> None:
@@ -813,7 +808,12 @@ def law_gain(bench: Bench) -> None:
         assert x is not None
         ones = Call("unpool", (np.ones_like(x),), call.options)
         bound = error_bound(ones, bench.precision)
-        bench.compare(bench.answer(ones), stages.Judged("", np.ones_like(bound), bound, None), ones)
+        rows, columns = (
+            np.arange(n) % s < z
+            for n, z, s in zip(bound.shape[2:], call.options["size"], call.options["stride"], strict=True)
+        )
+        want = np.broadcast_to((rows[:, np.newaxis] & columns).astype(float), bound.shape)
+        bench.compare(bench.answer(ones), stages.Judged("", want, bound, None), ones)
 
     bench.forall(draws.calls("unpool"), constant, 0.5, explicit.calls("unpool"))
 

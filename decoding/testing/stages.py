@@ -1,30 +1,44 @@
 """A network's passes, stage by stage, with the bound of each: where does a backend first differ?
 
-Three passes share one shape: layers up (`forward`), layers down (`decode`), banks up (`decode_bank`). Each stage is run
-by the backend on what the backend made of the stage before, as a network runs it, and by the reference likewise; the
-bound is carried along by the very same code, run on errors instead of values.
+A pass is one of the three walks of `decoding.walks`, which are the library's own: what is judged here is what users run.
+The reference walks in front and its calls are recorded. Two more walks keep step with it, over the same layers: one
+carries errors, whose operators give the largest honest error of each recorded call; the other carries sizes, whose
+operators give the size of each recorded answer and its error, so that where parts are added, it adds up their sizes. What
+the walk itself multiplies and adds, gains and sums, is rounded too: these roundings are written into the errors wherever
+a walk stops, before it goes on.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import reference
+from .. import reference, walks
 from ..arguments import Array
+from ..layers import Concat, Conv, Dropout, Gate, Layer, Loss, Select, Sum
 from ..network import Network
-from ..walks import times
-from .bounds import Arithmetic, check_tells, exact_unit, running_error, unit
+from ..walks import Placed
+from .bounds import Arithmetic, NotJudged, check_tells, exact_unit, running_error, unit
 from .calls import Call
 
+Steps = Iterator[tuple[int, Array]]
 
-class Stage(NamedTuple):
-    """One step of a pass: a function of (values, backend)."""
 
-    name: str
-    run: Callable[[Array, Any], Any]
+class Pass(NamedTuple):
+    """One walk through a network: a function of (network, start, backend) that gives (number, values) of what it visits."""
+
+    net: Network
+    way: str
+    walk: Callable[[Network, Array, Any], Steps]
+
+    def answers(self, start: Array, backend: Any) -> Steps:
+        """What a backend makes of each stage, from what it made of the stage before."""
+        found = self.walk(self.net, start, backend)
+        next(found)  # the start
+        return found
 
 
 class Judged(NamedTuple):
@@ -36,115 +50,256 @@ class Judged(NamedTuple):
     unit: float | None
 
 
-def forward(net: Network, top: int) -> list[Stage]:
+def forward(net: Network, top: int) -> Pass:
     """Layers 1 to `top`, upwards."""
-    return [
-        _stage(net, number, lambda x, b, layer=layer: layer.forward(x, backend=b))
-        for number, layer in _numbered(net, top)
-    ]
+    return Pass(net, "forward", lambda net, x, backend: walks.forward(net, x, range(top + 1), backend))
 
 
-def decode(net: Network, top: int, unpool: str) -> list[Stage]:
-    """Layers `top` to 1, downwards."""
-    return [
-        _stage(
-            net,
-            number,
-            lambda x, b, layer=layer, n=number: layer.decode(times(x, layer.gain, 1), [net.channels(n - 1)], unpool, b)[
-                0
-            ],
-        )
-        for number, layer in reversed(_numbered(net, top))
-    ]
+def decode(net: Network, top: int, unpool: str) -> Pass:
+    """From layer `top` down to the image, by all paths."""
+
+    def walk(net: Network, maps: Array, backend: Any) -> Steps:
+        found = walks.down(net, Placed(maps, (0, 0)), top, 0, unpool, backend)
+        return ((number, placed.maps) for number, placed in found)
+
+    return Pass(net, "down", walk)
 
 
-def decode_bottom_up(net: Network, top: int) -> list[Stage]:
+def decode_bottom_up(net: Network, top: int) -> Pass:
     """The decoded bank of the image, carried up to layer `top`."""
-    jumps = [net.receptive_field(number).stride for number in range(top)]
-    return [
-        _stage(
-            net,
-            number,
-            lambda x, b, layer=layer, jump=jumps[number - 1]: times(
-                layer.decode_bank(x, jump=jump, backend=b), layer.gain, 0
-            ),
-        )
-        for number, layer in _numbered(net, top)
-    ]
+
+    def walk(net: Network, bank: Array, backend: Any) -> Steps:
+        return ((number, placed.maps) for number, placed in walks.up(net, top, 0, backend, bank.dtype))
+
+    return Pass(net, "up", walk)
 
 
-def judged(stages: list[Stage], start: Array, precision: Arithmetic) -> Iterator[Judged]:
-    """What each stage must give.
+def judged(steps: Pass, start: Array, precision: Arithmetic, *, groups: bool = False) -> Iterator[Judged]:
+    """What each stage must give; with `groups`, to a backend that takes them.
 
     Raises
     ------
     NotJudged
         Where the bound says nothing any more: at the first stage where zeros would pass.
     """
-    want, error, grid = start, np.zeros(np.shape(start)), 1.0
-    exact = True
-    for stage in stages:
-        recorder, given = _Recorder(), want
-        want = np.asarray(stage.run(given, recorder), np.float64)
-        units = [exact_unit(call, precision) for call in recorder.calls]
-        exact = exact and None not in units
-        grid = min([grid, *(each for each in units if each is not None)])
-        error = np.abs(stage.run(error, _Errors(recorder.calls, precision)))
-        if not recorder.calls and not np.array_equal(want, given):  # a scale
-            error = error + precision.growth(3, operands=2) * (np.abs(want) + error) + precision.range.tiny
-            scaled = _scaled_unit(np.asarray(stage.run(np.ones_like(given), recorder)), want, precision)
-            exact, grid = exact and scaled is not None, min(grid, scaled or grid)
-        if not exact or not precision.exact:  # elsewhere the answer must be equal, whatever the bound
-            check_tells(want, error)
-        yield Judged(stage.name, want, error, grid if exact else None)
+    start, net = np.asarray(start, np.float64), steps.net
+    calls = _Calls(precision)
+    ledger = {"forward": _Up, "up": _Up, "down": _Down}[steps.way](steps, start, calls)
+    errors, sizes = (_twin(net, lambda bank, more=more: (more + ledger.rounding) * np.abs(bank)) for more in (0, 1))
+    walking = zip(
+        steps.walk(net, start, _Backend(calls.answer, groups)),
+        steps.walk(errors, np.zeros_like(start), _Backend(calls.error, groups)),
+        steps.walk(sizes, np.abs(start), _Backend(calls.size, groups)),
+        strict=False,  # the first stops first
+    )
+    for number, ((_, want), (_, error), (_, size)) in ((each[0][0], each) for each in walking):
+        units = calls.taken()
+        name, grid = ledger.arrive(number, want, error, size, units)
+        if name:
+            if precision.range.huge < np.abs(size).max(initial=0.0):
+                raise NotJudged(f"{name}: values of {size.max():.3g} may overflow at eps = {precision.eps:.2g}")
+            if grid is None or not precision.exact:  # elsewhere the answer must be equal, whatever the bound
+                check_tells(want, error)
+            yield Judged(name, want, error.copy(), grid)
+        ledger.leave(number, want, error)
+        size[...] = np.abs(want) + error
 
 
-def _scaled_unit(factors: Array, want: Array, precision: Arithmetic) -> float | None:
-    """The grid of what a layer scaled by `factors`; None if a factor or a product may round."""
-    grids = [unit(factors), unit(want)]
-    fits = [
-        grid is not None and np.abs(array).max(initial=0.0) <= grid / precision.eps
-        for grid, array in zip(grids, (factors, want), strict=True)
-    ]
-    return grids[1] if all(fits) else None
+class _Ledger:
+    """What the walk rounds by itself, and the grids that responses lie on where they must be exact.
+
+    A grid is None where something was rounded on the way.
+    """
+
+    def __init__(self, steps: Pass, start: Array, calls: _Calls) -> None:
+        self.net, self.way, self.precision, self.calls = steps.net, steps.way, calls.precision, calls
+        self.rounding = self.precision.growth(1)  # of a weight that is read
+        self.grids: dict[int, float | None] = {}
+        self.begun = False
+
+    def layer(self, number: int) -> Layer:
+        return self.net.layers[number - 1]
+
+    def named(self, number: int) -> str:
+        return f"layer {number} ({self.layer(number).kind})"
+
+    def fits(self, grid: float | None, size: Array) -> float | None:
+        """The grid, if numbers of this size are exact on it."""
+        return grid if grid is not None and np.abs(size).max(initial=0.0) <= grid / self.precision.eps else None
+
+    def summed(self, terms: int, error: Array, size: Array) -> None:
+        """A sum of so many terms, whose sizes add up to `size`."""
+        if terms > 1:
+            error += self.precision.growth(terms - 1) * size
+
+    def scaled(self, factors: Any, products: Array, grid: float | None) -> float | None:
+        """The grid of a layer's responses times its factors; None if a factor or a product may round."""
+        if grid is None or factors is None:
+            return grid
+        factors = np.asarray(factors, np.float64)
+        return None if self.fits(unit(factors), factors) is None else self.fits(unit(products), products)
 
 
-def _numbered(net: Network, top: int) -> list[tuple[int, Any]]:
-    return list(enumerate(net.layers[:top], 1))
+class _Up(_Ledger):
+    """Responses or banks, going up: what a layer makes, and then its gain, is there when the walk stops at it."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.values: dict[int, tuple[Array, Array]] = {}
+
+    def arrive(
+        self, number: int, want: Array, error: Array, size: Array, units: list[float | None]
+    ) -> tuple[str, float | None]:
+        if not number:
+            error[...] = 0  # a bank begins with ones, whatever is carried
+            self.grids[0], self.values[0] = self.fits(unit(want), want), (want, error)
+            return "", None
+        layer = self.layer(number)
+        below = (self.net.inputs if self.way == "forward" else self.net.paths)[number - 1]
+        grid = _least([self.grids[i] for i in below])
+        if units:
+            grid = _least(units) if grid is not None else None
+        elif self.way == "up" and isinstance(layer, Conv):  # its filters are its units
+            grid = self.fits(unit(want), want)
+        else:
+            grid = self._unasked(layer, below, error, size)
+        if self.way == "up" and layer.gain is not None:
+            error += self.precision.growth(3, operands=2) * size + self.precision.range.tiny
+            grid = self.scaled(layer.gain, want, grid)
+        self.grids[number], self.values[number] = grid, (want, error)
+        return self.named(number), grid
+
+    def _unasked(self, layer: Layer, below: tuple[int, ...], error: Array, size: Array) -> float | None:
+        """Of a layer that asks no operator: its roundings, and the grid of what it makes."""
+        grids = [self.grids[i] for i in below]
+        grid = _least(grids)
+        if isinstance(layer, Sum):
+            self.summed(len(below), error, size)
+            return self.fits(grid, size)
+        if isinstance(layer, Gate) and self.way == "forward":
+            (x, off), (factor, more) = (self.values[i] for i in below)
+            error[...] = np.abs(x) * more + np.abs(factor) * off + off * more
+            error += self.precision.growth(1) * size + self.precision.range.tiny
+            first, second = grids
+            return None if first is None or second is None else self.fits(first * second, size)
+        if self.way == "forward" and not isinstance(layer, (Concat, Select, Dropout, Loss)):
+            raise NotJudged(f"a layer of kind {layer.kind} computes by itself, and has no bound here")
+        return grid
+
+    def leave(self, number: int, want: Array, error: Array) -> None:
+        """Nothing is left to do."""
 
 
-def _stage(net: Network, number: int, run: Callable[..., Any]) -> Stage:
-    return Stage(f"layer {number} ({net.layers[number - 1].kind})", run)
+class _Down(_Ledger):
+    """Maps, going down: all that comes to a layer is there when the walk stops at it; its gain comes after."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.parts: dict[int, list[float | None]] = defaultdict(list)
+        self.readers: dict[int, list[int]] = defaultdict(list)
+        self.last: tuple[int, float | None] | None = None
+
+    def arrive(
+        self, number: int, want: Array, error: Array, size: Array, units: list[float | None]
+    ) -> tuple[str, float | None]:
+        if self.last is None:
+            self.grids[number] = self.fits(unit(want), want)
+            return "", None
+        # The layer that the walk stopped at before has been carried down since.
+        reader, part = self.last
+        if units and part is not None:
+            part = _least(units)
+        for i in self.net.paths[reader - 1]:
+            self.parts[i].append(part)
+            self.readers[i].append(reader)
+        parts, readers = self.parts.pop(number), self.readers.pop(number)
+        self.summed(len(parts), error, size)
+        grid = _least(parts)
+        self.grids[number] = self.fits(grid, size) if len(parts) > 1 else grid
+        return " and ".join(map(self.named, dict.fromkeys(readers))), self.grids[number]
+
+    def leave(self, number: int, want: Array, error: Array) -> None:
+        """The gain, which is multiplied with what was found here: its rounding, in proportion before as after."""
+        if not number:
+            return
+        gain, grid = self.layer(number).gain, self.grids[number]
+        if gain is not None:
+            factors = np.asarray(gain, np.float64).reshape(-1, 1, 1)
+            error += self.precision.growth(3, operands=2) * (np.abs(want) + error)
+            error += self.precision.range.tiny / np.where(factors == 0, np.inf, np.abs(factors))
+            grid = self.scaled(factors, factors * want, grid)
+        self.last = number, grid
 
 
-class _Recorder:
-    """The reference, remembering its calls."""
+class _Calls:
+    """The operators' calls of one stage: what the reference answered, and how far from it is honest."""
 
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
+    def __init__(self, precision: Arithmetic) -> None:
+        self.precision = precision
+        self.made: list[tuple[Call, Array]] = []
+        self.errors: list[Array] = []
+        self.sized = 0
+
+    def answer(self, call: Call) -> Any:
+        self.made.append((call, np.asarray(call.on(reference))))
+        return self.made[-1][1]
+
+    def error(self, carried: Call) -> Array:
+        """The error of the next call, whose arrays carry errors themselves."""
+        call, _ = self.made[len(self.errors)]
+        # Weights come as they were recorded; what differs from the record is the error carried so far.
+        errors = tuple(
+            None if array is None or kept is None or np.array_equal(array, kept) else array
+            for array, kept in zip(carried.arrays, call.arrays, strict=True)
+        )
+        self.errors.append(running_error(call, self.precision, errors))
+        return self.errors[-1].copy()
+
+    def size(self, _: Call) -> Array:
+        """The size of the next answer, with its error."""
+        self.sized += 1
+        return np.asarray(np.abs(self.made[self.sized - 1][1]) + self.errors[self.sized - 1])
+
+    def taken(self) -> list[float | None]:
+        """The grids of the answers; the next stage begins."""
+        units = [exact_unit(call, self.precision) for call, _ in self.made]
+        self.made, self.errors, self.sized = [], [], 0
+        return units
+
+
+class _Backend:
+    """A backend whose operators hand their calls to a function."""
+
+    def __init__(self, run: Callable[[Call], Any], groups: bool) -> None:
+        self.run, self.groups = run, groups
 
     def __getattr__(self, operator: str) -> Callable[..., Any]:
-        def run(*arrays: Array | None, **options: Any) -> Any:
-            self.calls.append(Call(operator, arrays, options))
-            return self.calls[-1].on(reference)
-
-        return run
+        return lambda *arrays, **options: self.run(Call(operator, arrays, options))
 
 
-class _Errors:
-    """A backend whose operators take errors and give errors: those of the recorded calls, in their order."""
+def _twin(net: Network, dense: Callable[[Array], Array]) -> Network:
+    """The same network for what has no sign: gains without theirs, and parts that share no memory, to be written to.
 
-    def __init__(self, calls: list[Call], precision: Arithmetic) -> None:
-        self.calls, self.precision = iter(calls), precision
+    `dense` makes of a bank what is to take its place where a bank's filters are its units.
+    """
 
-    def __getattr__(self, operator: str) -> Callable[..., Any]:
-        def run(*arrays: Array | None, **options: Any) -> Array:
-            call = next(self.calls)
-            # Weights come as they were recorded; what differs from the record is the error carried so far.
-            errors = tuple(
-                None if array is None or kept is None or np.array_equal(array, kept) else array
-                for array, kept in zip(arrays, call.arrays, strict=True)
-            )
-            return running_error(call, self.precision, errors)
+    def apart(layer: Layer) -> Layer:
+        twin = object.__new__(type(layer))
+        changed: dict[str, Any] = {"forward": layer.forward, "decode_bank": layer.decode_bank}
+        changed["decode"] = lambda *given: [np.array(part) for part in layer.decode(*given)]
+        if layer.gain is not None:
+            changed["gain"] = np.abs(layer.gain)
+        if isinstance(layer, Conv):
+            changed["dense"] = dense(layer.dense)
+        vars(twin).update(vars(layer), **changed)
+        return twin
 
-        return run
+    twin = object.__new__(Network)
+    vars(twin).update(vars(net), layers=tuple(map(apart, net.layers)))
+    return twin
+
+
+def _least(grids: list[float | None]) -> float | None:
+    """The finest of the grids; None if there is one on which something was rounded."""
+    known = [grid for grid in grids if grid is not None]
+    return min(known) if len(known) == len(grids) else None

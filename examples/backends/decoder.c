@@ -110,6 +110,7 @@ static double kernel(double t, char mode) {
 /* the weight of cell i in pixel p of an axis of n cells */
 static double weight(int p, int i, int n, int size, int stride, char mode) {
     int half = 2 * p - (size - 1);                            /* half pixels */
+    if (p % stride >= size) return 0;                         /* between windows, which the pool never saw */
     if (mode == 'n') {                                        /* nearest, the later cell on a tie */
         int best = 0;
         for (int k = 1; k < n; k++) if (abs(half - 2 * stride * k) <= abs(half - 2 * stride * best)) best = k;

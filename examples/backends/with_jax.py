@@ -12,29 +12,39 @@ PRECISION = lax.Precision.HIGHEST  # accelerators round operands to bfloat16 oth
 
 
 class Single:
-    name, eps = "JAX, float32", 2.0**-24
+    name, eps, groups = "JAX, float32", 2.0**-24, True
 
     def read(self, array):
         return jnp.asarray(np.asarray(array), jnp.float32)
 
-    def correlate(self, x, filters, bias, *, stride, pad):
+    def correlate(self, x, filters, bias, *, stride, pad, groups=1):
         filters = self.read(filters)
         if bias is not None and np.shape(bias) != (len(filters),):
             raise ValueError(f"{len(filters)} filters, biases {np.shape(bias)}")
         height, width = np.shape(x)[2] + pad[0] + pad[1], np.shape(x)[3] + pad[2] + pad[3]
         if height < filters.shape[2] or width < filters.shape[3]:
             raise ValueError(f"filters {filters.shape} do not fit maps {np.shape(x)}")
-        y = lax.conv_general_dilated(self.read(x), filters, stride, (pad[:2], pad[2:]), precision=PRECISION)
+        y = lax.conv_general_dilated(
+            self.read(x), filters, stride, (pad[:2], pad[2:]), feature_group_count=groups, precision=PRECISION
+        )
         return y if bias is None else y + self.read(bias)[:, None, None]
 
-    def substitute(self, maps, filters, *, stride):
+    def substitute(self, maps, filters, *, stride, groups=1):
         filters = self.read(filters)
         if np.shape(maps)[1] != len(filters):
             raise ValueError(f"{np.shape(maps)[1]} maps, {len(filters)} filters")
-        turned = jnp.flip(filters, (2, 3)).swapaxes(0, 1)
+        # Turned, and within each group filters and channels exchanged.
+        split = jnp.flip(filters, (2, 3)).reshape(groups, -1, *filters.shape[1:]).swapaxes(1, 2)
+        turned = split.reshape(-1, *split.shape[2:])
         edges = [(side - 1, side - 1) for side in filters.shape[2:]]
         return lax.conv_general_dilated(
-            self.read(maps), turned, (1, 1), edges, lhs_dilation=stride, precision=PRECISION
+            self.read(maps),
+            turned,
+            (1, 1),
+            edges,
+            lhs_dilation=stride,
+            feature_group_count=groups,
+            precision=PRECISION,
         )
 
     def max_pool(self, x, *, size, stride, pad):
@@ -65,12 +75,13 @@ class Single:
 
 def weights(n, size, stride, mode):
     """The matrix of one axis; `jax.image.resize` treats the edge in another way."""
-    u = (np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride
+    pixels = np.arange((n - 1) * stride + size)
+    u, windows = (pixels - (size - 1) / 2) / stride, (pixels % stride < size)[:, None]  # nothing between them
     if mode == "nearest":
-        return np.eye(n)[np.clip(np.floor(u + 0.5).astype(int), 0, n - 1)]
+        return windows * np.eye(n)[np.clip(np.floor(u + 0.5).astype(int), 0, n - 1)]
     cells = np.arange(-4 * n - 4, 4 * n + 4)
     t = np.abs(u[:, None] - cells)
     near, far = ((3 * t - 5) * t * t + 2) / 2, (((5 - t) * t - 8) * t + 4) / 2
     kernel = {"bilinear": np.maximum(1 - t, 0), "bicubic": np.where(t < 1, near, np.where(t < 2, far, 0))}[mode]
     folded = np.minimum(cells % (2 * n), 2 * n - 1 - cells % (2 * n))
-    return kernel @ np.eye(n)[folded]
+    return windows * (kernel @ np.eye(n)[folded])

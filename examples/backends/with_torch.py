@@ -13,19 +13,19 @@ import torch.nn.functional as F
 
 
 class Double:
-    name, eps, dtype = "PyTorch, float64", 2.0**-53, torch.float64
+    name, eps, dtype, groups = "PyTorch, float64", 2.0**-53, np.float64, True
 
     def tensor(self, array):
         # A copy: PyTorch takes no negative strides.
-        return torch.tensor(np.array(array), dtype=self.dtype)
+        return torch.tensor(np.array(array, self.dtype))
 
     def padded(self, x, pad, value=0.0):
         top, bottom, left, right = pad
         return F.pad(self.tensor(x), (left, right, top, bottom), value=value)
 
-    def correlate(self, x, filters, bias, *, stride, pad):
+    def correlate(self, x, filters, bias, *, stride, pad, groups=1):
         bias = None if bias is None else self.tensor(bias)
-        return F.conv2d(self.padded(x, pad), self.tensor(filters), bias, stride).numpy()
+        return F.conv2d(self.padded(x, pad), self.tensor(filters), bias, stride, groups=groups).numpy()
 
     def max_pool(self, x, *, size, stride, pad):
         return F.max_pool2d(self.padded(x, pad, -torch.inf), size, stride).numpy()
@@ -42,8 +42,8 @@ class Double:
     def softmax(self, x):
         return torch.softmax(self.tensor(x), dim=1).numpy()
 
-    def substitute(self, maps, filters, *, stride):
-        return F.conv_transpose2d(self.tensor(maps), self.tensor(filters), stride=stride).numpy()
+    def substitute(self, maps, filters, *, stride, groups=1):
+        return F.conv_transpose2d(self.tensor(maps), self.tensor(filters), stride=stride, groups=groups).numpy()
 
     def unpool(self, maps, *, size, stride, mode):
         if mode not in ("nearest", "bilinear", "bicubic"):
@@ -58,15 +58,17 @@ class Double:
         return (down @ maps @ across.T).numpy()
 
     def weights(self, n, size, stride, mode):
-        u = (torch.arange((n - 1) * stride + size, dtype=self.dtype) - (size - 1) / 2) / stride
+        pixels = np.arange((n - 1) * stride + size)
+        u = self.tensor(pixels - (size - 1) / 2) / stride
         if mode == "nearest":
             u = torch.floor(u + 0.5)
         else:  # the map and its mirror image, repeated every 2n cells
             u = (u + 0.5) % (2 * n)
             u = torch.minimum(u, 2 * n - u) - 0.5
         u = u.clamp(0, n - 1)
-        return (1 - (u[:, None] - torch.arange(n, dtype=self.dtype)).abs()).clamp(min=0)
+        windows = self.tensor(pixels % stride < size)  # nothing between them
+        return (1 - (u[:, None] - self.tensor(np.arange(n))).abs()).clamp(min=0) * windows[:, None]
 
 
 class Single(Double):
-    name, eps, dtype = "PyTorch, float32", 2.0**-24, torch.float32
+    name, eps, dtype = "PyTorch, float32", 2.0**-24, np.float32
