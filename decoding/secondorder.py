@@ -63,9 +63,14 @@ def bend(layer: Layer, x: Array, backend: Any) -> Array:
     if not isinstance(layer, Pool):
         return np.asarray(x * x / 2)
     n = math.prod(layer.size)
-    x = x - x.mean(axis=(0, 2, 3), keepdims=True)
+    x = _centred(x)
     total = np.asarray(layer.linear(x, backend=backend))
     return np.asarray((np.asarray(layer.linear(x * x, backend=backend)) - total * total / n) / (2 * n))
+
+
+def _centred(x: Array) -> Array:
+    """x less a constant for each map: the middle of its range, which rounds nothing of small integers."""
+    return np.asarray(x - (x.max(axis=(2, 3), keepdims=True) + x.min(axis=(2, 3), keepdims=True)) / 2)
 
 
 def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
@@ -73,7 +78,7 @@ def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
     if not isinstance(layer, Pool):
         return np.asarray(s * x)
     n, width = math.prod(layer.size), [x.shape[1]]
-    x = x - x.mean(axis=(2, 3), keepdims=True)
+    x = _centred(x)
 
     def spread(maps: Array) -> Array:
         return np.asarray(layer.decode(maps, width, "sum", backend)[0])
