@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -258,6 +259,17 @@ def scaled_down(array: Array, axis: Any) -> Array:
     """
     largest = np.abs(array).max(axis=axis, keepdims=True)
     return np.asarray(np.ldexp(array, -np.frexp(largest)[1]))
+
+
+def crossed(numbers: Sequence[int]) -> str:
+    """``3×5×5``."""
+    return "×".join(map(str, numbers))
+
+
+def listed(values: Sequence[Any]) -> str:
+    """``3, 4 and 5``."""
+    *most, last = map(str, values)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def plural(count: int, noun: str) -> str:

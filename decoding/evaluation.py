@@ -133,7 +133,7 @@ class ReconstructionMeter:
         as_network(net, "ReconstructionMeter")
         contrast = _contrast(contrast, former)
         self.net, self.layer, self.backend, self.contrast = net, net.index(layer), backend, contrast
-        self.filters = _bank("reconstruction_error", net, self.layer, unpool, backend, filters)
+        self.filters = _decoded_or_given("reconstruction_error", net, self.layer, unpool, backend, filters)
         self.bias = _bias("reconstruction_error", bias, len(self.filters))
         self.parts: list[ReconstructionError] = []
 
@@ -143,7 +143,7 @@ class ReconstructionMeter:
         )
         # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
         precision = np.float32 if self.contrast and responses.dtype == decoded.dtype == np.float32 else np.float64
-        want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
+        want, got = (_by_image(given.astype(precision, copy=False)) for given in (responses, decoded))
         if self.contrast:
             want = _full_range(want, f"the network's responses of layer {self.layer}", start)
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
@@ -316,7 +316,7 @@ def decoded_responses(
     """
     top = as_network(net, "decoded_responses").index(layer)
     images = net.as_images(images, "decoded_responses")
-    bank = _bank("decoded_responses", net, top, unpool, backend, filters)
+    bank = _decoded_or_given("decoded_responses", net, top, unpool, backend, filters)
     bias = _bias("decoded_responses", bias, len(bank))
     pads, (rows, columns) = net.grid(top, images.shape[1:])
     images, pads = within(images, pads)
@@ -360,7 +360,7 @@ class TopImagesMeter:
         self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
         self.bottom, units = net.index(layer), net.channels(layer)
         self.layer = self.bottom if via == "network" else 0
-        self.filters = _bank("top_images", net, self.bottom, unpool, backend) if via == "decoded" else None
+        self.filters = _decoded_or_given("top_images", net, self.bottom, unpool, backend) if via == "decoded" else None
         self.indices = np.full((units, self.n), -1)
         self.responses = np.full((units, self.n), -np.inf)
 
@@ -569,7 +569,7 @@ def response_matrix(
     top = as_network(net, "response_matrix").index(layer)
     if labels is not None:
         labels = _labels(labels, net.channels(top), batches(images, net)[1])
-    meter = _ScoresMeter(net, top, _bank("response_matrix", net, top, unpool, backend), backend)
+    meter = _ScoresMeter(net, top, _decoded_or_given("response_matrix", net, top, unpool, backend), backend)
     count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     scores = np.concatenate(meter.scores)
     chosen = scores.argmax(axis=0)
@@ -609,7 +609,7 @@ class _ScoresMeter:
         self.scores.append(part)
 
 
-def _bank(
+def _decoded_or_given(
     function: str, net: Network, top: int, unpool: str, backend: Any, filters: npt.ArrayLike | None = None
 ) -> Array:
     """The decoded filters of layer `top`, or those given in their place."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .arguments import Array, Pads, as_array, as_count, check_finite, described, refuse_pair
 from .backend import resolve
-from .blocks import each
+from .blocks import in_order
 from .boundary import public
 from .errors import InvalidValueError
 from .network import Network, as_network
@@ -122,7 +122,7 @@ def measure(
             parts |= {i: m.part(images, responses, start) for i, m in enumerate(meters) if m.layer == number}
         return len(images), parts
 
-    def take(found: tuple[int, dict[int, Any]]) -> None:
+    def collect(found: tuple[int, dict[int, Any]]) -> None:
         nonlocal done
         count, parts = found
         for i, meter in enumerate(meters):
@@ -131,7 +131,7 @@ def measure(
         if progress is not None:
             progress(done, total)
 
-    each(resolve(backend), compute, _split(net, given, tops, batch_size), take)
+    in_order(resolve(backend), compute, _split(net, given, tops, batch_size), collect)
     if not done:
         raise InvalidValueError("measure: there are no images.")
     return done

@@ -22,8 +22,10 @@ from .arguments import (
     as_array,
     as_count,
     check_finite,
+    crossed,
     cut,
     described,
+    listed,
     plural,
     printable,
     refuse_pair,
@@ -135,7 +137,7 @@ class Network:
         self.input_shape: Shape | None = None if input_shape is None else _image_shape(input_shape)
         self._channels: list[int | None] = [self._image_channels()]
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
-            with self.naming(number):
+            with self._blame(number):
                 self._channels.append(layer.channels(*(self._channels[i] for i in below)))
                 check_factors(layer, self._channels[-1])
         self.moments = MappingProxyType({i: self._moment(i, *pair) for i, pair in dict(moments or {}).items()})
@@ -417,7 +419,7 @@ class Network:
             raise ShapeError(f"images of {plural(shape[0], 'channel')}, and the network takes {self._channels[0]}.")
         found = {0: shape}
         for number in numbers:
-            with self.naming(number):
+            with self._blame(number):
                 found[number] = self.layers[number - 1].shape(*(found[i] for i in self.inputs[number - 1]))
         return found
 
@@ -748,7 +750,7 @@ class Network:
         top, base = self.index(layer), self.index(within)
         for number in walks.under(self, [top], self.paths, base):
             if isinstance(self.layers[number - 1], UnsupportedLayer):
-                with self.naming(number):
+                with self._blame(number):
                     self.layers[number - 1].check()
         found = self.fields_within(base)[top]
         if found is None:
@@ -774,8 +776,8 @@ class Network:
                 fields.append(None)
                 continue
             if len({field.stride for field in seen}) > 1:
-                strides = _listed([f"{_times(f.stride)} (layer {i})" for i in below if (f := fields[i]) is not None])
-                with self.naming(number):
+                strides = listed([f"{crossed(f.stride)} (layer {i})" for i in below if (f := fields[i]) is not None])
+                with self._blame(number):
                     raise ShapeError(
                         f"it joins layers whose units are not equally far apart in the image: strides of {strides}."
                     )
@@ -833,12 +835,12 @@ class Network:
         for number, layer in enumerate(self.layers, 1):
             row = {"layer": str(number), "name": printable(self.names[number - 1]), "kind": layer.kind}
             row |= {"reads": cut(self.inputs[number - 1], 4), "output": self._output(number, shapes)}
-            row["filters"] = "" if layer.size == (1, 1) else _times(layer.size)
+            row["filters"] = "" if layer.size == (1, 1) else crossed(layer.size)
             if isinstance(layer, Conv):
-                row["filters"] = f"{len(layer.filters)} of {_times(layer.filters.shape[1:])}"
+                row["filters"] = f"{len(layer.filters)} of {crossed(layer.filters.shape[1:])}"
             field = self.fields_within(0)[number]
             if field is not None and self._blocked[number] is None:
-                row |= {"field": _times(field.size), "stride": _times(field.stride)}
+                row |= {"field": crossed(field.size), "stride": crossed(field.stride)}
                 row["offset"] = f"{field.offset[0]},{field.offset[1]}"
             if "gain" in layer.fields():
                 row |= {"gain": _range(layer.gain), "curvature": _range(layer.curvature)}
@@ -854,13 +856,13 @@ class Network:
         return "\n".join([*lines, *self._remarks(), *(printable(note, 400) for note in self.notes)])
 
     def _output(self, number: int, shapes: dict[int, Shape]) -> str:
-        return _times(shapes[number]) if number in shapes else str(self._channels[number] or "")
+        return crossed(shapes[number]) if number in shapes else str(self._channels[number] or "")
 
     def _remarks(self) -> Iterator[str]:
         """What does not work."""
         for number, layer in enumerate(self.layers, 1):
             try:
-                with self.naming(number):
+                with self._blame(number):
                     layer.check()
             except DecodingError as error:
                 yield str(error)
@@ -878,7 +880,7 @@ class Network:
             self.check_runs(top)
         shapes = self._shapes(_image_shape(images.shape[1:]), order)
         for number in order:
-            with self.naming(number):
+            with self._blame(number):
                 self.layers[number - 1].check()
         check_finite(images, "images")
         return shapes
@@ -896,18 +898,18 @@ class Network:
         for number in walks.under(self, [top], self.paths, bottom):
             each = self.layers[number - 1]
             if seen[number] is not None or isinstance(each, UnsupportedLayer):
-                with self.naming(number):
+                with self._blame(number):
                     each.check_decoding()
 
     def check_runs(self, layer: int | str) -> None:
         """Refuse a layer that one that is not supported stands in the way of."""
         number = self.blocked(layer)
         if number is not None:
-            with self.naming(number):
+            with self._blame(number):
                 self.layers[number - 1].check()
 
     @contextmanager
-    def naming(self, number: int) -> Iterator[None]:
+    def _blame(self, number: int) -> Iterator[None]:
         """Says in an error which layer it came from; running out of memory, or a backend without an operator, becomes one."""
         layer = self.layers[number - 1]
         where = f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind})"
@@ -995,16 +997,6 @@ def _image_shape(shape: Sequence[int]) -> Shape:
 
 def _quoted(name: str) -> str:
     return f"'{printable(name)}'"
-
-
-def _times(numbers: Sequence[int]) -> str:
-    return "×".join(map(str, numbers))
-
-
-def _listed(values: Sequence[Any]) -> str:
-    """``3, 4 and 5``."""
-    *most, last = map(str, values)
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _range(factor: Any) -> str:

@@ -305,7 +305,7 @@ def _by_moments(net: Network) -> Network:
 
     def bent(number: int, layer: Layer) -> Layer:
         if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
-            with net.naming(number):
+            with net._blame(number):
                 raise UnsupportedLayerError(
                     "without images the spread within its windows is not known. Give images: quadratize(net, images)."
                 )
@@ -381,7 +381,7 @@ def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) 
     start = [_Both(x, _Pair(x, None)) for x in (batch.astype(dtype, copy=False) for batch in sample)]
     known[0] = _moments([each.true for each in start])
     for number in order:
-        with net.naming(number):
+        with net._blame(number):
             net.layers[number - 1].check()
     for _ in walks.forward(net, start, net.ends, backend, up):
         pass

@@ -37,9 +37,9 @@ from decoding import (
     decode,
     decode_filter,
     decode_layer,
-    decode_parts,
     decoded_responses,
     inverse,
+    iterate_layer,
     measure,
     mnist,
     montage,
@@ -433,7 +433,7 @@ def every_function(tmp_path):
         yield backend.softmax(x * 1e3)
         yield backend.correlate(x, np.full((1, 1, 1, 2), 1e-300))
         yield backend.substitute(x, np.full((1, 1, 1, 2), 1e-300))
-    yield from decode_parts(tiny, 3, 1)
+    yield from iterate_layer(tiny, 3, 1)
     yield reconstruction_error(tiny, x, 3).per_image
     yield reconstruction_error(tiny, x, 3, contrast=None).correlations
     yield decoded_responses(tiny, x, 3)
@@ -641,7 +641,7 @@ TAKES_A_NETWORK = {
     "decode": lambda net: decode(net, 1, IMAGES),
     "decode_filter": lambda net: decode_filter(net, 1, 0),
     "decode_layer": lambda net: decode_layer(net, 1),
-    "decode_parts": lambda net: decode_parts(net, 1, 2),
+    "iterate_layer": lambda net: iterate_layer(net, 1, 2),
     "measure": lambda net: measure(net, IMAGES, [TopImagesMeter(NET, 1)]),
     "reconstruction_error": lambda net: reconstruction_error(net, IMAGES, 1),
     "decoded_responses": lambda net: decoded_responses(net, IMAGES, 1),
