@@ -76,6 +76,8 @@ class Network:
     moments : mapping, optional
         For the numbers of some layers, 0 being the image, mean and standard deviation of their responses, (K,) each, as
         `decoding.quadratize` leaves them.
+    aliases : mapping of str to str, optional
+        Further names, each with the name of the layer that it finds: of a batch norm that was folded into a convolution.
 
     Raises
     ------
@@ -118,6 +120,7 @@ class Network:
         input_shape: Sequence[int] | None = None,
         notes: Sequence[str] = (),
         moments: Mapping[int, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.layers: tuple[Layer, ...] = _layers(layers)
         self.names: tuple[str, ...] = tuple(
@@ -127,6 +130,7 @@ class Network:
         # The layers that decoding follows: of a gate, the first it reads alone.
         self.paths = tuple(i[: layer.follows] for i, layer in zip(self.inputs, self.layers, strict=True))
         self.notes = _texts(notes, "notes")
+        self.aliases = dict(aliases or {})
         self.classes = None if classes is None else _texts(classes, "classes")
         self.mean = None if mean is None else _statistic(mean, "mean")
         self.std = None if std is None else _statistic(std, "std")
@@ -210,7 +214,7 @@ class Network:
 
     def fields(self) -> dict[str, Any]:
         """The arguments that make this network again, by name."""
-        names = ("layers", "inputs", "mean", "std", "classes", "input_shape", "notes")
+        names = ("layers", "inputs", "mean", "std", "classes", "input_shape", "notes", "aliases")
         return {name: getattr(self, name) for name in names} | {"moments": dict(self.moments)}
 
     @public
@@ -347,6 +351,8 @@ class Network:
         """
         if isinstance(layer, str):
             found = [number for number, name in enumerate(self.names, 1) if name == layer]
+            if not found and layer in self.aliases and self.aliases[layer] != layer:
+                return self.index(self.aliases[layer])
             if len(found) == 1:
                 return found[0]
             what = (
@@ -754,6 +760,7 @@ class Network:
                     self.layers[number - 1].check()
         found = self.fields_within(base)[top]
         if found is None:
+            self._check_phases(top, base)
             raise UnknownLayerError(f"layer {top} {_quoted(self.names[top - 1])} sees nothing of layer {base}.")
         return found
 
@@ -769,10 +776,13 @@ class Network:
 
     def _fields(self, base: int) -> list[ReceptiveField | None]:
         fields: list[ReceptiveField | None] = [None] * base + [ReceptiveField((1, 1), (1, 1), (0, 0))]
+        mixed: set[int] = set()  # above a layer whose units differ by phase
         for number in range(base + 1, len(self.layers) + 1):
             layer, below = self.layers[number - 1], self.paths[number - 1]
             seen = [field for i in below if (field := fields[i]) is not None]
-            if isinstance(layer, UnsupportedLayer) or not seen:
+            if mixed.intersection(below) or (layer.phases and seen):
+                mixed.add(number)
+            if isinstance(layer, UnsupportedLayer) or not seen or number in mixed:
                 fields.append(None)
                 continue
             if len({field.stride for field in seen}) > 1:
@@ -895,11 +905,20 @@ class Network:
         """
         top, bottom = self.index(layer), self.index(above)
         seen = self.fields_within(bottom)
+        self._check_phases(top, bottom)
         for number in walks.under(self, [top], self.paths, bottom):
             each = self.layers[number - 1]
             if seen[number] is not None or isinstance(each, UnsupportedLayer):
                 with self._blame(number):
                     each.check_decoding()
+
+    def _check_phases(self, top: int, base: int) -> None:
+        """Refuse to look through a layer above which units differ by phase."""
+        for number in walks.under(self, [top], self.paths, base):
+            layer = self.layers[number - 1]
+            if layer.phases and any(self.fields_within(base)[i] is not None for i in self.paths[number - 1]):
+                with self._blame(number):
+                    layer.check_decoding()
 
     def check_runs(self, layer: int | str) -> None:
         """Refuse a layer that one that is not supported stands in the way of."""

@@ -59,6 +59,8 @@ class Layer(metaclass=_Closing):
         How many of the layers that it reads decoding follows, from the first on; None for all.
     needs_gain : bool
         Whether it has no decoding without a gain.
+    phases : bool
+        Whether the units above it differ by their place, so that there is no one filter to decode.
     """
 
     name: str | None = None
@@ -71,6 +73,7 @@ class Layer(metaclass=_Closing):
     joins: bool = False
     follows: int | None = None
     needs_gain: bool = False
+    phases: bool = False
 
     def __init__(self, *, gain: Any = None, curvature: Any = None, name: str | None = None) -> None:
         self._set(gain=_factor(gain, f"{self.kind}: gain"), curvature=_factor(curvature, f"{self.kind}: curvature"))
