@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, as_array4, as_count, check_finite, described, plural
+from .arguments import Array, as_array4, as_count, as_sequence, check_finite, described, plural
 from .backend import Backend, precision, resolve
 from .blocks import gather
 from .boundary import public
@@ -299,9 +299,7 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
 
 def _chosen(net: Network, top: int, ks: Any) -> list[int]:
     """The numbers of some units of a layer."""
-    if isinstance(ks, (str, bytes)) or not isinstance(ks, Iterable):
-        raise InvalidValueError(f"units must be a sequence of the units' numbers, not {described(ks)}; for one, [k].")
-    return [unit(net, top, k, "decode_layer") for k in ks]
+    return [unit(net, top, k, "decode_layer") for k in as_sequence(ks, "units", "numbers, of one unit [k]")]
 
 
 def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:

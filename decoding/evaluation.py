@@ -16,10 +16,10 @@ from .arguments import (
     Array,
     as_array,
     as_array4,
+    as_choice,
     as_count,
     brief,
     check_finite,
-    described,
     is_constant,
     plural,
     scaled_down,
@@ -355,8 +355,7 @@ class TopImagesMeter:
         backend: Any = None,
     ) -> None:
         as_network(net, "TopImagesMeter")
-        if via not in ("network", "decoded"):
-            raise InvalidValueError(f"via must be 'network' or 'decoded', not {described(via)}.")
+        as_choice(via, ("network", "decoded"), "via")
         self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
         self.bottom, units = net.index(layer), net.channels(layer)
         self.layer = self.bottom if via == "network" else 0
@@ -648,9 +647,8 @@ def _contrast(contrast: Any, former: dict[str, Any]) -> str | None:
     if unknown:
         raise TypeError(f"reconstruction_error() got an unexpected keyword argument '{unknown[0]}'")
     contrast = former.get("normalize", contrast)
-    if contrast is not None and (not isinstance(contrast, str) or contrast != "image"):
-        raise InvalidValueError(f"contrast must be 'image' or None, not {described(contrast)}.")
-    return contrast
+    found: str | None = as_choice(contrast, ("image", None), "contrast")
+    return found
 
 
 def _full_range(responses: Array, what: str, done: int) -> Array:

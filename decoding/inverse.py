@@ -26,6 +26,7 @@ What each cannot do:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import reference
-from .arguments import Array, Pads, as_array, as_array4, as_pair, brief, check_finite, plural, scaled_down
+from .arguments import Array, Pads, as_array, as_array4, as_pair, brief, check_finite, described, plural, scaled_down
 from .backend import resolve
 from .boundary import public
 from .errors import InvalidValueError, ShapeError
@@ -237,8 +238,8 @@ def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, bo
     >>> wiener([[[[6]]]], [[[[2]]]], noise=2)      # 2 · 6 / (2² + 2)
     array([[[[2.]]]])
     """
-    if not isinstance(noise, (float, int, np.floating, np.integer)) or not 0 < noise < np.inf:
-        raise InvalidValueError(f"wiener: noise must be a ratio of powers above 0, not {noise!r}.")
+    if not isinstance(noise, (float, int, np.floating, np.integer)) or not 0 < noise <= sys.float_info.max:
+        raise InvalidValueError(f"wiener: noise must be a ratio of powers above 0, not {described(noise)}.")
     return _by_frequency("wiener", responses, filters, border, lambda s, _: s / (s * s + noise))
 
 
@@ -461,8 +462,8 @@ def _responses(function: str, responses: npt.ArrayLike, bank: Float64) -> Float6
 
 
 def _pads(bank: Float64, border: str) -> Pads:
-    if border not in BORDERS:
-        raise InvalidValueError(f"border must be one of {', '.join(map(repr, BORDERS))}, not {border!r}.")
+    if not isinstance(border, str) or border not in BORDERS:
+        raise InvalidValueError(f"border must be one of {', '.join(map(repr, BORDERS))}, not {described(border)}.")
     h, w = bank.shape[2] - 1, bank.shape[3] - 1
     return {"valid": (0, 0, 0, 0), "same": (h // 2, h - h // 2, w // 2, w - w // 2), "full": (h, h, w, w)}[border]
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
-from .arguments import Array, Pads, as_array, as_count, check_finite, described, refuse_pair
+from .arguments import Array, Pads, as_array, as_count, as_sequence, check_finite, described, refuse_pair
 from .backend import resolve
 from .blocks import in_order
 from .boundary import public
@@ -100,9 +100,7 @@ def measure(
     [1, 0]
     """
     as_network(net, "measure")
-    if not isinstance(meters, Iterable) or isinstance(meters, (str, bytes)):
-        raise InvalidValueError(f"measure: meters must be a sequence of meters, not {described(meters)}.")
-    meters = list(meters)
+    meters = as_sequence(meters, "measure: meters", "meters")
     for meter in meters:
         if not all(hasattr(meter, name) for name in ("layer", "part", "add")):
             raise InvalidValueError(f"measure: {described(meter)} is no meter: it must have layer, part and add.")

@@ -16,15 +16,18 @@ import numpy.typing as npt
 
 from . import walks
 from .arguments import (
+    LARGEST,
     Array,
     Pads,
     Pair,
     as_array,
     as_count,
+    as_sequence,
     check_finite,
     crossed,
     cut,
     described,
+    has_axes,
     listed,
     plural,
     printable,
@@ -365,7 +368,7 @@ class Network:
             order = " Are the arguments in another order? Images come before the layer: (net, images, layer, k)."
             raise UnknownLayerError(
                 f"there is no layer {described(layer)}: a layer is given by its number, 1 to {len(self.layers)}, 0 being the image, "
-                f"or by its name.{order if np.ndim(layer) else ''}"
+                f"or by its name.{order if has_axes(layer) else ''}"
             )
         if not 0 <= layer <= len(self.layers):
             raise UnknownLayerError(
@@ -708,7 +711,7 @@ class Network:
         ShapeError, InvalidValueError, UnknownLayerError
             As `forward`.
         """
-        tops = [self.index(layer) for layer in layers]
+        tops = [self.index(layer) for layer in as_sequence(layers, "layers", "numbers or names")]
         images, operators = self.as_images(images, "walk"), resolve(backend)
         self._checked(images, tops)
         dtype = precision(operators, images.dtype if images.dtype.kind == "f" else self.dtype)
@@ -974,9 +977,9 @@ def _make(fields: dict[str, Any]) -> Network:
 
 
 def _layers(layers: Any) -> tuple[Layer, ...]:
-    if isinstance(layers, (Network, str)) or not isinstance(layers, Iterable):
-        raise InvalidValueError(f"Network: layers must be a sequence of layers, not {type(layers).__name__}.")
-    found = tuple(layers)
+    if isinstance(layers, Network):
+        raise InvalidValueError("Network: layers must be a sequence of layers, not Network.")
+    found = tuple(as_sequence(layers, "Network: layers", "layers"))
     for number, layer in enumerate(found, 1):
         if not isinstance(layer, Layer):
             raise InvalidValueError(f"Network: layer {number} is not a layer but {type(layer).__name__}.")
@@ -987,9 +990,7 @@ def _layers(layers: Any) -> tuple[Layer, ...]:
 
 def _texts(values: Any, what: str) -> tuple[str, ...]:
     """A sequence of texts; numbers, as classes often are, become texts."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidValueError(f"Network: {what} must be a sequence of names, not {described(values)}.")
-    found = list(values)
+    found = as_sequence(values, f"Network: {what}", "names")
     for each in found:
         if not isinstance(each, (str, int, np.integer)) or isinstance(each, bool):
             raise InvalidValueError(f"Network: {what} must be names, texts, and one is {described(each)}.")
@@ -1009,7 +1010,8 @@ def _statistic(value: npt.ArrayLike, what: str) -> Array:
 
 
 def _image_shape(shape: Sequence[int]) -> Shape:
-    if np.shape(shape) != (3,) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+    sides = list(shape) if has_axes(shape) and len(shape) == 3 else []
+    if len(sides) != 3 or not all(isinstance(n, (int, np.integer)) and 0 < n <= LARGEST for n in sides):
         raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {described(shape)}.")
     return int(shape[0]), int(shape[1]), int(shape[2])
 

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Array, Pair, as_array, as_array4, as_pads, as_pair, plural
+from ..arguments import Array, Pair, as_array, as_array4, as_pads, as_pair, described, plural
 from ..backend import takes_groups
 from ..errors import ShapeError
 from .base import Layer, kept
@@ -82,7 +82,7 @@ class Conv(Layer):
         if offsets.shape != (len(bank),):
             raise ShapeError(f"Conv: bias {offsets.shape} for {plural(len(bank), 'filter')}: filters {bank.shape}.")
         if not isinstance(groups, (int, np.integer)) or isinstance(groups, bool) or groups < 1 or len(bank) % groups:
-            raise ShapeError(f"Conv: {plural(len(bank), 'filter')} cannot be split into {groups!r} groups.")
+            raise ShapeError(f"Conv: {plural(len(bank), 'filter')} cannot be split into {described(groups)} groups.")
         self._set(
             filters=bank,
             bias=kept(offsets),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Array, Pads, Pair, as_array, as_pair, listed, plural
+from ..arguments import Array, Pads, Pair, as_array, as_pair, described, listed, plural
 from ..errors import InvalidValueError, ShapeError
 from .base import Layer, Shape
 
@@ -277,5 +277,7 @@ def _start(value: Any) -> Pair:
     except (TypeError, ValueError):
         rows = columns = -1
     if min(rows, columns) < 0:
-        raise InvalidValueError(f"Select: start must be one integer or (rows, columns), none negative, not {value!r}.")
+        raise InvalidValueError(
+            f"Select: start must be one integer or (rows, columns), none negative, not {described(value)}."
+        )
     return rows, columns
