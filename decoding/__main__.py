@@ -62,7 +62,7 @@ def _parser() -> Parser:
     draw.add_argument(
         "--layer", required=True, metavar="L", help="number, from 1, or name; name:1 is the layer named 1"
     )
-    draw.add_argument("--filter", type=_units, metavar="K", help="units, from 0, such as 0-4,7 9; all unless given")
+    draw.add_argument("--filter", type=_units, metavar="K", help="units, k, from 0, such as 0-4,7 9; all unless given")
     draw.add_argument(
         "--unpool", choices=MODES, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
     )

@@ -316,7 +316,7 @@ def _by_moments(net: Network) -> Network:
 
     def bent(number: int, layer: Layer) -> Layer:
         if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
-            with net.naming(number):
+            with net._blame(number):
                 raise UnsupportedLayerError(
                     "without images the spread within its windows is not known. Give images: quadratize(net, images)."
                 )
@@ -343,7 +343,7 @@ def _of_sums(layer: Layer) -> Layer:
 
 def _sample(net: Network, images: Any) -> list[Array]:
     """The first images, in batches: as many as factors are calibrated on."""
-    found, count, most, given = list[Array](), 0, LEAST, batches(images)[0]
+    found, count, most, given = list[Array](), 0, LEAST, batches(images, net)[0]
     for part in given:
         batch = as_array4(part, "quadratize", "images", "(N, C, H, W)")
         check_finite(batch, f"quadratize: images from {count}")
@@ -392,7 +392,7 @@ def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) 
     start = [_Both(x, _Pair(x, None)) for x in (batch.astype(dtype, copy=False) for batch in sample)]
     known[0] = _moments([each.true for each in start])
     for number in order:
-        with net.naming(number):
+        with net._blame(number):
             net.layers[number - 1].check()
     for _ in walks.forward(net, start, net.ends, backend, up):
         pass

@@ -241,7 +241,7 @@ def smoothed(net, torch, x):
             pad = layer.pad
             z = torch.nn.functional.pad(zs[0], (pad[2], pad[3], pad[0], pad[1]))
             found.append(
-                torch.nn.functional.conv2d(z, torch.as_tensor(layer.filters), stride=layer.stride, groups=layer.groups)
+                torch.nn.functional.conv2d(z, torch.tensor(layer.filters), stride=layer.stride, groups=layer.groups)
             )
         elif isinstance(layer, MaxPool):
             h, w = layer.size
