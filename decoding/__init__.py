@@ -1,9 +1,14 @@
 """Filter decoding with substitution: any unit of a trained convolutional network, carried back to image space."""
 
+# Names that are imported `as` themselves are not for the first page: meters, results, the network made by hand.
+
 from . import baselines, fast, inverse, reference
 from .backend import Backend
-from .datasets import lenet, mnist
+from .baselines import LeastSquares
+from .composition import Contribution, contributions
+from .datasets import lenet, mnist, resnet
 from .decoder import decode, decode_filter, decode_layer, decode_parts
+from .eigenpictures import QuadraticUnit, decode_quadratic, quadratic_form
 from .errors import (
     ConformanceFailure,
     DataFormatError,
@@ -15,94 +20,178 @@ from .errors import (
     WeightsFormatError,
 )
 from .evaluation import (
-    ReconstructionError,
-    ReconstructionMeter,
-    ResponseMatrix,
-    TopImages,
-    TopImagesMeter,
-    contributions,
+    ReconstructionError as ReconstructionError,
+)
+from .evaluation import (
+    ReconstructionMeter as ReconstructionMeter,
+)
+from .evaluation import (
+    ResponseMatrix as ResponseMatrix,
+)
+from .evaluation import (
+    TopImages as TopImages,
+)
+from .evaluation import (
+    TopImagesMeter as TopImagesMeter,
+)
+from .evaluation import (
     decoded_responses,
-    measure,
     reconstruction_error,
     response_matrix,
     top_images,
 )
-from .handmade import Characters, characters
+from .gains import GainMeter as GainMeter
+from .gains import linearize
+from .handmade import Characters as Characters
+from .handmade import characters as characters
 from .layers import (
+    ELU,
+    GELU,
     LRN,
+    SELU,
     AvgPool,
     BatchNorm,
+    Clip,
     Concat,
     Conv,
+    ConvTranspose,
     Dropout,
+    Elementwise,
+    Exp,
     Gate,
+    GroupNorm,
+    HardSigmoid,
+    HardSwish,
     Layer,
+    LayerNorm,
+    LogSoftmax,
     Loss,
     MaxPool,
+    Mish,
+    Pad,
+    PixelShuffle,
     Pool,
+    PReLU,
     ReLU,
+    Resize,
+    Scale,
     Select,
     Sigmoid,
+    SiLU,
     Softmax,
+    Softplus,
+    Softsign,
     Sum,
-    Unsupported,
+    Tanh,
+    UnsupportedLayer,
 )
+from .layers import Unsupported as Unsupported
 from .matconvnet import load_matconvnet, save_matconvnet
-from .network import Network, ReceptiveField
+from .measuring import measure
+from .network import Network
+from .network import ReceptiveField as ReceptiveField
+from .onnxfile import load_onnx
+from .patterns import (
+    PatternMeter as PatternMeter,
+)
+from .patterns import (
+    Statistics,
+    autocovariance,
+    covariance,
+    load_statistics,
+    natural,
+    pattern,
+    patterns,
+)
 from .picture import montage, save_picture, threshold
+from .secondorder import quadratize
+from .torchmodule import from_torch
+
+__version__ = "0.1.0"
 
 __all__ = [
+    "ELU",
+    "GELU",
     "LRN",
+    "SELU",
     "AvgPool",
     "Backend",
     "BatchNorm",
-    "Characters",
+    "Clip",
     "Concat",
     "ConformanceFailure",
+    "Contribution",
     "Conv",
+    "ConvTranspose",
     "DataFormatError",
     "DecodingError",
     "Dropout",
+    "Elementwise",
+    "Exp",
     "Gate",
+    "GroupNorm",
+    "HardSigmoid",
+    "HardSwish",
     "InvalidValueError",
     "Layer",
+    "LayerNorm",
+    "LeastSquares",
+    "LogSoftmax",
     "Loss",
     "MaxPool",
+    "Mish",
     "Network",
+    "PReLU",
+    "Pad",
+    "PixelShuffle",
     "Pool",
+    "QuadraticUnit",
     "ReLU",
-    "ReceptiveField",
-    "ReconstructionError",
-    "ReconstructionMeter",
-    "ResponseMatrix",
+    "Resize",
+    "Scale",
     "Select",
     "ShapeError",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
+    "Softsign",
+    "Statistics",
     "Sum",
-    "TopImages",
-    "TopImagesMeter",
+    "Tanh",
     "UnknownLayerError",
-    "Unsupported",
+    "UnsupportedLayer",
     "UnsupportedLayerError",
     "WeightsFormatError",
+    "autocovariance",
     "baselines",
-    "characters",
     "contributions",
+    "covariance",
     "decode",
     "decode_filter",
     "decode_layer",
     "decode_parts",
+    "decode_quadratic",
     "decoded_responses",
     "fast",
+    "from_torch",
     "inverse",
     "lenet",
+    "linearize",
     "load_matconvnet",
+    "load_onnx",
+    "load_statistics",
     "measure",
     "mnist",
     "montage",
+    "natural",
+    "pattern",
+    "patterns",
+    "quadratic_form",
+    "quadratize",
     "reconstruction_error",
     "reference",
+    "resnet",
     "response_matrix",
     "save_matconvnet",
     "save_picture",

@@ -3,74 +3,160 @@
 from __future__ import annotations
 
 import argparse
-import os
+import csv
+import io
+import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
 
 import numpy as np
 
-from . import DecodingError, decode_filter, decode_layer, fast, load_matconvnet, montage, save_picture, threshold
+from . import Network, __version__, datasets, decode_layer, fast, load_matconvnet, montage, save_picture, threshold
+from .arguments import Array, cut
+from .errors import InvalidValueError
+from .files import check_writable, replacing, shown
 from .interpolation import MODES
+from .picture import FORMATS
+from .terminal import Parser, run
 
+BUNDLED = [name for name in ("lenet", "resnet") if hasattr(datasets, name)]
+NUMBERS = (".npy", ".csv")  # endings of files of numbers, in place of pictures
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows how)\n")
+_RANGES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*,?")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, or 2 where an argument or a file is wrong."""
-    options = _parser().parse_args(arguments)
-    try:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+
+    def command() -> None:
+        parser = _parser()
+        if not given:
+            parser.print_help()
+            return
+        options = parser.parse_args(_joined(given))
         options.run(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the table has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (DecodingError, OSError) as error:
-        print(f"decoding: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
+
+    return run("decoding", command)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="decoding", description="Picture what drives the units of a trained convolutional network.")
+def _parser() -> Parser:
+    parser = Parser(prog="decoding", description="Picture what drives the units of a trained convolutional network.")
+    parser.add_argument("--version", action="version", version=f"decoding {__version__}")
     commands = parser.add_subparsers(required=True, metavar="show|decode")
 
-    show = commands.add_parser("show", help="print the table of a network's layers")
+    show = commands.add_parser(
+        "show", help="print the table of a network's layers", description="Print the table of a network's layers."
+    )
     show.set_defaults(run=_show)
-    draw = commands.add_parser("decode", help="draw the decoded filters of a layer")
+    draw = commands.add_parser(
+        "decode", help="draw the decoded filters of a layer", description="Draw the decoded filters of a layer."
+    )
     draw.set_defaults(run=_decode)
     for command in (show, draw):
-        command.add_argument("file", metavar="FILE", help="a MatConvNet network, .mat")
+        command.add_argument(
+            "net", metavar="FILE", help=f"a MatConvNet network, .mat, or one that is bundled: {', '.join(BUNDLED)}"
+        )
 
-    draw.add_argument("--layer", required=True, metavar="L", help="number, from 1, or name")
-    draw.add_argument("--filter", type=int, nargs="+", metavar="K", help="units, from 0; all unless given")
-    draw.add_argument("--unpool", choices=MODES, default="nearest", help="interpolation that undoes pooling")
+    draw.add_argument(
+        "--layer", required=True, metavar="L", help="number, from 1, or name; name:1 is the layer named 1"
+    )
+    draw.add_argument("--filter", type=_units, metavar="K", help="units, from 0, such as 0-4,7 9; all unless given")
+    draw.add_argument(
+        "--unpool", choices=MODES, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
+    )
     draw.add_argument("--threshold", action="store_true", help="three levels, at one standard deviation of the filter")
-    draw.add_argument("-o", "--output", required=True, metavar="out.png", help="the picture to write")
+    draw.add_argument("--each", action="store_true", help="a file for each unit: out-0.png, out-1.png, …")
+    draw.add_argument(
+        "-o", "--output", required=True, metavar="out.png",
+        help="what to write: a picture, or numbers (.npy: an array (units, channels, rows, columns); .csv: a row for each number)",
+    )  # fmt: skip
     return parser
 
 
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the numbers after ``--filter`` in one, so that what follows them is not taken for one."""
+    found: list[str] = []
+    for argument in arguments:
+        if len(found) > 1 and found[-2] == "--filter" and all(map(_RANGES.fullmatch, (argument, found[-1]))):
+            found[-1] = f"{found[-1].rstrip(',')},{argument}"
+        else:
+            found.append(argument)
+    return found
+
+
+def _units(text: str) -> list[int]:
+    """``0-4,7`` → 0, 1, 2, 3, 4, 7."""
+    if not _RANGES.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}; give numbers and ranges, such as 0-4,7")
+    found: list[int] = []
+    for part in text.rstrip(",").split(","):
+        first, _, last = part.partition("-")
+        if int(last or first) < int(first) or int(last or first) - int(first) > 10**6:
+            raise argparse.ArgumentTypeError(f"invalid range: {part!r}")
+        found.extend(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _network(name: str) -> Network:
+    """A file, or else one of the bundled networks."""
+    if name in BUNDLED and not Path(name).exists():
+        found: Network = getattr(datasets, name)()
+        return found
+    return load_matconvnet(name)
+
+
+def _layer(net: Network, given: str) -> int:
+    """By number, by name, or by a name that looks like a number."""
+    if given.startswith("name:") and given not in net.names:
+        return net.index(given.removeprefix("name:"))
+    number = int(given) if re.fullmatch(r"-?\d{1,9}", given) else None
+    if number is None or (not 0 <= number <= len(net) and given in net.names):
+        return net.index(given)
+    return net.index(number)
+
+
 def _show(options: argparse.Namespace) -> None:
-    print(load_matconvnet(options.file))
+    print(_network(options.net))
 
 
 def _decode(options: argparse.Namespace) -> None:
-    net = load_matconvnet(options.file)
-    layer = int(options.layer) if options.layer.removeprefix("-").isdecimal() else options.layer
-    if options.filter is None:
-        units, filters = range(net.channels(layer)), decode_layer(net, layer, unpool=options.unpool, backend=fast)
-    else:
-        units = options.filter
-        filters = np.stack([decode_filter(net, layer, k, unpool=options.unpool, backend=fast) for k in units])
+    output = Path(options.output)
+    if output.suffix.lower() not in (*FORMATS, *NUMBERS):
+        raise InvalidValueError(f"'{shown(output)}' should end in one of {', '.join((*FORMATS, *NUMBERS))}.")
+    if not options.each:
+        check_writable(output)
+    net = _network(options.net)
+    layer = _layer(net, options.layer)
+    units = list(range(net.channels(layer)) if options.filter is None else options.filter)
+    each = [output.with_name(f"{output.stem}-{k}{output.suffix}") for k in units]
+    for path in each if options.each else []:
+        check_writable(path)
+    filters = decode_layer(net, layer, units=units, unpool=options.unpool, backend=fast)
     if options.threshold:
         filters = threshold(filters)
-    save_picture(options.output, montage(filters, labels=units))
+    parts = [(path, [k], filters[[i]]) for i, (path, k) in enumerate(zip(each, units, strict=True))]
+    for path, ks, some in parts if options.each else [(output, units, filters)]:
+        _write(path, ks, some)
     count, (rows, columns) = len(filters), filters.shape[2:]
-    print(
-        f"{options.output}: {count} decoded filter{'s' * (count != 1)} of layer {options.layer}, {rows}×{columns} each"
-    )
+    where = cut([shown(path) for path in each], 3) if options.each else shown(output)
+    print(f"{where}: {count} decoded filter{'s' * (count != 1)} of layer {shown(options.layer)}, {rows}×{columns} each")
+
+
+def _write(path: Path, units: Sequence[int], filters: Array) -> None:
+    ending = path.suffix.lower()
+    if ending not in NUMBERS:
+        save_picture(path, montage(filters, labels=units))
+        return
+    with replacing(path) as file:
+        if ending == ".npy":
+            np.save(file, filters)
+            return
+        text = io.StringIO()
+        rows = ((units[k], c, i, j, value) for (k, c, i, j), value in np.ndenumerate(filters))
+        csv.writer(text, lineterminator="\n").writerows([("unit", "channel", "row", "column", "value"), *rows])
+        file.write(text.getvalue().encode())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ Array: TypeAlias = npt.NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
 Pads: TypeAlias = tuple[int, int, int, int]
 
+ROUNDINGS = (
+    64  # what sums of some thousand terms differ by at most, in units of the last place, where they should be equal
+)
+
 
 def as_pair(value: Any, what: str) -> Pair:
     """(rows, columns), both at least 1, from one int or two."""
@@ -34,7 +38,7 @@ def as_pads(value: Any, what: str = "pad") -> Pads:
 def as_count(value: Any, what: str) -> int:
     """An integer that is at least 1."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise InvalidValueError(f"{what} must be an integer, at least 1, not {value!r}.")
+        raise InvalidValueError(f"{what} must be an integer, at least 1, not {described(value)}.")
     return int(value)
 
 
@@ -44,19 +48,93 @@ def _integers(value: Any, what: str, count: int, several: str) -> list[int]:
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) not in (1, count):
-        raise ShapeError(f"{what} must be one integer, or {several}; it is {value!r}.")
+        raise ShapeError(f"{what} must be one integer, or {several}; it is {described(value)}.")
     return numbers * (count // len(numbers))
 
 
 def as_array(value: Any, what: str) -> Array:
     """An array of real numbers, as it is; an error that names `what` otherwise."""
+    _refuse_masked(value, what)
     try:
         array = np.asarray(value)
+    except MemoryError:
+        raise
     except ValueError as error:
-        raise ShapeError(f"{what} is ragged: {error}. It must be one array.") from None
+        raise ShapeError(
+            f"{what} is ragged: {str(error).rstrip('. ')}. It must be one array.{_picture_hint(value)}"
+        ) from None
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InvalidValueError(
+            f"{what}: {described(value)} does not become an array: {reason}{_tensor_hint(value)}"
+        ) from None
     if array.dtype.kind not in "buif":
-        raise InvalidValueError(f"{what} must hold real numbers, not {array.dtype}.")
+        found = described(value) if array.dtype.kind == "O" and not array.ndim else str(array.dtype)
+        if array.dtype.kind == "O" and array.size and array.ndim:
+            found = f"objects such as {described(array.flat[0])}"
+        raise InvalidValueError(f"{what} must hold real numbers, not {found}.{_tensor_hint(value)}")
     return array
+
+
+def _refuse_masked(value: Any, what: str) -> None:
+    """Refuse arrays with masked values, also in lists: what is masked would be taken for what lies below the mask."""
+    if isinstance(value, np.ma.MaskedArray):
+        if np.ma.is_masked(value):
+            raise InvalidValueError(
+                f"{what} has masked values, {int(np.ma.getmaskarray(value).sum())} of {value.size}: fill them, x.filled(0), "
+                "or leave them out."
+            )
+    elif isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
+        for each in value:
+            _refuse_masked(each, what)
+
+
+def _tensor_hint(value: Any) -> str:
+    """How to make an array of what is none."""
+    value = value[0] if isinstance(value, (list, tuple)) and value else value
+    if hasattr(value, "requires_grad"):
+        if getattr(value, "is_meta", False):
+            return " It has no values: it lies on the device 'meta'."
+        steps = ".detach()" if value.requires_grad else ""
+        steps += ".to_dense()" if str(getattr(value, "layout", "torch.strided")) != "torch.strided" else ""
+        steps += ".float()" if str(value.dtype) not in ("torch.float32", "torch.float64", "torch.float16") else ""
+        return f" Give x{steps}.cpu().numpy()."
+    if hasattr(value, "toarray"):
+        return " It is sparse: give x.toarray()."
+    return ""
+
+
+def _picture_hint(value: Any) -> str:
+    """For pictures of Pillow that are not all of one size."""
+    pictures = isinstance(value, (list, tuple)) and value and hasattr(value[0], "getbands")
+    return " Pictures first get one mode and size: picture.convert('L').resize((W, H))." if pictures else ""
+
+
+def refuse_pair(value: Any, what: str) -> None:
+    """Refuse what looks like the images and labels of a loader, or of `mnist`: arrays of which one has one axis."""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        axes = [len(shape) if isinstance(shape := getattr(each, "shape", None), tuple) else -1 for each in value]
+        if axes[0] >= 3 and axes[1] in (0, 1):
+            raise ShapeError(
+                f"{what}: a pair came, of images and labels as it seems. Give the images alone: pair[0]; of a loader's batches, "
+                "(images for images, labels in batches)."
+            )
+
+
+def described(value: Any, most: int = 80) -> str:
+    """A value in a few words: arrays by shape, long texts cut, so that no message holds thirty lines of numbers."""
+    kind = type(value)
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        dtype = str(getattr(value, "dtype", ""))
+        return f"{'an array' if kind is np.ndarray else kind.__name__} {tuple(shape)}{f' of {dtype}' if dtype else ''}"
+    if isinstance(value, (list, tuple)) and len(value) > 4:
+        return f"a {kind.__name__} of {len(value)}"
+    try:
+        text = repr(value)
+    except Exception:
+        return f"an object of {kind.__name__}"
+    return printable(text, most) if len(text) <= most or isinstance(value, (str, bytes)) else kind.__name__
 
 
 def as_array4(value: Any, function: str, what: str, axes: str) -> Array:
@@ -64,6 +142,8 @@ def as_array4(value: Any, function: str, what: str, axes: str) -> Array:
     array = as_array(value, f"{function}: {what}")
     if array.ndim != 4:
         hint = " For a single one, write x[np.newaxis]." if array.ndim == 3 else ""
+        if array.ndim == 3 and axes[1] == "N":
+            hint = " For a single one, write x[np.newaxis]; for several of one channel, x[:, np.newaxis]."
         raise ShapeError(f"{function}: {what} must have the four axes {axes}, not the shape {array.shape}.{hint}")
     if 0 in array.shape[1:]:
         raise ShapeError(f"{function}: {what} has an empty axis: {array.shape}. Only the first, {axes[1]}, may be.")
@@ -166,9 +246,41 @@ def check_finite(array: Array, what: str) -> None:
         )
 
 
+def is_constant(least: Any, most: Any, eps: float) -> Any:
+    """Whether values from `least` to `most` differ by rounding alone, `eps` being that of their precision."""
+    return most - least <= ROUNDINGS * eps * np.maximum(np.abs(least), np.abs(most))
+
+
+def scaled_down(array: Array, axis: Any) -> Array:
+    """The array with magnitudes of at most 1 along `axis`, divided by powers of two: nothing is rounded that counts.
+
+    Then no square overflows, and none that counts underflows.
+    """
+    largest = np.abs(array).max(axis=axis, keepdims=True)
+    return np.asarray(np.ldexp(array, -np.frexp(largest)[1]))
+
+
 def plural(count: int, noun: str) -> str:
     """``1 channel``, ``3 channels``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def brief(result: Any, fields: Any) -> str:
+    """How a result prints: small arrays as they are, larger ones by their shape."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, np.ndarray) and (value.size > 12 or value.ndim > 2):
+            return f"<{value.dtype} {value.shape}>"
+        text = repr(value)
+        return text if len(text) <= 160 else f"{text[:160]}…"
+
+    return f"{type(result).__name__}({', '.join(f'{name}={shown(getattr(result, name))}' for name in fields)})"
+
+
+def cut(values: Any, most: int = 12) -> str:
+    """The first values, and how many more there are."""
+    shown = ", ".join(map(str, values[:most]))
+    return f"{shown} and {len(values) - most} more" if len(values) > most else shown
 
 
 def printable(text: str, most: int = 40) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import reference
+from .arguments import described
 from .errors import InvalidValueError
 
 OPERATORS = ("correlate", "max_pool", "avg_pool", "relu", "softmax", "substitute", "unpool")
@@ -44,6 +45,11 @@ class ModuleBackend:
         vars(self).update({name: value for name, value in vars(module).items() if name[:1] != "_"})
         self.module = module
 
+    def __getattr__(self, name: str) -> Any:  # a module may make its operators when it is asked for them
+        if name[:1] == "_" or name == "module":
+            raise AttributeError(name)
+        return getattr(self.module, name)
+
     def __reduce__(self) -> Any:
         return _by_name, (self.module.__name__,)
 
@@ -69,16 +75,29 @@ def takes_threads(backend: Any) -> bool:
     return bool(inspect.getattr_static(backend, "threads", False))
 
 
-def resolve(backend: Any) -> Backend:
-    """The backend itself, a module in a wrapper that pickles; `decoding.reference` for None."""
+def resolve(backend: Any, *needed: str) -> Backend:
+    """The backend itself, a module in a wrapper that pickles; `decoding.reference` for None.
+
+    A module must have all operators: one that has some of them is another library. An object may leave out those that it
+    is not asked for; `needed` are those that will be called without asking again.
+    """
     backend = reference if backend is None else backend
-    if isinstance(backend, str) or not any(hasattr(backend, operator) for operator in OPERATORS):
+    asked = OPERATORS if isinstance(backend, ModuleType) else needed
+    missing = [name for name in asked if not hasattr(backend, name)]
+    if missing or isinstance(backend, str) or not any(hasattr(backend, name) for name in OPERATORS):
+        missing = [name for name in OPERATORS if isinstance(backend, str) or not hasattr(backend, name)]
+        lacks = "none of them" if len(missing) == len(OPERATORS) else f"no {', '.join(missing)}"
         raise InvalidValueError(
-            f"backend must be an object or a module with the functions {', '.join(OPERATORS)}, not {backend!r:.200}. "
+            f"backend must be an object or a module with the functions {', '.join(OPERATORS)}; {described(backend)} has {lacks}. "
             "decoding.reference is one."
         )
-    return ModuleBackend(backend) if isinstance(backend, ModuleType) else backend  # type: ignore[return-value]
+    return ModuleBackend(backend) if isinstance(backend, ModuleType) else backend
 
 
 def _by_name(module: str) -> ModuleBackend:
     return ModuleBackend(importlib.import_module(module))
+
+
+def lacks_operator(error: AttributeError) -> bool:
+    """Whether it says that a backend has not the operator that was called."""
+    return getattr(error, "name", None) in OPERATORS

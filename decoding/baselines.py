@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array
+from .arguments import Array, brief
+from .boundary import public
 from .errors import InvalidValueError
-from .evaluation import Images, Progress, measure
 from .layers import Conv, Layer, Pool
-from .network import Network
+from .measuring import Images, Progress, measure, within
+from .network import Network, as_network
 
 
+@public
 def random_filters(net: Network, layer: int | str, *, seed: int = 0) -> npt.NDArray[np.float64]:
     """Draw filters of the size of a layer's decoded filters from N(0, 1).
 
@@ -51,10 +53,12 @@ def random_filters(net: Network, layer: int | str, *, seed: int = 0) -> npt.NDAr
     >>> random_filters(Network([Conv(np.ones((5, 1, 2, 3)))]), 1).shape
     (5, 1, 2, 3)
     """
+    as_network(net, "random_filters")
     shape = (net.channels(layer), net.channels(0), *net.receptive_field(layer).size)
     return np.random.default_rng(seed).standard_normal(shape)
 
 
+@public
 def turned(net: Network, *, below: int | str | None = None) -> Network:
     """Turn the filters of the network by 180°.
 
@@ -91,6 +95,7 @@ def turned(net: Network, *, below: int | str | None = None) -> Network:
     >>> decode_filter(turned(Network([Conv([[[[1, 2, 3]]]])])), 1, 0)
     array([[[3., 2., 1.]]])
     """
+    as_network(net, "turned")
     top = len(net.layers) + 1 if below is None else net.index(below)
 
     def turn(layer: Layer, number: int) -> Layer:
@@ -100,6 +105,7 @@ def turned(net: Network, *, below: int | str | None = None) -> Network:
     return _rebuilt(net, turn)
 
 
+@public
 def zero_insertion(net: Network) -> Network:
     """Replace every pool by one that decodes to a single pixel: the first of its window, zeros in the rest.
 
@@ -123,7 +129,7 @@ def zero_insertion(net: Network) -> Network:
 
     Notes
     -----
-    Our choice; not in the paper. The pool becomes a convolution whose filter is an impulse.
+    Our choice; not in the paper. The pool becomes a convolution whose filter is an impulse, times the pool's gain.
 
     Examples
     --------
@@ -132,13 +138,14 @@ def zero_insertion(net: Network) -> Network:
     >>> decode_filter(zero_insertion(net), 3, 0)      # 3 · 0, 1, 2, 0 and two pixels later 5 · the same
     array([[[ 3.,  6.,  5., 10.,  0.]]])
     """
+    as_network(net, "zero_insertion")
 
     def impulse(layer: Layer, number: int) -> Layer:
         if not isinstance(layer, Pool):
             return layer
         channels = net.channels(number)
         filters = np.zeros((channels, 1, *layer.size))
-        filters[:, 0, 0, 0] = 1
+        filters[:, 0, 0, 0] = 1 if layer.gain is None else layer.gain
         return Conv(filters, stride=layer.stride, pad=layer.pad, groups=channels, name=layer.name)
 
     return _rebuilt(net, impulse)
@@ -156,7 +163,11 @@ class LeastSquares(NamedTuple):
     filters: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        return brief(self, self._fields)
 
+
+@public
 def least_squares_filters(
     net: Network,
     images: Images,
@@ -217,7 +228,7 @@ def least_squares_filters(
     >>> found.filters.round(9) + 0, found.bias.round(9)
     (array([[[[0., 3.]]]]), array([5.]))
     """
-    meter = LeastSquaresMeter(net, layer)
+    meter = LeastSquaresMeter(as_network(net, "least_squares_filters"), layer)
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     return meter.result()
 
@@ -235,7 +246,8 @@ class LeastSquaresMeter:
         self.moments = np.zeros((terms, net.channels(layer)))
 
     def part(self, images: Array, responses: Array, start: int) -> tuple[Array, Array]:
-        (top, bottom, left, right), (rows, columns) = self.net.grid(self.layer, images.shape[1:])
+        pads, (rows, columns) = self.net.grid(self.layer, images.shape[1:])
+        images, (top, bottom, left, right) = within(images, pads)
         padded = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
         views = np.lib.stride_tricks.sliding_window_view(padded, self.field.size, axis=(2, 3))
         views = np.moveaxis(views[:, :, :: self.field.stride[0], :: self.field.stride[1]], 1, 3)

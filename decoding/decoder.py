@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -11,19 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array4, as_count, check_finite, described, plural
 from .backend import Backend, precision, resolve
 from .blocks import gather
+from .boundary import public
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
-from .layers import Conv, Pool
-from .network import Network
+from .layers import Conv, Pool, is_its_filters
+from .network import Network, as_network
 from .walks import Placed
 
 UNPOOLS = (*MODES, "sum")
 BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, where units are carried down together
 
 
+@public
 def decode(
     net: Network,
     layer: int | str,
@@ -89,7 +91,7 @@ def decode(
     >>> decode(net, 2, [[[[1, 10]]]])
     array([[[[ 1.,  3., 12., 30., 20.]]]])
     """
-    top, bottom = net.index(layer), net.index(to)
+    top, bottom = as_network(net, "decode").index(layer), net.index(to)
     if bottom > top:
         raise ShapeError(f"decode: layer {bottom} lies above layer {top}; decoding goes down.")
     maps, operators = as_array4(maps, "decode", "maps", "(N, K, H, W)"), _ready(net, top, unpool, backend, bottom)
@@ -103,6 +105,7 @@ def decode(
     return _finite(_down(net, start, top, bottom, unpool, operators).maps)
 
 
+@public
 def decode_filter(
     net: Network, layer: int | str, k: int, *, unpool: str = "nearest", sum_channels: bool = False, backend: Any = None
 ) -> Array:
@@ -153,13 +156,14 @@ def decode_filter(
     >>> decode_filter(net, 3, 0)
     array([[[ 3.,  9., 11., 15., 10.]]])
     """
-    top = net.index(layer)
+    top = as_network(net, "decode_filter").index(layer)
     operators = _ready(net, top, unpool, backend)
     number, start = units(net, top, [unit(net, layer, k, "decode_filter")], precision(operators, net.dtype))
     decoded = _finite(_down(net, start, number, 0, unpool, operators).maps)[0]
     return np.asarray(decoded.sum(axis=0)) if sum_channels else decoded
 
 
+@public
 def decode_layer(
     net: Network,
     layer: int | str,
@@ -221,14 +225,15 @@ def decode_layer(
     <BLANKLINE>
            [[[ 0.,  1.,  2.]]]])
     """
-    top = net.index(layer)
-    chosen = range(net.channels(top)) if units is None else [unit(net, layer, k, "decode_layer") for k in units]
+    top = as_network(net, "decode_layer").index(layer)
+    chosen = range(net.channels(top)) if units is None else _chosen(net, top, units)
     plan = _Plan(net, top, len(chosen), len(chosen), unpool, _ready(net, top, unpool, backend))
     shape = net.channels(0), *net.receptive_field(top).size
     empty = np.empty((0, *shape), precision(plan.operators, net.dtype))
     return gather(plan.operators, lambda i, j: plan.decoded(chosen[i:j]), len(chosen), plan.step, empty)
 
 
+@public
 def decode_parts(
     net: Network, layer: int | str, size: int, *, unpool: str = "nearest", backend: Any = None
 ) -> Iterator[Array]:
@@ -273,11 +278,10 @@ def decode_parts(
     >>> [len(part) for part in decode_parts(net, 2, 2)]
     [2, 1]
     """
-    top, size = net.index(layer), as_count(size, "size")
+    top, size = as_network(net, "decode_parts").index(layer), as_count(size, "size")
     count = net.channels(top)
     plan = _Plan(net, top, count, min(size, count), unpool, _ready(net, top, unpool, backend))
-    for start in range(0, count, size):
-        yield plan.decoded(range(start, min(start + size, count)))
+    return (plan.decoded(range(start, min(start + size, count))) for start in range(0, count, size))
 
 
 def unit(net: Network, layer: int | str, k: int, function: str) -> int:
@@ -285,9 +289,16 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
     units = net.channels(layer)
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 0 <= k < units:
         raise UnknownLayerError(
-            f"{function}: layer {net.index(layer)} has no unit {k!r:.200}: its {plural(units, 'unit')} count from 0 to {units - 1}."
+            f"{function}: layer {net.index(layer)} has no unit {described(k)}: its {plural(units, 'unit')} count from 0 to {units - 1}."
         )
     return int(k)
+
+
+def _chosen(net: Network, top: int, ks: Any) -> list[int]:
+    """The numbers of some units of a layer."""
+    if isinstance(ks, (str, bytes)) or not isinstance(ks, Iterable):
+        raise InvalidValueError(f"units must be a sequence of the units' numbers, not {described(ks)}; for one, [k].")
+    return [unit(net, top, k, "decode_layer") for k in ks]
 
 
 def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:
@@ -296,7 +307,7 @@ def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, P
     A unit is an impulse; of a convolution, it is its filter in the layer below: ``df_k^{L,L-1} = f_k^L``.
     """
     layer = net.layers[top - 1] if top else None
-    if isinstance(layer, Conv):
+    if is_its_filters(layer):
         return net.paths[top - 1][0], Placed(np.array(layer.dense_units(ks), dtype), (-layer.pad[0], -layer.pad[2]))
     impulses = np.zeros((len(ks), net.channels(top), 1, 1), dtype)
     impulses[np.arange(len(ks)), ks] = 1
@@ -320,7 +331,7 @@ class _Plan:
     def __init__(self, net: Network, top: int, count: int, some: int, unpool: str, operators: Backend) -> None:
         self.net, self.top, self.unpool, self.operators = net, top, unpool, operators
         self.dtype = precision(operators, net.dtype)
-        self.way = _way(net, top, count, some, unpool, self.dtype.itemsize)
+        self.way = min(_ways(net, top, count, some, unpool, self.dtype.itemsize), key=lambda way: way.cost)
         self.bank: Placed | None = None
         if self.way.turn > self.way.base:
             *_, (_, self.bank) = walks.up(net, self.way.turn, self.way.base, operators, self.dtype)
@@ -336,20 +347,20 @@ class _Plan:
         here = _down(net, start, number, turn, self.unpool, self.operators)
         if self.bank is not None:
             jump, first = net.receptive_field(turn, within=base).stride, self.bank.origin
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(all="ignore"):
                 maps = np.asarray(self.operators.substitute(here.maps, self.bank.maps, stride=jump))
             here = Placed(maps, (here.origin[0] * jump[0] + first[0], here.origin[1] * jump[1] + first[1]))
         return _finite(_down(net, here, base, 0, self.unpool, self.operators).maps)
 
 
-def _way(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> _Way:
-    """The way that takes the fewest multiplications for `count` units, and no more memory than a block and `some` of them.
+def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> list[_Way]:
+    """The ways that take no more memory than a block and `some` units, and how many multiplications each takes for `count`.
 
     Going up pays from the image's few channels. Above a pool of many channels, or for few units, going down is often less
     work; a bank of groups is dense in the channels of the layer it is counted in. Sizes and channels tell all of it.
     """
     order = walks.under(net, [top], net.paths)
-    begin = net.paths[top - 1][0] if top and isinstance(net.layers[top - 1], Conv) else top
+    begin = net.paths[top - 1][0] if top and is_its_filters(net.layers[top - 1]) else top
     # Every path goes through these layers: none that lies below one is read by one that lies above it.
     through = [n for n in [0, *order] if all(i >= n for m in order if m > n for i in net.paths[m - 1])]
     costs = {n: _down_cost(net, n, begin, top, unpool) for n in order}
@@ -372,7 +383,7 @@ def _way(net: Network, top: int, count: int, some: int, unpool: str, itemsize: i
                 window = net.receptive_field(top, within=turn).size
                 carried = net.channels(turn) * math.prod(window) * net.channels(base) * math.prod(seen.size)
                 ways.append(_Way(base, turn, cost + count * (below[begin] - below[turn] + carried + below[base])))
-    return min(ways, key=lambda way: way.cost)
+    return ways
 
 
 def _down_cost(net: Network, number: int, begin: int, top: int, unpool: str) -> float:
@@ -396,7 +407,7 @@ def _up_cost(net: Network, number: int, base: int) -> float:
     assert seen is not None
     mass = net.channels(base) * math.prod(seen.size) * math.prod(layer.size)
     if isinstance(layer, Conv):
-        return 0 if below == (base,) else layer.filters[:, :, 0, 0].size * mass
+        return 0 if below == (base,) and is_its_filters(layer) else layer.filters[:, :, 0, 0].size * mass
     return net.channels(number) * mass
 
 
@@ -423,8 +434,8 @@ def _bytes_per_unit(net: Network, top: int) -> int:
 
 
 def _ready(net: Network, top: int, unpool: str, backend: Any, bottom: int = 0) -> Backend:
-    if unpool not in UNPOOLS:
-        raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, UNPOOLS))}, not {unpool!r:.200}.")
+    if not isinstance(unpool, str) or unpool not in UNPOOLS:
+        raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, UNPOOLS))}, not {described(unpool)}.")
     net.check_weights(top, bottom)
     net.receptive_field(top, within=bottom)  # refuses where no path leads there
     return resolve(backend)

@@ -4,9 +4,30 @@ Each child inherits the built-in exception that fits as well, so that ``except V
 ``except decoding.DecodingError`` catches whatever this package refuses.
 """
 
+from __future__ import annotations
+
 
 class DecodingError(Exception):
-    """Whatever this package refuses; the parent of the family."""
+    """Whatever this package refuses; the parent of the family.
+
+    Attributes
+    ----------
+    function : str or None
+        The public function that refuses; it stands before the message.
+    """
+
+    function: str | None = None
+
+    @property
+    def message(self) -> str:
+        """What is refused, without the function's name before it."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        message = self.message
+        return (
+            message if not self.function or message.startswith(f"{self.function}:") else f"{self.function}: {message}"
+        )
 
 
 class ShapeError(DecodingError, ValueError):

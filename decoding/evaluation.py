@@ -1,134 +1,60 @@
-"""Measuring decoded filters against their network: equation 3, top images, figure 1's matrix, figure 6's parts.
+"""Decoded filters held against their network: equation 3, top images, figure 1's matrix.
 
-`measure` runs the network once over the images and shows each meter the responses of its layer, so that several
-layers, interpolations and rankings share one forward pass; the functions after it are the same for one of them.
+Each is a meter, of which `measure` drives several in one pass over the images, and a function for one of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
+from .arguments import (
+    Array,
+    as_array,
+    as_array4,
+    as_count,
+    brief,
+    check_finite,
+    described,
+    is_constant,
+    plural,
+    scaled_down,
+)
 from .backend import resolve
-from .blocks import each
+from .boundary import public
+from .composition import Contribution, contributions
 from .decoder import decode_layer, unit
-from .errors import InvalidValueError, ShapeError, UnknownLayerError
-from .layers import Conv
-from .network import Network
+from .errors import InvalidValueError, ShapeError
+from .measuring import Images, Meter, Progress, batches, measure, within
+from .network import Network, as_network
+from .secondorder import check_curvatures, respond
+
+__all__ = [
+    "Contribution",
+    "Images",
+    "Meter",
+    "Progress",
+    "ReconstructionError",
+    "ReconstructionMeter",
+    "ResponseMatrix",
+    "TopImages",
+    "TopImagesMeter",
+    "contributions",
+    "decoded_responses",
+    "measure",
+    "reconstruction_error",
+    "response_matrix",
+    "top_images",
+]
 
 WINDOW_BYTES = 256 * 2**20  # of the windows of a layer that are correlated with decoded filters at a time
 
-Images: TypeAlias = npt.ArrayLike | Iterable[npt.ArrayLike]
-Progress: TypeAlias = Callable[[int, "int | None"], object]
 
-
-class Meter(Protocol):
-    """What `measure` drives: it is shown the responses of `layer`, batch after batch."""
-
-    layer: int
-
-    def part(self, images: Array, responses: Array, start: int) -> Any:
-        """What a batch adds: images (N, C, H, W) from number `start` on, and the responses of `layer`, (N, K, H', W').
-
-        Batches may be computed at the same time, in other threads: the meter stays as it is.
-        """
-
-    def add(self, part: Any) -> None:
-        """Take in what a batch adds; batches come in their order."""
-
-
-def measure(
-    net: Network,
-    images: Images,
-    meters: Sequence[Meter],
-    *,
-    backend: Any = None,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-) -> int:
-    """Run the network once over the images, and show every meter the responses of its layer.
-
-    Parameters
-    ----------
-    net : Network
-    images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time; with `decoding.fast` and
-        threadpoolctl, one for each thread and one more.
-    meters : sequence of meters
-        `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number,
-        ``part(images, responses, start)`` (what a batch adds) and ``add(part)``.
-    backend : object or module, optional
-        The operators to use for the network's responses; `decoding.reference` unless given. With `decoding.fast`, batches
-        are computed at the same time, ``part`` of each meter included, in threads.
-    batch_size : int, optional
-        Images run at a time; `Network.batch_size` unless given.
-    progress : callable, optional
-        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
-
-    Returns
-    -------
-    int
-        How many images there were.
-
-    Raises
-    ------
-    ShapeError
-        If the images do not fit the network.
-    InvalidValueError
-        If there are no images or meters, or images, weights or responses are not finite; it says where.
-
-    See Also
-    --------
-    reconstruction_error, top_images : For one meter.
-
-    Examples
-    --------
-    >>> from decoding import Conv, MaxPool, Network
-    >>> net = Network([Conv([[[[1, 2]]], [[[0, 1]]]]), MaxPool((1, 2))])
-    >>> meters = [TopImagesMeter(net, 1), TopImagesMeter(net, 2)]
-    >>> measure(net, [[[[0, 1, 0]]], [[[1, 1, 1]]]], meters)
-    2
-    >>> meters[1].result().indices[:, 0].tolist()
-    [1, 0]
-    """
-    if not meters:
-        raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
-    tops = sorted({meter.layer for meter in meters})
-    batches, total = _parts(images)
-    done = 0
-
-    def compute(batch: tuple[int, Array]) -> tuple[int, dict[int, Any]]:
-        start, images = batch
-        check_finite(images, f"measure: images from {start}")
-        parts: dict[int, Any] = {}
-        for number, responses in net.walk(images, tops, backend=backend):
-            images = responses if number == 0 else images
-            check_finite(responses, f"measure: responses of layer {number} to images from {start}")
-            parts |= {i: m.part(images, responses, start) for i, m in enumerate(meters) if m.layer == number}
-        return len(images), parts
-
-    def take(found: tuple[int, dict[int, Any]]) -> None:
-        nonlocal done
-        count, parts = found
-        for i, meter in enumerate(meters):
-            meter.add(parts[i])
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    each(resolve(backend), compute, _batches(net, batches, tops, batch_size), take)
-    if not done:
-        raise InvalidValueError("measure: there are no images.")
-    return done
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReconstructionError:
     """Equation 3 for a set of images; ``a + b``, or ``sum``, is that of all sets, in their order.
 
@@ -169,6 +95,9 @@ class ReconstructionError:
     def __radd__(self, other: object) -> ReconstructionError:
         return self if isinstance(other, int) and other == 0 else NotImplemented  # where ``sum`` begins
 
+    def __repr__(self) -> str:
+        return f"<ReconstructionError {self}>"
+
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f} over {plural(len(self.per_image), 'image')}, correlation {self.correlation:.3f}"
 
@@ -189,36 +118,38 @@ class ReconstructionMeter:
     [0.0, 0.0]
     """
 
+    @public
     def __init__(
         self,
         net: Network,
         layer: int | str,
         *,
+        order: int = 1,
         unpool: str = "nearest",
         filters: npt.ArrayLike | None = None,
         bias: npt.ArrayLike | None = None,
-        normalize: str | None = "image",
+        contrast: str | None = "image",
         backend: Any = None,
+        **former: Any,
     ) -> None:
-        if normalize not in ("image", None):
-            raise InvalidValueError(f"normalize must be 'image' or None, not {normalize!r}.")
-        self.net, self.layer, self.backend, self.normalize = net, net.index(layer), backend, normalize
-        self.filters = _bank("reconstruction_error", net, self.layer, unpool, backend, filters)
-        self.bias = _bias("reconstruction_error", bias, len(self.filters))
+        as_network(net, "ReconstructionMeter")
+        contrast = _contrast(contrast, former)
+        self.net, self.layer, self.backend, self.contrast = net, net.index(layer), backend, contrast
+        self.decoded = _Decoded("reconstruction_error", net, self.layer, order, unpool, backend, filters, bias)
         self.parts: list[ReconstructionError] = []
 
     def part(self, images: Array, responses: Array, start: int) -> ReconstructionError:
-        decoded = decoded_responses(
-            self.net, images, self.layer, filters=self.filters, bias=self.bias, backend=self.backend
-        )
+        decoded = self.decoded(images)
         # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
-        precision = np.float32 if self.normalize and responses.dtype == decoded.dtype == np.float32 else np.float64
+        precision = np.float32 if self.contrast and responses.dtype == decoded.dtype == np.float32 else np.float64
         want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
-        if self.normalize:
+        if self.contrast:
             want = _full_range(want, f"the network's responses of layer {self.layer}", start)
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
+        if not self.contrast:  # whatever the scale of each
+            want, got = scaled_down(want, 0), scaled_down(got, 0)
         return ReconstructionError(squares / len(difference), _correlations(want, got))
 
     def add(self, part: ReconstructionError) -> None:
@@ -234,18 +165,21 @@ class ReconstructionMeter:
         )
 
 
+@public
 def reconstruction_error(
     net: Network,
     images: Images,
     layer: int | str,
     *,
+    order: int = 1,
     unpool: str = "nearest",
     backend: Any = None,
-    normalize: str | None = "image",
+    contrast: str | None = "image",
     filters: npt.ArrayLike | None = None,
     bias: npt.ArrayLike | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    **former: Any,
 ) -> ReconstructionError:
     """Measure how far the responses of decoded filters are from those of the network.
 
@@ -259,13 +193,16 @@ def reconstruction_error(
         As `Network.forward` takes them. Of an iterable, one batch is in memory at a time, or as `measure` says.
     layer : int or str
         Number (from 1) or name.
-    unpool : {"nearest", "bilinear", "bicubic"}
+    order : {1, 2}
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
-    normalize : {"image", None}
+    contrast : {"image", None}
         ``"image"``: for each image, ``(r − min r) / (max r − min r)`` over all filters and positions of the layer, for
-        the network's responses and for the decoded ones apart. None: the responses as they are.
+        the network's responses and for the decoded ones apart. None: the responses as they are. It was called
+        ``normalize``, which is still taken; `Network.normalize` is something else.
     filters : array_like of shape (K, C, h, w), optional
         To measure in place of the decoded ones; each of the size of the receptive field. See `decoding.baselines`.
     bias : array_like of shape (K,), optional
@@ -285,7 +222,7 @@ def reconstruction_error(
     InvalidValueError
         If there are no images; if images, weights or responses are not finite; if all responses to an image are equal,
         so that they have no range (a layer of one unit at one position never has): leave that image out, or give
-        ``normalize=None``.
+        ``contrast=None``.
     ShapeError
         If images, filters or bias do not fit the network.
     UnknownLayerError
@@ -306,22 +243,31 @@ def reconstruction_error(
     --------
     >>> from decoding import Conv, MaxPool, Network
     >>> net = Network([MaxPool((1, 2)), Conv([[[[1]]], [[[-1]]]])])
-    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, normalize=None)      # 1 and 2, where the sums are as large
+    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, contrast=None)      # 1 and 2, where the sums are as large
     >>> error.mean
     0.0
     """
     meter = ReconstructionMeter(
-        net, layer, unpool=unpool, filters=filters, bias=bias, normalize=normalize, backend=backend
+        net,
+        layer,
+        order=order,
+        unpool=unpool,
+        filters=filters,
+        bias=bias,
+        contrast=_contrast(contrast, former),
+        backend=backend,
     )
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     return meter.result()
 
 
+@public
 def decoded_responses(
     net: Network,
     images: npt.ArrayLike,
     layer: int | str,
     *,
+    order: int = 1,
     unpool: str = "nearest",
     filters: npt.ArrayLike | None = None,
     bias: npt.ArrayLike | None = None,
@@ -338,10 +284,12 @@ def decoded_responses(
     images : array_like of shape (N, C, H, W)
     layer : int or str
         Number (from 1) or name.
-    unpool : {"nearest", "bilinear", "bicubic"}
+    order : {1, 2}
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     filters : array_like of shape (K, C, h, w), optional
-        In place of the decoded ones; each of the size of the receptive field.
+        In place of the decoded ones; each of the size of the receptive field. Not with ``order=2``.
     bias : array_like of shape (K,), optional
         Nothing unless given: the biases of the network do not enter.
     backend : object or module, optional
@@ -378,21 +326,52 @@ def decoded_responses(
     >>> decoded_responses(net, [[[[1, 2, 3, 4, 5]]]], 2)      # 21 + 32, 43 + 54
     array([[[[53., 97.]]]])
     """
-    top = net.index(layer)
-    images = as_array4(images, "decoded_responses", "images", "(N, C, H, W)")
-    bank = _bank("decoded_responses", net, top, unpool, backend, filters)
-    bias = _bias("decoded_responses", bias, len(bank))
-    pads, (rows, columns) = net.grid(top, images.shape[1:])
-    images = images[:, :, max(0, -pads[0]) :, max(0, -pads[2]) :]  # units that begin further in
-    pads = (max(0, pads[0]), pads[1], max(0, pads[2]), pads[3])
-    check_finite(images, "decoded_responses: images")
-    operators, stride = resolve(backend), net.receptive_field(top).stride
-    step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(bank.shape[1:])))
-    parts = [
-        np.asarray(operators.correlate(images[start : start + step], bank, bias, stride=stride, pad=pads))
-        for start in range(0, max(1, len(images)), step)
-    ]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    top = as_network(net, "decoded_responses").index(layer)
+    return _Decoded("decoded_responses", net, top, order, unpool, backend, filters, bias)(images)
+
+
+class _Decoded:
+    """What stands for the responses of a layer: its decoded filters, or others in their place; or the second order's pair."""
+
+    def __init__(
+        self,
+        function: str,
+        net: Network,
+        top: int,
+        order: int,
+        unpool: str,
+        backend: Any,
+        filters: npt.ArrayLike | None = None,
+        bias: npt.ArrayLike | None = None,
+    ) -> None:
+        if order not in (1, 2) or isinstance(order, bool):
+            raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
+        if order == 2 and filters is not None:
+            raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
+        self.function, self.net, self.top, self.order = function, net, top, order
+        self.backend = resolve(backend, "correlate")
+        self.bias = _bias(function, bias, net.channels(top))
+        if order == 2:
+            check_curvatures(net, function)
+        else:
+            self.filters = _bank(function, net, top, unpool, backend, filters)
+
+    def __call__(self, images: npt.ArrayLike) -> Array:
+        images = self.net.as_images(images, self.function)
+        check_finite(images, f"{self.function}: images")
+        if self.order == 2:
+            linear, quadratic = respond(self.net, images, self.top, backend=self.backend)
+            found = linear + quadratic
+            return found if self.bias is None else found + self.bias.astype(found.dtype)[:, np.newaxis, np.newaxis]
+        pads, (rows, columns) = self.net.grid(self.top, images.shape[1:])
+        images, pads = within(images, pads)
+        stride = self.net.receptive_field(self.top).stride
+        step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(self.filters.shape[1:])))
+        parts = [
+            np.asarray(self.backend.correlate(images[i : i + step], self.filters, self.bias, stride=stride, pad=pads))
+            for i in range(0, max(1, len(images)), step)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class TopImages(NamedTuple):
@@ -401,10 +380,14 @@ class TopImages(NamedTuple):
     indices: npt.NDArray[np.int64]
     responses: npt.NDArray[Any]
 
+    def __repr__(self) -> str:
+        return brief(self, self._fields)
+
 
 class TopImagesMeter:
     """The best images of all units of a layer, batch by batch; parameters as `top_images`, for use with `measure`."""
 
+    @public
     def __init__(
         self,
         net: Network,
@@ -412,21 +395,23 @@ class TopImagesMeter:
         *,
         n: int = 4,
         via: str = "network",
+        order: int = 1,
         unpool: str = "nearest",
         backend: Any = None,
     ) -> None:
+        as_network(net, "TopImagesMeter")
         if via not in ("network", "decoded"):
-            raise InvalidValueError(f"via must be 'network' or 'decoded', not {via!r}.")
+            raise InvalidValueError(f"via must be 'network' or 'decoded', not {described(via)}.")
         self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
         self.bottom, units = net.index(layer), net.channels(layer)
         self.layer = self.bottom if via == "network" else 0
-        self.filters = _bank("top_images", net, self.bottom, unpool, backend) if via == "decoded" else None
+        self.decoded = _Decoded("top_images", net, self.bottom, order, unpool, backend) if via == "decoded" else None
         self.indices = np.full((units, self.n), -1)
         self.responses = np.full((units, self.n), -np.inf)
 
     def part(self, images: Array, responses: Array, start: int) -> Array:
-        if self.filters is not None:
-            responses = decoded_responses(self.net, images, self.bottom, filters=self.filters, backend=self.backend)
+        if self.decoded is not None:
+            responses = self.decoded(images)
         return np.asarray(responses.max(axis=(2, 3)).T)  # (K, N)
 
     def add(self, part: Array) -> None:
@@ -447,6 +432,7 @@ class TopImagesMeter:
         return TopImages(self.indices[:, :n].copy(), self.responses[:, :n].copy())
 
 
+@public
 def top_images(
     net: Network,
     images: Images,
@@ -455,6 +441,7 @@ def top_images(
     *,
     n: int = 4,
     via: str = "network",
+    order: int = 1,
     unpool: str = "nearest",
     backend: Any = None,
     batch_size: int | None = None,
@@ -477,7 +464,9 @@ def top_images(
         How many images; all, if there are fewer.
     via : {"network", "decoded"}
         Whose responses: the network's, or those of the decoded filter.
-    unpool : {"nearest", "bilinear", "bicubic"}
+    order : {1, 2}
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling, for ``via="decoded"``.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
@@ -516,7 +505,7 @@ def top_images(
     >>> top_images(net, [[[[1, 3]]], [[[5, 1]]], [[[7, 0]]]], 1, 0, n=2)      # 7, 7 and 7
     TopImages(indices=array([0, 1]), responses=array([7., 7.]))
     """
-    meter = TopImagesMeter(net, layer, n=n, via=via, unpool=unpool, backend=backend)
+    meter = TopImagesMeter(net, layer, n=n, via=via, order=order, unpool=unpool, backend=backend)
     if k is not None:
         k = unit(net, layer, k, "top_images")
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
@@ -524,7 +513,7 @@ def top_images(
     return result if k is None else TopImages(result.indices[k], result.responses[k])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResponseMatrix:
     """Figure 1: the responses of decoded filters to the images that each of them likes best.
 
@@ -545,6 +534,9 @@ class ResponseMatrix:
     labels: npt.NDArray[Any] | None
     accuracy: float | None
 
+    def __repr__(self) -> str:
+        return brief(self, ("matrix", "images", "labels", "accuracy"))
+
     @property
     def rows(self) -> npt.NDArray[np.bool_]:
         """Whether each row has its maximum on the diagonal; by construction it has, the image being chosen so."""
@@ -556,12 +548,14 @@ class ResponseMatrix:
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
 
 
+@public
 def response_matrix(
     net: Network,
     images: Images,
     layer: int | str,
     *,
     labels: npt.ArrayLike | None = None,
+    order: int = 1,
     unpool: str = "nearest",
     backend: Any = None,
     batch_size: int | None = None,
@@ -580,7 +574,9 @@ def response_matrix(
         Number (from 1) or name.
     labels : array_like of shape (N,), optional
         The class of each image: the number, from 0, of the filter that stands for it.
-    unpool : {"nearest", "bilinear", "bicubic"}
+    order : {1, 2}
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
@@ -621,10 +617,10 @@ def response_matrix(
     (array([[2., 1.],
            [7., 8.]]), array([False,  True]), 0.5)
     """
-    top = net.index(layer)
+    top = as_network(net, "response_matrix").index(layer)
     if labels is not None:
-        labels = _labels(labels, net.channels(top), _parts(images)[1])
-    meter = _ScoresMeter(net, top, _bank("response_matrix", net, top, unpool, backend), backend)
+        labels = _labels(labels, net.channels(top), batches(images, net)[1])
+    meter = _ScoresMeter(_Decoded("response_matrix", net, top, order, unpool, backend))
     count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     scores = np.concatenate(meter.scores)
     chosen = scores.argmax(axis=0)
@@ -652,100 +648,15 @@ class _ScoresMeter:
 
     layer = 0
 
-    def __init__(self, net: Network, top: int, filters: Array, backend: Any) -> None:
-        self.net, self.top, self.filters, self.backend = net, top, filters, backend
+    def __init__(self, decoded: _Decoded) -> None:
+        self.decoded = decoded
         self.scores: list[Array] = []
 
     def part(self, images: Array, responses: Array, start: int) -> Array:
-        decoded = decoded_responses(self.net, images, self.top, filters=self.filters, backend=self.backend)
-        return np.asarray(decoded.max(axis=(2, 3)))
+        return np.asarray(self.decoded(images).max(axis=(2, 3)))
 
     def add(self, part: Array) -> None:
         self.scores.append(part)
-
-
-class Contribution(NamedTuple):
-    """A weight of a filter, and what it weighs.
-
-    Attributes
-    ----------
-    layer, k : int
-        The lower filter: unit k of the convolution below; for the first convolution, channel k of layer 0, the image.
-    cell : (row, column)
-        The place of the weight in the filter.
-    pixel : (row, column)
-        The place in the decoded filter of the first pixel of the lower filter's decoded version.
-    weight : float
-    """
-
-    layer: int
-    k: int
-    cell: tuple[int, int]
-    pixel: tuple[int, int]
-    weight: float
-
-
-def contributions(net: Network, layer: int | str, k: int, *, top: int | None = None) -> list[Contribution]:
-    """List the lower filters that make up a filter: which, where and how strongly.
-
-    The weights ``filters[k, c, u, v]`` themselves, whatever the image is.
-
-    Parameters
-    ----------
-    net : Network
-    layer : int or str
-        Number (from 1) or name. For a layer that is not a convolution, the convolution below it.
-    k : int
-        The unit, from 0.
-    top : int, optional
-        How many; all weights other than zero unless given.
-
-    Returns
-    -------
-    list of Contribution
-        By magnitude, the largest first; equal ones by lower filter, row and column.
-
-    Raises
-    ------
-    UnknownLayerError
-        If there is no such layer, it has no unit k, or no convolution is below.
-    InvalidValueError
-        If weights are not finite, or `top` is not at least 1.
-
-    See Also
-    --------
-    decode_filter : Their sum, in image space.
-
-    Notes
-    -----
-    Paper: figure 6, where arrows lead from a filter to those of the layer below that "represent activations". Ours
-    are weights: they are what the decoded filter is made of.
-
-    Examples
-    --------
-    >>> from decoding import Conv, MaxPool, Network
-    >>> net = Network([Conv([[[[1, 2]]], [[[3, 4]]]]), MaxPool((1, 2)), Conv([[[[5, 0]], [[-6, 7]]]])])
-    >>> for each in contributions(net, 3, 0, top=2):
-    ...     print(each)
-    Contribution(layer=1, k=1, cell=(0, 1), pixel=(0, 2), weight=7.0)
-    Contribution(layer=1, k=1, cell=(0, 0), pixel=(0, 0), weight=-6.0)
-    """
-    k = unit(net, layer, k, "contributions")
-    convolutions = [number for number in range(net.index(layer), 0, -1) if isinstance(net.layers[number - 1], Conv)]
-    if not convolutions:
-        raise UnknownLayerError(f"contributions: layer {net.index(layer)} has no convolution in it or below it.")
-    net.check_weights(convolutions[0])
-    conv = net.layers[convolutions[0] - 1]
-    assert isinstance(conv, Conv)
-    below = convolutions[1] if len(convolutions) > 1 else 0
-    step = net.receptive_field(convolutions[0] - 1).stride
-    weights = conv.dense[k]
-    found = np.argwhere(weights)
-    order = np.argsort(-np.abs(weights[tuple(found.T)]), kind="stable")
-    return [
-        Contribution(below, c, (u, v), (u * step[0], v * step[1]), float(weights[c, u, v]))
-        for c, u, v in found[order[: None if top is None else as_count(top, "top")]].tolist()
-    ]
 
 
 def _bank(
@@ -776,51 +687,33 @@ def _bias(function: str, bias: npt.ArrayLike | None, units: int) -> Array | None
     return array
 
 
-def _parts(images: Any) -> tuple[Iterable[Any], int | None]:
-    """The batches, and how many images there are in all, where that is known before they are read."""
-    if isinstance(images, (list, tuple)):
-        one = len(images) > 0 and as_array(images[0], "measure: images").ndim != 4
-    else:
-        one = hasattr(images, "__array__")
-    if one:
-        array = as_array4(images, "measure", "images", "(N, C, H, W)")
-        return [array], len(array)
-    if not isinstance(images, Iterable):
-        raise InvalidValueError(f"measure: images must be an array (N, C, H, W) or batches of that, not {images!r}.")
-    return images, None
-
-
-def _batches(
-    net: Network, parts: Iterable[Any], tops: Sequence[int], batch_size: int | None
-) -> Iterator[tuple[int, Array]]:
-    """Batches, each with the number of its first image."""
-    done = 0
-    for part in parts:
-        array = as_array4(part, "measure", "images", "(N, C, H, W)")
-        step = (
-            min(net.batch_size(array.shape[1:], top) for top in tops)
-            if batch_size is None
-            else as_count(batch_size, "batch_size")
-        )
-        for start in range(0, len(array), step):
-            yield done + start, array[start : start + step]
-        done += len(array)
-
-
 def _by_image(responses: Array) -> Array:
     """(K·H'·W', N): a column for each image. As the tuned operators leave responses in memory, nothing is copied."""
     return np.asarray(responses.transpose(2, 3, 1, 0).reshape(-1, len(responses)))
 
 
+def _contrast(contrast: Any, former: dict[str, Any]) -> str | None:
+    """The option, also under its former name."""
+    unknown = [name for name in former if name != "normalize"]
+    if unknown:
+        raise TypeError(f"reconstruction_error() got an unexpected keyword argument '{unknown[0]}'")
+    contrast = former.get("normalize", contrast)
+    if contrast is not None and (not isinstance(contrast, str) or contrast != "image"):
+        raise InvalidValueError(f"contrast must be 'image' or None, not {described(contrast)}.")
+    return contrast
+
+
 def _full_range(responses: Array, what: str, done: int) -> Array:
     """Each image's responses, from 0 to 1."""
     low, high = responses.min(axis=0), responses.max(axis=0)
-    constant = np.flatnonzero(low == high)
+    constant = np.flatnonzero(is_constant(low, high, float(np.finfo(responses.dtype).eps)))
     if len(constant):
         raise InvalidValueError(
             f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
-            "normalize. Leave that image out, or give normalize=None."
+            "normalize. Leave that image out, or give contrast=None."
         )
+    if not np.isfinite(high - low).all():  # half of it is
+        responses, low, high = responses / 2, low / 2, high / 2
     result = responses - low
     result /= high - low
     return np.asarray(result)
@@ -828,7 +721,7 @@ def _full_range(responses: Array, what: str, done: int) -> Array:
 
 def _correlations(a: Array, b: Array) -> npt.NDArray[np.float64]:
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         return np.asarray(_products(a, b) / np.sqrt(_products(a, a) * _products(b, b)))
 
 

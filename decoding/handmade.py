@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import brief
+from .boundary import public
 from .decoder import decode_layer
 from .layers import Conv, MaxPool
 from .network import Network
@@ -84,7 +86,11 @@ class Characters(NamedTuple):
     subshapes: tuple[str, ...]
     characters: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return brief(self, self._fields)
 
+
+@public
 def characters() -> Characters:
     """Build the supplement's network of characters, by hand.
 

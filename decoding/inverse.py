@@ -33,14 +33,16 @@ import numpy as np
 import numpy.typing as npt
 
 from . import reference
-from .arguments import Array, Pads, as_array, as_array4, as_pair, check_finite, plural
+from .arguments import Array, Pads, as_array, as_array4, as_pair, brief, check_finite, plural, scaled_down
 from .backend import resolve
+from .boundary import public
 from .errors import InvalidValueError, ShapeError
 
 BORDERS = ("valid", "same", "full")
 Float64 = npt.NDArray[np.float64]
 
 
+@public
 def respond(images: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid", backend: Any = None) -> Array:
     """Correlate images with a bank, with one of the three borders: what is to be inverted.
 
@@ -74,9 +76,10 @@ def respond(images: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "val
     """
     bank, images = _bank("respond", filters), as_array4(images, "respond", "images", "(N, C, H, W)")
     check_finite(images, "respond: images")
-    return np.asarray(resolve(backend).correlate(images, bank, None, stride=1, pad=_pads(bank, border)))
+    return np.asarray(resolve(backend, "correlate").correlate(images, bank, None, stride=1, pad=_pads(bank, border)))
 
 
+@public
 def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid", backend: Any = None) -> Array:
     """Substitute the filters for the responses: the transpose of the correlation.
 
@@ -120,13 +123,14 @@ def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
     bank, responses = _bank("adjoint", filters), as_array4(responses, "adjoint", "responses", "(N, K, H, W)")
     check_finite(responses, "adjoint: responses")
     top, bottom, left, right = _pads(bank, border)
-    image = np.asarray(resolve(backend).substitute(responses, bank, stride=1))
+    image = np.asarray(resolve(backend, "substitute").substitute(responses, bank, stride=1))
     rows, columns = image.shape[2] - bottom, image.shape[3] - right
     if rows <= top or columns <= left:
         raise ShapeError(f"adjoint: responses {np.shape(responses)} are too small for border {border!r}.")
     return image[:, :, top:rows, left:columns]
 
 
+@public
 def turned(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid", backend: Any = None) -> Array:
     """Substitute the filters, turned by 180°, for the responses.
 
@@ -151,6 +155,7 @@ def turned(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "v
     return adjoint(responses, _bank("turned", filters)[:, :, ::-1, ::-1], border=border, backend=backend)
 
 
+@public
 def fourier(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid") -> Float64:
     """Divide by the filter's spectrum.
 
@@ -193,6 +198,7 @@ def fourier(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
     return _by_frequency("fourier", responses, filters, border, _reciprocal)
 
 
+@public
 def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, border: str = "valid") -> Float64:
     """Divide by the filter's spectrum, less where noise is stronger than signal.
 
@@ -236,6 +242,7 @@ def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, bo
     return _by_frequency("wiener", responses, filters, border, lambda s, _: s / (s * s + noise))
 
 
+@public
 def lost_frequencies(filters: npt.ArrayLike, shape: tuple[int, int]) -> int:
     """Count the components of an image to which a bank is blind.
 
@@ -290,7 +297,11 @@ class LinearSystem(NamedTuple):
     augmented_rank: int
     residual: float
 
+    def __repr__(self) -> str:
+        return brief(self, self._fields)
 
+
+@public
 def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid") -> LinearSystem:
     """Solve the correlation as a system of linear equations, by least squares.
 
@@ -338,16 +349,20 @@ def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: st
     shape = _image_shape("linear_system", b, bank, border)
     pixels = int(np.prod(shape))
     impulses = np.eye(pixels).reshape(pixels, *shape)
+    # At a largest value of about 1, nothing overflows, and the ranks see both alike.
+    sizes = [int(np.frexp(np.abs(each).max())[1]) for each in (bank, b)]
+    bank, b = np.ldexp(bank, -sizes[0]), np.ldexp(b, -sizes[1]).ravel()
     matrix = reference.correlate(impulses, bank, pad=_pads(bank, border)).reshape(pixels, -1).T
-    b = b.ravel()
     x = np.linalg.lstsq(matrix, b, rcond=None)[0]
     rank = int(np.linalg.matrix_rank(matrix))
     augmented = int(np.linalg.matrix_rank(np.column_stack([matrix, b])))
     size = np.linalg.norm(b)
     residual = float(np.linalg.norm(matrix @ x - b) / size) if size else 0.0
-    return LinearSystem(x.reshape(shape), pixels, len(b), rank, augmented, residual)
+    image = np.ldexp(x, sizes[1] - sizes[0]).reshape(shape)
+    return LinearSystem(image, pixels, len(b), rank, augmented, residual)
 
 
+@public
 def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
     """Say how much of an image is missing from what was recovered, whatever its gain.
 
@@ -386,7 +401,7 @@ def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
         return 1.0
     # The gain does not matter: at a largest value of about 1 no square overflows, and none that counts underflows. By a
     # power of 2, nothing is rounded.
-    a, b = (np.ldexp(each, -int(np.frexp(np.abs(each).max())[1])) for each in (a, b))
+    a, b = scaled_down(a, None), scaled_down(b, None)
     return max(0.0, float(1 - np.vdot(a, b) ** 2 / (np.vdot(a, a) * np.vdot(b, b))))
 
 

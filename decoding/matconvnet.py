@@ -7,24 +7,31 @@ The only room that knows MATLAB's axis order: filters h×w×C×K, images H×W×C
 from __future__ import annotations
 
 import functools
+import graphlib
+import inspect
 import itertools
 import math
-import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, check_finite, printable
+from . import layers as every
+from .arguments import Array, check_finite, described, printable
+from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
-from .files import replacing
+from .files import File, as_path, file_first, is_open, replacing, shown
 from .layers import (
     LRN,
     AvgPool,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
+    Gate,
     Layer,
     Loss,
     MaxPool,
@@ -32,24 +39,40 @@ from .layers import (
     ReLU,
     Sigmoid,
     Softmax,
-    Unsupported,
+    Sum,
+    UnsupportedLayer,
 )
 from .matfile import Cell, Other, Struct, Variable, open_mat, times
-from .network import Network
+from .network import Network, as_network
 
 LARGEST = 4096  # stride, pad, pool or dilation
 FLAGS = {"cudnn", "nocudnn", "verbose", "noverbose", "cudnnworkspacelimit"}  # of vl_nnconv, vl_nnpool and vl_nnrelu
 LARGEST_IMAGE = 2**16  # rows or columns, also of a receptive field
 MOST_LAYERS = 4096
+MOST_IMAGES = 256  # variables of a DagNN that nothing computes
 MOST_BYTES = 2**31 - 2**24  # of a variable in MAT v5, less what is not weights
 
 PLAIN: dict[str, Callable[..., Layer]] = {
-    "softmax": Softmax, "softmaxloss": Softmax, "sigmoid": Sigmoid, "dropout": Dropout,
+    "softmax": Softmax, "softmaxloss": Softmax, "sigmoid": Sigmoid, "dropout": Dropout, "loss": Loss,
 }  # fmt: skip
 REASONS = {
     "convt": "it is a transposed convolution",
     "dagnn.ConvTranspose": "it is a transposed convolution",
     "custom": "what it does is in MATLAB functions of its own",
+}
+# Their types in a SimpleNN and in a DagNN.
+TYPES: dict[type[Layer], tuple[str, str]] = {
+    Conv: ("conv", "dagnn.Conv"), MaxPool: ("pool", "dagnn.Pooling"), AvgPool: ("pool", "dagnn.Pooling"),
+    ReLU: ("relu", "dagnn.ReLU"), Sigmoid: ("sigmoid", "dagnn.Sigmoid"), Softmax: ("softmax", "dagnn.SoftMax"),
+    Dropout: ("dropout", "dagnn.DropOut"), BatchNorm: ("bnorm", "dagnn.BatchNorm"), LRN: ("normalize", "dagnn.LRN"),
+    Loss: ("loss", "dagnn.Loss"), Sum: ("decoding.Sum", "dagnn.Sum"), Concat: ("decoding.Concat", "dagnn.Concat"),
+    Gate: ("decoding.Gate", "dagnn.Scale"),
+}  # fmt: skip
+# What MatConvNet does not have is written with its own fields.
+OWN: dict[str, type[Layer]] = {
+    f"decoding.{kind.__name__}": kind
+    for kind in vars(every).values()
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pool, UnsupportedLayer)
 }
 # What at least one layer of a SimpleNN must be.
 KNOWN = {
@@ -60,36 +83,46 @@ KNOWN = {
     "bnorm",
     "lrn",
     "normalize",
-    "loss",
     "custom",
     "noffset",
     "spnorm",
     "pdist",
     *PLAIN,
+    *OWN,
 }
 DEEP_LEARN_TOOLBOX = {"i", "c", "s", "I", "C", "S", "MP", "F", "O"}
 TOOLBOX = {"SeriesNetwork", "DAGNetwork", "dlnetwork", "network"}
-DAG_TYPES = {
-    "dagnn.Conv": "conv", "dagnn.Pooling": "pool", "dagnn.ReLU": "relu", "dagnn.Sigmoid": "sigmoid",
-    "dagnn.SoftMax": "softmax", "dagnn.DropOut": "dropout", "dagnn.BatchNorm": "bnorm", "dagnn.LRN": "lrn",
-}  # fmt: skip
+DAG_TYPES = {dag: simple for simple, dag in TYPES.values()}
+JOINS = {"decoding.Sum", "decoding.Concat", "decoding.Gate"}
+IDENTIFIER = "[A-Za-z][A-Za-z0-9_]{0,59}"  # of MATLAB, with room for a parameter's number
+# Classes whose numbers are not in the file as numbers, and how to save without them.
+ELSEWHERE = {
+    "gpuArray": ", which only MATLAB with a graphics card can open: save the network after net = vl_simplenn_move(net, 'cpu'), or each "
+    "array after gather(x)",
+    "dlarray": ", which only MATLAB can open: save each array after extractdata(x), and gather(x) if it lies on the graphics card",
+}
+COMMON = {"name", "gain", "curvature"}  # to all layers
 
 
-def load_matconvnet(path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None) -> Network:
+@public
+def load_matconvnet(path: File, *, dtype: npt.DTypeLike | None = None, image: str | None = None) -> Network:
     """Read a network that MatConvNet saved.
 
     Parameters
     ----------
-    path : path
+    path : path or open file
         A ``.mat`` file, v5 or v7.3, with a SimpleNN or DagNN network: a struct ``net``, its ``layers`` at the top, or
         one level deeper.
     dtype : float32 or float64, optional
         The precision to keep the weights in; that of the file unless given.
+    image : str, optional
+        The variable of a DagNN that is the image, where there are several; the one that most layers lead from unless given.
 
     Returns
     -------
     Network
-        Its filters are (K, C / groups, h, w), from MATLAB's h×w×C×K; its mean (C, H, W), from H×W×C.
+        Its filters are (K, C / groups, h, w), from MATLAB's h×w×C×K; its mean and std (C, H, W), from H×W×C. Of a DagNN
+        it has every layer that leads from the image, whatever their order in the file. `notes` name the rest.
 
     Raises
     ------
@@ -98,7 +131,7 @@ def load_matconvnet(path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None
     WeightsFormatError
         If the file is damaged, or holds no such network; it says what the file holds.
     InvalidValueError
-        If `dtype` is no floating-point type.
+        If `dtype` is no floating-point type, or no image has the name `image`; it names those there are.
 
     See Also
     --------
@@ -114,36 +147,48 @@ def load_matconvnet(path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None
     except TypeError:
         precision = np.dtype(object)
     if precision is not None and precision.kind != "f":
-        raise InvalidValueError(f"load_matconvnet: dtype must be a floating-point type, not {dtype!r}.")
+        raise InvalidValueError(f"load_matconvnet: dtype must be a floating-point type, not {described(dtype)}.")
+    path = path if is_open(path) else as_path(path, "load_matconvnet: path")
     try:
         with open_mat(path) as variables:
-            return _Reader(precision, _holds(variables)).network(_find(variables))
+            return _Reader(precision, _holds(variables), image).network(_find(variables))
     except DecodingError as error:
-        raise WeightsFormatError(f"{path}: {error}") from error
+        kind = InvalidValueError if isinstance(error, _NoSuchImage) else WeightsFormatError
+        raise kind(f"{shown(path)}: {error.message}") from error
 
 
-def save_matconvnet(net: Network, path: str | os.PathLike[str]) -> None:
-    """Write a network as MatConvNet's SimpleNN, a compressed MAT v5 file.
+@public
+def save_matconvnet(net: Network, path: File) -> None:
+    """Write a network for MatConvNet, a compressed MAT v5 file: a chain as SimpleNN, one that branches as DagNN.
 
     Parameters
     ----------
     net : Network
-    path : path
-        Replaced only once the new file is whole.
+    path : path or open file
+        Replaced only once the new file is whole. The two may come in either order.
 
     Raises
     ------
     InvalidValueError
-        If the weights have a precision that MATLAB does not know, or a name cannot be written.
+        If the weights have a precision that MATLAB does not know, a name cannot be written, or a layer is of a class
+        of one's own.
     OSError
         If the file cannot be written; what stood there is untouched.
 
     See Also
     --------
     load_matconvnet : Reads it back, bit for bit.
+
+    Notes
+    -----
+    A DagNN is what ``dagnn.DagNN.loadobj`` takes. Gains, groups, deviations and names that MATLAB does not allow are in
+    fields that MatConvNet passes over. Layers that it does not have, such as `Select`, are written under a type of our
+    own, ``decoding.Select``, and unsupported ones under their type alone: those it cannot run.
     """
     import scipy.io
 
+    path, net = file_first(path, net)
+    as_network(net, "save_matconvnet")
     weights = [array for layer in net.layers for array in layer.weights.values()]
     if sum(array.size * max(array.itemsize, 4) for array in weights) > MOST_BYTES:
         raise InvalidValueError(
@@ -151,6 +196,10 @@ def save_matconvnet(net: Network, path: str | os.PathLike[str]) -> None:
         )
     with replacing(path) as file:
         scipy.io.savemat(file, {"net": _as_struct(net)}, do_compression=True)
+
+
+class _NoSuchImage(DecodingError):
+    """The image that the caller asked for is not in the file."""
 
 
 class _Record:
@@ -263,6 +312,8 @@ def _guess(variables: dict[str, Variable]) -> str:
         kind = each.what.removeprefix("object of class ")
         if kind == each.what:
             continue
+        if kind in ELSEWHERE:
+            return f"`{printable(each.name)}` is a {kind}{ELSEWHERE[kind]}"
         if kind.startswith("dagnn."):
             return f"`{printable(each.name)}` is a MATLAB object; save net.saveobj() instead, which is a struct"
         if kind in TOOLBOX or kind.startswith("nnet."):
@@ -283,31 +334,32 @@ def _guess(variables: dict[str, Variable]) -> str:
 class _Reader:
     """Makes a network of the structs of a file; what it cannot use goes to `notes`."""
 
-    def __init__(self, dtype: np.dtype[Any] | None, holds: str) -> None:
-        self.dtype, self.holds = dtype, holds
+    def __init__(self, dtype: np.dtype[Any] | None, holds: str, image: str | None) -> None:
+        self.dtype, self.holds, self.asked = dtype, holds, image
         self.notes: list[str] = []
 
     def network(self, root: _Record) -> Network:
         meta = root.record("meta") or root
         normalization = meta.record("normalization")
         holder, name = (normalization, "averageImage") if normalization else (root, "imageMean")
-        image = self.optional("mean image", lambda: self.image(holder, name))
+        mean = self.optional("mean image", lambda: self.image(holder, name))
+        std = self.optional("deviation", lambda: self.image(normalization, "std")) if normalization else None
         size = self.optional("input size", lambda: self.input_size(meta, "inputSize"))
         if size is None and normalization:
             size = self.optional("image size", lambda: self.input_size(normalization, "imageSize"))
-        channels = size[0] if size else image.shape[0] if image is not None and image.shape[0] > 1 else None
-        layers = self.dag(root, channels) if isinstance(root.get("layers"), Struct) else self.simple(root, channels)
-        self.check_field(Network(layers))
-        if size is not None and not self.optional(
-            f"input size, {times(size)},", lambda: Network(layers, input_shape=size)
-        ):
-            size = None
-        if image is not None:
-            image = self.spread(image, Network(layers, input_shape=size))
-            if not self.optional("mean image", lambda: Network(layers, mean=image, input_shape=size)):
-                image = None
-        classes = self.classes(meta)
-        return Network(layers, mean=image, classes=classes, input_shape=size, notes=self.remarks(meta))
+        channels = size[0] if size else mean.shape[0] if mean is not None and mean.shape[0] > 1 else None
+        net = self.dag(root, channels) if isinstance(root.get("layers"), Struct) else self.simple(root, channels)
+        net = _advised(net)
+        self.check_field(net)
+        if size is not None:
+            net = self.optional(f"input size, {times(size)},", lambda: net.replace(input_shape=size)) or net
+        if mean is not None:
+            net = self.optional("mean image", lambda: net.replace(mean=self.spread(mean, net))) or net
+        if std is not None:
+            net = self.optional("deviation", lambda: net.replace(std=self.spread(std, net))) or net
+        if meta.get("moments") is not None:
+            net = self.optional("moments", lambda: net.replace(moments=self.moments(meta))) or net
+        return net.replace(classes=self.classes(meta), notes=self.remarks(meta))
 
     def optional(self, what: str, read: Callable[[], Any]) -> Any:
         """What `read` gives; None, and a note, where that part of the file cannot be used."""
@@ -317,8 +369,12 @@ class _Reader:
             self.notes.append(f"The file's {what} does not fit, and is left out: {error}")
             return None
 
-    def simple(self, root: _Record, channels: int | None) -> list[Layer]:
+    def simple(self, root: _Record, channels: int | None) -> Network:
         """SimpleNN: a cell of structs."""
+        if self.asked is not None:
+            raise _NoSuchImage(
+                f"there is no image named '{printable(str(self.asked))}': the layers are a chain, and its one image has no name."
+            )
         cells = root.get("layers")
         if not isinstance(cells, Cell) or _count(cells) > MOST_LAYERS:
             raise WeightsFormatError(
@@ -343,89 +399,97 @@ class _Reader:
             )
         layers = []
         for kind, record in zip(types, records, strict=True):
-            layer = self.placed(kind, record, record.text("name"), _simple_weights(record), channels)
+            layer = self.placed(kind, record, record, record.text("name"), _simple_weights(record), channels)
             channels = layer.channels(None if isinstance(layer, (Conv, BatchNorm)) else channels)
             layers.append(layer)
-        return layers
+        return Network(layers)
 
-    def dag(self, root: _Record, channels: int | None) -> list[Layer]:
-        """DagNN: struct arrays of layers and parameters. The chain from the image, up to where it merges with another."""
-        struct, values = root.get("layers"), _parameters(root)
-        if _count(struct) > MOST_LAYERS:
-            raise WeightsFormatError(f"{root.place('layers')} is {_what(struct)}; {MOST_LAYERS} layers are the most.")
-        records = [_Record(struct, f"{root.place('layers')}({i + 1})", i) for i in range(_count(struct))]
-        types = [record.text("type") or "" for record in records]
-        inputs, outputs = (
-            [record.texts("inputs") for record in records],
-            [record.texts("outputs") for record in records],
-        )
-        made = {name for names in outputs for name in names}
-        users: dict[str, list[int]] = {}
-        for i, names in enumerate(inputs):
-            for each in dict.fromkeys(names):
-                users.setdefault(each, []).append(i)
-        starts = [names[0] for names in inputs if names and not made.intersection(names)]
-        if not any(kind.startswith("dagnn.") for kind in types) or not starts:
-            raise WeightsFormatError(
-                f"{root.place('layers')} are not a graph of MatConvNet's layers that begins with an image. It holds {self.holds}."
+    def dag(self, root: _Record, channels: int | None) -> Network:
+        """DagNN: struct arrays of layers and parameters. All the layers that lead from one image."""
+        graph, values = _Graph(root, self.holds), _parameters(root)
+        image = graph.image(self.asked)
+        if len(graph.images) > 1:
+            channels = None  # what the file says of its images it may say of another
+            self.notes.append(
+                f"Several images lead into it: {_listed(graph.images, 100)}. This is the network of '{printable(image)}'; "
+                "load_matconvnet(path, image=…) takes another."
             )
-        variable, layers, seen = starts[0], list[Layer](), set[int]()
-        while True:
-            left = [i for i in users.get(variable, []) if i not in seen]
-            following = [i for i in left if types[i] != "dagnn.Loss"] or left[:1]
-            following.sort(key=lambda i: len(inputs[i]) > 1)  # a branch that goes on before one that ends in a join
-            if not following:
-                break
-            i = following[0]
-            seen.add(i)
-            kind, name = DAG_TYPES.get(types[i], types[i]), records[i].text("name")
-            joins = len(inputs[i]) > 1 and types[i] != "dagnn.Loss"
-            if joins or len(outputs[i]) != 1:
-                reason = f"it joins {_listed(inputs[i])}" if joins else f"it has {len(outputs[i])} outputs"
-                layers.append(Unsupported(types[i], reason=reason, name=name))
-                break
-            block = records[i].record("block") or _Record(Struct((1, 1), (), lambda i, name: None), records[i].where)
-            weights = [values.get(each) or _missing(each) for each in records[i].texts("params")]
-            layer = self.placed(kind, block, name, functools.partial(_called, weights), channels)
-            channels = layer.channels(None if isinstance(layer, (Conv, BatchNorm)) else channels)
+        order, known = graph.order(image), {image: 0}
+        layers, inputs = list[Layer](), list[list[int]]()
+        widths, jumps = [channels], list[tuple[int, int] | None]([(1, 1)])
+        for number, i in enumerate(order, 1):
+            below = [known[each] for each in graph.inputs[i] if each in known]
+            if i in graph.losses:
+                del below[1:]
+            layer = self.node(graph, i, graph.obstacle(i, known), values, widths[below[0]])
+            seen = {jump for k in below[: layer.follows] if (jump := jumps[k]) is not None}
+            if graph.kinds[i] in JOINS and (misfit := _misfit(layer, [widths[k] for k in below], seen)):
+                layer = UnsupportedLayer(graph.types[i], reason=misfit, name=layer.name)
+            jump = None if isinstance(layer, UnsupportedLayer) or not seen else seen.pop()
+            jumps.append(jump and (jump[0] * layer.stride[0], jump[1] * layer.stride[1]))
+            widths.append(layer.channels(*(widths[k] if layer.in_channels is None else None for k in below)))
             layers.append(layer)
-            variable = outputs[i][0]
-        other = [
-            records[i].text("name") or types[i]
-            for i in range(len(records))
-            if i not in seen and types[i] != "dagnn.Loss"
-        ]
-        if other:
-            self.notes.append(f"On other branches of the graph, and left out: {_listed(other)}.")
-        return layers
+            inputs.append(below)
+            known |= dict.fromkeys(graph.outputs[i], number)
+        left = [graph.names[i] for i in sorted(set(range(len(graph.names))) - set(order))]
+        if left:
+            self.notes.append(f"Not on a way from the image '{printable(image)}', and left out: {_listed(left, 100)}.")
+        return Network(layers, inputs=inputs)
 
-    def placed(self, kind: str, record: _Record, *rest: Any) -> Layer:
-        """The layer; an error about it says where it is in the file."""
+    def node(
+        self, graph: _Graph, i: int, obstacle: str, values: dict[str, Callable[[], Any]], channels: int | None
+    ) -> Layer:
+        """The i-th layer of a DagNN."""
+        record, name = graph.records[i], graph.named[i]
+        if obstacle:
+            return UnsupportedLayer(graph.types[i], reason=obstacle, name=name)
+        weights = [values.get(each) or _missing(each) for each in record.texts("params")]
+        block = graph.block(i)
+        layer = self.placed(
+            graph.kinds[i], block, graph.owns[i] or block, name, functools.partial(_called, weights), channels
+        )
+        return layer.replace(type=graph.types[i]) if isinstance(layer, UnsupportedLayer) else layer
+
+    def placed(self, kind: str, record: _Record, own: _Record, *rest: Any) -> Layer:
+        """The layer, with what `save_matconvnet` wrote for it; an error about it says where it is in the file."""
         try:
-            return self.layer(kind, record, *rest)
+            layer = self.layer(kind, record, own, *rest)
+            factors = {what: _field(own, what) for what in ("gain", "curvature") if what in layer.fields()}
+            given = {what: factor for what, factor in factors.items() if factor is not None}
+            return layer.replace(**given) if given else layer
         except DecodingError as error:
             if record.where in str(error):
                 raise
             raise WeightsFormatError(f"{record.where}: {error}") from error
 
     def layer(
-        self, kind: str, record: _Record, name: str | None, weights: Callable[[], list[Any]], channels: int | None
+        self,
+        kind: str,
+        record: _Record,
+        own: _Record,
+        name: str | None,
+        weights: Callable[[], list[Any]],
+        channels: int | None,
     ) -> Layer:
         name = name or None
-        if "unsupported" in record:  # as `save_matconvnet` wrote it
-            return Unsupported(kind, reason=self.said(record), name=name)
+        if "unsupported" in own:
+            return UnsupportedLayer(kind, reason=self.said(own), name=name)
+        if kind in OWN:
+            return _made(OWN[kind], record, name)
         options = _options(record)
         leak = options.pop("leak", 0.0) if kind == "relu" else 0.0
         if options and kind in ("conv", "pool", "relu"):
-            return Unsupported(kind, reason=f"it has the option {_listed(tuple(options))}", name=name)
+            return UnsupportedLayer(kind, reason=f"it has the option {_listed(tuple(options))}", name=name)
         if kind == "conv":
-            return self.conv(record, name, weights(), channels)
+            return self.conv(record, own, name, weights(), channels)
         if kind == "bnorm":
             return self.batch_norm(record, name, weights())
         if kind == "pool":
             method = record.text("method", "max")
             if method not in ("max", "avg"):
-                return Unsupported(kind, reason=f"its method is '{printable(method or '')}', not max or avg", name=name)
+                return UnsupportedLayer(
+                    kind, reason=f"its method is '{printable(method or '')}', not max or avg", name=name
+                )
             size = "pool" if "pool" in record else "poolSize"
             if record.get(size) is None:
                 raise WeightsFormatError(f"{record.where} is a pool without a size.")
@@ -435,25 +499,25 @@ class _Reader:
             return ReLU(leak=self.number(record, "leak", leak), name=name)
         if kind in ("lrn", "normalize"):
             return self.lrn(record, name)
-        if kind in ("loss", "dagnn.Loss"):
-            softmax = kind == "dagnn.Loss" and record.text("loss", "softmaxlog") == "softmaxlog"
-            return Softmax(name=name) if softmax else Loss(name=name)
+        if kind == "dagnn.Scale":
+            return self.scale(record, name, weights(), channels)
         if kind in PLAIN:
             return PLAIN[kind](name=name)
-        return Unsupported(kind, reason=REASONS.get(kind) or self.said(record), name=name)
+        return UnsupportedLayer(kind, reason=REASONS.get(kind, ""), name=name)
 
-    def conv(self, record: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
+    def conv(self, record: _Record, own: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
         filters = self.real(weights, 0, f"{record.where}: filters")
         if filters.ndim > 4:
             raise WeightsFormatError(f"{record.where}: filters {filters.shape} have more than the axes h×w×C×K.")
         bank = filters.reshape(filters.shape + (1,) * (4 - filters.ndim)).transpose(3, 2, 0, 1)
+        weights = weights if self.number(record, "hasBias", 1) else weights[:1]
         return Conv(
             bank,
             self.vector(weights, 1, len(bank), f"{record.where}: biases"),
             stride=record.pair("stride"),
             pad=record.pads(),
             dilation=record.pair("dilate"),
-            groups=self.groups(record, bank, channels),
+            groups=self.groups(own, bank, channels),
             name=name,
         )
 
@@ -467,14 +531,26 @@ class _Reader:
     def batch_norm(self, record: _Record, name: str | None, weights: list[Any]) -> Layer:
         scale = self.real(weights, 0, f"{record.where}: multipliers").ravel(order="F")
         bias = self.vector(weights, 1, len(scale), f"{record.where}: biases")
+        norm = BatchNorm(scale, bias, epsilon=self.number(record, "epsilon", 1e-4), name=name)
         if len(weights) < 3 or _empty(weights[2]):
-            return BatchNorm(scale, bias, name=name)
+            return norm
         moments = self.real(weights, 2, f"{record.where}: moments")
         if moments.shape != (len(scale), 2):
             raise WeightsFormatError(f"{record.where}: moments {moments.shape} for {len(scale)} channels.")
         if not moments.any():  # what MatConvNet fills in where a file has none
-            return BatchNorm(scale, bias, name=name)
-        return BatchNorm(scale, bias, mean=moments[:, 0], std=moments[:, 1], name=name)
+            return norm
+        return norm.replace(mean=moments[:, 0], std=moments[:, 1])
+
+    def scale(self, record: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
+        """A factor for each channel, and a bias: a batch norm of mean 0 and deviation 1."""
+        weights = weights[: 2 if self.number(record, "hasBias", 1) else 1]
+        arrays = [self.real(weights, k, f"{record.where}: factors and biases") for k in range(max(1, len(weights)))]
+        counts = {array.size for array in arrays} - {1}
+        if len(counts) > 1 or any(array.size != math.prod(array.shape[2:3]) for array in arrays):
+            return UnsupportedLayer("dagnn.Scale", reason="its factors are not one for each channel", name=name)
+        count = counts.pop() if counts else channels or 1
+        scale, *bias = (np.broadcast_to(array.ravel(), (count,)) for array in arrays)
+        return BatchNorm(scale, *bias, mean=np.zeros(count, scale.dtype), std=np.ones(count, scale.dtype), name=name)
 
     def lrn(self, record: _Record, name: str | None) -> Layer:
         param = record.numbers("param")
@@ -505,7 +581,7 @@ class _Reader:
     def said(self, record: _Record) -> str:
         """Why a layer is not supported, where `save_matconvnet` wrote it down."""
         reason = record.get("unsupported")
-        return printable(reason, 200) if isinstance(reason, str) else ""
+        return printable(reason, 1000) if isinstance(reason, str) else ""
 
     def number(self, record: _Record, name: str, default: float) -> float:
         value = record.numbers(name)
@@ -553,6 +629,17 @@ class _Reader:
         self.notes.append(f"The names of the classes are {_what(names)}, not texts, and left out.")
         return None
 
+    def moments(self, meta: _Record) -> dict[int, tuple[Any, Any]]:
+        """The moments of layers that `save_matconvnet` wrote."""
+        struct = meta.get("moments")
+        if not isinstance(struct, Struct):
+            raise WeightsFormatError(f"{meta.place('moments')} should be structs, and is {_what(struct)}.")
+        records = [_Record(struct, f"{meta.place('moments')}({i + 1})", i) for i in range(_count(struct))]
+        return {
+            record.integers("layer", (1,), most=MOST_LAYERS)[0]: (_field(record, "mean"), _field(record, "std"))
+            for record in records
+        }
+
     def remarks(self, meta: _Record) -> list[str]:
         """The notes that `save_matconvnet` wrote, and those of this reading."""
         notes = meta.get("notes")
@@ -560,12 +647,216 @@ class _Reader:
         return [printable(note, 500) for note in old if isinstance(note, str)] + self.notes
 
     def check_field(self, net: Network) -> None:
-        for number in range(1, net.runs + 1):
-            if max(net.receptive_field(number).size) > LARGEST_IMAGE:
+        for number, (name, field) in enumerate(zip(net.names, net.fields_within(0)[1:], strict=True), 1):
+            if field is not None and max(field.size) > LARGEST_IMAGE:
                 raise WeightsFormatError(
-                    f"layer {number}, '{printable(net.names[number - 1])}', would see more than {LARGEST_IMAGE} pixels in a row: "
+                    f"layer {number}, '{printable(name)}', would see more than {LARGEST_IMAGE} pixels in a row: "
                     "a size, stride or dilation is damaged."
                 )
+
+
+class _Graph:
+    """The layers of a DagNN by their places in the file, and the variables between them."""
+
+    def __init__(self, root: _Record, holds: str) -> None:
+        struct, self.where = root.get("layers"), root.place("layers")
+        count = _count(struct)
+        if count > MOST_LAYERS:
+            raise WeightsFormatError(f"{self.where} is {_what(struct)}; {MOST_LAYERS} layers are the most.")
+        self.records = [_Record(struct, f"{self.where}({i + 1})", i) for i in range(count)]
+        self.owns = [record.record("decoding") for record in self.records]  # what `save_matconvnet` wrote besides
+        self.types = [record.text("type") or "" for record in self.records]
+        self.inputs = [record.texts("inputs") for record in self.records]
+        self.outputs = [record.texts("outputs") for record in self.records]
+        named = [own or record for own, record in zip(self.owns, self.records, strict=True)]
+        self.named = [record.text("name") or None for record in named]
+        self.names = [name or kind for name, kind in zip(self.named, self.types, strict=True)]
+        self.makers = self.made()
+        self.losses = self.measures()
+        for i in self.losses:  # without its labels
+            self.inputs[i] = [each for each in self.inputs[i] if each in self.makers] or self.inputs[i][:1]
+        self.kinds = [self.kind(i) for i in range(count)]
+        self.images = sorted({each for names in self.inputs for each in names} - set(self.makers))
+        self.reads = [[self.makers[each] for each in names if each in self.makers] for names in self.inputs]
+        self.sorted = self.in_order()
+        if not self.images or not any(self.owns[i] or self.types[i].startswith("dagnn.") for i in range(count)):
+            raise WeightsFormatError(
+                f"{self.where} are not a graph of MatConvNet's layers that begins with an image. It holds {holds}."
+            )
+        self.sources = self.led()
+
+    def block(self, i: int) -> _Record:
+        nothing = _Record(Struct((1, 1), (), lambda i, name: None), self.records[i].where)
+        return self.records[i].record("block") or nothing
+
+    def kind(self, i: int) -> str:
+        """What the layer is called in a SimpleNN."""
+        kind = self.types[i]
+        if self.unsupported(i):
+            return kind
+        if i in self.losses:
+            soft = kind == "dagnn.Loss" and self.block(i).text("loss", "softmaxlog") == "softmaxlog"
+            return "softmaxloss" if soft else "loss"
+        if kind == "dagnn.Scale" and (len(self.inputs[i]) != 2 or self.records[i].texts("params")):
+            return kind  # by parameters, not by another map
+        return DAG_TYPES.get(kind, kind)
+
+    def made(self) -> dict[str, int]:
+        """Which layer computes each variable."""
+        makers: dict[str, int] = {}
+        for i, names in enumerate(self.outputs):
+            for each in names:
+                if each in self.inputs[i]:
+                    raise WeightsFormatError(
+                        f"the layer '{printable(self.names[i])}' reads '{printable(each)}', which it computes itself. "
+                        "Give what it computes a name of its own."
+                    )
+                if each in makers:
+                    both = f"'{printable(self.names[makers[each]])}' and '{printable(self.names[i])}'"
+                    raise WeightsFormatError(f"the layers {both} both compute '{printable(each)}'.")
+                makers[each] = i
+        return makers
+
+    def measures(self) -> set[int]:
+        """The losses: MatConvNet's, and those of an author's own, which read one variable that is computed, and labels."""
+        strange = {
+            i
+            for i, (kind, names) in enumerate(zip(self.types, self.inputs, strict=True))
+            if kind not in DAG_TYPES and sum(each in self.makers for each in names) == 1 < len(names)
+        }
+        said = {
+            i for i, kind in enumerate(self.types) if kind == "dagnn.Loss" or (i in strange and "loss" in kind.lower())
+        }
+        # One whose type does not say so ends a way, and what it reads besides is no image of other layers.
+        read = {each for names in self.inputs for each in names}
+        others = {each for i, names in enumerate(self.inputs) if i not in strange | said for each in names}
+        ends = {
+            i
+            for i in strange
+            if read.isdisjoint(self.outputs[i]) and others.isdisjoint(set(self.inputs[i]) - set(self.makers))
+        }
+        return {i for i in said | ends if not self.unsupported(i)}
+
+    def unsupported(self, i: int) -> bool:
+        """Whether `save_matconvnet` wrote it as such a layer."""
+        own = self.owns[i]
+        return own is not None and "unsupported" in own
+
+    def in_order(self) -> list[int]:
+        """All layers, each after those that it reads."""
+        try:
+            return list(graphlib.TopologicalSorter(dict(enumerate(self.reads))).static_order())
+        except graphlib.CycleError as error:
+            circle = " → ".join(printable(self.names[i]) for i in error.args[1][:12])
+            raise WeightsFormatError(
+                f"{self.where} read each other in a circle, so that none of these can be the first: {circle}."
+            ) from None
+
+    def led(self) -> list[frozenset[str]]:
+        """The images that lead to each layer."""
+        if len(self.images) > MOST_IMAGES:
+            raise WeightsFormatError(f"{self.where} read {len(self.images)} images; {MOST_IMAGES} are the most.")
+        sources = [frozenset(names).intersection(self.images) for names in self.inputs]
+        for i in self.sorted:
+            sources[i] = sources[i].union(*(sources[k] for k in self.reads[i]))
+        return sources
+
+    def image(self, asked: str | None) -> str:
+        """The variable that was asked for, or the one that most layers lead from."""
+        if asked is None:
+            counts = Counter(each for sources in self.sources for each in sources)
+            return max(self.images, key=counts.__getitem__)
+        if asked not in self.images:
+            raise _NoSuchImage(
+                f"there is no image named '{printable(str(asked))}'. There are {_listed(self.images, 100)}."
+            )
+        return asked
+
+    def order(self, image: str) -> list[int]:
+        """The layers that lead from the image, each after those it reads, whatever their order in the file.
+
+        Of branches that meet, the longest comes first. What leads nowhere else comes before the last layer, which is the
+        end of the longest way: so the layers of a chain keep their numbers.
+        """
+        reached = [i for i in self.sorted if image in self.sources[i]]
+        if any(self.owns) and all(k < i for i in reached for k in self.reads[i]):
+            return sorted(reached)  # as it was saved
+        length: dict[int, int] = {}
+        for i in reached:
+            length[i] = 1 + max((length.get(k, 0) for k in self.reads[i]), default=0)
+        below = {i: sorted((k for k in self.reads[i] if k in length), key=lambda k: -length[k]) for i in reached}
+        read = {k for i in reached for k in below[i]}
+        ends = sorted(
+            (i for i in reached if i not in read),
+            key=lambda i: (
+                self.types[i] in DAG_TYPES or i in self.losses,
+                length[i],
+                self.kinds[i] != "loss",
+                self.names[i],
+            ),
+        )
+        order: dict[int, None] = {}
+        for end in (*below[ends[-1]], *ends):
+            way = [(end, iter(below[end]))]
+            while way:
+                i, rest = way[-1]
+                k = next((k for k in rest if k not in order), None)
+                if k is None:
+                    order[i] = None
+                    way.pop()
+                else:
+                    way.append((k, iter(below[k])))
+        return list(order)
+
+    def obstacle(self, i: int, known: dict[str, int]) -> str:
+        """Why the layer cannot be read, given the variables that lead from the image; nothing if it can."""
+        reads, kind = self.inputs[i], self.kinds[i]
+        if self.unsupported(i) or i in self.losses:
+            return ""
+        missing = [each for each in reads if each not in known]
+        if missing:
+            makers = [self.makers.get(each) for each in missing]
+            others = {each for each, maker in zip(missing, makers, strict=True) if maker is None}
+            others = others.union(*(self.sources[maker] for maker in makers if maker is not None))
+            which = f"the image {_listed(sorted(others))}" if others else f"{_listed(missing)}, which no image leads to"
+            return f"it joins {_listed(reads)}, and needs {which} as well"
+        measured = [each for each in reads if self.makers.get(each) in self.losses]
+        if measured and not self.owns[i]:
+            return f"it reads {_listed(measured)}, a loss, which needs labels"
+        if len(self.outputs[i]) != 1:
+            return f"it has {len(self.outputs[i])} outputs"
+        if len(reads) > 1 and kind not in JOINS:
+            return f"it joins {_listed(reads)}"
+        if self.types[i] == "dagnn.Concat" and self.block(i).integers("dim", (1,), 3) != [3]:
+            return "it does not join channels but rows, columns or images"
+        return ""
+
+
+def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, int]]) -> str:
+    """Why a layer cannot join what it reads; nothing if it can."""
+    if isinstance(layer, UnsupportedLayer):
+        return ""
+    if len(strides) > 1:
+        return f"it joins layers whose units are not equally far apart in the image: {_listed([times(s) for s in sorted(strides)])}"
+    try:
+        layer.channels(*widths)
+    except ShapeError as error:
+        return str(error).rstrip(".")
+    return ""
+
+
+def _advised(net: Network) -> Network:
+    """Where all layers stand on ones that are not supported, the first says how to decode those above them."""
+    top = next((k for k, layer in enumerate(net.layers) if not isinstance(layer, UnsupportedLayer)), 0)
+    first = net.layers[0]
+    if not isinstance(first, UnsupportedLayer) or not top or min(i for below in net.inputs[top:] for i in below) < top:
+        return net
+    inputs = "" if net.is_chain else f", inputs=[[i - {top} for i in below] for below in net.inputs[{top}:]]"
+    advice = f"what lies above layer {top} can, as a network of its own, Network(net.layers[{top}:]{inputs})"
+    if advice in first.reason:  # as it was saved
+        return net
+    reason = first.reason or f"this package does not know layers of type '{first.kind}'"
+    return net.replace(layers=[first.replace(reason=f"{reason}; {advice}"), *net.layers[1:]])
 
 
 def _simple_weights(record: _Record) -> Callable[[], list[Any]]:
@@ -601,7 +892,7 @@ def _parameters(root: _Record) -> dict[str, Callable[[], Any]]:
         name = record.text("name") or ""
         if name in values:
             raise WeightsFormatError(f"two parameters are named '{printable(name)}'.")
-        values[name] = functools.partial(record.get, "value")
+        values[name] = functools.cache(functools.partial(record.get, "value"))  # layers may share it
     return values
 
 
@@ -610,52 +901,162 @@ def _as_struct(net: Network) -> dict[str, Any]:
     if net.input_shape is not None:
         channels, rows, columns = net.input_shape
         meta["inputSize"] = np.array([[rows, columns, channels]], np.float64)
-    if net.mean is not None:
-        meta["normalization"] = {"averageImage": _known(net.mean.transpose(1, 2, 0))}
+    statistics = {"averageImage": net.mean, "std": net.std}
+    normalization = {name: _known(array.transpose(1, 2, 0)) for name, array in statistics.items() if array is not None}
+    if normalization:
+        meta["normalization"] = normalization
     if net.classes is not None:
         meta["classes"] = {"name": _cell([_text(name) for name in net.classes])}
+    if net.moments:
+        pairs = [(float(number), *map(_as_field, pair)) for number, pair in net.moments.items()]
+        meta["moments"] = _structs(("layer", "mean", "std"), pairs)
     if net.notes:
         meta["notes"] = _cell([_text(note) for note in net.notes])
-    return {"layers": _cell([_as_layer(layer) for layer in net.layers]), "meta": meta}
+    graph = {"layers": _cell([_as_layer(layer) for layer in net.layers])} if net.is_chain else _as_dag(net)
+    return {**graph, "meta": meta}
 
 
 def _as_layer(layer: Layer) -> dict[str, Any]:
-    """The fields that vl_simplenn asks of a layer; those that only training uses have MatConvNet's defaults."""
-    fields: dict[str, Any] = {"type": _type(layer), "precious": False}
+    """The fields that vl_simplenn asks of a layer, and ours."""
+    fields: dict[str, Any] = {**_settings(layer), **_own(layer), "type": _type(layer, 0), "precious": False}
     if layer.name is not None:
         fields["name"] = _text(layer.name)
-    if isinstance(layer, Conv):
-        fields["weights"] = _cell([_known(layer.filters.transpose(2, 3, 1, 0)), _known(layer.bias[np.newaxis])])
-        fields["dilate"] = _row(layer.dilation)
-        if layer.groups > 1:
-            fields["groups"] = float(layer.groups)
-    if isinstance(layer, BatchNorm):
-        moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
-        fields["weights"] = _cell([_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)])
-        fields["epsilon"] = 1e-4
-    if isinstance(layer, Pool):
-        fields |= {"method": "avg" if isinstance(layer, AvgPool) else "max", "pool": _row(layer.size)}
-    if isinstance(layer, (Conv, Pool)):
-        fields |= {"stride": _row(layer.stride), "pad": _row(layer.pad), "opts": _cell([])}
-    if isinstance(layer, Dropout):
-        fields["rate"] = 0.5
-    if isinstance(layer, ReLU):
-        fields["leak"] = layer.leak
-    if isinstance(layer, Unsupported):
-        fields["unsupported"] = _text(layer.reason)
-    if isinstance(layer, LRN):
-        fields["param"] = _row((layer.depth, layer.kappa, layer.alpha, layer.beta))
+    weights = _weights(layer)
+    if weights:
+        fields["weights"] = _cell(weights)
     return fields
 
 
-def _type(layer: Layer) -> str:
-    if isinstance(layer, Unsupported):
+def _as_dag(net: Network) -> dict[str, Any]:
+    """The fields that ``dagnn.DagNN.loadobj`` asks of a network, and ours in a field of the layers that it passes over."""
+    layers, params = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+    for number, (layer, name) in enumerate(zip(net.layers, _identifiers(net), strict=True), 1):
+        labels = ["label"] if isinstance(layer, Loss) else []
+        inputs = [f"x{i}" if i else "input" for i in net.inputs[number - 1]] + labels
+        weights = {f"{name}_{k}": array for k, array in enumerate(_weights(layer), 1)}
+        block = _settings(layer)
+        if "pool" in block:
+            block["poolSize"] = block.pop("pool")
+        if isinstance(layer, Loss):
+            block["loss"] = "log"
+        if isinstance(layer, Gate):
+            block["hasBias"] = False
+        if isinstance(layer, Conv):
+            block |= {"size": _row(layer.filters.transpose(2, 3, 1, 0).shape), "hasBias": True}
+        if isinstance(layer, BatchNorm):
+            block["numChannels"] = float(layer.scale.size)
+            weights.setdefault(f"{name}_3", np.zeros((layer.scale.size, 2), np.float32))
+        own = {"name": _text(layer.name or ""), **_own(layer)}
+        layers.append((name, _type(layer, 1), _cell(inputs), _cell([f"x{number}"]), _cell(list(weights)), block, own))
+        params += weights.items()
+    variables = dict.fromkeys(each for layer in layers for each in (*layer[2][0], *layer[3][0]))
+    return {
+        "layers": _structs(("name", "type", "inputs", "outputs", "params", "block", "decoding"), layers),
+        "params": _structs(("name", "value"), params),
+        "vars": _structs(("name", "precious"), [(name, False) for name in variables]),
+    }
+
+
+def _identifiers(net: Network) -> list[str]:
+    """A name for each layer that is one in MATLAB and no other layer's: its own where that can be."""
+    counts = Counter(layer.name for layer in net.layers)
+    fit = [counts[name] == 1 and re.fullmatch(IDENTIFIER, name) is not None for name in net.names]
+    taken = {name for name, fits in zip(net.names, fit, strict=True) if fits}
+
+    def free(name: str) -> str:
+        return free(name + "_") if name in taken else name
+
+    return [name if fits else free(f"layer{k}") for k, (name, fits) in enumerate(zip(net.names, fit, strict=True), 1)]
+
+
+def _settings(layer: Layer) -> dict[str, Any]:
+    """What MatConvNet asks of a layer beside its weights; what only training uses has MatConvNet's defaults."""
+    settings: dict[str, Any] = {}
+    if isinstance(layer, Conv):
+        settings["dilate"] = _row(layer.dilation)
+    elif isinstance(layer, Pool):
+        settings |= {"method": "avg" if isinstance(layer, AvgPool) else "max", "pool": _row(layer.size)}
+    elif isinstance(layer, BatchNorm):
+        settings["epsilon"] = layer.epsilon
+    elif isinstance(layer, Dropout):
+        settings["rate"] = 0.5
+    elif isinstance(layer, ReLU):
+        settings["leak"] = layer.leak
+    elif isinstance(layer, LRN):
+        settings["param"] = _row((layer.depth, layer.kappa, layer.alpha, layer.beta))
+    elif type(layer) not in TYPES and not isinstance(layer, UnsupportedLayer):
+        settings |= {
+            name: _as_field(value) for name, value in layer.fields().items() if name not in COMMON and value is not None
+        }
+    if isinstance(layer, (Conv, Pool)):
+        settings |= {"stride": _row(layer.stride), "pad": _row(layer.pad), "opts": _cell([])}
+    return settings
+
+
+def _own(layer: Layer) -> dict[str, Any]:
+    """What MatConvNet does not know of a layer."""
+    factors = {
+        what: value for what, value in layer.fields().items() if what in ("gain", "curvature") and value is not None
+    }
+    own = {what: _as_field(value) for what, value in factors.items()}
+    if isinstance(layer, Conv) and layer.groups > 1:
+        own["groups"] = float(layer.groups)
+    if isinstance(layer, UnsupportedLayer):
+        own["unsupported"] = _text(layer.reason)
+    return own
+
+
+def _weights(layer: Layer) -> list[Array]:
+    """The arrays that MatConvNet keeps for a layer."""
+    if isinstance(layer, Conv):
+        return [_known(layer.filters.transpose(2, 3, 1, 0)), _known(layer.bias[np.newaxis])]
+    if isinstance(layer, BatchNorm):
+        moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
+        return [_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)]
+    return []
+
+
+def _type(layer: Layer, form: int) -> str:
+    """What MatConvNet calls the layer in a SimpleNN (0) or a DagNN (1)."""
+    if isinstance(layer, UnsupportedLayer):
         return _text(layer.type)
-    types = {Conv: "conv", MaxPool: "pool", AvgPool: "pool", ReLU: "relu", Softmax: "softmax", Dropout: "dropout",
-             Sigmoid: "sigmoid", BatchNorm: "bnorm", LRN: "normalize", Loss: "loss"}  # fmt: skip
-    if type(layer) not in types:
+    own = f"decoding.{layer.kind}"
+    if OWN.get(own) is not type(layer):
         raise InvalidValueError(f"save_matconvnet: MatConvNet has no layer like {layer!r}.")
-    return types[type(layer)]
+    return TYPES[type(layer)][form] if type(layer) in TYPES else own
+
+
+def _as_field(value: Any) -> Any:
+    """A value that is not MatConvNet's: one number or text as it is, several with two axes more, which MATLAB keeps apart."""
+    if isinstance(value, str):
+        return _text(value)
+    array = np.asarray(value)
+    array = _known(array) if array.dtype.kind == "f" else array
+    return array[..., np.newaxis, np.newaxis] if array.ndim else array
+
+
+def _field(record: _Record, name: str) -> Any:
+    """What `_as_field` wrote."""
+    value = record.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, np.ndarray):
+        raise WeightsFormatError(f"{record.place(name)} should be numbers or text, and is {_what(value)}.")
+    if value.ndim > 2 and value.shape[-2:] == (1, 1):
+        return value.reshape(value.shape[:-2])
+    return value.item() if value.size == 1 else value.ravel()
+
+
+def _made(kind: type[Layer], record: _Record, name: str | None) -> Layer:
+    """The layer that was written with its own fields."""
+    names = set(inspect.signature(kind).parameters) - COMMON
+    fields = {each: value for each in sorted(names) if (value := _field(record, each)) is not None}
+    try:
+        return kind(**fields, name=name)
+    except DecodingError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise WeightsFormatError(f"its fields do not make a {kind.__name__}: {printable(str(error), 200)}.") from None
 
 
 def _text(text: str) -> str:
@@ -664,6 +1065,13 @@ def _text(text: str) -> str:
             f"save_matconvnet: '{printable(text)}' holds a zero or half a character, which cannot be written."
         )
     return text
+
+
+def _structs(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Array:
+    structs = np.empty((1, len(rows)), [(name, object) for name in names])
+    for i, row in enumerate(rows):
+        structs[0, i] = row
+    return structs
 
 
 def _cell(values: Sequence[Any]) -> Array:
@@ -726,7 +1134,7 @@ def _what(value: Any) -> str:
     if isinstance(value, str):
         return f"the text '{printable(value)}'"
     if isinstance(value, Other):
-        return value.what
+        return value.what + ELSEWHERE.get(value.what.removeprefix("object of class "), "")
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {times(value.shape)}"
     return f"{type(value).__name__.lower()} {times(value.shape)}"

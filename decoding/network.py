@@ -5,20 +5,35 @@ from __future__ import annotations
 import math
 import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, Pads, Pair, as_array, as_array4, as_count, check_finite, plural, printable
-from .backend import precision, resolve
+from .arguments import (
+    Array,
+    Pads,
+    Pair,
+    as_array,
+    as_count,
+    check_finite,
+    cut,
+    described,
+    plural,
+    printable,
+    refuse_pair,
+)
+from .backend import lacks_operator, precision, resolve
 from .blocks import gather
+from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
-from .layers import Concat, Conv, Layer, Shape, Unsupported, check_factors
+from .layers import Concat, Conv, Layer, Shape, UnsupportedLayer, check_factors
+from .layers.base import kept
 
 # Numbers alive between two layers, of a batch: enough for large matrix products, not too many for caches.
 BATCH = 22 * 2**18
@@ -56,6 +71,11 @@ class Network:
         The images the network was made for. Other sizes run as well, where the layers allow it.
     notes : sequence of str, optional
         What else `describe` should say, such as what could not be used of a file.
+    moments : mapping, optional
+        For the numbers of some layers, 0 being the image, mean and standard deviation of their responses, (K,) each, as
+        `decoding.quadratize` leaves them.
+    aliases : mapping of str to str, optional
+        Further names, each with the name of the layer that it finds: of a batch norm that was folded into a convolution.
 
     Raises
     ------
@@ -86,6 +106,7 @@ class Network:
     array([[[[3., 1., 0.]]]])
     """
 
+    @public
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -96,6 +117,8 @@ class Network:
         classes: Sequence[str] | None = None,
         input_shape: Sequence[int] | None = None,
         notes: Sequence[str] = (),
+        moments: Mapping[int, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.layers: tuple[Layer, ...] = _layers(layers)
         self.names: tuple[str, ...] = tuple(
@@ -104,10 +127,9 @@ class Network:
         self.inputs: tuple[tuple[int, ...], ...] = self._inputs(inputs)
         # The layers that decoding follows: of a gate, the first it reads alone.
         self.paths = tuple(i[: layer.follows] for i, layer in zip(self.inputs, self.layers, strict=True))
-        self.notes = tuple(notes)
-        if isinstance(classes, str):
-            raise InvalidValueError(f"Network: classes must be a sequence of names, not the one name {classes!r}.")
-        self.classes = None if classes is None else tuple(str(name) for name in classes)
+        self.notes = _texts(notes, "notes")
+        self.aliases = dict(aliases or {})
+        self.classes = None if classes is None else _texts(classes, "classes")
         self.mean = None if mean is None else _statistic(mean, "mean")
         self.std = None if std is None else _statistic(std, "std")
         if self.std is not None and not (self.std > 0).all():
@@ -120,18 +142,22 @@ class Network:
             with self.naming(number):
                 self._channels.append(layer.channels(*(self._channels[i] for i in below)))
                 check_factors(layer, self._channels[-1])
+        self.moments = MappingProxyType({i: self._moment(i, *pair) for i, pair in dict(moments or {}).items()})
         self.fields_within(0)  # refuses joins of units that are not equally far apart
         if self.input_shape is not None:
             self._shapes(self.input_shape, [n for n in range(1, len(self.layers) + 1) if self.blocked(n) is None])
         for what, array in (("mean", self.mean), ("std", self.std)):
             if array is not None and array.shape[0] != self._channels[0]:
                 raise ShapeError(f"Network: {what} {array.shape} for images of {plural(self.channels(0), 'channel')}.")
+        self._complete = True
 
     def _inputs(self, given: Iterable[int | Sequence[int]] | None) -> tuple[tuple[int, ...], ...]:
         """For each layer the numbers of those it reads, checked."""
         if given is None:
             return tuple((number,) for number in range(len(self.layers)))
         try:
+            if isinstance(given, (str, bytes, Mapping, Set)):
+                raise TypeError
             rows = [each if np.ndim(each) else (each,) for each in given]
         except (TypeError, ValueError):
             raise ShapeError(
@@ -154,12 +180,12 @@ class Network:
             raise ShapeError(f"{where} reads {row!r:.200}: give the numbers of the layers it reads; 0 is the image.")
         if min(below) < 0 or max(below) >= number:
             raise ShapeError(
-                f"{where} reads {_listed(below)}: a layer reads layers before it, 0 to {number - 1}, so that there is no cycle. "
+                f"{where} reads {cut(below)}: a layer reads layers before it, 0 to {number - 1}, so that there is no cycle. "
                 "Put the layers in an order in which each comes after those it reads."
             )
         if len(below) > 1 and not layer.joins:
             raise ShapeError(
-                f"{where} reads {len(below)} layers, {_listed(below)}, and takes one. Sum, Concat and Gate join several."
+                f"{where} reads {len(below)} layers, {cut(below)}, and takes one. Sum, Concat and Gate join several."
             )
         return below
 
@@ -167,7 +193,7 @@ class Network:
         """By the layers that read the image, through those that keep its channels; else by the shape, else by the mean."""
         keeping = {0}
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
-            if isinstance(layer, (Unsupported, Concat)) or not keeping.intersection(below[: layer.follows]):
+            if isinstance(layer, (UnsupportedLayer, Concat)) or not keeping.intersection(below[: layer.follows]):
                 continue
             if layer.in_channels is not None:
                 return layer.in_channels
@@ -176,11 +202,20 @@ class Network:
         known = [self.input_shape, *(None if a is None else a.shape for a in (self.mean, self.std))]
         return next((shape[0] for shape in known if shape is not None), None)
 
+    def _moment(self, number: int, mean: npt.ArrayLike, std: npt.ArrayLike) -> tuple[Array, Array]:
+        pair = kept(as_array(mean, "Network: moments")), kept(as_array(std, "Network: moments"))
+        if pair[0].shape != pair[1].shape or pair[0].shape != (self.channels(number),):
+            raise ShapeError(
+                f"Network: moments {pair[0].shape} and {pair[1].shape} of layer {number}, which has {plural(self.channels(number), 'channel')}."
+            )
+        return pair
+
     def fields(self) -> dict[str, Any]:
         """The arguments that make this network again, by name."""
-        names = ("layers", "inputs", "mean", "std", "classes", "input_shape", "notes")
-        return {name: getattr(self, name) for name in names}
+        names = ("layers", "inputs", "mean", "std", "classes", "input_shape", "notes", "aliases")
+        return {name: getattr(self, name) for name in names} | {"moments": dict(self.moments)}
 
+    @public
     def replace(self, **changed: Any) -> Network:
         """The same network with other values for some arguments of its constructor.
 
@@ -196,6 +231,7 @@ class Network:
             )
         return Network(**{**self.fields(), **changed})
 
+    @public
     def trim(self, layer: int | str) -> Network:
         """The network up to `layer`, without what that does not need; what is left is numbered anew, and keeps its names.
 
@@ -212,18 +248,27 @@ class Network:
         order = walks.under(self, [top], self.inputs)
         number = {0: 0} | {old: new for new, old in enumerate(order, 1)}
         return self.replace(
-            layers=[self.layers[old - 1].replace(name=self.names[old - 1]) for old in order],
+            layers=[self._named(old) for old in order],
             inputs=[tuple(number[i] for i in self.inputs[old - 1]) for old in order],
             classes=self.classes if top == len(self.layers) else None,
+            moments={number[old]: pair for old, pair in self.moments.items() if old in number},
         )
+
+    def _named(self, number: int) -> Layer:
+        """The layer with the name that it has in this network, if it can have one."""
+        layer, name = self.layers[number - 1], self.names[number - 1]
+        return layer if layer.name == name or "name" not in layer.fields() else layer.replace(name=name)
 
     def __reduce__(self) -> Any:
         return _make, (self.fields(),)
 
     def __setattr__(self, key: str, value: Any) -> None:
-        if key in vars(self):
+        if "_complete" in vars(self):
             raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
         super().__setattr__(key, value)
+
+    def __delattr__(self, key: str) -> None:
+        raise AttributeError(f"a network cannot be changed; make another with replace({key}=…)")
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -234,6 +279,7 @@ class Network:
     def __getitem__(self, layer: int | str) -> Layer:
         return self.layer(layer)
 
+    @public
     def layer(self, layer: int | str) -> Layer:
         """The layer of that number, from 1, or name.
 
@@ -284,7 +330,7 @@ class Network:
         found: list[int | None] = [None]
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
             ways = [found[i] for i in below if found[i] is not None]
-            found.append(min(ways, default=number if isinstance(layer, Unsupported) else None))  # type: ignore[type-var]
+            found.append(min(ways, default=number if isinstance(layer, UnsupportedLayer) else None))  # type: ignore[type-var]
         return found
 
     @property
@@ -303,20 +349,29 @@ class Network:
         """
         if isinstance(layer, str):
             found = [number for number, name in enumerate(self.names, 1) if name == layer]
+            if not found and layer in self.aliases and self.aliases[layer] != layer:
+                return self.index(self.aliases[layer])
             if len(found) == 1:
                 return found[0]
             what = (
-                f"layers {_cut(found)} all have the name '{printable(layer)}'; give the number"
+                f"layers {cut(found)} all have the name '{printable(layer)}'; give the number"
                 if found
                 else f"no layer is named '{printable(layer)}'"
             )
-            raise UnknownLayerError(f"{what}. The names are {_cut(list(map(_quoted, self.names)))}.")
-        if not isinstance(layer, (int, np.integer)) or isinstance(layer, bool) or not 0 <= layer <= len(self.layers):
+            raise UnknownLayerError(f"{what}. The names are {cut(list(map(_quoted, self.names)))}.")
+        if not isinstance(layer, (int, np.integer)) or isinstance(layer, bool):
+            order = " Are the arguments in another order? Images come before the layer: (net, images, layer, k)."
             raise UnknownLayerError(
-                f"there is no layer {layer!r}: layers count from 1 to {len(self.layers)}, and 0 is the image."
+                f"there is no layer {described(layer)}: a layer is given by its number, 1 to {len(self.layers)}, 0 being the image, "
+                f"or by its name.{order if np.ndim(layer) else ''}"
+            )
+        if not 0 <= layer <= len(self.layers):
+            raise UnknownLayerError(
+                f"there is no layer {layer!r:.40}: layers count from 1 to {len(self.layers)}, and 0 is the image."
             )
         return int(layer)
 
+    @public
     def channels(self, layer: int | str) -> int:
         """How many units `layer` has: its channels, K.
 
@@ -341,6 +396,7 @@ class Network:
         """The channels of several layers; None where nothing says."""
         return [self._channels[i] for i in layers]
 
+    @public
     def shapes(self, shape: Sequence[int], layer: int | str | None = None) -> list[Shape | None]:
         """(C, H, W) of the image and of every layer's output up to `layer`, for images of the given (C, H, W).
 
@@ -371,8 +427,9 @@ class Network:
                 found[number] = self.layers[number - 1].shape(*(found[i] for i in self.inputs[number - 1]))
         return found
 
-    def batch_size(self, shape: Sequence[int], layer: int | str | None = None) -> int:
-        """Images of the given (C, H, W) to run at a time, up to `layer`: 6 million numbers alive between two layers.
+    @public
+    def batch_size(self, shape: Sequence[int], layer: int | str | Sequence[int | str] | None = None) -> int:
+        """Images of the given (C, H, W) to run at a time, up to `layer`, or several: 6 million numbers alive between two layers.
 
         These are the responses that layers above still need: of a chain, those of one layer. An operator may need several
         times their memory to make them.
@@ -383,17 +440,75 @@ class Network:
         >>> Network([Conv(np.zeros((20, 1, 5, 5)))]).batch_size((1, 28, 28))      # 20×24×24 numbers each
         500
         """
-        top = len(self.layers) if layer is None else self.index(layer)
-        self.check_runs(top)
-        order = walks.under(self, [top], self.inputs)
+        several = layer if isinstance(layer, Sequence) and not isinstance(layer, str) else [layer]
+        tops = [len(self.layers) if each is None else self.index(each) for each in several]
+        return max(1, BATCH // self.alive(shape, tops))
+
+    def alive(self, shape: Sequence[int], tops: Sequence[int]) -> int:
+        """The most numbers alive between two layers, on the way to `tops`, for one image of the given (C, H, W)."""
+        for top in tops:
+            self.check_runs(top)
+        order = walks.under(self, tops, self.inputs)
         numbers = {n: math.prod(each) for n, each in self._shapes(_image_shape(shape), order).items()}
         last = {i: number for number in order for i in self.inputs[number - 1]}
         alive = most = numbers[0]
         for number in order:
             alive += numbers[number] - sum(numbers[i] for i in set(self.inputs[number - 1]) if last[i] == number)
             most = max(most, alive)
-        return max(1, BATCH // most)
+            alive -= 0 if number in last else numbers[number]  # read by none
+        return most
 
+    @cached_property
+    def ends(self) -> list[int]:
+        """The numbers of the layers that run and that no other layer that runs reads."""
+        runs = [number for number in range(1, len(self.layers) + 1) if self._blocked[number] is None]
+        read = {i for number in runs for i in self.inputs[number - 1]}
+        return [number for number in runs if number not in read]
+
+    def as_images(self, images: npt.ArrayLike, function: str, *, raw: bool = False) -> Array:
+        """Images as an array (N, C, H, W), unless their axes or channels are not the network's; the error says how to mend it.
+
+        Raises
+        ------
+        ShapeError
+            If the axes or channels are others.
+        InvalidValueError
+            If they do not hold real numbers; or hold integers, of a network with a mean or a deviation, unless `raw`.
+        """
+        refuse_pair(images, f"{function}: images")
+        array = as_array(images, f"{function}: images")
+        if array.ndim != 4:
+            wanted = f"{function}: images must have the four axes (N, C, H, W), not the shape {array.shape}."
+            raise ShapeError(f"{wanted}{self._axes_hint(array.shape)}")
+        if 0 in array.shape[1:]:
+            raise ShapeError(f"{function}: images have an empty axis: {array.shape}. Only the first, N, may be.")
+        if self._channels[0] not in (None, array.shape[1]):
+            raise ShapeError(
+                f"{function}: images {array.shape} of {plural(array.shape[1], 'channel')}, and the network takes {self._channels[0]}."
+                f"{self._axes_hint(array.shape)}"
+            )
+        if not raw and array.dtype.kind in "biu" and (self.mean is not None or self.std is not None):
+            what = "mean" if self.mean is not None else "standard deviation"
+            raise InvalidValueError(
+                f"{function}: images are {array.dtype}, as they were measured, and the network was trained with a {what} taken "
+                "off: give net.normalize(images). Images that are normalized already are floats."
+            )
+        return array
+
+    def _axes_hint(self, shape: tuple[int, ...]) -> str:
+        """How to bring images of this shape to the order of axes (N, C, H, W)."""
+        channels = self._channels[0]
+        if len(shape) == 4 and shape[3] == channels:
+            return " The channels come before rows and columns: images.transpose(0, 3, 1, 2)."
+        if len(shape) == 3 and channels in (1, None) and shape[0] != 1:
+            return " Grey images (N, H, W) have one channel: images[:, np.newaxis]. For a single image (C, H, W), images[np.newaxis]."
+        if len(shape) == 3 and shape[2] == channels and shape[0] != channels:
+            return " For a single image (H, W, C), images.transpose(2, 0, 1)[np.newaxis]."
+        if len(shape) == 3:
+            return " For a single image (C, H, W), images[np.newaxis]."
+        return " For a single grey image (H, W), images[np.newaxis, np.newaxis]." if len(shape) == 2 else ""
+
+    @public
     def normalize(self, images: npt.ArrayLike) -> Array:
         """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
 
@@ -414,7 +529,7 @@ class Network:
         ShapeError
             If the mean or the deviation does not fit the images.
         """
-        images = as_array4(images, "normalize", "images", "(N, C, H, W)")
+        images = self.as_images(images, "normalize", raw=True)
         dtype = images.dtype if images.dtype.kind == "f" else self.dtype
         for what, array in (("mean image", self.mean), ("standard deviation", self.std)):
             if array is not None and (
@@ -428,6 +543,7 @@ class Network:
             np.divide(result, self.std, out=result, casting="same_kind")
         return result
 
+    @public
     def per_pixel(self, filters: npt.ArrayLike) -> Array:
         """Decoded filters in the image's own units: divided by the standard deviation that `normalize` divides by.
 
@@ -460,6 +576,7 @@ class Network:
             )
         return np.asarray(array / self.std.astype(array.dtype if array.dtype.kind == "f" else self.std.dtype))
 
+    @public
     def forward(
         self,
         images: npt.ArrayLike,
@@ -512,7 +629,7 @@ class Network:
         array([[[[ 21., -28.]]]])
         """
         top = len(self.layers) if layer is None else self.index(layer)
-        images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
+        images, operators = self.as_images(images, "forward"), resolve(backend)
         shape = self._checked(images, [top])[top]
         step = self.batch_size(images.shape[1:], top) if batch_size is None else as_count(batch_size, "batch_size")
 
@@ -523,6 +640,7 @@ class Network:
 
         return gather(operators, responses, len(images), step, np.empty((0, *shape), self.dtype))
 
+    @public
     def activations(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> list[Array]:
         """Responses of all layers, up to one.
 
@@ -556,6 +674,7 @@ class Network:
         """
         return list(self.stream(images, layer, backend=backend))
 
+    @public
     def stream(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> Iterator[Array]:
         """Responses of all layers, up to one, layer by layer: an iterator over what `activations` lists.
 
@@ -574,6 +693,7 @@ class Network:
 
         return every()
 
+    @public
     def walk(
         self, images: npt.ArrayLike, layers: Sequence[int | str], *, backend: Any = None
     ) -> Iterator[tuple[int, Array]]:
@@ -587,11 +707,12 @@ class Network:
             As `forward`.
         """
         tops = [self.index(layer) for layer in layers]
-        images, operators = as_array4(images, "forward", "images", "(N, C, H, W)"), resolve(backend)
+        images, operators = self.as_images(images, "walk"), resolve(backend)
         self._checked(images, tops)
         dtype = precision(operators, images.dtype if images.dtype.kind == "f" else self.dtype)
         return walks.forward(self, images.astype(dtype, copy=False), tops, operators)
 
+    @public
     def receptive_field(self, layer: int | str, *, within: int | str = 0) -> ReceptiveField:
         """What the units of `layer` see of the image, or of another layer: the union over all paths.
 
@@ -632,11 +753,12 @@ class Network:
         """
         top, base = self.index(layer), self.index(within)
         for number in walks.under(self, [top], self.paths, base):
-            if isinstance(self.layers[number - 1], Unsupported):
+            if isinstance(self.layers[number - 1], UnsupportedLayer):
                 with self.naming(number):
                     self.layers[number - 1].check()
         found = self.fields_within(base)[top]
         if found is None:
+            self._check_phases(top, base)
             raise UnknownLayerError(f"layer {top} {_quoted(self.names[top - 1])} sees nothing of layer {base}.")
         return found
 
@@ -652,10 +774,13 @@ class Network:
 
     def _fields(self, base: int) -> list[ReceptiveField | None]:
         fields: list[ReceptiveField | None] = [None] * base + [ReceptiveField((1, 1), (1, 1), (0, 0))]
+        mixed: set[int] = set()  # above a layer whose units differ by phase
         for number in range(base + 1, len(self.layers) + 1):
             layer, below = self.layers[number - 1], self.paths[number - 1]
             seen = [field for i in below if (field := fields[i]) is not None]
-            if isinstance(layer, Unsupported) or not seen:
+            if mixed.intersection(below) or (layer.phases and seen):
+                mixed.add(number)
+            if isinstance(layer, UnsupportedLayer) or not seen or number in mixed:
                 fields.append(None)
                 continue
             if len({field.stride for field in seen}) > 1:
@@ -717,7 +842,7 @@ class Network:
         ]  # fmt: skip
         for number, layer in enumerate(self.layers, 1):
             row = {"layer": str(number), "name": printable(self.names[number - 1]), "kind": layer.kind}
-            row |= {"reads": _cut(self.inputs[number - 1], 4), "output": self._output(number, shapes)}
+            row |= {"reads": cut(self.inputs[number - 1], 4), "output": self._output(number, shapes)}
             row["filters"] = "" if layer.size == (1, 1) else _times(layer.size)
             if isinstance(layer, Conv):
                 row["filters"] = f"{len(layer.filters)} of {_times(layer.filters.shape[1:])}"
@@ -736,7 +861,7 @@ class Network:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         ]
-        return "\n".join([*lines, *self._remarks(), *self.notes])
+        return "\n".join([*lines, *self._remarks(), *(printable(note, 400) for note in self.notes)])
 
     def _output(self, number: int, shapes: dict[int, Shape]) -> str:
         return _times(shapes[number]) if number in shapes else str(self._channels[number] or "")
@@ -754,7 +879,7 @@ class Network:
         return self.describe()
 
     def __repr__(self) -> str:
-        return f"<Network of {plural(len(self.layers), 'layer')}: {', '.join(map(printable, self.names))}>"
+        return f"<Network of {plural(len(self.layers), 'layer')}: {cut([printable(name) for name in self.names])}>"
 
     def _checked(self, images: Array, tops: Sequence[int]) -> dict[int, Shape]:
         """The shapes of all that `tops` need; refuses images that do not fit, and images or weights that are not finite."""
@@ -778,11 +903,20 @@ class Network:
         """
         top, bottom = self.index(layer), self.index(above)
         seen = self.fields_within(bottom)
+        self._check_phases(top, bottom)
         for number in walks.under(self, [top], self.paths, bottom):
             each = self.layers[number - 1]
-            if seen[number] is not None or isinstance(each, Unsupported):
+            if seen[number] is not None or isinstance(each, UnsupportedLayer):
                 with self.naming(number):
                     each.check_decoding()
+
+    def _check_phases(self, top: int, base: int) -> None:
+        """Refuse to look through a layer above which units differ by phase."""
+        for number in walks.under(self, [top], self.paths, base):
+            layer = self.layers[number - 1]
+            if layer.phases and any(self.fields_within(base)[i] is not None for i in self.paths[number - 1]):
+                with self.naming(number):
+                    layer.check_decoding()
 
     def check_runs(self, layer: int | str) -> None:
         """Refuse a layer that one that is not supported stands in the way of."""
@@ -793,16 +927,44 @@ class Network:
 
     @contextmanager
     def naming(self, number: int) -> Iterator[None]:
-        """Says in an error which layer it came from; running out of memory becomes such an error."""
+        """Says in an error which layer it came from; running out of memory, or a backend without an operator, becomes one."""
         layer = self.layers[number - 1]
         where = f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind})"
         try:
             yield
         except DecodingError as error:
-            error.args = (f"{where}: {error}", *error.args[1:])
+            said = error.args[0] if error.args and isinstance(error.args[0], str) else error
+            error.args = (f"{where}: {said}", *error.args[1:])
+            error.function = None  # which was an operator's; whoever called it is named instead
+            if where not in str(error):  # a class of its own that says what it likes
+                vars(error).setdefault("__notes__", []).append(where)
             raise
+        except AttributeError as error:
+            if not lacks_operator(error):
+                raise
+            raise InvalidValueError(f"{where}: the backend has no {error.name}: {described(error.obj)}.") from None
         except MemoryError as error:
             raise InvalidValueError(f"{where}: there is not enough memory for it: {error}") from error
+
+
+def as_network(net: Any, function: str) -> Network:
+    """The network, if it is one; an error that says how to come by one otherwise."""
+    if isinstance(net, Network):
+        return net
+    hint = ""
+    if isinstance(net, (str, bytes)) or hasattr(net, "__fspath__"):
+        hint = " A file is read by decoding.load_matconvnet(path)."
+    elif isinstance(net, (list, tuple)):
+        hint = " Layers make one: decoding.Network(layers)."
+    elif hasattr(net, "state_dict"):
+        hint = " It is a torch module: write its layers as decoding.Network([...])."
+    kind = type(net)
+    what = (
+        described(net)
+        if net is None or isinstance(net, (str, bytes, int, float))
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+    raise InvalidValueError(f"{function}: net must be a decoding.Network, not {what.removeprefix('builtins.')}.{hint}")
 
 
 def _make(fields: dict[str, Any]) -> Network:
@@ -821,6 +983,17 @@ def _layers(layers: Any) -> tuple[Layer, ...]:
     return found
 
 
+def _texts(values: Any, what: str) -> tuple[str, ...]:
+    """A sequence of texts; numbers, as classes often are, become texts."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidValueError(f"Network: {what} must be a sequence of names, not {described(values)}.")
+    found = list(values)
+    for each in found:
+        if not isinstance(each, (str, int, np.integer)) or isinstance(each, bool):
+            raise InvalidValueError(f"Network: {what} must be names, texts, and one is {described(each)}.")
+    return tuple(map(str, found))
+
+
 def _statistic(value: npt.ArrayLike, what: str) -> Array:
     array = as_array(value, f"Network: {what}")
     if array.ndim == 1:
@@ -835,7 +1008,7 @@ def _statistic(value: npt.ArrayLike, what: str) -> Array:
 
 def _image_shape(shape: Sequence[int]) -> Shape:
     if np.shape(shape) != (3,) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
-        raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {shape!r}.")
+        raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {described(shape)}.")
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 
@@ -851,12 +1024,6 @@ def _listed(values: Sequence[Any]) -> str:
     """``3, 4 and 5``."""
     *most, last = map(str, values)
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _cut(values: Sequence[Any], most: int = 12) -> str:
-    """The first values, and how many more there are."""
-    shown = ", ".join(map(str, values[:most]))
-    return f"{shown} and {len(values) - most} more" if len(values) > most else shown
 
 
 def _range(factor: Any) -> str:

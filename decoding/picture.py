@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array, as_array4, as_count, check_finite, described, is_constant, plural, scaled_down
+from .boundary import formerly, public
 from .errors import InvalidValueError, ShapeError
-from .files import replacing
+from .files import File, as_path, file_first, is_open, replacing, shown
 
 Picture = npt.NDArray[np.uint8]
 
@@ -22,11 +22,15 @@ FONT_SIZE = 12
 BACKGROUND = (255, 255, 255)
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
+MOST_JPEG = 65_500  # rows or columns, of the library that everyone writes it with
+
 # Blue, grey, red: the ends and the middle of Moreland's diverging map (2009), which colour-blind people can read.
 _NEGATIVE, _ZERO, _POSITIVE = (59, 76, 192), (221, 221, 221), (180, 4, 38)
 
 
-def threshold(df: npt.ArrayLike, at: float = 1.0) -> npt.NDArray[np.int8]:
+@public
+@formerly("at")
+def threshold(df: npt.ArrayLike, *, at: float = 1.0) -> npt.NDArray[np.int8]:
     """Keep the strokes of a decoded filter: three levels.
 
     ``+1 where df > at · σ, −1 where df < −at · σ, 0 elsewhere``, σ being the standard deviation of the filter.
@@ -41,7 +45,7 @@ def threshold(df: npt.ArrayLike, at: float = 1.0) -> npt.NDArray[np.int8]:
     Returns
     -------
     ndarray of the shape of `df`, int8
-        0 everywhere for a constant filter, which has no strokes.
+        0 everywhere for a filter that is constant but for rounding, which has no strokes.
 
     Raises
     ------
@@ -63,17 +67,25 @@ def threshold(df: npt.ArrayLike, at: float = 1.0) -> npt.NDArray[np.int8]:
     df = as_array(df, "threshold: df")
     if df.ndim < 2 or not df.size:
         raise ShapeError(f"threshold: df must be (..., C, H, W) or (H, W), not {df.shape}.")
-    if not at >= 0 or not np.isfinite(at):
-        raise InvalidValueError(f"threshold: at must be a number of standard deviations, 0 or more, not {at!r}.")
+    if not isinstance(at, (int, float, np.integer, np.floating)) or not 0 <= at < np.inf:
+        raise InvalidValueError(
+            f"threshold: at must be a number of standard deviations, 0 or more, not {described(at)}."
+        )
     check_finite(df, "threshold: df")
     axes = tuple(range(max(0, df.ndim - 3), df.ndim))
-    df = df.astype(np.float64)
-    level = np.where(np.ptp(df, axis=axes, keepdims=True) > 0, at * df.std(axis=axes, keepdims=True), np.inf)
-    return (df > level).astype(np.int8) - (df < -level).astype(np.int8)
+    eps = float(np.finfo(df.dtype if df.dtype.kind == "f" else np.float64).eps)
+    df = df.astype(np.result_type(df, np.float64))
+    constant = is_constant(df.min(axis=axes, keepdims=True), df.max(axis=axes, keepdims=True), eps)
+    scaled = df if at == 0 else scaled_down(df, axes)
+    level = np.where(constant, np.inf, 0 if at == 0 else at * scaled.std(axis=axes, keepdims=True))
+    return (scaled > level).astype(np.int8) - (scaled < -level).astype(np.int8)
 
 
+@public
+@formerly("columns", "scale", "zoom", "labels")
 def montage(
     filters: npt.ArrayLike,
+    *,
     columns: int | None = None,
     scale: str = "each",
     zoom: int | None = None,
@@ -130,8 +142,10 @@ def montage(
             f"montage: filters {bank.shape} must be at least one, of 1 channel (grey) or 3 (colour). "
             "Of others, draw a channel, filters[:, :1], or their sum, filters.sum(axis=1, keepdims=True)."
         )
-    if scale not in ("each", "shared"):
-        raise InvalidValueError(f"montage: scale must be 'each' or 'shared', not {scale!r}.")
+    if not isinstance(scale, str) or scale not in ("each", "shared"):
+        raise InvalidValueError(f"montage: scale must be 'each' or 'shared', not {described(scale)}.")
+    if labels is not None and not hasattr(labels, "__len__"):
+        raise InvalidValueError(f"montage: labels must be a sequence, one for each filter, not {described(labels)}.")
     if labels is not None and len(labels) != len(bank):
         raise ShapeError(f"montage: {plural(len(labels), 'label')} for {plural(len(bank), 'filter')}.")
     check_finite(bank, f"montage: filters {bank.shape}")
@@ -141,24 +155,26 @@ def montage(
     return _arrange(tiles, min(columns, len(bank)), labels)
 
 
-def save_picture(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
+@public
+def save_picture(path: File, array: npt.ArrayLike) -> None:
     """Write a picture to a file.
 
     Parameters
     ----------
-    path : path
-        Its ending says the format: ``.png``, ``.tif``, ``.bmp`` or, not without loss, ``.jpg``. What stood there is
-        replaced when the new file is complete.
+    path : path or open file
+        Its ending says the format: ``.png``, ``.tif``, ``.bmp`` or, not without loss, ``.jpg``; of an open file without a
+        name, it is PNG. What stood there is replaced when the new file is complete, and keeps its mode.
     array : array_like of shape (H, W, 3) or (H, W), uint8
+        The two may come in either order.
 
     Raises
     ------
     ShapeError
         If the array has another shape.
     InvalidValueError
-        If it does not hold uint8, or the ending is another one.
+        If it does not hold uint8, the ending is another one, or it is too large for the format.
     OSError
-        If the file cannot be written.
+        If the file cannot be written: there is no such folder, or what is there is read-only or no regular file.
 
     Examples
     --------
@@ -168,18 +184,26 @@ def save_picture(path: str | os.PathLike[str], array: npt.ArrayLike) -> None:
     """
     from PIL import Image
 
-    array = np.asarray(array)
+    path, array = file_first(path, array)
+    name = getattr(path, "name", None) if is_open(path) else as_path(path, "save_picture: path")
+    array = as_array(array, "save_picture: array")
     if array.dtype != np.uint8:
         raise InvalidValueError(
             f"save_picture: the array must hold uint8, not {array.dtype}; montage makes such pictures."
         )
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)) or not array.size:
         raise ShapeError(f"save_picture: the array must be (H, W, 3) or (H, W), not {array.shape}.")
-    ending = Path(path).suffix.lower()
-    if ending not in FORMATS:
-        raise InvalidValueError(f"save_picture: {str(path)!r} should end in one of {', '.join(FORMATS)}.")
-    with replacing(path) as file:
-        Image.fromarray(np.ascontiguousarray(array)).save(file, format=FORMATS[ending])
+    ending = Path(name).suffix.lower() if isinstance(name, (str, Path)) else ""
+    if ending not in FORMATS and not is_open(path):
+        raise InvalidValueError(f"save_picture: '{shown(path)}' should end in one of {', '.join(FORMATS)}.")
+    format = FORMATS.get(ending, "PNG")
+    if format == "JPEG" and max(array.shape[:2]) > MOST_JPEG:
+        raise InvalidValueError(
+            f"save_picture: a JPEG has at most {MOST_JPEG:,} rows and columns, and this picture {array.shape[0]:,}×{array.shape[1]:,}. "
+            "Write a .png, or a montage of fewer filters."
+        )
+    with replacing(path, "save_picture: path") as file:
+        Image.fromarray(np.ascontiguousarray(array)).save(file, format=format)
 
 
 def _scaled(bank: Array, scale: str) -> Array:

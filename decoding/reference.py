@@ -23,6 +23,7 @@ from .arguments import (
     substitute_arguments,
     unpool_arguments,
 )
+from .boundary import public
 from .interpolation import matrix
 
 name = "decoding.reference"
@@ -33,6 +34,7 @@ groups = True  # `correlate` and `substitute` take groups
 Float64 = npt.NDArray[np.float64]
 
 
+@public
 def correlate(
     x: npt.ArrayLike,
     filters: npt.ArrayLike,
@@ -95,6 +97,7 @@ def correlate(
     return y if bias is None else y + _float64(bias)[:, np.newaxis, np.newaxis]
 
 
+@public
 def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Float64:
     """Keep the largest value of every window, channel by channel.
 
@@ -136,6 +139,7 @@ def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -
     return np.asarray(windows.max(axis=(4, 5)))
 
 
+@public
 def avg_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -> Float64:
     """Average every window, channel by channel, over its cells inside the image.
 
@@ -178,6 +182,7 @@ def avg_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -
     return np.asarray(windows.sum(axis=(4, 5)) / inside.sum(axis=(4, 5)))
 
 
+@public
 def relu(x: npt.ArrayLike, *, leak: float = 0.0) -> Float64:
     """Keep what is positive, and `leak` times what is negative.
 
@@ -206,6 +211,7 @@ def relu(x: npt.ArrayLike, *, leak: float = 0.0) -> Float64:
     return np.asarray(np.maximum(x, 0) + leak * np.minimum(x, 0))
 
 
+@public
 def softmax(x: npt.ArrayLike) -> Float64:
     """Turn the channels of each position into probabilities.
 
@@ -236,6 +242,7 @@ def softmax(x: npt.ArrayLike) -> Float64:
     return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
+@public
 def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, groups: int = 1) -> Float64:
     """Put each filter, times the response, in the place of every response; overlapping copies add up.
 
@@ -290,6 +297,7 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, 
     return np.moveaxis(out.reshape(height, width, n, c), (2, 3), (0, 1))
 
 
+@public
 def unpool(maps: npt.ArrayLike, *, size: Any, stride: Any = None, mode: str = "nearest") -> Float64:
     """Enlarge the maps to the size of what was pooled, by interpolation.
 

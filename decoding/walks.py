@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .arguments import Array, Pair
-from .layers import Conv
+from .layers import is_its_filters
 
 if TYPE_CHECKING:
     from .network import Network
@@ -61,8 +61,19 @@ def under(net: Network, tops: Iterable[int], edges: Sequence[Sequence[int]], bot
     return sorted(number for number in found if number > bottom)
 
 
-def forward(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterator[tuple[int, Array]]:
-    """Yields (0, images), then (number, responses) of all that `tops` need; each is let go when its last reader has run."""
+def forward(
+    net: Network, x: Any, tops: Iterable[int], backend: Any, step: Callable[..., Any] | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yields (0, images), then (number, responses) of all that `tops` need; each is let go when its last reader has run.
+
+    `step` takes the place of a layer's `forward`, where something else than responses goes up: it is given the layer's
+    number and what the layers that it reads have.
+    """
+
+    def respond(number: int, *below: Any) -> Any:
+        return np.asarray(net.layers[number - 1].forward(*below, backend=backend))
+
+    step = respond if step is None else step
     order, live = under(net, tops, net.inputs), {0: x}
     yield 0, x
     del x
@@ -70,8 +81,8 @@ def forward(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterat
     for number in order:
         below = net.inputs[number - 1]
         # Overflow is reported at the end.
-        with net.naming(number), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            live[number] = np.asarray(net.layers[number - 1].forward(*(live[i] for i in below), backend=backend))
+        with net.naming(number), np.errstate(all="ignore"):
+            live[number] = step(number, *(live[i] for i in below))
         yield number, live[number]
         for i in {*below, number}:
             if last.get(i, number) == number:
@@ -99,7 +110,7 @@ def down(
         maps, origin = here = waiting.pop(number)
         yield number, here
         layer, below = net.layers[number - 1], net.paths[number - 1]
-        with net.naming(number), np.errstate(over="ignore", invalid="ignore"):
+        with net.naming(number), np.errstate(all="ignore"):
             parts = layer.decode(times(maps, layer.gain, 1), net.widths(below), unpool, backend)
             place = tuple(origin[a] * layer.stride[a] - layer.pad[2 * a] for a in (0, 1))
             placed = [Placed(np.asarray(part), place) for part in parts]  # type: ignore[arg-type]
@@ -122,8 +133,8 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
         seen = fields[below[0]]
         assert seen is not None
         jump = seen.stride
-        with net.naming(number), np.errstate(over="ignore", invalid="ignore"):
-            if below == (base,) and isinstance(layer, Conv):  # its filters are its units already
+        with net.naming(number), np.errstate(all="ignore"):
+            if below == (base,) and is_its_filters(layer):  # its filters are its units already
                 bank = layer.dense.astype(dtype, copy=False)
             else:
                 bank = np.asarray(layer.decode_bank(*arrays, jump=jump, backend=backend))

@@ -10,6 +10,8 @@ import numpy as np
 
 import decoding
 from decoding import AvgPool, Conv, Dropout, MaxPool, Network, ReLU
+from decoding.files import check_folder
+from decoding.terminal import run
 from panels import progress, save_text
 
 LAYERS = (1, 3, 5, 7)
@@ -96,6 +98,7 @@ def main(arguments=None):
     parser.add_argument("--mnist", metavar="folder", help="MNIST's IDX files, for all 70,000 digits")
     parser.add_argument("-o", "--output", default="reproduced", help="folder for the text (default: %(default)s)")
     options = parser.parse_args(arguments)
+    check_folder(options.output)
 
     net = decoding.lenet()
     images, labels = decoding.mnist(options.mnist, "all") if options.mnist else decoding.mnist()
@@ -116,7 +119,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"caveats.py: {error}") from None
+    raise SystemExit(run("caveats.py", main))

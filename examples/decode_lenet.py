@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import decoding
+from decoding.files import check_folder
+from decoding.terminal import run
 
 LAYERS = (1, 3, 5, 7)
 MOST = 50  # of a larger layer, the decoded filters with the most energy are drawn
@@ -24,6 +26,7 @@ def main():
     parser.add_argument("weights", nargs="?", help="a MatConvNet LeNet, .mat (default: the one in the package)")
     parser.add_argument("-o", "--output", default="decoded", help="folder for the pictures (default: %(default)s)")
     options = parser.parse_args()
+    check_folder(options.output)
 
     net = decoding.load_matconvnet(options.weights) if options.weights else decoding.lenet()
     folder = Path(options.output)
@@ -47,7 +50,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"decode_lenet.py: {error}") from None
+    raise SystemExit(run("decode_lenet.py", main))

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import decoding
+from decoding.files import check_folder
+from decoding.terminal import run
 from panels import ink, page, progress
 
 LAYER, ZOOM = 7, 2
@@ -45,6 +47,7 @@ def main(arguments=None):
     parser.add_argument("--mnist", metavar="folder", help="MNIST's IDX files, for all 70,000 digits")
     parser.add_argument("-o", "--output", default="reproduced", help="folder for the picture (default: %(default)s)")
     options = parser.parse_args(arguments)
+    check_folder(options.output)
 
     net = decoding.lenet()
     images, labels = decoding.mnist(options.mnist, "all") if options.mnist else decoding.mnist()
@@ -61,7 +64,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"figure1.py: {error}") from None
+    raise SystemExit(run("figure1.py", main))

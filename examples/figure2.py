@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 import decoding
+from decoding.files import check_folder
 from decoding.picture import GAP, write_text
+from decoding.terminal import run
 from panels import page
 
 CELL = 28
@@ -73,6 +75,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", default="reproduced", help="folder for the picture (default: %(default)s)")
     options = parser.parse_args(arguments)
+    check_folder(options.output)
 
     path = Path(options.output) / "figure2.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +85,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"figure2.py: {error}") from None
+    raise SystemExit(run("figure2.py", main))

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import decoding
+from decoding.files import check_folder
+from decoding.terminal import run
 from panels import grey, ink, page
 
 SHOWN = {1: 20, 3: 25}  # maps of layers 1 and 3; the 500 responses of layer 5 are single numbers, and all are shown
@@ -54,6 +56,7 @@ def main(arguments=None):
     )
     parser.add_argument("-o", "--output", default="reproduced", help="folder for the picture (default: %(default)s)")
     options = parser.parse_args(arguments)
+    check_folder(options.output)
 
     images, labels = decoding.mnist()
     number = options.digit
@@ -68,7 +71,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"figure3.py: {error}") from None
+    raise SystemExit(run("figure3.py", main))

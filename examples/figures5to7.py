@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import decoding
+from decoding.files import check_folder
 from decoding.picture import GAP, text_width, write_text
+from decoding.terminal import run
 from panels import page
 
 COLOURS = "Blue below 0, grey 0, red above"
@@ -182,6 +184,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", default="reproduced", help="folder for the pictures (default: %(default)s)")
     options = parser.parse_args(arguments)
+    check_folder(options.output)
 
     made = decoding.characters()
     folder = Path(options.output)
@@ -201,7 +204,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"figures5to7.py: {error}") from None
+    raise SystemExit(run("figures5to7.py", main))

@@ -1,5 +1,8 @@
 """Decode one layer of any network in a .mat file into a montage, in colour where the network sees colour.
 
+FILE.mat is any of MatConvNet's networks, such as imagenet-vgg-f.mat; those it was published with are listed at
+https://www.vlfeat.org/matconvnet/pretrained/.
+
 python examples/natural.py FILE.mat [--layer L] [--most N] [--unpool MODE] [-o decoded.png]
 """
 
@@ -8,6 +11,8 @@ import argparse
 import numpy as np
 
 import decoding
+from decoding.files import check_writable
+from decoding.terminal import run
 
 AT_A_TIME = 64  # units
 
@@ -16,7 +21,7 @@ def last_convolution(net):
     """The deepest one that nothing unsupported lies below."""
     numbers = []
     for number, layer in enumerate(net.layers, 1):
-        if isinstance(layer, decoding.Unsupported):
+        if isinstance(layer, decoding.UnsupportedLayer):
             break
         if isinstance(layer, decoding.Conv):
             numbers.append(number)
@@ -29,8 +34,9 @@ def strongest(net, number, unpool, most):
     """The units whose decoded filters have the most energy, and those filters; some units in memory at a time."""
     units, best, done = net.channels(number), [], 0
     for part in decoding.decode_parts(net, number, AT_A_TIME, unpool=unpool, backend=decoding.fast):
-        energy = np.square(part).sum(axis=(1, 2, 3))
-        best += [(-e, done + i, part[i]) for i, e in enumerate(energy)]
+        largest = np.abs(part).max(axis=(1, 2, 3), keepdims=True) + np.finfo(part.dtype).tiny  # no square overflows
+        norms = largest.ravel() * np.sqrt(np.square(part / largest).sum(axis=(1, 2, 3)))
+        best += [(-norm, done + i, part[i]) for i, norm in enumerate(norms)]
         best = sorted(best, key=lambda each: each[:2])[:most]
         done += len(part)
         print(f"decoding layer {number}: {done} of {units} units", end="\r", flush=True)
@@ -46,6 +52,7 @@ def main():
     parser.add_argument("--unpool", choices=("nearest", "bilinear", "bicubic"), default="bicubic")
     parser.add_argument("-o", "--output", default="decoded.png", help="the picture (default: %(default)s)")
     options = parser.parse_args()
+    check_writable(options.output)
 
     net = decoding.load_matconvnet(options.file)
     print(net)
@@ -62,7 +69,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"natural.py: {error}") from None
+    raise SystemExit(run("natural.py", main))

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import caveats
-import decoding
 import figure1
 import figure2
 import figure3
@@ -19,6 +18,8 @@ import figure4
 import figures5to7
 import section2
 import table1
+from decoding.files import check_folder
+from decoding.terminal import run
 from panels import save_text
 
 STEPS = {
@@ -50,6 +51,7 @@ def main(arguments=None):
     parser.add_argument("--mnist", metavar="folder", help="MNIST's IDX files, for all 70,000 digits")
     parser.add_argument("-o", "--output", default="reproduced", help="folder for everything (default: %(default)s)")
     options = parser.parse_args(arguments)
+    check_folder(options.output)
 
     made = {}
     start = time.monotonic()
@@ -63,7 +65,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"reproduce.py: {error}") from None
+    raise SystemExit(run("reproduce.py", main))

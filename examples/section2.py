@@ -13,6 +13,8 @@ import numpy as np
 
 import decoding
 from decoding import inverse
+from decoding.files import check_folder
+from decoding.terminal import run
 from panels import as_csv, progress, save_text
 
 NOISE = 0.01  # standard deviation of the noise added to the responses, as a share of theirs
@@ -102,6 +104,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", default="reproduced", help="folder for the tables (default: %(default)s)")
     options = parser.parse_args(arguments)
+    check_folder(options.output)
 
     net, (images, _) = decoding.lenet(), decoding.mnist()
     image = net.normalize(images[:1])[:, :, 7:21, 7:21].astype(float)
@@ -139,7 +142,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"section2.py: {error}") from None
+    raise SystemExit(run("section2.py", main))

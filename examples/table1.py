@@ -14,6 +14,8 @@ from pathlib import Path
 
 import decoding
 from decoding import baselines
+from decoding.files import check_folder
+from decoding.terminal import run
 from panels import as_csv, progress, save_text
 
 LAYERS = (3, 5, 7)
@@ -92,6 +94,7 @@ def main(arguments=None):
     parser.add_argument("--mnist", metavar="folder", help="MNIST's IDX files, for all 70,000 digits")
     parser.add_argument("-o", "--output", default="reproduced", help="folder for the table (default: %(default)s)")
     options = parser.parse_args(arguments)
+    check_folder(options.output)
 
     net = decoding.lenet()
     images, _ = decoding.mnist(options.mnist, "all") if options.mnist else decoding.mnist()
@@ -120,7 +123,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (decoding.DecodingError, OSError) as error:
-        raise SystemExit(f"table1.py: {error}") from None
+    raise SystemExit(run("table1.py", main))

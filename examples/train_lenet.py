@@ -12,6 +12,8 @@ import time
 import numpy as np
 
 import decoding
+from decoding.files import check_writable
+from decoding.terminal import run
 
 try:
     import torch
@@ -91,6 +93,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=20)
     options = parser.parse_args()
+    check_writable(options.output)
 
     images, labels = decoding.mnist(options.mnist, "train")
     mean = images.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -103,4 +106,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run("train_lenet.py", main))

@@ -64,7 +64,7 @@ EVIL = (
 
 
 def networks():
-    """SimpleNN of every age, and a DagNN, as plain values."""
+    """SimpleNN of every age, a DagNN of two images, and one as `save_matconvnet` writes it, as plain values."""
     random = np.random.default_rng(0)
 
     def reals(*shape):
@@ -101,16 +101,49 @@ def networks():
         ("r", "dagnn.ReLU", ["y"], ["z"], [], {"leak": np.array([[0.2]])}),
         ("p", "dagnn.Pooling", ["z"], ["w"], [], {"poolSize": np.array([[2.0, 3]]), "stride": np.array([[2.0, 2]])}),
         ("s", "dagnn.Sum", ["x", "w"], ["t"], [], {}),
+        ("d", "dagnn.Conv", ["y"], ["u"], ["sf"], {"pad": np.array([[1.0]])}),
+        ("m", "my.Monitor", ["u"], ["n"], [], {}),
+        ("a", "dagnn.Sum", ["u", "z"], ["v"], [], {}),
+        ("e", "dagnn.Scale", ["v"], ["e"], ["cb"], {"hasBias": np.array([[0.0]])}),
+        ("k", "dagnn.Concat", ["e", "u", "y"], ["k"], [], {"dim": np.array([[3.0]])}),
+        ("g", "dagnn.Scale", ["k", "k"], ["g"], [], {}),
+        ("l", "HuberLoss", ["g", "label"], ["l"], [], {}),
+        ("o", "dagnn.ReLU", ["other"], ["o"], [], {}),
+        ("j", "dagnn.Concat", ["o", "g"], ["j"], [], {}),
     ]
     fields = ("name", "type", "inputs", "outputs", "params", "block")
     dag = {
         "layers": Structs([dict(zip(fields, layer, strict=True)) for layer in graph]),
-        "params": Structs([{"name": "cf", "value": reals(3, 3, 2, 4)}, {"name": "cb", "value": reals(4, 1)}]),
+        "params": Structs(
+            [
+                {"name": "cf", "value": reals(3, 3, 2, 4)},
+                {"name": "cb", "value": reals(1, 1, 4)},
+                {"name": "sf", "value": reals(3, 3, 4, 4)},
+            ]
+        ),
+    }
+    ours = [
+        ("c", "dagnn.Conv", ["input"], ["x1"], ["c_1", "c_2"], conv, {"name": "", "groups": np.array([[2.0]])}),
+        ("r", "dagnn.ReLU", ["x1"], ["x2"], [], {}, {"name": "", "gain": reals(4, 1, 1), "curvature": np.array([[0.5]])}),
+        ("s", "decoding.Select", ["x2"], ["x3"], [], {"channels": np.int32([3, -1, 0, 0]).reshape(4, 1, 1), "stride": np.int32([2, 1]).reshape(2, 1, 1)}, {"name": "ß"}),
+        ("g", "dagnn.Scale", ["x3", "x3"], ["x4"], [], {"hasBias": np.uint8([[0]])}, {"name": "", "gain": np.array([[0.5]])}),
+        ("u", "XCorr", ["x4", "x1"], ["x5"], [], {}, {"name": "", "unsupported": "it joins"}),
+    ]  # fmt: skip
+    ours = {
+        "layers": Structs([dict(zip((*fields, "decoding"), layer, strict=True)) for layer in ours]),
+        "params": Structs([{"name": "c_1", "value": reals(3, 3, 2, 4)}, {"name": "c_2", "value": reals(1, 4)}]),
+        "meta": {
+            "moments": Structs([{"layer": np.array([[2.0]]), "mean": reals(4, 1, 1), "std": np.ones((4, 1, 1))}]),
+            "inputSize": np.array([[9.0, 8, 4]]),
+            "normalization": {"std": np.ones((1, 1, 4))},
+            "notes": ["a"],
+        },
     }
     return [
         {"net": {"layers": simple, "meta": meta}, "info": {"train": np.zeros((2, 3))}},
         {"layers": old, "imageMean": np.array([[107.5]], np.float32)},
         {"net": dag},
+        {"net": ours},
     ]
 
 
@@ -159,7 +192,8 @@ class Mutator:
             except Exception:  # nothing that can be written
                 way = "bytes"
         if way == "packed":
-            return "packed.mat", repacked(damaged(r, r.choice(self.valid[3:6]), r.choice(self.valid[3:6])))
+            plain = self.valid[len(self.networks) : 2 * len(self.networks)]
+            return "packed.mat", repacked(damaged(r, r.choice(plain), r.choice(plain)))
         return "bytes.mat", damaged(r, r.choice(self.valid), r.choice(self.valid))
 
 
@@ -241,12 +275,18 @@ def read(path, number):
         return
     net = decoding.load_matconvnet(path)
     str(net), repr(net)
-    top = next((i for i, layer in enumerate(net.layers) if isinstance(layer, decoding.Unsupported)), len(net.layers))
-    if top and max(net.receptive_field(top).size) <= 100 and net.channels(top) <= 100:
-        shape = net.input_shape or (net.channels(0), *net.receptive_field(top).size)
-        if max(shape) <= 100:
-            decoding.decode_filter(net, top, 0)
-            net.forward(np.ones((1, *shape)), top)
+    for top in range(len(net.layers), 0, -1):
+        if net.blocked(top) is None and max(net.receptive_field(top).size) <= 100 and net.channels(top) <= 100:
+            decode_and_run(net, top)
+            break
+
+
+def decode_and_run(net, top):
+    shape = net.input_shape or (net.channels(0), *net.receptive_field(top).size)
+    if max(shape) <= 100:
+        gates = [layer.replace(gain=1) if isinstance(layer, decoding.Gate) else layer for layer in net.layers]
+        decoding.decode_filter(net.replace(layers=gates), top, 0)
+        net.forward(np.ones((1, *shape)), top)
 
 
 def misbehave(path, number):

@@ -8,7 +8,10 @@ from decoding import (
     InvalidValueError,
     MaxPool,
     Network,
+    ReLU,
+    Select,
     ShapeError,
+    Sum,
     UnknownLayerError,
     baselines,
     decode_filter,
@@ -101,3 +104,35 @@ def test_least_squares_of_no_images_is_refused(net):
 def test_there_is_no_layer_to_turn_below(net):
     with pytest.raises(UnknownLayerError):
         baselines.turned(net, below=9)
+
+
+# Branches and gains
+
+
+def test_zeros_are_inserted_with_the_gain_of_the_pool():
+    net = Network([MaxPool((1, 2), gain=[3, 5]), Conv([[[[1, 2]], [[1, 0]]]])])
+    got = decode_filter(baselines.zero_insertion(net), 2, 0)
+    assert got.tolist() == [[[3, 0, 6, 0]], [[5, 0, 0, 0]]]
+
+
+def test_inserting_zeros_in_a_branch_keeps_what_meets_in_its_place():
+    net = Network([MaxPool((1, 2)), Conv([[[[1, 2, 3]]]], pad=(0, 0, 1, 1)), Sum()], inputs=[0, 1, (1, 2)], mean=[0])
+    assert decode_filter(baselines.zero_insertion(net), 3, 0).tolist() == [[[1, 0, 3, 0, 3, 0]]]
+
+
+def test_turning_keeps_branches_and_gains():
+    net = Network(
+        [Conv([[[[1, 2, 3]]]], pad=(0, 0, 1, 1)), ReLU(gain=5.0), Sum()], inputs=[0, 1, (0, 2)], input_shape=(1, 1, 4)
+    )
+    assert decode_filter(baselines.turned(net), 3, 0).tolist() == [[[15, 11, 5]]]
+
+
+def test_least_squares_takes_the_windows_of_units_that_begin_inside_the_image():
+    """Impulses, every other pixel of which no unit sees."""
+    net = Network([Select([0], stride=(1, 2), start=(0, 1)), Conv([[[[3, 5]]]])], input_shape=(1, 1, 6))
+    images = np.concatenate([np.eye(6), np.zeros((1, 6))]).reshape(-1, 1, 1, 6)
+    (got, bias), want = baselines.least_squares_filters(net, images, 2), decode_layer(net, 2)
+    bound = 100 * 14 * 4 * np.finfo(float).eps * np.abs(want).max()  # the gram's condition is below 100
+    assert want.tolist() == [[[[3, 0, 5]]]]
+    assert np.abs(got - want).max() <= bound
+    assert np.abs(bias).max() <= bound

@@ -46,7 +46,6 @@ def files(tmp_path):
 
 
 WRONG = {
-    "nothing": ([], "required"),
     "no such command": (["draw"], "invalid choice"),
     "no file": (["show"], "FILE"),
     "no layer": (["decode", LENET, "-o", "out.png"], "--layer"),

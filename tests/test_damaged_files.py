@@ -1,6 +1,8 @@
 """Hostile and damaged files: a network or an error of the family, in little memory and time, whatever the bytes."""
 
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zlib
 
@@ -323,6 +325,23 @@ def test_attributes_that_are_no_words(v73, tmp_path, bad):
         None,
         "the attribute MATLAB_class is damaged|filters should be numbers, and are object of class no class",
     )
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+@pytest.mark.parametrize("locking", [None, True, False, "best-effort"])
+def test_a_file_that_this_process_holds_open_is_read(v73, tmp_path, mode, locking):
+    import h5py
+
+    with h5py.File(tmp_path / "net.mat", mode, locking=locking):
+        assert load_matconvnet(tmp_path / "net.mat").layers[0].filters.shape == (4, 1, 3, 2)
+
+
+def test_a_file_that_somebody_writes_to_is_not_called_damaged(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="v7.3 is read through h5py, the extra `hdf5`")
+    h5py.File(tmp_path / "net.mat", "w", libver="latest").close()
+    code = "import h5py, os, sys; file = h5py.File(sys.argv[1], 'r+', libver='latest'); file.flush(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "net.mat")], check=True)
+    refused(tmp_path, None, "net.mat: it is open elsewhere, for writing .* Close it there first")
 
 
 def test_not_matlabs_hdf5(tmp_path):

@@ -15,12 +15,9 @@ from decoding import (
     MaxPool,
     Network,
     ReconstructionMeter,
-    ReLU,
     ShapeError,
     TopImagesMeter,
     UnknownLayerError,
-    contributions,
-    decode_filter,
     decoded_responses,
     evaluation,
     measure,
@@ -52,7 +49,7 @@ def test_the_error_by_hand(pooled):
 
 
 def test_the_error_without_normalization_by_hand(pooled):
-    error = reconstruction_error(pooled, [[[[1, 1, 0, 2]]]], 2, normalize=None)
+    error = reconstruction_error(pooled, [[[[1, 1, 0, 2]]]], 2, contrast=None)
     assert error.per_image.tolist() == [((2 - 1) ** 2 + (-2 + 1) ** 2) / 4]
 
 
@@ -145,8 +142,8 @@ def test_the_backend_is_used_for_all_of_it(pooled):
             return lambda *args, **kw: operator(*args, **kw) * (0.5 if name == "max_pool" else 1)
 
     images = [[[[0, 1, 0, 2]]]]
-    assert reconstruction_error(pooled, images, 2, normalize=None).mean == 0
-    assert reconstruction_error(pooled, images, 2, normalize=None, backend=Half()).mean > 0
+    assert reconstruction_error(pooled, images, 2, contrast=None).mean == 0
+    assert reconstruction_error(pooled, images, 2, contrast=None, backend=Half()).mean > 0
 
 
 def test_a_bias_is_added_to_the_responses_of_its_filter():
@@ -195,7 +192,7 @@ def test_of_a_linear_network_decoded_filters_give_the_responses_exactly(seed, pa
     net, images = linear_net(seed, pads, strides), integers(seed + 2, 2, 2, 11, 9)
     assert reproduces(net, images, 1)
     assert reproduces(net, images, 2)
-    assert reconstruction_error(net, images, 2, normalize=None).per_image.tolist() == [0, 0]
+    assert reconstruction_error(net, images, 2, contrast=None).per_image.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("mutant", ["no pad", "pad on the other side", "one pixel late"])
@@ -374,56 +371,6 @@ def test_without_labels_there_is_no_accuracy():
     assert found.accuracy is None
 
 
-# Figure 6
-
-
-@given(st.integers(0, 99))
-def test_contributions_add_up_to_the_decoded_filter(seed):
-    net = Network(
-        [
-            Conv(integers(seed, 3, 2, 2, 3), stride=(1, 2)),
-            MaxPool((2, 3)),
-            ReLU(),
-            Conv(integers(seed + 1, 4, 3, 2, 3)),
-        ]
-    )
-    for k in range(4):
-        parts = contributions(net, 4, k)
-        total = np.zeros((2, *net.receptive_field(4).size))
-        for part in parts:
-            lower = decode_filter(net, 3, part.k)
-            rows, columns = part.pixel
-            total[:, rows : rows + lower.shape[1], columns : columns + lower.shape[2]] += part.weight * lower
-        assert (total == decode_filter(net, 4, k)).all()
-        magnitudes = [abs(part.weight) for part in parts]
-        assert magnitudes == sorted(magnitudes, reverse=True)
-        assert {part.layer for part in parts} <= {1}
-        assert contributions(net, 4, k, top=2) == parts[:2]
-
-
-def test_contributions_of_the_first_convolution_are_channels_of_the_image():
-    parts = contributions(Network([Conv([[[[1, 0]], [[0, -3]]]]), ReLU()]), 2, 0)
-    assert [(part.layer, part.k, part.cell, part.weight) for part in parts] == [(0, 1, (0, 1), -3), (0, 0, (0, 0), 1)]
-
-
-def test_contributions_know_groups_and_dilation():
-    net = Network([Conv([[[[1, 2]]], [[[3, 4]]]], groups=2, dilation=(1, 3))])
-    assert [(part.k, part.cell, part.weight) for part in contributions(net, 1, 1)] == [(1, (0, 3), 4), (1, (0, 0), 3)]
-
-
-def test_of_equal_magnitudes_the_lower_filter_row_and_column_come_first():
-    parts = contributions(Network([Conv([[[[3, -3], [0, 3]], [[-3, 4], [3, -3]]]])]), 1, 0)
-    assert [(part.k, part.cell, part.weight) for part in parts] == [
-        (1, (0, 1), 4),
-        (0, (0, 0), 3),
-        (0, (0, 1), -3),
-        (0, (1, 1), 3),
-        (1, (0, 0), -3),
-        (1, (1, 0), 3),
-        (1, (1, 1), -3),
-    ]
-
-
 # LeNet
 
 
@@ -562,7 +509,7 @@ REFUSED = {
     "one unit at one place": (
         lambda: reconstruction_error(ONE, IMAGES[..., :2], 1),
         InvalidValueError,
-        "network's responses of layer 1 to image 0 are all equal .*normalize=None",
+        "network's responses of layer 1 to image 0 are all equal .*contrast=None",
     ),
     "constant": (
         lambda: reconstruction_error(NET, [*IMAGES, np.zeros((1, 1, 4))], 1, batch_size=1),
@@ -585,7 +532,7 @@ REFUSED = {
         InvalidValueError,
         "responses of layer 1",
     ),
-    "normalize": (lambda: reconstruction_error(NET, IMAGES, 1, normalize="map"), InvalidValueError, "'image' or None"),
+    "normalize": (lambda: reconstruction_error(NET, IMAGES, 1, contrast="map"), InvalidValueError, "'image' or None"),
     "filters": (
         lambda: reconstruction_error(NET, IMAGES, 1, filters=np.ones((2, 1, 1, 3))),
         ShapeError,
@@ -596,12 +543,6 @@ REFUSED = {
     "n": (lambda: top_images(NET, IMAGES, 1, 0, n=0), InvalidValueError, "n must be"),
     "k": (lambda: top_images(NET, IMAGES, 1, 2), UnknownLayerError, "no unit 2"),
     "layer": (lambda: reconstruction_error(NET, IMAGES, 9), UnknownLayerError, "no layer 9"),
-    "k of contributions": (lambda: contributions(NET, 1, -1), UnknownLayerError, "no unit -1"),
-    "no convolution": (
-        lambda: contributions(Network([MaxPool(2)], input_shape=(1, 2, 2)), 1, 0),
-        UnknownLayerError,
-        "no convolution",
-    ),
 }
 
 
@@ -614,7 +555,7 @@ def test_refused(case):
 
 
 def test_a_layer_of_one_unit_has_an_error_without_normalization():
-    error = reconstruction_error(ONE, IMAGES[..., :2], 1, normalize=None)
+    error = reconstruction_error(ONE, IMAGES[..., :2], 1, contrast=None)
     assert error.per_image.tolist() == [0, 0]
     assert np.isnan(error.correlations).all()
 

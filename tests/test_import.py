@@ -34,7 +34,6 @@ def test_public_names():
         "top_images",
         "response_matrix",
         "contributions",
-        "characters",
         "DecodingError",
     ]:
         assert name in decoding.__all__

@@ -13,15 +13,19 @@ from decoding import (
     LRN,
     AvgPool,
     BatchNorm,
+    Concat,
     Conv,
     Dropout,
+    Gate,
     InvalidValueError,
     Loss,
     MaxPool,
     Network,
     ReLU,
+    Select,
     Sigmoid,
     Softmax,
+    Sum,
     Unsupported,
     UnsupportedLayerError,
     WeightsFormatError,
@@ -34,13 +38,19 @@ from decoding import (
 def assert_equal(one, other):
     """Bit for bit."""
     assert (one.classes, one.input_shape, str(one)) == (other.classes, other.input_shape, str(other))
-    assert (one.mean is None) == (other.mean is None)
-    assert one.mean is None or same_bits(one.mean, other.mean)
+    assert (one.inputs, one.notes) == (other.inputs, other.notes)
+    assert one.moments.keys() == other.moments.keys()
+    pairs = zip(sum(one.moments.values(), ()), sum(other.moments.values(), ()), strict=True)
+    for a, b in ((one.mean, other.mean), (one.std, other.std), *pairs):
+        assert same(a, b)
     for a, b in zip(one.layers, other.layers, strict=True):
         assert type(a) is type(b)
         assert repr(a) == repr(b)
-        assert a.weights.keys() == b.weights.keys()
-        assert all(same_bits(a.weights[what], b.weights[what]) for what in a.weights)
+        assert all(same(value, b.fields()[what]) for what, value in a.fields().items())
+
+
+def same(a, b):
+    return same_bits(a, b) if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) else (type(a), a) == (type(b), b)
 
 
 def same_bits(a, b):
@@ -286,6 +296,22 @@ def test_means(load, single):
     assert load({"net": {"layers": layers, "normalization": normalization}}).input_shape == (3, 9, 8)  # before 2015
 
 
+def test_deviations(load, single):
+    layers = [{"type": "conv", "weights": [single(3, 3, 3, 4)]}]
+
+    def read(std):
+        return load({"net": {"layers": layers, "meta": {"normalization": {"averageImage": np.float32(7), "std": std}}}})
+
+    assert read(np.float32([[2]])).std.ravel().tolist() == [2, 2, 2]
+    assert read(np.abs(single(1, 1, 3)) + 1).std.ravel().tolist() == (np.abs(single(3)) + 1).tolist()
+    assert (read(np.abs(single(9, 8, 3)) + 1).std == np.abs(single(9, 8, 3)).transpose(2, 0, 1) + 1).all()
+    for bad in (np.float32([[0]]), single(1, 1, 4), "imdb"):
+        net = read(bad)
+        assert net.std is None
+        assert net.mean.size == 3
+        assert "The file's deviation does not fit, and is left out: " in str(net)
+
+
 def test_an_input_size_that_does_not_fit_is_left_out_and_told(load, single):
     layers = [{"type": "conv", "weights": [single(9, 3, 1, 4)]}]
     net = load({"net": {"layers": layers, "meta": {"inputSize": np.float64([[8, 8, 1]])}}})
@@ -296,19 +322,34 @@ def test_an_input_size_that_does_not_fit_is_left_out_and_told(load, single):
 # DagNN.
 
 
-def graph(layers, single):
-    fields = ("name", "type", "inputs", "outputs", "params", "block")
-    params = Structs([{"name": "f", "value": single(3, 2, 2, 4)}, {"name": "b", "value": single(4, 1)}])
-    full = [
-        (name, f"dagnn.{kind}", inputs, outputs, params, block) for name, kind, inputs, outputs, params, block in layers
+FIELDS = ("name", "type", "inputs", "outputs", "params", "block")
+
+
+def dag(layers, params=None, meta=None):
+    """A network as plain values, of layers (name, type, inputs, outputs, parameters, block)."""
+    rows = [
+        dict(zip(FIELDS, (name, f"dagnn.{kind}" if kind[0] != "/" else kind[1:], *rest), strict=True))
+        for name, kind, *rest in layers
     ]
-    return {
-        "net": {
-            "layers": Structs([dict(zip(fields, layer, strict=True)) for layer in full]),
-            "params": params,
-            "meta": np.zeros((0, 0)),
-        }
-    }
+    values = Structs([{"name": name, "value": value} for name, value in (params or {}).items()])
+    parts = {"params": values} if values else {}
+    return {"net": {"layers": Structs(rows), **parts, "meta": np.zeros((0, 0)) if meta is None else meta}}
+
+
+def graph(layers, single):
+    return dag(layers, {"f": single(3, 2, 2, 4), "b": single(4, 1)})
+
+
+def shuffled(layers, times=6):
+    """The layers in the order given, backwards, and in any other."""
+    yield layers
+    yield layers[::-1]
+    for seed in range(times):
+        yield [layers[i] for i in np.random.default_rng(seed).permutation(len(layers))]
+
+
+def bank(array):
+    return array.transpose(3, 2, 0, 1)
 
 
 @pytest.fixture
@@ -328,49 +369,407 @@ def chain(single):
     ]
 
 
-def test_a_chain_of_a_graph(load, chain, single):
+def test_a_chain_of_a_graph_keeps_its_numbers(load, chain, single):
     loss = [("loss", "Loss", ["d", "label"], ["objective"], [], {"loss": "softmaxlog"}),
-            ("error", "Loss", ["d", "label"], ["top1err"], [], {"loss": "classerror"})]  # fmt: skip
-    for order in (chain + loss, (chain + loss)[::-1]):
+            ("error", "Loss", ["label", "d"], ["top1err"], [], {"loss": "classerror"}),
+            ("middle", "Loss", ["b", "label"], ["e"], [], {"loss": "log"})]  # fmt: skip
+    for order in shuffled(chain + loss, 3):
         net = load(graph(order, single))
-        assert net.names[:4] == ("conv", "relu", "pool", "drop")
-        conv, relu, pool, drop, last = net.layers
-        assert (conv.filters == single(3, 2, 2, 4).transpose(3, 2, 0, 1)).all()
+        assert net.names == ("conv", "relu", "pool", "drop", "middle", "error", "loss")
+        assert net.inputs == ((0,), (1,), (2,), (3,), (2,), (4,), (4,))
+        conv, relu, pool, drop, *losses = net.layers
+        assert (conv.filters == bank(single(3, 2, 2, 4))).all()
         assert (conv.bias == single(4)).all()
         assert (conv.stride, conv.pad, relu.leak) == ((2, 1), (0, 1, 0, 1), 0.25)
         assert (type(pool), pool.size, pool.stride, type(drop)) == (AvgPool, (3, 2), (2, 2), Dropout)
-        assert type(last) in (Softmax, Loss)
-    assert isinstance(load(graph(chain + loss, single)).layers[-1], Softmax)
+        assert [type(each) for each in losses] == [Loss, Loss, Softmax]
+        assert net.notes == ()
 
 
-def test_where_branches_join_a_graph_ends(load, chain, single):
+def test_all_kinds_of_layers(load, single):
     layers = [
-        *chain,
-        ("up", "ConvTranspose", ["x"], ["u"], ["f"], {}),
-        ("sum", "Sum", ["d", "u"], ["s"], [], np.zeros((0, 0))),
-    ]
-    net = load(graph(layers, single))
-    assert net.names == ("conv", "relu", "pool", "drop", "sum")
-    assert decode_filter(net, "drop", 3).shape == (2, 7, 3)
-    with pytest.raises(UnsupportedLayerError, match=r"layer 5 'sum' \(dagnn.Sum\): .* it joins d, u"):
-        decode_filter(net, "sum", 0)
-    assert "On other branches of the graph, and left out: up." in str(net)
+        ("conv", "Conv", ["x"], ["a"], ["f"], {"hasBias": np.uint8([[0]])}),
+        ("norm", "BatchNorm", ["a"], ["b"], ["m", "b", "x"], {"numChannels": np.float64([[4]]), "epsilon": np.float64([[1e-5]])}),
+        ("lrn", "LRN", ["b"], ["c"], [], {"param": np.float64([[3, 2, 0.5, 0.75]])}),
+        ("sigmoid", "Sigmoid", ["c"], ["d"], [], {}),
+        ("sum", "Sum", ["d", "b"], ["e"], [], {}),
+        ("concat", "Concat", ["e", "a"], ["f"], [], {"dim": np.float64([[3]])}),
+        ("scale", "Scale", ["f"], ["g"], ["s", "t"], {"size": np.float64([[1, 1, 8, 1]]), "hasBias": np.uint8([[1]])}),
+        ("gate", "Scale", ["g", "f"], ["h"], [], {"hasBias": np.uint8([[0]])}),
+        ("prob", "SoftMax", ["h"], ["p"], [], {}),
+    ]  # fmt: skip
+    moments = np.abs(single(4, 2)) + 1
+    params = {
+        "f": single(3, 2, 2, 4),
+        "m": single(4, 1),
+        "b": single(4, 1) + 1,
+        "x": moments,
+        "s": single(1, 1, 8),
+        "t": single(1, 1, 8) + 1,
+    }
+    want = Network(
+        [
+            Conv(bank(params["f"]), name="conv"),
+            BatchNorm(single(4), single(4) + 1, mean=moments[:, 0], std=moments[:, 1], epsilon=1e-5, name="norm"),
+            LRN(3, kappa=2, alpha=0.5, beta=0.75, name="lrn"),
+            Sigmoid(name="sigmoid"),
+            Sum(name="sum"),
+            Concat(name="concat"),
+            BatchNorm(single(8), single(8) + 1, mean=np.zeros(8, "f4"), std=np.ones(8, "f4"), name="scale"),
+            Gate(name="gate"),
+            Softmax(name="prob"),
+        ],
+        inputs=[0, 1, 2, 3, (4, 2), (5, 1), 6, (7, 6), 8],
+    )
+    for order in shuffled(layers, 3):
+        assert load(dag(order, params)) == want
 
 
-def test_losses_are_no_branches(load, chain, single):
-    layers = [("error", "Loss", ["a", "label"], ["e"], [], {"loss": "classerror"}), *chain]
-    net = load(graph(layers, single))
-    assert net.names == ("conv", "relu", "pool", "drop")
+def test_scales(load, single):
+    def scale(factors, *, bias=None, has_bias=1, inputs=("a",)):
+        conv = ("conv", "Conv", ["x"], ["a"], ["f"], {})
+        layer = (
+            "scale",
+            "Scale",
+            [*inputs],
+            ["b"],
+            ["s"] + ["t"] * (bias is not None),
+            {"hasBias": np.uint8([[has_bias]])},
+        )
+        params = {"f": single(3, 2, 2, 4), "s": factors, **({} if bias is None else {"t": bias})}
+        return load(dag([conv, layer], params))["scale"]
+
+    assert scale(single(1, 1, 4), bias=single(1, 1, 4), has_bias=0).bias.tolist() == [0] * 4
+    assert scale(np.float32([[3]])).scale.tolist() == [3] * 4  # one for all channels
+    assert scale(single(1, 1, 4), bias=np.float32([[2]])).bias.tolist() == [2] * 4
+    for other in (single(4, 1), single(2, 3, 4)):  # along rows, and for each place
+        assert "its factors are not one for each channel" in scale(other).reason
+    assert "its factors are not one for each channel" in scale(single(1, 1, 4), bias=single(1, 1, 3)).reason
+    assert "it joins a, x" in scale(single(1, 1, 4), inputs="ax").reason
+
+
+def conv(name, source, out, params="f", **block):
+    return (name, "Conv", [source], [out], [params], {key: np.float64([value]) for key, value in block.items()})
+
+
+# Layers, parameters, and what each layer reads, by name.
+BRANCHING = {
+    "the label first": (
+        [("loss", "Loss", ["label", "z"], ["o"], [], {}), conv("a", "x", "y"), ("b", "ReLU", ["y"], ["z"], [], {})],
+        {"a": [], "b": ["a"], "loss": ["b"]},
+    ),
+    "the auxiliary head first": (
+        [conv("aux", "y", "u", "h"), ("auxprob", "SoftMax", ["u"], ["v"], [], {}), conv("a", "x", "y"), conv("b", "y", "z", "g"),
+         conv("c", "z", "w", "h"), ("prob", "SoftMax", ["w"], ["p"], [], {})],
+        {"a": [], "b": ["a"], "c": ["b"], "aux": ["a"], "auxprob": ["aux"], "prob": ["c"]},
+    ),
+    "the projection shortcut first": (
+        [conv("short", "x", "s"), conv("a", "x", "y", pad=(1, 1, 1, 1)), conv("b", "y", "z", "g"), ("sum", "Sum", ["s", "z"], ["t"], [], {}),
+         ("relu", "ReLU", ["t"], ["r"], [], {}), ("again", "Sum", ["r", "t"], ["q"], [], {})],
+        {"a": [], "b": ["a"], "short": [], "sum": ["short", "b"], "relu": ["sum"], "again": ["relu", "sum"]},
+    ),
+    "a monitor on a middle variable": (
+        [("monitor", "/my.Monitor", ["y"], ["m"], [], {}), conv("a", "x", "y"), ("b", "ReLU", ["y"], ["z"], [], {})],
+        {"a": [], "monitor": ["a"], "b": ["a"]},
+    ),
+    "an inception": (
+        [("pool", "Pooling", ["y"], ["p"], [], {"poolSize": np.float64([[1, 1]])}), conv("poolproj", "p", "pp", "k"),
+         conv("one", "y", "o", "k"), conv("threereduce", "y", "t", "k"), conv("three", "t", "tt", "g", pad=(1, 1, 1, 1)),
+         conv("fivereduce", "y", "f", "k"), ("fiverelu", "ReLU", ["f"], ["fr"], [], {}), conv("five", "fr", "ff", "g", pad=(1, 1, 1, 1)),
+         ("concat", "Concat", ["o", "tt", "ff", "pp"], ["c"], [], {"dim": np.float64([[3]])}), conv("a", "x", "y")],
+        {"a": [], "fivereduce": ["a"], "fiverelu": ["fivereduce"], "five": ["fiverelu"], "threereduce": ["a"], "three": ["threereduce"],
+         "pool": ["a"], "poolproj": ["pool"], "one": ["a"], "concat": ["one", "three", "five", "poolproj"]},
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def filters(single):
+    return {"f": single(3, 3, 2, 4), "g": single(3, 3, 4, 4), "h": single(1, 1, 4, 3), "k": single(1, 1, 4, 4)}
+
+
+@pytest.mark.parametrize("case", BRANCHING)
+def test_branches_are_read_whole_in_any_order(load, filters, case):
+    layers, reads = BRANCHING[case]
+    nets = [load(dag(order, filters)) for order in shuffled(layers)]
+    net = nets[0]
+    assert {
+        name: [net.names[i - 1] for i in below if i] for name, below in zip(net.names, net.inputs, strict=True)
+    } == reads
+    assert all(other == net for other in nets)
     assert net.notes == ()
+    assert net.names == tuple(reads)  # of branches that meet, the longest first; the last layer ends the longest way
+    for number, layer in enumerate(net.layers, 1):
+        if isinstance(layer, Unsupported):
+            with pytest.raises(UnsupportedLayerError, match=r"'monitor'.*does not know layers of type 'my.Monitor'"):
+                decode_filter(net, number, 0)
+        else:
+            assert decode_filter(net, number, 2).shape == (2, *net.receptive_field(number).size)
+            assert np.isfinite(net.forward(np.ones((1, 2, 9, 11)), number)).all()
+
+
+def test_layers_that_share_parameters_decode_each_in_its_place(load, filters):
+    layers = [conv("a", "x", "y"), conv("b", "y", "z", "g"), conv("c", "z", "w", "g", stride=(2, 1))]
+    net = load(dag(layers, filters))
+    assert (net["b"].filters == net["c"].filters).all()
+    assert [net.receptive_field(name).size for name in "abc"] == [(3, 3), (5, 5), (7, 7)]
+    parts = [Network(net.layers[:k]) for k in (2, 3)]
+    for part, name in zip(parts, "bc", strict=True):
+        assert (decode_filter(net, name, 3) == decode_filter(part, name, 3)).all()
+    assert not (decode_filter(net, "c", 3)[:, :5, :5] == decode_filter(net, "b", 3)).all()
+
+
+@pytest.mark.parametrize("blocks", [36, 54])
+def test_a_recursive_pyramid(load, filters, blocks):
+    """Residual blocks that share their parameters, between transposed convolutions; the losses are an author's own."""
+    layers = [conv("first", "LR", "s0")]
+    for k in range(blocks):
+        layers += [
+            (f"relu{k}", "ReLU", [f"s{k}"], [f"r{k}"], [], {}),
+            conv(f"conv{k}", f"r{k}", f"c{k}", "g", pad=(1, 1, 1, 1)),
+            (f"s{k + 1}", "Sum", ["s0", f"c{k}"], [f"s{k + 1}"], [], {}),
+        ]
+    last = f"s{blocks}"
+    layers += [
+        ("up", "ConvTranspose", [last], ["u"], ["g"], {}),
+        conv("residual", "u", "v", "h"),
+        ("image", "ConvTranspose", ["LR"], ["i"], ["h"], {}),
+        ("sum", "Sum", ["i", "v"], ["out"], [], {}),
+        ("loss", "/dagnn.vllab_dag_loss", ["out", "HR"], ["l"], [], {}),
+    ]
+    net = load(dag(layers[::-1], filters))
+    assert [layer.kind for layer in net.layers].count("Sum") == blocks + 1
+    assert net.names[-1] == "loss"
+    assert isinstance(net.layers[-1], Loss)
+    assert net.receptive_field(last).size == (2 * blocks + 3,) * 2
+    assert net.blocked(last) is None
+    assert net.names[net.blocked("sum") - 1] == "up"
+    assert net.notes == ()
+
+
+def test_what_is_not_known_blocks_what_reads_it_alone(load, filters):
+    layers = [
+        conv("a", "x", "y"),
+        ("odd", "/my.Odd", ["y"], ["o"], [], {}),
+        ("split", "/my.Split", ["y"], ["s", "t"], [], {}),
+        ("up", "ConvTranspose", ["y"], ["u"], ["f"], {}),
+        ("both", "/my.Both", ["y", "y2"], ["m"], [], {}),
+        ("cat", "Concat", ["y", "y2"], ["n"], [], {"dim": np.float64([[1]])}),
+        ("relu", "ReLU", ["y"], ["y2"], [], {}),
+        ("sum", "Sum", ["y2", "o"], ["q"], [], {}),
+        conv("b", "y2", "z", "g"),
+        ("after", "ReLU", ["t"], ["tt"], [], {}),
+    ]
+    net = load(dag(layers, filters))
+    blocked = {name: net.blocked(name) and net.names[net.blocked(name) - 1] for name in net.names}
+    assert blocked == {"a": None, "relu": None, "b": None, "odd": "odd", "split": "split", "up": "up", "both": "both",
+                       "cat": "cat", "sum": "odd", "after": "split"}  # fmt: skip
+    assert decode_filter(net, "b", 0).shape == (2, 5, 5)
+    reasons = {layer.name: layer.reason for layer in net.layers if isinstance(layer, Unsupported)}
+    assert reasons == {
+        "odd": "",
+        "split": "it has 2 outputs",
+        "up": "it is a transposed convolution",
+        "both": "it joins y, y2",
+        "cat": "it does not join channels but rows, columns or images",
+    }
+
+
+def test_joins_of_what_does_not_fit(load, filters):
+    layers = [
+        conv("a", "x", "y"),
+        conv("b", "x", "z", stride=(2, 1)),
+        conv("c", "y", "w", "h"),
+        ("apart", "Concat", ["y", "z"], ["p"], [], {}),
+        ("sum", "Sum", ["y", "w"], ["s"], [], {}),
+        ("gate", "Scale", ["y", "w"], ["g"], [], {}),
+    ]
+    net = load(dag(layers, filters))
+    assert "not equally far apart in the image: 1×1, 2×1" in net["apart"].reason
+    assert net["sum"].reason == "it adds maps of 4 and 3 channels, which must be as many"
+    assert "its factors have 3 channels, and its map 4" in net["gate"].reason
+
+
+@pytest.mark.parametrize("kind", ["HuberLoss", "dagnn.EPELoss", "dagnn.my_loss", "PSNR"])
+def test_the_losses_of_an_author_pass(load, filters, kind):
+    layers = [
+        conv("a", "x", "y"),
+        ("mine", f"/{kind}", ["label", "y"], ["o"], [], {}),
+        ("theirs", "Loss", ["y", "label"], ["p"], [], {"loss": "l2"}),
+    ]
+    for order in shuffled(layers, 3):
+        net = load(dag(order, filters))
+        assert (net.names, net.inputs, net.notes) == (("a", "mine", "theirs"), ((0,), (1,), (1,)), ())
+        assert [type(layer) for layer in net.layers[1:]] == [Loss, Loss]
+        assert (decode_filter(net, "mine", 1) == decode_filter(net, "a", 1)).all()
+
+
+def test_an_autoencoders_loss_reads_the_image(load, filters):
+    layers = [conv("a", "x", "y"), ("loss", "/EuclideanLoss", ["y", "x"], ["o"], [], {})]
+    net = load(dag(layers, filters))
+    assert (net.inputs, type(net["loss"])) == (((0,), (1,)), Loss)
+
+
+def test_what_is_no_loss_and_what_reads_one(load, filters):
+    layers = [
+        conv("a", "x", "y"),
+        ("warp", "/Warp", ["y", "flow"], ["w"], [], {}),  # something reads it
+        ("relu", "ReLU", ["w"], ["r"], [], {}),
+        ("guided", "/Guided", ["y", "guide"], ["g"], [], {}),  # others read the guide
+        conv("b", "guide", "h"),
+        ("one", "HuberLoss", ["y", "label"], ["l1"], [], {}),
+        ("two", "Loss", ["y", "label"], ["l2"], [], {}),
+        ("all", "Sum", ["l1", "l2"], ["l"], [], {}),
+    ]
+    net = load(dag(layers, filters))
+    reasons = {layer.name: layer.reason for layer in net.layers if isinstance(layer, Unsupported)}
+    assert reasons == {
+        "warp": "it joins y, flow, and needs the image flow as well",
+        "guided": "it joins y, guide, and needs the image guide as well",
+        "all": "it reads l1, l2, a loss, which needs labels",
+    }
+    assert isinstance(net["one"], Loss)
+    assert net.blocked("relu") == net.index("warp")
+
+
+# Several images.
+
+
+@pytest.fixture
+def tracker():
+    """Two branches of the same parameters, joined by a layer of an author's own; the one of the template is shorter."""
+    return [
+        *(conv(f"{side}_conv{k}", f"{image if k == 1 else f'{side}{k - 1}'}", f"{side}{k}", "f" if k == 1 else "g")
+          for side, image, n in (("a", "exemplar", 2), ("b", "instance", 3)) for k in range(1, n + 1)),
+        ("xcorr", "/XCorr", ["a2", "b3"], ["c"], [], {}),
+        ("adjust", "Sum", ["c"], ["d"], [], {}),
+        ("loss", "/SiameseLoss", ["d", "label"], ["o"], [], {}),
+    ]  # fmt: skip
+
+
+def test_two_images(load, filters, tracker):
+    for order in shuffled(tracker, 3):
+        net = load(dag(order, filters))
+        assert net.names == ("b_conv1", "b_conv2", "b_conv3", "xcorr", "adjust", "loss")
+        assert net.notes == (
+            "Several images lead into it: exemplar, instance. This is the network of 'instance'; load_matconvnet(path, image=…) takes another.",
+            f"Not on a way from the image 'instance', and left out: {', '.join(name for name, *_ in order if name[0] == 'a' and name != 'adjust')}.",
+        )
+        assert decode_filter(net, "b_conv3", 1).shape == (2, 7, 7)
+        with pytest.raises(
+            UnsupportedLayerError,
+            match=r"layer 4 'xcorr' .XCorr.: .* it joins a2, b3, and needs the image exemplar as well",
+        ):
+            decode_filter(net, "adjust", 0)
+
+
+def test_the_image_may_be_chosen(load, filters, tracker):
+    net = load(dag(tracker, filters), image="exemplar")
+    assert net.names == ("a_conv1", "a_conv2", "xcorr", "adjust", "loss")
+    assert "left out: b_conv1, b_conv2, b_conv3." in str(net)
+    assert load(dag(tracker, filters), image="instance") == load(dag(tracker, filters))
+    assert load(dag(tracker[:2], filters), image="exemplar").notes == ()
+    for name in ("label", "a1", "input", 3):
+        with pytest.raises(
+            InvalidValueError, match=f"net.mat: there is no image named '{name}'. There are exemplar, instance"
+        ):
+            load(dag(tracker, filters), image=name)
+
+
+def test_a_chain_has_no_image_to_choose(load, single):
+    layers = [{"type": "conv", "weights": [single(3, 2, 1, 4), single(1, 4)]}]
+    with pytest.raises(InvalidValueError, match="no image named 'x': the layers are a chain"):
+        load({"net": {"layers": layers}}, image="x")
+
+
+def test_a_guide_beside_a_depth_map(load, single):
+    """Two Concats: of two branches, and of a branch with the guide itself."""
+    params = {"d": single(3, 3, 1, 3), "g": single(3, 3, 3, 4), "m": single(1, 1, 7, 2), "n": single(3, 3, 6, 2)}
+    same = {"pad": (1, 1, 1, 1)}
+    layers = [
+        conv("guide1", "input_g", "g1", "g", **same), ("guide2", "ReLU", ["g1"], ["g2"], [], {}),
+        ("guide3", "ReLU", ["g2"], ["g3"], [], {}), conv("depth1", "input_d", "d1", "d", **same),
+        ("cat1", "Concat", ["d1", "g3"], ["c1"], [], {}), conv("mix1", "c1", "m1", "m"),
+        ("cat2", "Concat", ["d1", "input_g"], ["c2"], [], {}), conv("mix2", "c2", "m2", "n"), ("loss", "Loss", ["m2", "label"], ["l"], [], {"loss": "l2"}),
+    ]  # fmt: skip
+    meta = {"normalization": {"imageSize": np.float64([[40, 50, 3]]), "averageImage": single(1, 1, 3)}}
+    guide = load(dag(layers, params, meta))
+    assert "This is the network of 'input_g'" in guide.notes[0]
+    assert guide.mean.shape == (3, 1, 1)
+    net = load(dag(layers, params, meta), image="input_d")
+    assert net.names == ("depth1", "cat2", "mix2", "cat1", "mix1", "loss")
+    assert net["depth1"].groups == 1  # not as many as the guide has channels
+    assert net.mean is None
+    assert "left out: guide1, guide2, guide3." in str(net)
+    assert net["cat1"].reason == "it joins d1, g3, and needs the image input_g as well"
+    assert net["cat2"].reason == "it joins d1, input_g, and needs the image input_g as well"
+    assert decode_filter(net, "depth1", 2).shape == (1, 3, 3)
+    assert net.blocked("loss") == net.index("cat2")
 
 
 def test_graphs_that_make_no_sense(load, chain, single):
     loop = [("a", "ReLU", ["x"], ["y"], [], {}), ("b", "ReLU", ["y"], ["x"], [], {})]
-    refused(load, graph(loop, single), "not a graph of MatConvNet's layers that begins with an image")
-    round_trip = [*chain, ("back", "ReLU", ["d"], ["a"], [], {})]
-    assert load(graph(round_trip, single)).names == ("conv", "relu", "pool", "drop", "back")
+    refused(load, graph(loop, single), r"net.layers read each other in a circle, .*: (a → b → a|b → a → b)\.")
+    back = [
+        chain[0],
+        ("in", "Sum", ["a", "q"], ["b"], [], {}),
+        ("mid", "ReLU", ["b"], ["p"], [], {}),
+        ("out", "ReLU", ["p"], ["q"], [], {}),
+    ]
+    refused(load, graph(back, single), "in a circle, so that none of these can be the first: .*mid → out")
+    itself = [chain[0], ("again", "ReLU", ["a"], ["a"], [], {})]
+    refused(
+        load,
+        graph(itself, single),
+        "the layer 'again' reads 'a', which it computes itself. Give what it computes a name of its own",
+    )
+    twice = [*chain, ("back", "ReLU", ["d"], ["a"], [], {})]
+    refused(load, graph(twice, single), "the layers 'conv' and 'back' both compute 'a'")
     lost = [("conv", "Conv", ["x"], ["a"], ["nowhere"], {})]
     refused(load, graph(lost, single), r"net.layers\(1\).block: the parameter .nowhere. is not in the file")
+    refused(
+        load,
+        graph([("a", "ReLU", [], ["y"], [], {})], single),
+        "not a graph of MatConvNet's layers that begins with an image",
+    )
+    many = [(f"r{k}", "ReLU", [f"x{k}"], [f"y{k}"], [], {}) for k in range(257)]
+    refused(load, graph(many, single), "net.layers read 257 images; 256 are the most")
+
+
+def test_where_the_first_layer_is_not_known_it_says_how_to_go_on(load, single):
+    """The advice is code that runs."""
+    layers = [
+        {"type": "custom"},
+        {"type": "odd", "name": "second"},
+        {"type": "conv", "name": "third", "weights": [single(3, 2, 1, 4)]},
+        {"type": "relu"},
+    ]
+    net = load({"net": {"layers": layers}})
+    with pytest.raises(
+        UnsupportedLayerError,
+        match=r"layer 1 .*: what it does is in MATLAB.*; what lies above layer 2 can, as a network of its own, Network\(net.layers\[2:\]\)",
+    ) as caught:
+        decode_filter(net, "third", 0)
+    above = eval(str(caught.value).split("of its own, ")[1].split(". The")[0], {"net": net, "Network": Network})
+    assert decode_filter(above, "third", 0).shape == (1, 3, 2)
+
+    layers = [
+        ("odd", "/my.Odd", ["x"], ["y"], [], {}),
+        conv("a", "y", "z"),
+        ("b", "Sum", ["z", "y"], ["w"], [], {}),
+        ("c", "ReLU", ["z"], ["v"], [], {}),
+    ]
+    net = load(dag(layers, {"f": single(1, 1, 4, 4)}))
+    with pytest.raises(
+        UnsupportedLayerError, match=r"does not know layers of type 'my.Odd'; what lies above"
+    ) as caught:
+        decode_filter(net, "c", 0)
+    above = eval(str(caught.value).split("of its own, ")[1].split(". The")[0], {"net": net, "Network": Network})
+    assert above.names == net.names[1:]
+    assert decode_filter(above, "b", 0).shape == (4, 1, 1)
+
+    net = load(dag([*layers, conv("beside", "x", "u")], {"f": single(1, 1, 4, 4)}))
+    assert "what lies above" not in str(net)
 
 
 # What is refused, and how.
@@ -545,6 +944,7 @@ def net(ramp):
     return Network(
         layers,
         mean=ramp(2, 11, 13) / 7,
+        std=np.float32([0.5, 3]),
         classes=["a", "β", "c d"],
         input_shape=(2, 11, 13),
         notes=["Half of it is missing."],
@@ -554,6 +954,94 @@ def net(ramp):
 def test_what_is_saved_is_read_back_bit_for_bit(net, tmp_path):
     save_matconvnet(net, tmp_path / "net.mat")
     assert_equal(load_matconvnet(tmp_path / "net.mat"), net)
+
+
+@pytest.fixture
+def branching(ramp):
+    """Every kind of layer, in an order of its own, with names that MATLAB has and has not."""
+    layers = [
+        Conv(ramp(6, 2, 3, 2) / 7, ramp(6) / 3, stride=(2, 1), pad=(1, 0, 2, 3), name="edges"),
+        Conv((ramp(6, 1, 1, 1) / 7).astype(np.float32), stride=(2, 1), dilation=(1, 2), groups=2, name="short cut"),
+        BatchNorm(ramp(6) / 7, ramp(6) / 3, mean=ramp(6), std=np.arange(1, 7) / 7, epsilon=1e-3, name="layer2"),
+        BatchNorm(ramp(6), name="edges2"),
+        ReLU(leak=0.1, gain=ramp(6) / 7, curvature=(ramp(6) / 3).astype(np.float32), name="twice"),
+        ReLU(gain=0.1, name="twice"),
+        MaxPool((3, 2), (1, 1), pad=(1, 1, 0, 1), gain=ramp(6) / 9),
+        AvgPool((1, 2), 1, curvature=2.0, name="x" * 80),
+        Concat(name="all"),
+        Sum(name="+"),
+        AvgPool(1, gain=[0.3] * 18, name="means"),
+        Gate(gain=ramp(18) / 7, name="gate"),
+        Select([3, -1, 0, 0], stride=(2, 1), start=(1, 0), name="select"),
+        Select([2], name="one"),
+        LRN(3, kappa=0.3, alpha=0.1, beta=0.7, gain=[0.25], name="lrn"),
+        Dropout(name="dröp"),
+        Sigmoid(),
+        Softmax(name="prob"),
+        Loss(name="loss"),
+        Sum(name="after_a_loss"),
+        Unsupported("XCorr", reason="it joins a, b", name="join"),
+        Unsupported("dagnn.Loss", name="their_loss"),
+        Unsupported("dagnn.Sum", name="end"),
+    ]
+    inputs = [
+        0,
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        (7, 8, 7),
+        (9, 9),
+        10,
+        (10, 11),
+        *range(12, 17),
+        13,
+        18,
+        (19, 18),
+        (0, 12),
+        (21, 20),
+        22,
+    ]
+    return Network(
+        layers,
+        inputs=inputs,
+        mean=ramp(2, 1, 1) / 7,
+        std=ramp(2, 11, 13) ** 2 + 1,
+        classes=["a"],
+        notes=["A note."],
+        moments={14: ([0.5], [2])},
+    )
+
+
+def test_what_branches_is_read_back_bit_for_bit(branching, tmp_path):
+    save_matconvnet(branching, tmp_path / "net.mat")
+    again = load_matconvnet(tmp_path / "net.mat")
+    assert_equal(again, branching)
+    save_matconvnet(again, tmp_path / "again.mat")
+    assert_equal(load_matconvnet(tmp_path / "again.mat"), branching)
+
+
+def test_gains_of_a_chain_are_read_back_bit_for_bit(net, ramp, tmp_path):
+    layers, moments = list(net.layers), {0: ([1, 2], np.float32([3, 4])), 11: (ramp(3), ramp(3) ** 2)}
+    for number, layer in enumerate(net.layers, 1):
+        if net.blocked(number) is None:
+            factors = {what: ramp(net.channels(number)) / 7 for what in ("gain", "curvature") if what in layer.fields()}
+            layers[number - 1] = layer.replace(**factors)
+    more = [
+        ReLU(gain=0.1),
+        ReLU(curvature=np.float32([3, 4, 5])),
+        Select([0, -1]),
+        Select([1]),
+        ReLU(gain=[3]),
+        Sum(),
+        Concat(),
+    ]
+    chain = net.replace(layers=[*layers[:13], *more, *layers[13:]], inputs=None, moments=moments)
+    save_matconvnet(chain, tmp_path / "net.mat")
+    assert_equal(load_matconvnet(tmp_path / "net.mat"), chain)
 
 
 def test_groups_without_an_input_size_are_read_back(ramp, tmp_path):
@@ -600,6 +1088,66 @@ def test_what_is_saved_is_what_vl_simplenn_reads(net, tmp_path):
     assert meta["inputSize"].tolist() == [[11, 13, 2]]
     assert meta["normalization"][0, 0]["averageImage"].shape == (11, 13, 2)
     assert meta["classes"][0, 0]["name"].shape == (1, 3)
+
+
+BLOCKS = {
+    "dagnn.Conv": {"size", "dilate", "hasBias", "opts", "pad", "stride"},
+    "dagnn.Pooling": {"method", "poolSize", "opts", "pad", "stride"},
+    "dagnn.ReLU": {"useShortCircuit", "leak", "opts"},
+    "dagnn.BatchNorm": {"numChannels", "epsilon", "opts"},
+    "dagnn.Concat": {"dim"},
+    "dagnn.Sum": set(),
+    "dagnn.Scale": {"size", "hasBias"},
+    "dagnn.LRN": {"param"},
+    "dagnn.DropOut": {"rate", "frozen"},
+    "dagnn.SoftMax": set(),
+    "dagnn.Sigmoid": set(),
+    "dagnn.Loss": {"loss", "ignoreAverage", "opts"},
+}  # their properties, in MatConvNet
+
+
+def loadobj(net):
+    """What dagnn.DagNN.loadobj asks of a struct, and refuses; returns what reads what, by variables."""
+    import re
+
+    def row(cell):
+        assert cell.size == 0 or cell.shape[0] == 1  # MATLAB loops over columns
+        return [each.item() for each in cell.ravel()]
+
+    names, params, variables, reads = [], {}, set(), {}
+    for layer in net["layers"][0, 0].ravel():
+        name, kind = layer["name"].item(), layer["type"].item()
+        assert set(layer["block"].dtype.names or ()) <= BLOCKS[kind]
+        inputs, outputs = row(layer["inputs"]), row(layer["outputs"])
+        for each in row(layer["params"]):
+            params.setdefault(each, kind)
+        assert len(row(layer["params"])) == {"dagnn.Conv": 2, "dagnn.BatchNorm": 3}.get(kind, 0)
+        names.append(name)
+        variables |= {*inputs, *outputs}
+        reads[name] = inputs, outputs
+    assert len(set(names)) == len(names)
+    values = net["params"][0, 0].ravel() if net["params"][0, 0].size else []
+    assert [each["name"].item() for each in values] == list(params)  # getParamIndex finds each
+    assert {each["name"].item() for each in net["vars"][0, 0].ravel()} == variables
+    assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]{0,62}", each) for each in (*names, *params, *variables))
+    assert set(net.dtype.names) <= {"layers", "params", "vars", "meta"}  # the properties of a DagNN
+    return reads
+
+
+def test_what_branches_is_what_loadobj_takes(branching, tmp_path):
+    import scipy.io
+
+    below = branching.trim("gate")
+    above = [LRN(gain=2), Dropout(), Sigmoid(), Softmax(), Loss(name="loss")]
+    inputs = [*below.inputs, *range(len(below), len(below) + len(above))]
+    net = below.replace(layers=[*below.layers, *above], inputs=inputs)
+    save_matconvnet(net, tmp_path / "net.mat")
+    reads = loadobj(scipy.io.loadmat(tmp_path / "net.mat")["net"])
+    assert reads["edges"] == (["input"], ["x1"])
+    assert reads["all"] == (["x7", "x8", "x7"], ["x9"])
+    assert reads["loss"] == ([f"x{len(net) - 1}", "label"], [f"x{len(net)}"])
+    assert list(reads)[:8] == ["edges", "layer2_", "layer2", "edges2", "layer5", "layer6", "layer7", "layer8"]
+    assert load_matconvnet(tmp_path / "net.mat") == net
 
 
 def test_half_precision_is_saved_in_single(ramp, tmp_path):
@@ -663,7 +1211,7 @@ NETS = {
     "custom-layer": (["Conv", "ReLU", "Conv", "ReLU", "Conv", "custom"], (1, 7, 7)),
     "diverged-all-nan": (["Conv", "MaxPool", "ReLU", "Conv", "ReLU", "AvgPool", "Conv", "ReLU", "AvgPool", "Conv", "ReLU", "Conv", "Softmax"], None),
     "denoise-v73": (["Conv", "ReLU"] * 16 + ["Conv"], (1, 35, 35)),
-    "superres-dag": (["Conv", "ReLU"] * 11 + ["dagnn.ConvTranspose", "ReLU", "Conv", "dagnn.Sum"], (1, 23, 23)),
+    "superres-dag": (["Conv", "ReLU"] * 11 + ["dagnn.ConvTranspose", "ReLU", "Conv", "dagnn.ConvTranspose", "Sum", "Loss"], (1, 23, 23)),
 }  # fmt: skip
 
 
@@ -674,7 +1222,7 @@ def test_real_networks(name, real_data, tmp_path):
     kinds, decoded = NETS[name]
     net = load_matconvnet(real_data / "nets" / f"{name}.mat")
     assert [layer.kind for layer in net.layers] == kinds
-    works = next((i for i, layer in enumerate(net.layers) if isinstance(layer, Unsupported)), len(net.layers))
+    works = net.runs
     if decoded is None:
         with pytest.raises(InvalidValueError, match=r"layer 1 'layer1'.*2400 of 2400"):
             decode_filter(net, 1, 0)
@@ -685,6 +1233,29 @@ def test_real_networks(name, real_data, tmp_path):
             decode_filter(net, works + 1, 0)
     save_matconvnet(net, tmp_path / "again.mat")
     assert_equal(load_matconvnet(tmp_path / "again.mat"), net)
+
+
+def test_a_real_graph_is_read_whole(real_data):
+    net = load_matconvnet(real_data / "nets" / "superres-dag.mat")
+    assert net.names[:2] == ("input_conv", "input_relu")
+    assert [net.names[i - 1] for i in net.inputs[net.index("level1_output") - 1]] == [
+        "level1_img_up",
+        "level1_residual",
+    ]
+    blocked = {name: net.blocked(name) for name in net.names if net.blocked(name) is not None}
+    up, image = net.index("level1_upconv"), net.index("level1_img_up")
+    assert blocked == {
+        "level1_upconv": up,
+        "level1_uprelu": up,
+        "level1_residual": up,
+        "level1_img_up": image,
+        "level1_output": up,
+        "level1_L1_loss": up,
+    }
+    assert net.notes == ()
+    assert load_matconvnet(real_data / "nets" / "superres-dag.mat", image="LR") == net
+    with pytest.raises(InvalidValueError, match=r"no image named 'HR'. There are LR"):
+        load_matconvnet(real_data / "nets" / "superres-dag.mat", image="HR")
 
 
 def test_real_weights_are_scipys(real_data):
@@ -753,6 +1324,8 @@ def test_options_that_change_a_layer_are_not_passed_over(load, single):
     (layer,) = load({"net": {"layers": [conv]}}).layers
     assert isinstance(layer, Unsupported)
     assert "dilate" in layer.reason
+    net = load(graph([("c", "Conv", ["x"], ["y"], ["f", "b"], {"opts": conv["opts"]})], single))
+    assert (net["c"].type, net["c"].reason) == ("dagnn.Conv", layer.reason)
 
 
 @pytest.mark.parametrize(

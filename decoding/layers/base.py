@@ -14,19 +14,29 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Array, Pads, Pair, as_array, check_finite, plural
+from ..arguments import Array, Pads, Pair, as_array, check_finite, cut, described, plural, printable
 from ..errors import InvalidValueError, ShapeError, UnsupportedLayerError
 
 Shape = tuple[int, int, int]  # (C, H, W)
 L = TypeVar("L", bound="Layer")
 
 
-class Layer:
+class _Closing(type):
+    """Closes a layer when its constructor has returned: until then its attributes can be set."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        layer = super().__call__(*args, **options)
+        vars(layer)["_closed"] = True
+        return layer
+
+
+class Layer(metaclass=_Closing):
     """A layer that changes neither size nor channels, and decodes as the identity times its gain; frozen.
 
     To write a layer of one's own, inherit from this class and say what differs: `forward`, and where it is not the
-    identity, `linear` and `decode`. Every argument of the constructor is kept under its own name, so that `fields`,
-    `replace`, printing, comparing and pickling follow.
+    identity, `linear` and `decode`; with `decode_bank` as well, whole layers are decoded from the image up. The constructor
+    sets each of its arguments as an attribute of that name, so that `fields`, `replace`, printing, comparing and pickling
+    follow; it may hand others on as ``**options``. Arrays are kept as read-only copies.
 
     Parameters
     ----------
@@ -49,6 +59,8 @@ class Layer:
         How many of the layers that it reads decoding follows, from the first on; None for all.
     needs_gain : bool
         Whether it has no decoding without a gain.
+    phases : bool
+        Whether the units above it differ by their place, so that there is no one filter to decode.
     """
 
     name: str | None = None
@@ -61,22 +73,43 @@ class Layer:
     joins: bool = False
     follows: int | None = None
     needs_gain: bool = False
+    phases: bool = False
 
     def __init__(self, *, gain: Any = None, curvature: Any = None, name: str | None = None) -> None:
         self._set(gain=_factor(gain, f"{self.kind}: gain"), curvature=_factor(curvature, f"{self.kind}: curvature"))
         self._set(name=name)
 
     def _set(self, **fields: Any) -> None:
+        name = fields.get("name")
+        if name is not None and not isinstance(name, str):
+            raise InvalidValueError(f"{self.kind}: name must be a text, not {described(name)}.")
         vars(self).update(fields)
 
     def __setattr__(self, key: str, value: Any) -> None:
+        if "_closed" in vars(self):
+            raise AttributeError(f"a layer cannot be changed; make another with replace({key}=…)")
+        if isinstance(value, np.ndarray):
+            value = value.copy()
+            value.setflags(write=False)
+        super().__setattr__(key, value)
+
+    def __delattr__(self, key: str) -> None:
         raise AttributeError(f"a layer cannot be changed; make another with replace({key}=…)")
 
     @classmethod
     @cache
     def _parameters(cls) -> tuple[str, ...]:
-        """The names of the constructor's arguments."""
-        return tuple(inspect.signature(cls).parameters)
+        """The names of the constructor's arguments, and of those it hands on to the class it inherits from."""
+        names: list[str] = []
+        for each in cls.__mro__:
+            if "__init__" not in vars(each):
+                continue
+            _, *parameters = inspect.signature(vars(each)["__init__"]).parameters.values()
+            named = (p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+            names += [p.name for p in named if p.name not in names]
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+        return tuple(names)
 
     def fields(self) -> dict[str, Any]:
         """The arguments that make this layer again, by name."""
@@ -97,20 +130,28 @@ class Layer:
             raise InvalidValueError(f"{self.kind}.replace: there is no {', '.join(unknown)}; it has {known}.")
         return type(self)(**{**self.fields(), **changed})
 
+    def unpadded(self: L) -> L:
+        """The same layer without pads, for windows that lie inside; it shares its weights."""
+        if not any(self.pad):
+            return self
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), pad=(0, 0, 0, 0))
+        return other
+
     def __reduce__(self) -> Any:
         return _make, (type(self), self.fields())
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return all(_same(value, getattr(other, name)) for name, value in self.fields().items())
+        return all(map(_same, self.fields().values(), other.fields().values()))
 
     def __hash__(self) -> int:
         return hash((type(self), self.name))
 
     def __repr__(self) -> str:
         shown = (
-            f"{name}={value.shape if isinstance(value, np.ndarray) else repr(value)}"
+            f"{name}={value.shape if isinstance(value, np.ndarray) else _short(value)}"
             for name, value in self.fields().items()
             if value is not None
         )
@@ -132,8 +173,9 @@ class Layer:
         return sum(array.size for array in self.weights.values())
 
     def decodes_bottom_up(self, unpool: str) -> bool:
-        """Whether `decode_bank` gives what `decode` gives."""
-        return True
+        """Whether `decode_bank` gives what `decode` gives: not where a class says anew what `decode` does, and that alone."""
+        last = next(each for each in type(self).__mro__ if {"decode", "decode_bank"} & vars(each).keys())
+        return "decode_bank" in vars(last)
 
     @cached_property
     def _checked(self) -> bool:
@@ -224,6 +266,13 @@ def check_factors(layer: Layer, channels: int | None) -> None:
         size = np.size(getattr(layer, what))
         if channels is not None and np.ndim(getattr(layer, what)) and size != channels:
             raise ShapeError(f"its {what} has {plural(size, 'value')}, and there are {plural(channels, 'channel')}.")
+
+
+def _short(value: Any) -> str:
+    """A value as it is printed: texts from files on one line, long lists cut."""
+    if isinstance(value, str):
+        return f"'{printable(value)}'"
+    return f"[{cut(value)}]" if isinstance(value, list) and len(value) > 12 else repr(value)
 
 
 def _make(kind: type[L], fields: dict[str, Any]) -> L:

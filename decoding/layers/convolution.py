@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -163,6 +163,11 @@ class Conv(Layer):
         if self.groups > 1 and takes_groups(backend):
             return self.spread, {"groups": self.groups}
         return self.dense, {}
+
+
+def is_its_filters(layer: Layer | None) -> TypeGuard[Conv]:
+    """Whether its units decode as its filters: a convolution does, but one's own kind of it may decode otherwise."""
+    return isinstance(layer, Conv) and type(layer).decode is Conv.decode
 
 
 def substitute_bank(filters: Array, bank: Array, jump: Pair, backend: Any, groups: int = 1) -> Any:

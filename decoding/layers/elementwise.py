@@ -47,6 +47,11 @@ class ReLU(Layer):
         """The function that the layer applies to each response."""
         return np.where(z > 0, z, self.leak * z)
 
+    @property
+    def pieces(self) -> Any:
+        """The straight pieces of the function, from below: where each ends, its slope, and its value at 0."""
+        return (0.0, self.leak, 0.0), (np.inf, 1.0, 0.0)
+
 
 class Sigmoid(Layer):
     """Squashes every response to between 0 and 1, ``y = 1 / (1 + exp(-x))``; decodes as the identity.

@@ -172,6 +172,10 @@ class Gate(Layer):
     def forward(self, *xs: Array, backend: Any) -> Any:
         return xs[0] * xs[1]
 
+    def factor(self, x: Array) -> Array:
+        """What the layer multiplies by, from the last layer that it reads."""
+        return x
+
 
 class Select(Layer):
     """Picks, orders or repeats channels, adds channels of zeros, and takes every so many rows and columns.
@@ -226,6 +230,11 @@ class Select(Layer):
     def pad(self) -> Pads:  # type: ignore[override]
         """Pixels left out before the first, as pads below zero."""
         return -self.start[0], 0, -self.start[1], 0
+
+    def unpadded(self) -> Select:
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), start=(0, 0))
+        return other
 
     @cached_property
     def _old(self) -> Array:

@@ -116,7 +116,7 @@ class BatchNorm(Layer):
     def gain(self) -> Array:
         """What the layer multiplies by, on the way up as on the way down, (K,)."""
         scale = self.scale.astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # `check` refuses such deviations
+        with np.errstate(all="ignore"):  # `check` refuses such deviations
             return kept(scale if self.std is None else scale / self.std.astype(np.float64))
 
     def forward(self, *xs: Array, backend: Any) -> Any:
@@ -183,7 +183,13 @@ class LRN(Layer):
         self._set(depth=as_count(depth, "LRN: depth"), kappa=float(kappa), alpha=float(alpha), beta=float(beta))
 
     def forward(self, *xs: Array, backend: Any) -> Any:
-        x = xs[0]
+        return xs[0] / self._divisor(xs[0])
+
+    def factor(self, x: Array) -> Array:
+        """What the layer multiplies each response by."""
+        return np.asarray(1 / self._divisor(x))
+
+    def _divisor(self, x: Array) -> Array:
         most = x.shape[1] - 1
         below, above = min((self.depth - 1) // 2, most), min(self.depth // 2, most)
         squares = np.pad(np.square(x), ((0, 0), (below, above), (0, 0), (0, 0)))
@@ -191,4 +197,4 @@ class LRN(Layer):
         norm = self.kappa + self.alpha * sums
         if not norm.all():
             raise InvalidValueError("it divides by zero: kappa is 0, and so are all responses of a window.")
-        return x / norm**self.beta
+        return np.asarray(norm**self.beta)

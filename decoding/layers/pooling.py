@@ -55,7 +55,7 @@ class Pool(Layer):
     def decodes_bottom_up(self, unpool: str) -> bool:
         # Nearest unpooling is the adjoint of the sum over windows wherever they do not overlap.
         apart = self.size[0] <= self.stride[0] and self.size[1] <= self.stride[1]
-        return unpool == "sum" or (unpool == "nearest" and apart)
+        return super().decodes_bottom_up(unpool) and (unpool == "sum" or (unpool == "nearest" and apart))
 
     def linear(self, *xs: Array, backend: Any) -> Any:
         """The sum of each window; where pads are part of it, as many times the mean of its cells inside the image."""
@@ -64,6 +64,9 @@ class Pool(Layer):
             mean = backend.avg_pool(x, size=self.size, stride=self.stride, pad=self.pad)
             return np.asarray(mean) * float(self.size[0] * self.size[1])
         n, c, h, w = x.shape
+        if takes_groups(backend):
+            ones = np.ones((c, 1, *self.size), x.dtype)
+            return backend.correlate(x, ones, None, stride=self.stride, pad=0, groups=c)
         ones = np.ones((1, 1, *self.size), x.dtype)
         y = backend.correlate(x.reshape(n * c, 1, h, w), ones, None, stride=self.stride, pad=self.pad)
         out = np.asarray(y)
@@ -73,6 +76,9 @@ class Pool(Layer):
         if unpool != "sum":
             return (backend.unpool(maps, size=self.size, stride=self.stride, mode=unpool),)
         n, k, h, w = maps.shape  # each response in every cell of its window; overlaps add
+        if takes_groups(backend):
+            ones = np.ones((k, 1, *self.size), maps.dtype)
+            return (backend.substitute(maps, ones, stride=self.stride, groups=k),)
         ones = np.ones((1, 1, *self.size), maps.dtype)
         out = np.asarray(backend.substitute(maps.reshape(n * k, 1, h, w), ones, stride=self.stride))
         return (out.reshape(n, k, *out.shape[2:]),)

@@ -7,7 +7,7 @@ from ..errors import UnsupportedLayerError
 from .base import Layer
 
 
-class Unsupported(Layer):
+class UnsupportedLayer(Layer):
     """A layer that can neither be run nor decoded; it stands in its place so that those that do not read it can.
 
     Parameters
@@ -36,3 +36,6 @@ class Unsupported(Layer):
 
     def channels(self, *widths: int | None) -> None:
         return None
+
+
+Unsupported = UnsupportedLayer  # its former name

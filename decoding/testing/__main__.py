@@ -8,19 +8,15 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from ..errors import DecodingError, InvalidValueError
-from ..files import replacing
+from ..errors import InvalidValueError
+from ..files import check_writable, replacing
+from ..terminal import Parser, run
 from . import vectors
 from .bench import STOPS
 from .checks import CHECKS
 from .runner import EXAMPLES, check_backend
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows how)\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,20 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 if something ran and nothing failed, 1 if something failed or nothing ran, 2 where an argument is wrong.
     """
-    options = _parser().parse_args(arguments)
-    try:
-        return int(options.run(options))
-    except (DecodingError, OSError) as error:
-        print(f"decoding.testing: {' '.join(str(error).split())}", file=sys.stderr)
-    except SystemExit as error:  # of a backend, where no check has asked it
-        print(f"decoding.testing: the backend raises SystemExit: {error}", file=sys.stderr)
-    return 2
+
+    def command() -> int:
+        options = _parser().parse_args(arguments)
+        try:
+            return int(options.run(options))
+        except SystemExit as error:  # of a backend, where no check has asked it
+            raise InvalidValueError(f"the backend raises SystemExit: {error}") from error
+
+    return run("decoding.testing", command)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m decoding.testing", description="Does another implementation do what decoding does?"
-    )
+def _parser() -> Parser:
+    parser = Parser(prog="python -m decoding.testing", description="Does another implementation do what decoding does?")
     commands = parser.add_subparsers(required=True, metavar="check|list|export|verify")
 
     check = commands.add_parser("check", help="check a backend that Python can import")
@@ -75,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 def _check(options: argparse.Namespace) -> int:
     if options.examples < 1:
         raise InvalidValueError(f"--examples must be at least 1, not {options.examples}.")
+    if options.json:
+        check_writable(options.json, "--json")
     report = check_backend(
         _imported(options.backend),
         expected_failures=_expected(options.expected) if options.expected else None,

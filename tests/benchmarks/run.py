@@ -146,6 +146,8 @@ def measure(name: str, rounds: int) -> list[list[str]]:
         title = "``decode_filter``, LeNet layer 7, a new process, imports included"
         return [row(title, ratios(answers, "torch", "fast"), least=5)]
     work, answers = WORK[name], turns(name, rounds)
+    if "torch" not in work.sides:
+        return [row(work.title, ratios(answers, "one by one", "fast"), least=work.goal)]
     rows = [row(work.title, ratios(answers, "torch", "fast"), answers, least=work.goal)]
     ours = answers[-1]["fast"]
     if name == "forward":
@@ -155,6 +157,9 @@ def measure(name: str, rounds: int) -> list[list[str]]:
         rows.append(row("the same: peak memory in MB", [ours["peak"]], most=700))
     if name == "conv5_3":
         rows.append(row("the same: peak memory ÷ its result", [ours["peak"] / ours["result"]], most=3))
+    if name == "resnet50-unit":
+        rows.append(row("the same: seconds", [each["fast"]["seconds"] for each in answers], most=10))
+        rows.append(row("the same: peak memory in MB", [ours["peak"]], most=2048))
     return rows
 
 

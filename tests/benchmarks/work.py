@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import decoding
-from decoding import Conv, MaxPool, Network, ReLU, fast, reference
+from decoding import Conv, MaxPool, Network, ReLU, Sum, fast, reference
 
 MODES = ("nearest", "bilinear", "bicubic")
 LEAST = 0.3  # seconds: shorter work is repeated
@@ -28,6 +28,7 @@ DIGITS = 70_000
 BICUBIC = 0.25  # PyTorch's kernel is another (a = −3/4), and so is its edge
 CHOSEN: list[int] = []  # the batch size, where an earlier process found the fastest
 THREADS = 2
+RESNET_UNITS = 64
 
 
 class Side(NamedTuple):
@@ -64,6 +65,39 @@ def vgg16() -> Network:
     return Network(layers)
 
 
+def resnet50() -> Network:
+    """ResNet-50's layers, its normalizations folded into the convolutions, with random weights: 16 bottlenecks."""
+    random = np.random.default_rng(0)
+    layers: list[Any] = []
+    inputs: list[Any] = []
+    widths = [3]
+
+    def add(layer: Any, *below: int, channels: int) -> int:
+        layers.append(layer)
+        inputs.append(below)
+        widths.append(channels)
+        return len(layers)
+
+    def conv(below: int, k: int, size: int, stride: int = 1, name: str | None = None) -> int:
+        shape, scale = (k, widths[below], size, size), (1 / size / size / widths[below]) ** 0.5
+        bank = random.standard_normal(shape, np.float32) * np.float32(scale)
+        return add(Conv(bank, stride=stride, pad=size // 2, name=name), below, channels=k)
+
+    def relu(below: int, name: str | None = None) -> int:
+        return add(ReLU(name=name), below, channels=widths[below])
+
+    top = relu(conv(0, 64, 7, 2, "conv1"))
+    top = add(MaxPool(3, 2, pad=1), top, channels=64)
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        for block in range(blocks):
+            inside, stride = 64 * 2**stage, 2 if stage and not block else 1
+            branch = conv(relu(conv(relu(conv(top, inside, 1, stride)), inside, 3)), 4 * inside, 1)
+            shortcut = top if block else conv(top, 4 * inside, 1, stride)
+            meet = add(Sum(), branch, shortcut, channels=4 * inside)
+            top = relu(meet, f"res{stage + 2}{'abcdef'[block]}")
+    return Network(layers, inputs=inputs)
+
+
 # decoding, with either backend
 
 
@@ -86,6 +120,24 @@ def layer5(backend: Any, mode: str) -> Side:
 def vgg(backend: Any, name: str) -> Side:
     net = vgg16()
     return Side(lambda: decoding.decode_layer(net, name, backend=backend))
+
+
+def resnet_unit(backend: Any) -> Side:
+    net = resnet50()
+    return Side(lambda: decoding.decode_filter(net, "res5c", 3, backend=backend)[np.newaxis])
+
+
+def resnet_units(backend: Any, together: bool, count: int = RESNET_UNITS) -> Side:
+    """So many units of the third stage; one by one, 16 of them, and the time is scaled."""
+    net = resnet50()
+    if together:
+        return Side(lambda: decoding.decode_layer(net, "res4f", units=range(count), backend=backend))
+    some = 16
+    return Side(
+        lambda: np.stack([decoding.decode_filter(net, "res4f", k, backend=backend) for k in range(some)]),
+        f"{some} units one by one, scaled",
+        count / some,
+    )
 
 
 def equation3(backend: Any, count: int) -> Side:
@@ -226,6 +278,31 @@ def torch_vgg(name: str) -> Side:
     return Side(lambda: rival.decode_units(top, 16, "nearest", size), note, net.channels(top) / 16, size)
 
 
+class TorchSubstitution:
+    """`fast`, with PyTorch's transposed convolution in its place; the weights are taken over once."""
+
+    def __init__(self, net: Network) -> None:
+        self.torch = Torch(net)
+        self.weights = {
+            id(layer.dense): weights[0] for layer, weights in zip(net, self.torch.weights, strict=True) if weights
+        }
+
+    def __getattr__(self, operator: str) -> Any:
+        return getattr(fast, operator)
+
+    def substitute(self, maps: Any, filters: Any, *, stride: Any) -> Any:
+        filters = self.weights.get(id(filters), filters)
+        return self.torch.f.conv_transpose2d(self.torch.torch.tensor(maps), filters, stride=stride).numpy()
+
+
+def torch_resnet_unit() -> Side:
+    net = resnet50()
+    rival = TorchSubstitution(net)
+    return Side(
+        lambda: decoding.decode_filter(net, "res5c", 3, backend=rival)[np.newaxis], "PyTorch's operator, the same walk"
+    )
+
+
 def torch_equation3(count: int) -> Side:
     net, images = decoding.lenet(), digits(count)
     rival = Torch(net)
@@ -313,6 +390,18 @@ WORK = {
     "conv3_3": Work("``decode_layer``, VGG-16 conv3_3, nearest", 15, both(vgg, torch_vgg, "conv3_3")),
     "conv4_3": Work("``decode_layer``, VGG-16 conv4_3, nearest", 15, both(vgg, torch_vgg, "conv4_3", slow=True), True),
     "conv5_3": Work("``decode_layer``, VGG-16 conv5_3, nearest", 15, both(vgg, torch_vgg, "conv5_3", slow=True), True),
+    "resnet50-unit": Work(
+        "``decode_filter``, ResNet-50's last layer, a field of 483×483",
+        1.0,
+        {"fast": lambda: resnet_unit(fast), "torch": torch_resnet_unit},
+        True,
+    ),
+    "resnet50-units": Work(
+        f"``decode_layer``, {RESNET_UNITS} units of ResNet-50's third stage: one by one ÷ together",
+        1.0,
+        {"fast": lambda: resnet_units(fast, True), "one by one": lambda: resnet_units(fast, False)},
+        True,
+    ),
     "equation3": Work(
         "Equation 3, layers 3, 5, 7 × three interpolations, 70,000 digits",
         1.5,

@@ -1,0 +1,1015 @@
+"""Networks put together from the operators of other libraries: the one table of builders that `onnxfile` and `torchmodule` fill.
+
+Tensors of other libraries have any number of axes; layers here give maps, (N, C, H, W). A `View` says how a tensor lies in
+the maps of a layer, part by part, so that reshaping and transposing cost nothing: a channel shuffle, a flattening and a
+layout with the channels last are read off the view when a layer needs to know. Constants are arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .arguments import Array, plural, printable
+from .errors import DecodingError, ShapeError, UnsupportedLayerError
+from .layers import (
+    AvgPool,
+    BatchNorm,
+    Clip,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Elementwise,
+    Gate,
+    GroupNorm,
+    HardSigmoid,
+    Layer,
+    LayerNorm,
+    MaxPool,
+    Pad,
+    PixelShuffle,
+    PReLU,
+    ReLU,
+    Resampling,
+    Resize,
+    Scale,
+    Select,
+    Shape,
+    Sigmoid,
+    Softmax,
+    Sum,
+    Tanh,
+    Unsupported,
+)
+from .layers.activations import COMPOSED
+
+IMAGES, CHANNELS, ROWS, COLUMNS = range(4)
+LARGEST_IMAGE = 2**16  # rows or columns, also of a receptive field
+MOST_NUMBERS = 2**31  # in the responses of a layer to one image
+TRACES = 8  # maps that a tensor is known to be a function of
+POINTS = np.linspace(-9.0, 9.0, 73)  # where functions are compared
+
+
+class Cannot(UnsupportedLayerError):
+    """What an operator does has no layer; it becomes an unsupported one, with this as the reason."""
+
+
+class Part(NamedTuple):
+    """A factor of an axis of a layer's maps: `size` cells, `step` apart along it."""
+
+    axis: int
+    size: int
+    step: int
+
+
+Axes = tuple[tuple[Part, ...], ...]
+
+
+class Trace(NamedTuple):
+    """What a tensor is as a function of a map: at `POINTS`, after so many operators."""
+
+    values: Array
+    depth: int
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor: the maps of a layer, their axes split, merged and permuted."""
+
+    layer: int
+    axes: Axes
+    traces: dict[tuple[int, Axes], Trace] = field(default_factory=dict, compare=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(math.prod(part.size for part in axis) for axis in self.axes)
+
+    @property
+    def key(self) -> tuple[int, Axes]:
+        return self.layer, self.axes
+
+    def history(self) -> dict[tuple[int, Axes], Trace]:
+        """The maps that this tensor is a function of, itself included."""
+        return {**self.traces, self.key: Trace(POINTS, 0)}
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """A tensor that nothing is known of but the layer, unsupported, that makes it."""
+
+    layer: int
+
+
+Tensor = View | Opaque | Array
+
+
+class Builder:
+    """Layers, and what they read, as they are added.
+
+    Parameters
+    ----------
+    image : (C, H, W)
+    images : int
+        How many images a file computes at a time; 1 but where its shapes say otherwise.
+    """
+
+    def __init__(self, image: Shape, images: int = 1) -> None:
+        self.layers: list[Layer] = []
+        self.inputs: list[tuple[int, ...]] = []
+        self.shapes: list[Shape | None] = [image]
+        self.labels: list[str] = [""]
+        self.jumps: list[tuple[int, int] | None] = [(1, 1)]  # between units, in pixels; None above what has no one step
+        self.label = ""  # of the layers that come next
+        self.images = images
+        self.aliases: dict[str, int] = {}
+        self.modules: dict[str, int] = {}  # the last layer within each
+        self._picked: dict[Any, int] = {}
+
+    # Layers
+
+    def put(self, layer: Layer, *below: int, part: str = "") -> int:
+        """Adds a layer; returns its number."""
+        number, shapes = len(self.layers) + 1, [self.shapes[i] for i in below]
+        shape: Shape | None = None
+        if not isinstance(layer, Unsupported):
+            known = [each for each in shapes if each is not None]
+            assert len(known) == len(shapes)
+            shape = layer.shape(*known)
+            if math.prod(shape) > MOST_NUMBERS or max(shape[1:]) > LARGEST_IMAGE:
+                raise ShapeError(f"{layer.kind}: its output would be {shape}, more than a network here may have.")
+        steps = [self.jumps[i] for i in below[: layer.follows]]
+        jump = None if layer.phases or isinstance(layer, Unsupported) else steps[0]
+        if jump is not None and None not in steps and len(set(steps)) > 1:
+            raise Cannot(f"it joins maps whose units are not equally far apart in the image: {steps}")
+        if jump is not None:
+            jump = None if None in steps else (jump[0] * layer.stride[0], jump[1] * layer.stride[1])
+        self.layers.append(layer)
+        self.inputs.append(below)
+        self.jumps.append(jump)
+        self.shapes.append(shape)
+        self.labels.append(self.label + (f".{part}" if part and self.label else part))
+        return number
+
+    def within(self, module: str, layer: int) -> None:
+        """The layer is the last so far of a module, and of those that hold it."""
+        parts = module.split(".")[:32]
+        for i in range(1, len(parts) + 1):
+            self.modules[".".join(parts[:i])] = layer
+
+    def whole(self, layer: int) -> View:
+        """The maps of a layer, (N, C, H, W)."""
+        shape = self.shapes[layer]
+        assert shape is not None
+        sizes = (self.images, *shape)
+        return View(layer, tuple((Part(axis, size, 1),) if size > 1 else () for axis, size in enumerate(sizes)))
+
+    def image(self, last: bool = False) -> View:
+        """The image, (N, C, H, W), or with the channels last, (N, H, W, C)."""
+        view = self.whole(0)
+        return self.transpose(view, (0, 2, 3, 1)) if last else view
+
+    def unsupported(self, type: str, below: Iterable[Tensor], reason: str = "") -> Opaque:
+        """A layer that stands under its own name and blocks what reads it."""
+        read = tuple(dict.fromkeys(each.layer for each in below if isinstance(each, (View, Opaque)))) or (0,)
+        return Opaque(self.put(Unsupported(type, reason=reason), *read))
+
+    def finish(self, outputs: Sequence[Tensor]) -> tuple[list[Layer], list[tuple[int, ...]], dict[str, str]]:
+        """The layers that the outputs need, what they read, and further names for them."""
+        tops = [each.layer for each in outputs if isinstance(each, (View, Opaque))]
+        live = set(tops)
+        for number in range(len(self.layers), 0, -1):
+            if number in live:
+                live.update(self.inputs[number - 1])
+        order = sorted(live - {0})
+        numbers = {0: 0, **{old: new for new, old in enumerate(order, 1)}}
+        taken: set[str] = set()
+        layers = []
+        for old in order:
+            layers.append(self.layers[old - 1].replace(name=_unique(self.labels[old], taken)))
+        names = {number: layer.name or f"layer{number}" for number, layer in enumerate(layers, 1)}
+        aliases = {
+            alias: names[numbers[old]]
+            for alias, old in {**self.modules, **self.aliases}.items()
+            if alias and alias not in taken and numbers.get(old, 0)
+        }
+        return layers, [tuple(numbers[i] for i in self.inputs[old - 1]) for old in order], aliases
+
+    def settled(self, tensor: View | Opaque, label: str) -> View | Opaque:
+        """An output as maps in their order, where it is maps at all; a layer that this takes has the label."""
+        if isinstance(tensor, View) and len(tensor.axes) == 4:
+            self.label, before = label, len(self.layers)
+            try:
+                number = self.maps(tensor)
+            except DecodingError:
+                return tensor
+            if number > before:
+                self.labels[number] = label
+            return self.whole(number)
+        return tensor
+
+    # Views
+
+    def maps(self, view: View) -> int:
+        """The number of a layer whose maps are the tensor, (N, C, H, W); one is added where channels must be ordered."""
+        axes = tuple(_merged(axis) for axis in view.axes)
+        if len(axes) != 4:
+            raise Cannot(f"it reads a tensor {view.shape}, not maps (N, C, H, W)")
+        shape = self._shape(view.layer)
+        if axes[0] == _full(IMAGES, self.images):
+            rows, columns = _full(ROWS, shape[1]), _full(COLUMNS, shape[2])
+            if axes[2:] == (rows, columns):
+                return self.ordered(view.layer, axes[1])
+            if axes[2][: len(rows)] == rows and axes[3][: len(columns)] == columns:
+                blocks = axes[2][len(rows) :], axes[3][len(columns) :]
+                if all(part.axis == CHANNELS for block in blocks for part in block):
+                    below = self.ordered(view.layer, (*axes[1], *blocks[0], *blocks[1]))
+                    return self.put(PixelShuffle((_count(blocks[0]), _count(blocks[1]))), below)
+            stacked = self._stacked(view.layer, axes, shape)
+            if stacked is not None:
+                return stacked
+        raise Cannot("its maps lie in no order of channels, rows and columns that a layer here has")
+
+    def _stacked(self, layer: int, axes: Axes, shape: Shape) -> int | None:
+        """Space to depth: every so many rows and columns become channels of their own."""
+        inner = [part for part in axes[1] if part.axis != CHANNELS]
+        steps = {ROWS: 1, COLUMNS: 1}
+        for part in inner:
+            if part.axis == IMAGES or part.step != 1 or steps[part.axis] > 1:
+                return None
+            steps[part.axis] = part.size
+        for axis, kept_axis, side in ((ROWS, axes[2], shape[1]), (COLUMNS, axes[3], shape[2])):
+            size = side // steps[axis]
+            if side % steps[axis] or kept_axis != ((Part(axis, size, steps[axis]),) if size > 1 else ()):
+                return None
+        r, c = steps[ROWS], steps[COLUMNS]
+        if (r, c) == (1, 1):
+            return None
+        cells = [(i, j) for i in range(r) for j in range(c)]
+        below = [self.selected(layer, np.arange(shape[0]), (r, c), cell, f"cell{n}") for n, cell in enumerate(cells)]
+        joined = self.put(Concat(), *below, part="cells")
+        channels = {ROWS: c * shape[0], COLUMNS: shape[0]}
+        parts = [part if part.axis == CHANNELS else Part(CHANNELS, part.size, channels[part.axis]) for part in axes[1]]
+        return self.ordered(joined, parts)
+
+    def ordered(self, layer: int, parts: Sequence[Part]) -> int:
+        """A layer with the channels in the order of the parts."""
+        count = self._shape(layer)[0]
+        if any(part.axis != CHANNELS for part in parts) or _count(parts) != count:
+            raise Cannot("it reads a tensor whose channels are mixed with rows, columns or images")
+        return self.picked(layer, _places(parts), "channels")
+
+    def picked(self, layer: int, channels: Array, part: str = "") -> int:
+        """A layer with these channels; the layer itself if they are all of them, in order."""
+        return self.selected(layer, channels, (1, 1), (0, 0), part)
+
+    def selected(
+        self, layer: int, channels: Array, stride: tuple[int, int], start: tuple[int, int], part: str = ""
+    ) -> int:
+        """A layer with these channels, and every so many rows and columns; what a `Select` below does is done at once."""
+        below = self.layers[layer - 1] if layer else None
+        if isinstance(below, Select):
+            channels = np.where(channels < 0, -1, np.append(below.chosen, -1)[channels])
+            start = (
+                below.start[0] + below.stride[0] * start[0],
+                below.start[1] + below.stride[1] * start[1],
+            )
+            stride = (below.stride[0] * stride[0], below.stride[1] * stride[1])
+            layer = self.inputs[layer - 1][0]
+        count = self._shape(layer)[0]
+        if stride == (1, 1) and start == (0, 0) and np.array_equal(channels, np.arange(count)):
+            return layer
+        key = (layer, stride, start, tuple(channels.tolist()))
+        if key not in self._picked:
+            self._picked[key] = self.put(Select(channels, stride=stride, start=start), layer, part=part)
+        return self._picked[key]
+
+    def reshape(self, view: View, shape: Sequence[int]) -> View:
+        if math.prod(shape) != math.prod(view.shape) or min(shape, default=1) < 1:
+            raise ShapeError(f"a tensor {view.shape} cannot be reshaped to {tuple(shape)}.")
+        return self._moved(view, _reshaped([part for axis in view.axes for part in axis], shape))
+
+    def transpose(self, view: View, order: Sequence[int]) -> View:
+        order = [_axis(i, len(view.axes)) for i in order]
+        if sorted(order) != list(range(len(view.axes))):
+            raise ShapeError(f"{order} is no order of the axes of a tensor {view.shape}.")
+        return self._moved(view, tuple(view.axes[i] for i in order))
+
+    def flatten(self, view: View, start: int = 1, end: int = -1) -> View:
+        first, last = _axis(start, len(view.axes)), _axis(end, len(view.axes))
+        merged = tuple(part for axis in view.axes[first : last + 1] for part in axis)
+        return self._moved(view, (*view.axes[:first], merged, *view.axes[last + 1 :]))
+
+    def squeeze(self, view: View, axes: Sequence[int] | None = None) -> View:
+        gone = (
+            {i for i, n in enumerate(view.shape) if n == 1}
+            if axes is None
+            else {_axis(i, len(view.axes)) for i in axes}
+        )
+        if any(view.shape[i] != 1 for i in gone):
+            raise ShapeError(f"axes {sorted(gone)} of a tensor {view.shape} are not all of length 1.")
+        return self._moved(view, tuple(axis for i, axis in enumerate(view.axes) if i not in gone))
+
+    def unsqueeze(self, view: View, axes: Sequence[int]) -> View:
+        rank = len(view.axes) + len(axes)
+        new = {_axis(i, rank) for i in axes}
+        if len(new) < len(axes):
+            raise ShapeError(f"axes {list(axes)} are not all different.")
+        old = iter(view.axes)
+        return self._moved(view, tuple(() if i in new else next(old) for i in range(rank)))
+
+    def _moved(self, view: View, axes: Axes) -> View:
+        return View(view.layer, tuple(_merged(axis) for axis in axes), {})
+
+    def _shape(self, layer: int) -> Shape:
+        shape = self.shapes[layer]
+        assert shape is not None
+        return shape
+
+    # Constants
+
+    def vector(self, view: View, constant: Array) -> Array:
+        """The constant as one number for each channel of the view's layer, or as one number."""
+        if constant.size == 1:
+            if constant.ndim > len(view.axes):
+                raise Cannot("a constant gives it more axes")
+            return constant.reshape(())
+        if constant.ndim > len(view.axes):
+            raise Cannot(f"its constant {constant.shape} has more axes than its maps {view.shape}")
+        array: Array = constant.reshape((1,) * (len(view.axes) - constant.ndim) + constant.shape)
+        sizes: list[int] = []
+        parts: list[Part] = []
+        for axis, side, count in zip(view.axes, tuple(map(int, array.shape)), view.shape, strict=True):
+            if side not in (1, count):
+                raise Cannot(f"its constant {constant.shape} does not fit its maps {view.shape}")
+            sizes += [part.size if side > 1 else 1 for part in axis]
+            parts += axis
+        array = array.reshape(sizes)
+        for i, part in enumerate(parts):
+            if part.axis != CHANNELS and array.shape[i] > 1:
+                first = array.take([0], axis=i)
+                if not (array == first).all():
+                    raise Cannot("its constant differs from place to place")
+                array = first
+        keep = [i for i, part in enumerate(parts) if part.axis == CHANNELS]
+        array = array.reshape([array.shape[i] for i in keep])
+        order = sorted(range(len(keep)), key=lambda i: -parts[keep[i]].step)
+        array = np.broadcast_to(array.transpose(order), [parts[keep[i]].size for i in order])
+        return array.reshape(-1)
+
+    def _channelwise(self, view: View, array: Array) -> Array:
+        vector = self.vector(view, array)
+        return np.broadcast_to(vector, self._shape(view.layer)[0]) if not vector.ndim else vector
+
+    def affine(self, view: View, scale: Array | float, bias: Array | float, sole: bool = False) -> View:
+        """The tensor times one constant and plus another; merged with the layer below where nothing else reads it."""
+        factor, offset = (self.vector(view, np.asarray(value)) for value in (scale, bias))
+        traces = {}
+        if not factor.ndim and not offset.ndim:
+            if float(factor) == 1 and float(offset) == 0:
+                return view
+            traces = self._traced(view, lambda z: z * float(factor) + float(offset))
+            if not factor:
+                raise Cannot("it multiplies by zero")
+        found = self._recognized(traces)
+        if found is not None:
+            return found
+        factors, offsets = self._channelwise(view, np.asarray(scale)), self._channelwise(view, np.asarray(bias))
+        layer = self.layers[view.layer - 1] if view.layer else None
+        dtype = np.result_type(*(array.dtype for array in (layer.weights.values() if layer else ())), np.float32)
+        factors, offsets = factors.astype(dtype), offsets.astype(dtype)
+        number, label = view.layer, self.label
+        if sole and isinstance(layer, (Conv, Scale)) and (isinstance(layer, Scale) or (factors == 1).all()):
+            self.label = self.labels[number] if isinstance(layer, Conv) else label
+            if isinstance(layer, Conv):
+                merged: Layer = layer.replace(bias=layer.bias + offsets)
+            else:
+                merged = Scale(layer.scale * factors, layer.bias * factors + offsets)
+            new = self.put(merged, *self.inputs[number - 1])
+            self.label = label
+        else:
+            new = self.put(Scale(factors, offsets), number)
+        return View(new, view.axes, traces)
+
+    # Operators
+
+    def conv(
+        self,
+        view: View,
+        filters: Array,
+        bias: Array | None,
+        *,
+        stride: Sequence[int],
+        pad: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+    ) -> View:
+        if filters.ndim != 4 or len(view.axes) != 4:
+            raise Cannot(f"it does not run over rows and columns: filters {filters.shape}, a tensor {view.shape}")
+        below, crop = self.maps(view), (0, 0, 0, 0)
+        if min(pad) < 0:
+            crop = tuple(min(p, 0) for p in pad)  # type: ignore[assignment]
+            below = self.put(Pad(crop), below, part="crop")
+        pads = tuple(max(p, 0) for p in pad)
+        layer = Conv(filters, bias, stride=stride, pad=pads, dilation=dilation, groups=groups)
+        return self.whole(self.put(layer, below))
+
+    def conv_transpose(
+        self,
+        view: View,
+        filters: Array,
+        bias: Array | None,
+        *,
+        stride: Sequence[int],
+        pad: Sequence[int],
+        extra: Sequence[int],
+        dilation: Sequence[int],
+        groups: int,
+    ) -> View:
+        if filters.ndim != 4 or len(view.axes) != 4:
+            raise Cannot(f"it does not run over rows and columns: filters {filters.shape}, a tensor {view.shape}")
+        layer: Layer = ConvTranspose(
+            filters, bias, stride=stride, pad=pad, extra=extra, dilation=dilation, groups=groups
+        )
+        sizes = [(filters.shape[2 + a] - 1) * dilation[a] for a in (0, 1)]
+        whole = [sizes[i // 2] - p for i, p in enumerate(pad)]
+        if tuple(stride) == (1, 1) and tuple(extra) == (0, 0) and min(whole) >= 0:  # a convolution with the bank turned
+            count, share = len(filters) // groups, filters.shape[1]
+            bank = filters.reshape(groups, count, share, *filters.shape[2:]).swapaxes(1, 2)[..., ::-1, ::-1]
+            bank = bank.reshape(groups * share, count, *filters.shape[2:])
+            layer = Conv(bank, bias, pad=whole, dilation=dilation, groups=groups)
+        return self.whole(self.put(layer, self.maps(view)))
+
+    def linear(self, view: View, weights: Array, bias: Array | None = None) -> View:
+        """A product with (inputs, units) along the last axis: a convolution of all that was flattened into it."""
+        if weights.ndim != 2 or not view.axes or weights.shape[0] != view.shape[-1]:
+            raise ShapeError(f"weights {weights.shape} do not fit the last axis of a tensor {view.shape}.")
+        shape, last = self._shape(view.layer), _merged(view.axes[-1])
+        taken = {axis: math.prod(part.size for part in last if part.axis == axis) for axis in range(4)}
+        sides = (shape[1] if taken[ROWS] > 1 else 1, shape[2] if taken[COLUMNS] > 1 else 1)
+        if taken[IMAGES] > 1 or taken[CHANNELS] != shape[0] or (taken[ROWS], taken[COLUMNS]) != sides:
+            raise Cannot("it takes a part of the channels, rows or columns at a time")
+        bank = weights.T.reshape(weights.shape[1], *(part.size for part in last))
+        order = sorted(range(len(last)), key=lambda i: (last[i].axis, -last[i].step))
+        bank = bank.transpose(0, *(1 + i for i in order)).reshape(weights.shape[1], shape[0], *sides)
+        number = self.put(Conv(bank, bias), view.layer)
+        units = (Part(CHANNELS, weights.shape[1], 1),) if weights.shape[1] > 1 else ()
+        return View(number, (*view.axes[:-1], units))
+
+    def batch_norm(
+        self, view: View, scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float, axis: int = 1
+    ) -> View:
+        shape = [1] * len(view.axes)
+        shape[_axis(axis, len(shape))] = -1
+        values = [self._channelwise(view, value.reshape(shape)) for value in (scale, bias, mean, variance)]
+        if (values[3] + epsilon <= 0).any():
+            raise ShapeError(f"its variance has the value {values[3].min()}, and must be positive.")
+        std = np.sqrt(values[3] + values[3].dtype.type(epsilon))
+        layer = BatchNorm(values[0], values[1], mean=values[2], std=std, epsilon=epsilon)
+        return View(self.put(layer, view.layer), view.axes)
+
+    def elementwise(self, view: View, layer: Layer) -> View:
+        """A function of each response, the same for all channels."""
+        traces = self._traced(view, layer.function) if hasattr(layer, "function") else {}
+        found = self._recognized(traces)
+        return found if found is not None else View(self.put(layer, view.layer), view.axes, traces)
+
+    def prelu(self, view: View, slope: Array) -> View:
+        slopes = self.vector(view, slope)
+        if not slopes.ndim:
+            return self.elementwise(view, ReLU(leak=float(slopes)))
+        return View(self.put(PReLU(slopes), view.layer), view.axes)
+
+    def clip(self, view: View, low: float, high: float) -> View:
+        if low == 0 and high == math.inf:
+            return self.elementwise(view, ReLU())
+        if low == -math.inf and high == math.inf:
+            return view
+        return self.elementwise(view, Clip(low, high))
+
+    def softmax(self, view: View, axis: int, layer: Layer | None = None) -> View:
+        along = view.axes[_axis(axis, len(view.axes))]
+        count = self._shape(view.layer)[0]
+        if any(part.axis != CHANNELS for part in along) or _count(along) != count:
+            raise Cannot("it runs over something else than all channels of a place")
+        return View(self.put(layer or Softmax(), view.layer), view.axes)
+
+    def layer_norm(self, view: View, axis: int, scale: Array | None, bias: Array | None, epsilon: float) -> View:
+        first = _axis(axis, len(view.axes))
+        parts = [part for each in view.axes[first:] for part in each]
+        counts = [math.prod(part.size for part in parts if part.axis == each) for each in range(4)]
+        shape = self._shape(view.layer)
+        ones = np.ones(1, np.float32)
+        factors = self._channelwise(view, ones if scale is None else scale)
+        offsets = self._channelwise(view, np.zeros(1, factors.dtype) if bias is None else bias)
+        if counts == [1, shape[0], 1, 1]:
+            layer: Layer = LayerNorm(factors, offsets, epsilon=epsilon)
+        elif counts == [1, *shape]:
+            layer = GroupNorm(factors, offsets, groups=1, epsilon=epsilon)
+        else:
+            raise Cannot("it normalizes something else than channels, or whole maps")
+        return View(self.put(layer, view.layer), view.axes)
+
+    def group_norm(self, view: View, groups: int, scale: Array | None, bias: Array | None, epsilon: float) -> View:
+        """Groups of channels, the second axis of the tensor, each over the whole map."""
+        shape, axes = self._shape(view.layer), [_merged(axis) for axis in view.axes]
+        if len(axes) < 2 or groups < 1 or math.prod(view.shape[1:]) != math.prod(shape):
+            raise Cannot(f"it normalizes a tensor {view.shape}, not maps")
+        whole = [part for axis in axes[1:] for part in axis if part.axis == CHANNELS]
+        if axes[0] != _full(IMAGES, self.images) or (whole and tuple(_merged(whole)) != _full(CHANNELS, shape[0])):
+            raise Cannot("it normalizes channels in another order than they have")
+        if view.shape[1] != shape[0] and view.shape[1] != groups:
+            raise Cannot("it normalizes a part of the channels")
+        if any(part.axis != CHANNELS for part in axes[1]):
+            raise Cannot("it normalizes rows or columns")
+        second = [1] * len(axes)
+        second[1] = -1
+        factors = self._channelwise(view, np.ones(1, np.float32) if scale is None else scale.reshape(second))
+        offsets = self._channelwise(view, np.zeros(1, factors.dtype) if bias is None else bias.reshape(second))
+        layer = GroupNorm(factors, offsets, groups=groups, epsilon=epsilon)
+        return View(self.put(layer, view.layer), view.axes)
+
+    def pool(
+        self,
+        view: View,
+        kind: str,
+        *,
+        size: Sequence[int],
+        stride: Sequence[int],
+        pad: Sequence[int],
+        dilation: Sequence[int] = (1, 1),
+        ceil: bool = False,
+        count_pads: bool = False,
+    ) -> View:
+        """A max or average pool of maps; `ceil` counts the last window though part of it lies outside."""
+        if len(view.axes) != 4 or len(size) != 2:
+            raise Cannot(f"it does not run over rows and columns: a window {tuple(size)}, a tensor {view.shape}")
+        below = self.maps(view)
+        if any(d > 1 and s > 1 for d, s in zip(dilation, size, strict=True)):
+            raise Cannot(f"its window has gaps: dilation {tuple(dilation)}")
+        pads = list(pad)
+        if min(size) < 1 or min(stride) < 1 or min(pads) < 0:
+            raise ShapeError(f"a pool has the size {tuple(size)}, stride {tuple(stride)} and pads {tuple(pads)}.")
+        counted = count_pads and kind == "mean" and any(pads)
+        if counted:
+            below, pads = self.put(Pad(pads), below, part="pad"), [0, 0, 0, 0]
+        if ceil:
+            shape = self._shape(below)
+            for a in (0, 1):
+                side, before, after = shape[1 + a], pads[2 * a], pads[2 * a + 1]
+                steps = -(-(side + before + after - size[a]) // stride[a])
+                made = pad[2 * a + 1] if counted else 0  # cells of pads that are maps already
+                if steps * stride[a] >= side + before - made:  # a window that would begin beyond the map is none
+                    steps -= 1
+                pads[2 * a + 1] = max(after, steps * stride[a] + size[a] - side - before)
+        pool = MaxPool if kind == "max" else AvgPool
+        if tuple(size) == (1, 1) and tuple(stride) == (1, 1):
+            return self.whole(below)
+        return self.whole(self.put(pool(size, stride, pad=pads), below))
+
+    def over(self, view: View, axes: Sequence[int], keep: bool, kind: str) -> View:
+        """The mean, maximum or sum over whole axes."""
+        chosen = {_axis(i, len(view.axes)) for i in axes}
+        parts = [part for i in chosen for part in view.axes[i]]
+        shape = self._shape(view.layer)
+        counts = [math.prod(part.size for part in parts if part.axis == each) for each in range(4)]
+        rest = tuple(() if i in chosen else axis for i, axis in enumerate(view.axes) if keep or i not in chosen)
+        if counts[IMAGES] > 1 or counts[ROWS] not in (1, shape[1]) or counts[COLUMNS] not in (1, shape[2]):
+            raise Cannot("it reduces a part of the rows or columns")
+        if counts[CHANNELS] > 1:
+            raise Cannot(f"it takes the {kind} over channels")
+        if counts[ROWS] * counts[COLUMNS] == 1:
+            return View(view.layer, rest)
+        size = (counts[ROWS], counts[COLUMNS])
+        number = self.put((MaxPool if kind == "max" else AvgPool)(size, 1), view.layer)
+        if kind == "sum":
+            factors = np.full(shape[0], math.prod(size), np.float32)
+            number = self.put(Scale(factors), number, part="sum")
+        return View(number, rest)
+
+    def adaptive(self, view: View, kind: str, size: Sequence[int]) -> View:
+        """A pool with as many windows as `size` says."""
+        below = self.maps(view)
+        sides = self._shape(below)[1:]
+        if any(n < 1 for n in size):
+            raise ShapeError(f"an adaptive pool has {tuple(size)} windows.")
+        if any(side % n and n != 1 for side, n in zip(sides, size, strict=True)):
+            raise Cannot(f"its {tuple(size)} windows of a map {sides} are not all of one size")
+        window = [side // n for side, n in zip(sides, size, strict=True)]
+        return self.pool(self.whole(below), kind, size=window, stride=window, pad=(0, 0, 0, 0))
+
+    def pad(self, view: View, pads: Sequence[tuple[int, int]], value: float = 0.0, mode: str = "constant") -> View:
+        """(before, after) for each axis of the tensor."""
+        if len(pads) != len(view.axes):
+            raise ShapeError(f"{plural(len(pads), 'pair')} of pads for a tensor {view.shape}.")
+        by_axis: dict[int, tuple[int, int]] = {}
+        for i, ((before, after), axis) in enumerate(zip(pads, view.axes, strict=True)):
+            if (before, after) == (0, 0):
+                continue
+            kinds = {part.axis for part in axis}
+            if len(kinds) > 1 or len(view.axes) != 4:
+                raise Cannot("it pads something else than channels, rows or columns")
+            by_axis[self._layout(view)[i]] = (before, after)
+        if IMAGES in by_axis:
+            raise Cannot("it pads images with images")
+        if not by_axis:
+            return view
+        shape = self._shape(view.layer)
+        for before, after in by_axis.values():
+            if max(before, after, -before, -after) > LARGEST_IMAGE:
+                raise ShapeError(f"pads {before} and {after} are more than {LARGEST_IMAGE}.")
+        whole = {axis: _full(axis, n) for axis, n in zip((CHANNELS, ROWS, COLUMNS), shape, strict=True)}
+        if any(_merged(axis) not in whole.values() and _merged(axis) for axis in view.axes[1:]):
+            raise Cannot("it pads a tensor that is not maps")
+        number = view.layer
+        if CHANNELS in by_axis:
+            before, after = by_axis.pop(CHANNELS)
+            if (value != 0 or mode != "constant") and (before > 0 or after > 0):
+                raise Cannot("it adds channels that are not zero")
+            picked = np.arange(shape[0])[max(-before, 0) : shape[0] - max(-after, 0)]
+            number = self.picked(number, np.pad(picked, (max(before, 0), max(after, 0)), constant_values=-1))
+        rows, columns = by_axis.get(ROWS, (0, 0)), by_axis.get(COLUMNS, (0, 0))
+        if rows != (0, 0) or columns != (0, 0):
+            number = self.put(Pad((*rows, *columns), value=value, mode=mode), number)
+        order = self._layout(view)
+        return self.transpose(self.whole(number), order)
+
+    def _layout(self, view: View) -> list[int]:
+        """Which axis of maps each axis of a tensor with four axes is; those of length 1 in their order."""
+        named = [axis[0].axis if axis else -1 for axis in view.axes]
+        left = iter([axis for axis in range(4) if axis not in named])
+        return [next(left) if axis < 0 else axis for axis in named]
+
+    def resize(
+        self,
+        view: View,
+        size: Sequence[int],
+        *,
+        mode: str,
+        align: str,
+        rounding: str = "floor",
+        scale: Sequence[float] | None = None,
+    ) -> View:
+        """To (rows, columns); `scale` is what the places are computed with where it is not their ratio."""
+        below = self.maps(view)
+        sides = self._shape(below)[1:]
+        if tuple(size) == tuple(sides):
+            return self.whole(below)
+        if max(size) > LARGEST_IMAGE or min(size) < 1:
+            raise ShapeError(f"a map would be resized from {sides} to {tuple(size)}.")
+        factors = [n / side for n, side in zip(size, sides, strict=True)]
+        if scale is not None:  # a third in single precision is a third
+            pairs = zip(scale, factors, strict=True)
+            factors = [ratio if abs(given - ratio) < 1e-6 * ratio else given for given, ratio in pairs]
+        layer = Resize(factors, mode=mode, align=align, rounding=rounding)
+        if layer.shape(self._shape(below))[1:] != tuple(size):
+            raise Cannot(f"it resizes {sides} by {tuple(factors)} to {tuple(size)}")
+        if mode == "nearest":  # the plainest way to say the same; one that shrinks picks pixels
+            picks = [_picks(layer, side, axis) for axis, side in enumerate(sides)]
+            steps = [_regular(each) for each in picks]
+            if all(step is not None for step in steps):
+                (top, down), (left, right) = (step or (0, 1) for step in steps)
+                number = self.selected(below, np.arange(self._shape(below)[0]), (down, right), (top, left))
+                return self._cropped(number, size)
+            plain = Resize(layer.scale)
+            if all(np.array_equal(_picks(plain, side, axis), picks[axis]) for axis, side in enumerate(sides)):
+                layer = plain
+        return self.whole(self.put(layer, below))
+
+    def _cropped(self, number: int, size: Sequence[int]) -> View:
+        """The first rows and columns of a layer's maps."""
+        sides = self._shape(number)[1:]
+        more = [side - n for side, n in zip(sides, size, strict=True)]
+        if any(more):
+            number = self.put(Pad((0, -more[0], 0, -more[1])), number, part="crop")
+        return self.whole(number)
+
+    def expand(self, view: View, shape: Sequence[int]) -> View:
+        """Spreads axes of length 1."""
+        rank = max(len(shape), len(view.axes))
+        sides = (1,) * (rank - len(view.axes)) + view.shape
+        want = [max(a, b) for a, b in zip(sides, (1,) * (rank - len(shape)) + tuple(shape), strict=True)]
+        if any(a not in (1, b) for a, b in zip(sides, want, strict=True)):
+            raise ShapeError(f"a tensor {view.shape} cannot be spread to {tuple(shape)}.")
+        if want == list(view.shape):
+            return view
+        if rank != 4 or want[:2] != list(sides[:2]) or len(view.axes) != 4:
+            raise Cannot("it repeats channels or images")
+        return self.resize(view, want[2:], mode="nearest", align="corner")
+
+    def select(self, view: View, axis: int, places: Array, drop: bool = False) -> View:
+        """Some places along an axis, in any order; `drop` the axis if it is one place."""
+        axis = _axis(axis, len(view.axes))
+        count = view.shape[axis]
+        if places.size and (places.min() < -count or places.max() >= count):
+            raise ShapeError(f"place {places.min()} or {places.max()} of an axis of {count}.")
+        places = np.where(places < 0, places + count, places)
+        if not places.size:
+            raise Cannot("it takes nothing")
+        if np.array_equal(places, np.arange(count)) and not drop:
+            return view
+        along = _merged(view.axes[axis])
+        kinds = {part.axis for part in along}
+        if kinds <= {CHANNELS}:
+            taken = self._select_channels(view, axis, places)
+        elif kinds in ({ROWS}, {COLUMNS}):
+            taken = self._select_pixels(view, axis, along, places)
+        else:
+            raise Cannot("it takes a part of something else than channels, rows or columns")
+        return View(taken.layer, tuple(a for i, a in enumerate(taken.axes) if i != axis) if drop else taken.axes)
+
+    def _select_channels(self, view: View, axis: int, places: Array) -> View:
+        shape, sizes, parts = self._shape(view.layer), [], []
+        for axis_parts in view.axes:
+            chosen = [part for part in axis_parts if part.axis == CHANNELS]
+            if chosen and len(chosen) < len(axis_parts):
+                raise Cannot("its channels are mixed with rows or columns")
+            sizes.append(_count(chosen))
+            parts += chosen
+        if _count(parts) != shape[0]:
+            raise Cannot("it takes channels of a part of them")
+        numbers = _places(parts).reshape(sizes).take(places, axis=axis)
+        number = self.picked(view.layer, numbers.reshape(-1))
+        step = numbers.size
+        axes = []
+        for i, axis_parts in enumerate(view.axes):
+            n = numbers.shape[i]
+            step //= n
+            axes.append(((Part(CHANNELS, n, step),) if n > 1 else ()) if n > 1 or sizes[i] > 1 else axis_parts)
+        return View(number, tuple(axes))
+
+    def _select_pixels(self, view: View, axis: int, along: tuple[Part, ...], places: Array) -> View:
+        shape, which = self._shape(view.layer), along[0].axis
+        whole = [_full(kind, n) for kind, n in zip((CHANNELS, ROWS, COLUMNS), shape, strict=True)]
+        regular = _regular(places)
+        if len(view.axes) != 4 or along != whole[which - 1] or regular is None:
+            raise Cannot("it takes rows or columns that are not evenly apart")
+        if any(_merged(each) not in (*whole, _full(IMAGES, self.images)) for each in view.axes):
+            raise Cannot("it takes rows or columns of a tensor that is not maps")
+        start, stride = regular
+        order = self._layout(view)
+        number = view.layer
+        size = list(shape[1:])
+        size[which - 2] = places.size
+        if stride == 1:
+            pads = [0, 0, 0, 0]
+            pads[2 * (which - 2)], pads[2 * (which - 2) + 1] = -start, -(shape[which - 1] - start - places.size)
+            number = self.put(Pad(pads), number)
+        else:
+            rows = which == ROWS
+            steps, first = ((stride, 1), (start, 0)) if rows else ((1, stride), (0, start))
+            number = self.selected(number, np.arange(shape[0]), steps, first)
+        return self.transpose(self._cropped(number, size), order)
+
+    def concat(self, tensors: Sequence[View | Array], axis: int) -> View:
+        """Tensors one after the other along an axis of channels; constant ones must be zero."""
+        views = [each for each in tensors if isinstance(each, View)]
+        if not views:
+            raise Cannot("it joins constants")
+        axis = _axis(axis, len(views[0].axes))
+        layers: list[int] = []
+        rest: Axes | None = None
+        for each in tensors:
+            if not isinstance(each, View):
+                if np.any(each):
+                    raise Cannot("it joins maps and a constant that is not zero")
+                count = each.shape[axis]
+                below = views[0].layer
+                layers.append(self.put(Select(np.full(count, -1)), below, part="zeros"))
+                continue
+            if len(each.axes) != len(views[0].axes):
+                raise ShapeError(f"tensors {[view.shape for view in views]} cannot be joined.")
+            others = tuple(() if i == axis else _merged(a) for i, a in enumerate(each.axes))
+            if any(part.axis == CHANNELS for a in others for part in a):
+                raise Cannot("it joins along another axis than the channels")
+            if rest is None:
+                rest = others
+            if others != rest:
+                raise Cannot("it joins maps that lie differently, or differ in size")
+            try:
+                layers.append(self.ordered(each.layer, _merged(each.axes[axis])))
+            except Cannot:
+                raise Cannot("it joins along rows, columns or images, not channels") from None
+        assert rest is not None
+        number = self.put(Concat(), *layers)
+        channels = self._shape(number)[0]
+        axes = tuple(
+            ((Part(CHANNELS, channels, 1),) if channels > 1 else ()) if i == axis else a for i, a in enumerate(rest)
+        )
+        return View(number, axes)
+
+    def add(self, a: View, b: View) -> View:
+        traces = self._combined(a, b, np.add)
+        found = self._recognized(traces)
+        if found is not None:
+            return found
+        a, b = self._spread(a, b)
+        if a.axes != b.axes:
+            a, b = self.whole(self.maps(a)), self.whole(self.maps(b))
+        if a.axes != b.axes or self.shapes[a.layer] != self.shapes[b.layer]:
+            raise Cannot(f"it adds tensors that do not lie alike: {a.shape} and {b.shape}")
+        return View(self.put(Sum(), a.layer, b.layer), a.axes, traces)
+
+    def subtract(self, a: View, b: View) -> View:
+        minus = self.put(Scale(np.full(self._shape(b.layer)[0], -1, np.float32)), b.layer, part="minus")
+        return self.add(a, View(minus, b.axes))
+
+    def multiply(self, a: View, b: View) -> View | Opaque:
+        """The product of two maps: an activation written in pieces, or a gate; unsupported otherwise."""
+        traces = self._combined(a, b, np.multiply)
+        found = self._recognized(traces)
+        if found is not None:
+            return found
+        try:
+            gated, gate = self._gated(a, b)
+            return View(self.put(Gate(), gated.layer, gate.layer), gated.axes)
+        except Cannot as error:
+            if not traces:
+                raise
+            opaque = self.put(Unsupported("Mul", reason=str(error)), a.layer, b.layer)
+            self.shapes[opaque] = self.shapes[a.layer]  # a function of one map: what comes next may say which
+            return View(opaque, a.axes, traces)
+
+    def divide(self, a: View, b: View) -> View:
+        """A map over another: an activation written in pieces, or nothing known."""
+        found = self._recognized(self._combined(a, b, np.divide))
+        if found is None:
+            raise Cannot("it divides one map by another, which no linear decoding can")
+        return found
+
+    def piece(self, view: View, type: str, function: Any, reason: str = "by itself it has no decoding") -> View:
+        """A function that is no layer by itself, but perhaps a piece of one."""
+        traces = self._traced(view, function)
+        found = self._recognized(traces)
+        if found is not None:
+            return found
+        opaque = self.unsupported(type, [view], reason)
+        self.shapes[opaque.layer] = self.shapes[view.layer]
+        return View(opaque.layer, view.axes, traces)
+
+    def _gated(self, a: View, b: View) -> tuple[View, View]:
+        """Which of two is the map, and which the factors."""
+        if len(a.axes) != len(b.axes):
+            raise Cannot(f"it multiplies tensors {a.shape} and {b.shape}, which no decoding can")
+        shapes = self._shape(a.layer), self._shape(b.layer)
+
+        def fits(view: View, gate: View) -> bool:
+            return all(_merged(g) in ((), _merged(v)) for v, g in zip(view.axes, gate.axes, strict=True))
+
+        if shapes[0] != shapes[1]:
+            a, b = (a, b) if math.prod(shapes[0]) > math.prod(shapes[1]) else (b, a)
+            if fits(a, b):
+                return a, b
+        elif fits(a, b):
+            gates = [self._squashes(view.layer) for view in (a, b)]
+            if gates == [False, True]:
+                return a, b
+            if gates == [True, False]:
+                return b, a
+        raise Cannot(f"it multiplies two computed maps, {shapes[0]} and {shapes[1]}, which no linear decoding can")
+
+    def _squashes(self, layer: int) -> bool:
+        """Whether a layer's responses are factors between −1 and 1, perhaps resized or put in another order."""
+        while layer:
+            made = self.layers[layer - 1]
+            if isinstance(made, (Resampling, Select)):
+                layer = self.inputs[layer - 1][0]
+                continue
+            clips = isinstance(made, Clip) and made.low >= -1 and made.high <= 1
+            return clips or isinstance(made, (Sigmoid, HardSigmoid, Softmax, Tanh))
+        return False
+
+    def _spread(self, a: View, b: View) -> tuple[View, View]:
+        if a.shape == b.shape:
+            return a, b
+        shape = np.broadcast_shapes(a.shape, b.shape) if _fit(a.shape, b.shape) else ()
+        if not shape:
+            raise ShapeError(f"tensors {a.shape} and {b.shape} do not fit each other.")
+        return self.expand(a, shape), self.expand(b, shape)
+
+    # Activations written in pieces
+
+    def _traced(self, view: View, function: Any) -> dict[tuple[int, Axes], Trace]:
+        with np.errstate(all="ignore"):
+            made = {key: Trace(function(trace.values), trace.depth + 1) for key, trace in view.history().items()}
+        return dict(list(made.items())[-TRACES:])
+
+    def _combined(self, a: View, b: View, operator: Any) -> dict[tuple[int, Axes], Trace]:
+        ours, theirs = a.history(), b.history()
+        with np.errstate(all="ignore"):
+            return {
+                key: Trace(operator(ours[key].values, theirs[key].values), 1 + ours[key].depth + theirs[key].depth)
+                for key in ours
+                if key in theirs
+            }
+
+    def _recognized(self, traces: dict[tuple[int, Axes], Trace]) -> View | None:
+        """The layer that does at once what several operators did to a map."""
+        for (layer, axes), trace in traces.items():
+            if trace.depth < 2 or not np.isfinite(trace.values).all():
+                continue
+            wanted = [np.asarray(each.function(POINTS)) for each in _functions()]
+            off = [float(np.max(np.abs(want - trace.values))) for want in wanted]
+            best = int(np.argmin(off))
+            if off[best] < 1e-5 or (off[best] < 2e-3 and sorted(off)[1] > 4 * off[best] and trace.depth > 2):
+                return View(self.put(_functions()[best], layer), axes, {(layer, axes): Trace(trace.values, 1)})
+        return None
+
+
+def _functions() -> list[Any]:
+    return [*COMPOSED, Sigmoid()]
+
+
+def _unique(label: str, taken: set[str]) -> str | None:
+    if not label:
+        return None
+    name, n = label, 0
+    while name in taken:
+        n += 1
+        name = f"{label}_{n}"
+    taken.add(name)
+    return name
+
+
+def _merged(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Neighbouring parts as one, where they are."""
+    out: list[Part] = []
+    for part in parts:
+        if part.size == 1:
+            continue
+        if out and out[-1].axis == part.axis and out[-1].step == part.size * part.step:
+            out[-1] = Part(part.axis, out[-1].size * part.size, part.step)
+        else:
+            out.append(part)
+    return tuple(out)
+
+
+def _reshaped(parts: Sequence[Part], shape: Sequence[int]) -> Axes:
+    left, axes = deque(part for part in parts if part.size > 1), []
+    for side in shape:
+        axis: list[Part] = []
+        while side > 1:
+            if not left:
+                raise ShapeError(f"there are too few numbers for the shape {tuple(shape)}.")
+            part = left.popleft()
+            if side % part.size == 0:
+                axis.append(part)
+                side //= part.size
+            elif part.size % side == 0:
+                inner = part.size // side
+                axis.append(Part(part.axis, side, part.step * inner))
+                left.appendleft(Part(part.axis, inner, part.step))
+                side = 1
+            else:
+                raise Cannot(f"the shape {tuple(shape)} cuts through channels, rows or columns")
+        axes.append(tuple(axis))
+    return tuple(axes)
+
+
+def _full(axis: int, size: int) -> tuple[Part, ...]:
+    return (Part(axis, size, 1),) if size > 1 else ()
+
+
+def _count(parts: Sequence[Part]) -> int:
+    return math.prod(part.size for part in parts)
+
+
+def _places(parts: Sequence[Part]) -> Array:
+    """The places along one axis of the maps, in the order of the parts."""
+    places = np.zeros(1, np.intp)
+    for part in parts:
+        places = np.add.outer(places, np.arange(part.size) * part.step).ravel()
+    return places
+
+
+def _axis(axis: int, rank: int) -> int:
+    if not -rank <= axis < rank:
+        raise ShapeError(f"axis {axis} of a tensor with {plural(rank, 'axis').replace('axiss', 'axes')}.")
+    return axis % rank
+
+
+def _picks(layer: Resize, side: int, axis: int) -> Array:
+    """Which cell each cell of the output takes."""
+    x = np.arange(side, dtype=np.float64).reshape((1, 1, side, 1) if axis == 0 else (1, 1, 1, side))
+    return np.asarray(layer._along(x, axis)).ravel().astype(int)
+
+
+def _regular(places: Array) -> tuple[int, int] | None:
+    """(first, step) of places that are evenly apart, in rising order."""
+    if places.size == 1:
+        return int(places[0]), 1
+    step = int(places[1] - places[0])
+    if step < 1 or not (np.diff(places) == step).all():
+        return None
+    return int(places[0]), step
+
+
+def _fit(a: Sequence[int], b: Sequence[int]) -> bool:
+    return all(x == y or 1 in (x, y) for x, y in zip(a[::-1], b[::-1], strict=False))
+
+
+__all__ = ["Builder", "Cannot", "Elementwise", "Opaque", "Part", "Tensor", "View", "printable"]

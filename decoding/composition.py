@@ -1,0 +1,162 @@
+"""What a decoded filter is made of: figure 6's parts, the lower filters with their places and weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import reference
+from .arguments import as_count
+from .boundary import public
+from .decoder import unit, units
+from .errors import UnknownLayerError
+from .layers import Conv
+from .network import Network, as_network
+from .walks import times
+
+
+class Contribution(NamedTuple):
+    """A weight of a filter, and what it weighs.
+
+    Attributes
+    ----------
+    layer, k : int
+        What is weighed: unit k of the convolution below; of the layer that is read, where that is no chain down to a
+        convolution; for the first convolution, channel k of layer 0, the image.
+    cell : (row, column)
+        The place of the weight in the filter.
+    pixel : (row, column)
+        The place in the decoded filter of the first pixel of the lower unit's decoded version.
+    weight : float
+        That of the filter, times the gains of the layers between.
+    """
+
+    layer: int
+    k: int
+    cell: tuple[int, int]
+    pixel: tuple[int, int]
+    weight: float
+
+
+@public
+def contributions(net: Network, layer: int | str, k: int, *, top: int | None = None) -> list[Contribution]:
+    """List the lower units that make up a filter: which, where and how strongly.
+
+    ``filters[k, c, u, v] · gains``, the weights themselves, whatever the image is, times the gains of the layers between:
+    rectifiers, pools, batch norms.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int or str
+        Number (from 1) or name. For a layer that is not a convolution, the convolution below it; where branches meet
+        before there is one, the units that meet, each of weight 1 (times the gains).
+    k : int
+        The unit, from 0.
+    top : int, optional
+        How many; all weights other than zero unless given.
+
+    Returns
+    -------
+    list of Contribution
+        By magnitude, the largest first; equal ones by layer, lower unit, row and column.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer, it has no unit k, or no convolution is below.
+    UnsupportedLayerError
+        If a layer that cannot be decoded stands in the way.
+    InvalidValueError
+        If weights are not finite, or `top` is not at least 1.
+
+    See Also
+    --------
+    decode_filter : Their sum, in image space.
+
+    Notes
+    -----
+    Paper: figure 6, where arrows lead from a filter to those of the layer below that "represent activations". Ours
+    are weights: they are what the decoded filter is made of. Below a convolution that reads another through layers that
+    do not join, that one is named, and what a pool between them spreads is one contribution. A convolution that reads
+    what branches have been joined to has no one convolution below it: the layer that it reads is named (our choice), whose
+    decoded units, each in its place and times its weight, add up to the decoded filter.
+
+    Examples
+    --------
+    >>> from decoding import Conv, MaxPool, Network
+    >>> net = Network([Conv([[[[1, 2]]], [[[3, 4]]]]), MaxPool((1, 2)), Conv([[[[5, 0]], [[-6, 7]]]])])
+    >>> for each in contributions(net, 3, 0, top=2):
+    ...     print(each)
+    Contribution(layer=1, k=1, cell=(0, 1), pixel=(0, 2), weight=7.0)
+    Contribution(layer=1, k=1, cell=(0, 0), pixel=(0, 0), weight=-6.0)
+    """
+    as_network(net, "contributions")
+    k, most = unit(net, layer, k, "contributions"), None if top is None else as_count(top, "contributions: top")
+    net.check_weights(layer)
+    number, found = _beneath(net, net.index(layer), k)
+    if found is None:
+        return []
+    k, factor = found
+    if not number:
+        raise UnknownLayerError(f"contributions: layer {net.index(layer)} has no convolution in it or below it.")
+    listed = (_weighed if isinstance(net.layers[number - 1], Conv) else _joined)(net, number, k, factor)
+    listed.sort(key=lambda each: -abs(each.weight))  # which keeps the order of equal ones
+    return listed[:most]
+
+
+def _beneath(net: Network, number: int, k: int) -> tuple[int, tuple[int, float] | None]:
+    """From a unit down to the first convolution, join or image: its number, the unit's there, and the gains on the way.
+
+    None in the place of the last two where the unit is one that a selection adds: it has nothing below.
+    """
+    factor = 1.0
+    while number and not isinstance(net.layers[number - 1], Conv) and len(net.paths[number - 1]) == 1:
+        (lower,) = _decoded(net, number, k)
+        if len(lower) > 1:
+            break
+        if not lower:
+            return number, None
+        (number,), ((k, weight),) = net.paths[number - 1], lower
+        factor *= weight
+    return number, (k, factor)
+
+
+def _weighed(net: Network, number: int, k: int, factor: float) -> list[Contribution]:
+    """The weights of a convolution's filter."""
+    conv, (read,) = net.layers[number - 1], net.paths[number - 1]
+    assert isinstance(conv, Conv)
+    weights = conv.dense_units([k])[0]
+    lower = {c: _beneath(net, read, c) for c in range(len(weights))}
+    if any(found and i and not isinstance(net.layers[i - 1], Conv) for i, found in lower.values()):  # a join
+        lower = {c: (read, (c, 1.0)) for c in lower}
+    step = net.receptive_field(read).stride
+    listed = []
+    for c, u, v in np.argwhere(weights).tolist():
+        below, found = lower[c]
+        if found is not None and (weight := factor * found[1] * float(weights[c, u, v])):
+            listed.append(Contribution(below, found[0], (u, v), (u * step[0], v * step[1]), weight))
+    return listed
+
+
+def _joined(net: Network, number: int, k: int, factor: float) -> list[Contribution]:
+    """The units that meet in a unit, each in its own place."""
+    below = net.paths[number - 1]
+    offsets = [net.receptive_field(i).offset for i in below]
+    first = [min(offset[axis] for offset in offsets) for axis in (0, 1)]
+    return [
+        Contribution(i, c, (0, 0), (offset[0] - first[0], offset[1] - first[1]), factor * weight)
+        for i, lower, offset in zip(below, _decoded(net, number, k), offsets, strict=True)
+        for c, weight in lower
+        if factor * weight
+    ]
+
+
+def _decoded(net: Network, number: int, k: int) -> list[list[tuple[int, float]]]:
+    """For each layer that layer `number` follows, what its unit k is decoded to: channels, and the weight of each."""
+    layer, (_, impulse) = net.layers[number - 1], units(net, number, [k], np.float64)
+    maps = times(impulse.maps, layer.gain, 1)
+    parts = layer.decode(maps, net.widths(net.paths[number - 1]), "nearest", reference)
+    firsts = [np.asarray(part)[0, :, 0, 0] for part in parts]
+    return [[(c, float(first[c])) for c in np.flatnonzero(first).tolist()] for first in firsts]

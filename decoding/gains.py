@@ -1,0 +1,528 @@
+"""Gains: the factor per channel that makes a linear network the best stand-in for the real one.
+
+What decoding ignores, such as a rectifier, it replaces by a factor, which is 1 in the paper. The factor with the least mean
+square error is ``Cov(f(z), z) / Var(z)``: for Gaussian responses z of deviation σ, ``E[f(z) u] / σ``, u being z less its mean, over
+σ. The moments of z are written in the batch normalization before it, so that no image is needed; or all is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Array, plural
+from .backend import resolve
+from .boundary import public
+from .errors import InvalidValueError, UnsupportedLayerError
+from .interpolation import matrix
+from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pool, Select, Sum
+from .measuring import Images, Progress, measure
+from .network import Network, as_network
+
+NODES = 64  # of the Gauss-Hermite quadrature
+LEAST = 2  # images to measure gains on
+ALIKE = 0.75  # the correlation of neighbouring cells of a map that pools are taken to meet: .45 to .88 in a ResNet-20
+STILL = 1e-6  # a channel whose deviation is less than so much of its mean never varies
+
+
+class Moments(NamedTuple):
+    """Mean and standard deviation of a layer's responses, (K,) each, over images and places."""
+
+    mean: npt.NDArray[np.float64]
+    std: npt.NDArray[np.float64]
+
+
+class Expected(NamedTuple):
+    """What a function makes of Gaussian responses z of given moments, channel by channel, (K,) each.
+
+    Attributes
+    ----------
+    mean, std : ndarray
+        Of f(z).
+    gain : ndarray
+        ``E[f(z) u] / σ``, which is E[f′(z)]: the slope of the best line.
+    curvature : ndarray
+        ``E[f(z) (u² − 1)] / σ²``, which is E[f″(z)]: the same of the best parabola.
+    """
+
+    mean: npt.NDArray[np.float64]
+    std: npt.NDArray[np.float64]
+    gain: npt.NDArray[np.float64]
+    curvature: npt.NDArray[np.float64]
+
+
+@public
+def expected(layer: Layer, mean: npt.ArrayLike, std: npt.ArrayLike) -> Expected:
+    """Find what an elementwise layer makes of Gaussian responses, channel by channel.
+
+    Parameters
+    ----------
+    layer : Layer
+        One with a method `function`, such as `ReLU`.
+    mean, std : array_like of shape (K,)
+        Of the responses that it reads.
+
+    Returns
+    -------
+    Expected
+        ``.mean`` and ``.std`` of what it makes of them, ``.gain`` and ``.curvature``. A channel whose deviation is 0 has gain and
+        curvature 0: it carries nothing.
+
+    Notes
+    -----
+    Bussgang (1952); "statistical linearization". Our choice: functions made of straight pieces, which a layer says in
+    `pieces`, have closed forms (of a rectifier the gain is Φ(μ/σ) and the curvature φ(μ/σ)/σ); others are integrated by Gauss-Hermite
+    quadrature with 64 nodes, in a form that needs no derivative.
+
+    Examples
+    --------
+    >>> from decoding import ReLU
+    >>> expected(ReLU(leak=0.5), [0, 0], [1, 2]).gain
+    array([0.75, 0.75])
+    """
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    still = std == 0
+    found = _of_pieces if hasattr(layer, "pieces") else _by_quadrature
+    value = np.asarray(layer.function(mean[np.newaxis, :, np.newaxis, np.newaxis]), np.float64)  # type: ignore[attr-defined]
+    result = found(layer, mean, np.where(still, 1, std))
+    moving = Expected(value.reshape(mean.shape), *(np.zeros_like(mean),) * 3)
+    return Expected(*(np.where(still, a, b) for a, b in zip(moving, result, strict=True)))
+
+
+def _of_pieces(layer: Any, mean: Array, std: Array) -> Expected:
+    """Of a continuous function made of straight pieces: sums over the pieces of truncated moments of the normal law."""
+    sums = [np.zeros_like(mean) for _ in range(4)]  # E f, E f², E f′, E f″
+    below, edge, before = np.full_like(mean, -np.inf), None, 0.0
+    for upper, slope, intercept in layer.pieces:
+        above = (np.broadcast_to(upper, mean.shape) - mean) / std
+        a, b = intercept + slope * mean, slope * std  # the piece is a + b·u
+        first, second, third = (high - low for high, low in zip(_partial(above), _partial(below), strict=True))
+        corner = 0.0 if edge is None else (slope - before) * _density(below) / std
+        for total, part in zip(
+            sums,
+            (a * first + b * second, a * a * first + 2 * a * b * second + b * b * third, slope * first, corner),
+            strict=True,
+        ):
+            total += part
+        below, edge, before = above, upper, slope
+    average, square, gain, curvature = sums
+    return Expected(average, np.sqrt(np.maximum(square - average**2, 0)), gain, curvature)
+
+
+def _partial(t: Array) -> tuple[Array, Array, Array]:
+    """The integrals of φ(u), u·φ(u) and u²·φ(u) up to t."""
+    from scipy.special import ndtr
+
+    density = _density(t)
+    return ndtr(t), -density, ndtr(t) - np.where(np.isfinite(t), t, 0) * density
+
+
+def _density(t: Array) -> Array:
+    return np.asarray(np.exp(-0.5 * t * t) / math.sqrt(2 * math.pi))
+
+
+def _by_quadrature(layer: Any, mean: Array, std: Array) -> Expected:
+    nodes, weights = _hermite()
+    u = nodes[:, np.newaxis]
+    values = np.asarray(layer.function((mean + std * u)[:, :, np.newaxis, np.newaxis]), np.float64)[:, :, 0, 0]
+    center = weights @ values
+    values = values - center  # changes neither integral, and cancels less
+    return Expected(
+        center,
+        np.sqrt(weights @ values**2),
+        (weights * nodes) @ values / std,
+        (weights * (nodes**2 - 1)) @ values / std**2,
+    )
+
+
+@lru_cache(maxsize=1)
+def _hermite() -> tuple[Array, Array]:
+    """Nodes and weights of the standard normal law."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    return nodes, weights / weights.sum()
+
+
+@public
+def moments(net: Network) -> dict[int, Moments | None]:
+    """Mean and deviation of what each layer puts out, without an image, as far as batch normalizations tell them.
+
+    Returns
+    -------
+    dict
+        For the number of each layer, 0 being the image, its `Moments`; None where they cannot be known.
+
+    Notes
+    -----
+    After a batch normalization a channel has the mean `bias` and the deviation ``|scale|·√(v/(v + ε))``, v being the variance of
+    the training images: it puts them there. From there on all responses are taken as Gaussian, and
+
+    - elementwise layers have the moments of `expected`;
+    - the parts of a sum are taken as independent: means add up, and variances; a layer read twice is one part;
+    - concatenations and selected channels keep theirs; new channels are 0;
+    - the n cells of a pool's window are taken to correlate by ρ = 0.75, as neighbours do: an average has the variance
+      ``ρ + (1 − ρ)/n`` of theirs; a maximum the mean ``μ + σ·√(1 − ρ)·e_n``, e_n being the expected maximum of n normal numbers,
+      and their variance.
+
+    After convolutions, gates and normalizations by the image they are not known.
+
+    Examples
+    --------
+    >>> from decoding import BatchNorm, ReLU
+    >>> net = Network([BatchNorm([2], [0], mean=[5], std=[3]), ReLU()])
+    >>> moments(net)[1]
+    Moments(mean=array([0.]), std=array([2.]))
+    """
+    as_network(net, "moments")
+    found: dict[int, Moments | None] = {0: None}
+    for number, layer in enumerate(net.layers, 1):
+        below = net.inputs[number - 1]
+        found[number] = _carried(layer, below, [found[i] for i in below])
+    return found
+
+
+def _carried(layer: Layer, numbers: Sequence[int], below: Sequence[Moments | None]) -> Moments | None:
+    """The moments of a layer's responses from those of the layers that it reads."""
+    if isinstance(layer, BatchNorm):
+        return _normalized(layer)
+    known = [each for each in below if each is not None]
+    if len(known) < len(below):
+        return None
+    first = known[0]
+    if isinstance(layer, Sum):
+        parts = [(numbers.count(i), each) for i, each in dict(zip(numbers, known, strict=True)).items()]
+        variance = sum((times * each.std) ** 2 for times, each in parts)
+        return Moments(np.asarray(sum(times * each.mean for times, each in parts)), np.sqrt(variance))
+    if isinstance(layer, Concat):
+        return Moments(*(np.concatenate(each) for each in zip(*known, strict=True)))
+    if isinstance(layer, Select):
+        return Moments(*(np.where(layer.chosen < 0, 0, each[layer.chosen]) for each in first))
+    if isinstance(layer, AvgPool):
+        return first._replace(std=first.std * math.sqrt(ALIKE + (1 - ALIKE) / math.prod(layer.size)))
+    if isinstance(layer, MaxPool):
+        return first._replace(mean=first.mean + first.std * math.sqrt(1 - ALIKE) * _largest(math.prod(layer.size)))
+    if isinstance(layer, (Dropout, Loss)):
+        return first
+    if _bends(layer):
+        return Moments(*expected(layer, *first)[:2])
+    return None
+
+
+@lru_cache
+def _largest(n: int) -> float:
+    """The expected maximum of n normal numbers, ``∫ u n Φ(u)ⁿ⁻¹ φ(u) du``."""
+    from scipy.special import ndtr
+
+    u = np.linspace(-9, 9, 3601)  # the trapezoid rule: the integrand vanishes at both ends
+    return float(np.sum(u * n * ndtr(u) ** (n - 1) * _density(u)) * (u[1] - u[0]))
+
+
+def _normalized(layer: BatchNorm) -> Moments | None:
+    if layer.std is None:
+        return None
+    bias, scale, std = (each.astype(np.float64) for each in (layer.bias, layer.scale, layer.std))
+    return Moments(bias, np.abs(scale) * np.sqrt(np.maximum(std**2 - layer.epsilon, 0)) / std)
+
+
+@public
+def linearize(
+    net: Network,
+    images: Images | None = None,
+    *,
+    backend: Any = None,
+    progress: Progress | None = None,
+) -> Network:
+    """Give every layer that decoding passes over the factor per channel that stands for it best.
+
+    Without images, from the numbers in the batch normalizations (`moments`, `expected`); with images, measured.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W), or an iterable of such batches, optional
+        As `Network.forward` takes them, at least 2 and any number: they are seen once, and a batch at a time is in memory.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+
+    Returns
+    -------
+    Network
+        The same, its layers with gains; it runs as before, and decodes with them. Gains that `net` has are forgotten.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        Without images, if the moments that a layer reads are not known: it names the first such layer.
+    InvalidValueError
+        If there are fewer images than 2, all their pixels are equal, or they are not finite.
+    ShapeError
+        If the images do not fit the network.
+
+    See Also
+    --------
+    GainMeter : One layer, for use with `measure`.
+
+    Notes
+    -----
+    Our choice; in the paper every factor is 1. For layers that apply a function to each response, and for pools, it is the
+    slope of the best line, ``Cov(y, x)/Var(x)``, y being what the layer puts out, and x what its decoding is the adjoint of: the responses
+    themselves; of a pool, the sum over the cells that nearest unpooling fills from one response. Gates and normalizations have
+    the mean of what they multiply by. A channel that never varies has gain 0. Softmax keeps none: it decodes as the
+    identity.
+
+    Without images, pools have one over the number of those cells, exactly so for averages; gates and normalizations by
+    the image have no such factor.
+
+    Examples
+    --------
+    >>> from decoding import BatchNorm, ReLU
+    >>> net = Network([BatchNorm([1, 1], [0, 9], mean=[0, 0], std=[1, 1]), ReLU()])
+    >>> linearize(net).layer(2).gain
+    array([0.5, 1. ])
+    """
+    as_network(net, "linearize")
+    if images is None:
+        known = moments(net)
+        gains = {number: _without_images(net, number, known) for number in _bent(net)}
+    else:
+        gains = _measured(net, images, backend, progress)
+    return net.replace(layers=[_with(layer, gains.get(n)) for n, layer in enumerate(net.layers, 1)])
+
+
+def _with(layer: Layer, gain: Array | None) -> Layer:
+    """The layer with this gain alone; forgets what it had."""
+    fields = layer.fields()
+    changed = {what: value for what, value in (("gain", gain), ("curvature", None)) if what in fields}
+    return layer.replace(**changed) if any(fields[what] is not value for what, value in changed.items()) else layer
+
+
+def _bends(layer: Layer) -> bool:
+    """Whether it applies a function to each response."""
+    return hasattr(layer, "function")
+
+
+def _scales(layer: Layer) -> bool:
+    """Whether it multiplies each response by a factor that depends on the image."""
+    return hasattr(layer, "factor")
+
+
+def _bent(net: Network) -> list[int]:
+    """The numbers of the layers that take a gain, of those that run."""
+    return [
+        number
+        for number, layer in enumerate(net.layers, 1)
+        if "gain" in layer.fields()
+        and (_bends(layer) or _scales(layer) or isinstance(layer, Pool))
+        and net.blocked(number) is None
+    ]
+
+
+def _without_images(net: Network, number: int, known: dict[int, Moments | None]) -> Any:
+    layer, below = net.layers[number - 1], net.inputs[number - 1]
+    if isinstance(layer, Pool):
+        return 1 / math.prod(map(min, layer.size, layer.stride))
+    with net.naming(number):
+        if _scales(layer):
+            raise UnsupportedLayerError(
+                "what it multiplies by depends on the image, so without images its gain is not known. Give images: linearize(net, images)."
+            )
+        read = known[below[0]]
+        if read is None:
+            raise UnsupportedLayerError(
+                f"without images the moments of what it reads are not known: {_reason(net, below[0], known)}. "
+                "Give images: linearize(net, images)."
+            )
+        return expected(layer, *read).gain
+
+
+def _reason(net: Network, number: int, known: dict[int, Moments | None]) -> str:
+    """Why the moments of a layer are not known: the layer below where they are lost."""
+    while number and not isinstance(net.layers[number - 1], BatchNorm):
+        below = [i for i in net.inputs[number - 1] if known[i] is None]
+        if not below or not _passes(net.layers[number - 1]):
+            break
+        number = below[0]
+    if not number:
+        return "no batch normalization lies between it and the image"
+    layer = net.layers[number - 1]
+    where = f"layer {number} '{net.names[number - 1]}' ({layer.kind})"
+    if isinstance(layer, BatchNorm):
+        return f"{where} has no moments, as in old files"
+    return f"{where} has no batch normalization after it"
+
+
+def _passes(layer: Layer) -> bool:
+    return _bends(layer) or isinstance(layer, (Sum, Concat, Select, Pool, Dropout, Loss))
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over the cells of images, for each channel; ``a + b`` is those of both.
+
+    Attributes
+    ----------
+    count : int
+        Cells of each channel.
+    x, y, xx, xy : ndarray of shape (K,)
+        Of x, y, x² and x·y.
+    """
+
+    count: int
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    xx: npt.NDArray[np.float64]
+    xy: npt.NDArray[np.float64]
+
+    def __add__(self, other: Sums) -> Sums:
+        if not isinstance(other, Sums):
+            return NotImplemented
+        return Sums(*(getattr(self, name) + getattr(other, name) for name in ("count", "x", "y", "xx", "xy")))
+
+    @property
+    def moments(self) -> Moments:
+        """Of x."""
+        return Moments(self.x / self.count, np.sqrt(np.maximum(self._spread, 0)) / self.count)
+
+    @property
+    def slope(self) -> npt.NDArray[np.float64]:
+        """Of the line through the cells with the least squared error; 0 where x never varies."""
+        spread = self._spread
+        return np.divide(self.count * self.xy - self.x * self.y, spread, out=np.zeros_like(spread), where=spread > 0)
+
+    @property
+    def _spread(self) -> npt.NDArray[np.float64]:
+        """count² times the variance of x; exactly 0 where it is lost in rounding."""
+        square = self.count * self.xx
+        spread = square - self.x**2
+        return np.where(spread > STILL**2 * square, spread, 0)
+
+
+def _sums(x: Array, y: Array) -> Sums:
+    """Of two maps (N, K, H, W): in their own precision along a row, in double precision over rows and images."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = _summed(x, y)
+        if x.dtype == np.float32 and not (sums.x**2 <= 16 * sums._spread).all():  # squares that cancel, or overflow
+            sums = _summed(x.astype(np.float64), y.astype(np.float64))
+    return sums
+
+
+def _summed(x: Array, y: Array) -> Sums:
+    def over(*maps: Array) -> Array:
+        rows = np.einsum(f"{','.join(['nkhw'] * len(maps))}->nkh", *maps)
+        return np.asarray(rows.sum(axis=(0, 2), dtype=np.float64))
+
+    return Sums(x.size // x.shape[1], over(x), over(y), over(x, x), over(x, y))
+
+
+class GainMeter:
+    """The gain of one layer, measured batch by batch, for use with `measure`.
+
+    Parameters
+    ----------
+    net : Network
+    layer : int or str
+        Number (from 1) or name, of a layer that takes a gain.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Attributes
+    ----------
+    sums : Sums or None
+        What `result` is made of; those of another meter of the same layer, on other images, can be added with `add`.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        If the layer takes no gain.
+
+    See Also
+    --------
+    linearize : All layers of a network.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network, ReLU
+    >>> net = Network([Conv([[[[1]]]]), ReLU()])
+    >>> meter = GainMeter(net, 2)
+    >>> measure(net, [[[[-1, 1]]], [[[-3, 3]]]], [meter])
+    2
+    >>> meter.result()
+    array([0.5])
+    """
+
+    @public
+    def __init__(self, net: Network, layer: int | str, *, backend: Any = None) -> None:
+        as_network(net, "GainMeter")
+        self.number = net.index(layer)
+        if self.number not in _bent(net):
+            raise UnsupportedLayerError(
+                f"GainMeter: layer {self.number} takes no gain: only functions, pools, gates and normalizations do."
+            )
+        self.what, self.units = net.layers[self.number - 1], net.channels(self.number)
+        self.layer, self.backend = net.inputs[self.number - 1][-1], resolve(backend)
+        self.sums: Sums | None = None
+
+    def part(self, images: Array, responses: Array, start: int) -> Sums:
+        layer: Any = self.what
+        if _scales(layer):
+            factor = np.asarray(layer.factor(responses))
+            return _sums(factor, factor)
+        y = np.asarray(layer.forward(responses, backend=self.backend))
+        return _sums(_shared(layer, responses, y.shape[2:]) if isinstance(layer, Pool) else responses, y)
+
+    def add(self, part: Sums) -> None:
+        self.sums = part if self.sums is None else self.sums + part
+
+    def result(self) -> npt.NDArray[np.float64]:
+        """The gain, (K,), for all images so far."""
+        if self.sums is None:
+            raise InvalidValueError("GainMeter: there are no images yet.")
+        gain = self.sums.y / self.sums.count if _scales(self.what) else self.sums.slope
+        return np.array(np.broadcast_to(gain, (self.units,)))
+
+
+def _shared(pool: Pool, x: Array, size: Sequence[int]) -> Array:
+    """The sum over the cells that nearest unpooling fills from each response: its adjoint."""
+    for axis, (n, window, stride, before) in enumerate(
+        zip(size, pool.size, pool.stride, pool.pad[::2], strict=True), 2
+    ):
+        x = np.moveaxis(x, axis, -1)
+        weights = matrix(n, window, stride, "nearest")[before : before + x.shape[-1]].astype(x.dtype)
+        x = np.moveaxis(x[..., : len(weights)] @ weights, -1, axis)
+    return x
+
+
+class _Varies:
+    """Whether the images hold more than one value."""
+
+    layer = 0
+
+    def __init__(self) -> None:
+        self.low, self.high = np.inf, -np.inf
+
+    def part(self, images: Array, responses: Array, start: int) -> tuple[float, float]:
+        return images.min(), images.max()
+
+    def add(self, part: tuple[float, float]) -> None:
+        self.low, self.high = min(self.low, part[0]), max(self.high, part[1])
+
+
+def _measured(net: Network, images: Images, backend: Any, progress: Progress | None) -> dict[int, Any]:
+    meters, varies = {number: GainMeter(net, number, backend=backend) for number in _bent(net)}, _Varies()
+    count = measure(net, images, [varies, *meters.values()], backend=backend, progress=progress)
+    if count < LEAST:
+        raise InvalidValueError(
+            f"linearize: {plural(count, 'image')}: gains are measured over at least {LEAST}. Some hundred small ones, or four photographs, are enough."
+        )
+    if varies.low == varies.high:
+        raise InvalidValueError(
+            f"linearize: all pixels of the {plural(count, 'image')} are {varies.low:g}, so nothing varies, and no gain can be measured."
+        )
+    return {number: meter.result() for number, meter in meters.items()}

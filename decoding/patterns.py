@@ -1,0 +1,872 @@
+"""Patterns: what images look like where a unit responds, which is not what it weighs.
+
+A decoded filter also cancels what the unit must not see. The pattern of a linear unit is ``Cov(image) · filter``: its filter
+under the statistics of images (Haufe et al., NeuroImage 2014: "activation patterns").
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .arguments import Array, as_array, as_array4, as_pair, check_finite, described, plural
+from .boundary import public
+from .decoder import decode_layer, unit
+from .errors import DataFormatError, InvalidValueError, ShapeError
+from .layers import Shape
+from .measuring import Images, Progress, batches, measure, within
+from .network import Network, as_network
+
+MOST = 6000  # numbers of an image whose full covariance is kept, which takes 288 megabytes
+COLOUR = 0.9  # the correlation of two channels of natural images
+BLOCK = 2**23  # numbers of windows, or of spectra, at a time
+FOURIER = 400  # multiplications of a large matrix product in the time of a Fourier transform of one pixel
+
+S = TypeVar("S", bound="Statistics")
+
+
+class Statistics:
+    """The mean and the covariance of images, or of crops of them, as something to multiply by; frozen.
+
+    Attributes
+    ----------
+    shape : (C, H, W)
+        Of the images.
+    mean : ndarray of shape (C, H, W), or None
+        None where there is none to speak of.
+    energy : float
+        The mean of ``‖image − mean‖²``: the trace of the covariance.
+    root_shape : tuple of int
+        The shape of what `root` makes an image of.
+    contrast : float
+        What deviations from the mean are multiplied by; see `scaled`.
+    """
+
+    shape: Shape
+    contrast: float = 1.0
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64] | None:
+        return None
+
+    @property
+    def energy(self) -> float:
+        return self._trace * self.contrast**2
+
+    @property
+    def root_shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    @public
+    def cov(self, v: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The covariance times images, (…, C, H, W)."""
+        return self._each(self._cov, v, "v", self.shape, self.shape) * self.contrast**2
+
+    @public
+    def root(self, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """A root of the covariance times arrays (…, *root_shape): of white noise it makes images of these statistics.
+
+        ``root(root_t(v))`` is ``cov(v)``.
+        """
+        return self._each(self._root, y, "y", self.root_shape, self.shape) * self.contrast
+
+    @public
+    def root_t(self, v: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The transpose of `root` times images, (…, C, H, W)."""
+        return self._each(self._root_t, v, "v", self.shape, self.root_shape) * self.contrast
+
+    @public
+    def scaled(self: S, contrast: float) -> S:
+        """The same, all deviations from the mean being multiplied by `contrast`.
+
+        Raises
+        ------
+        InvalidValueError
+            If it is not a positive number.
+        """
+        return self._with(contrast=self.contrast * _positive(contrast, "contrast"))
+
+    def within(self: S, size: Any) -> S:
+        """The statistics of crops of that size, (rows, columns).
+
+        Raises
+        ------
+        ShapeError
+            If the statistics are smaller, or bound to other places.
+        """
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> None:
+        """Write them to a file, an ``.npz``; `load_statistics` reads it."""
+        with Path(path).open("wb") as file:
+            np.savez(file, kind=np.array(type(self).__name__), contrast=self.contrast, **self._numbers())
+
+    _trace: float
+
+    def _numbers(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        raise NotImplementedError
+
+    def _cov(self, v: Array) -> Array:
+        raise NotImplementedError
+
+    def _root(self, y: Array) -> Array:
+        raise NotImplementedError
+
+    def _root_t(self, v: Array) -> Array:
+        raise NotImplementedError
+
+    def _with(self: S, **changed: Any) -> S:
+        other = copy.copy(self)
+        vars(other).update(changed)
+        return other
+
+    def _each(self, apply: Any, v: npt.ArrayLike, what: str, given: Sequence[int], made: Sequence[int]) -> Array:
+        array = as_array(v, what)
+        ahead = array.shape[: array.ndim - len(given)]
+        if array.shape != (*ahead, *given):
+            raise ShapeError(f"{what} {array.shape} must end in {tuple(given)}, for images {self.shape}.")
+        check_finite(array, what)
+        flat = array.astype(np.float64, copy=False).reshape(-1, *given)
+        return np.asarray(apply(flat), np.float64).reshape(*ahead, *made)
+
+    def _merged(self: S, other: S, names: Sequence[str]) -> S:
+        """With the sums of both, which are of images of one kind."""
+        if (other.shape, other.contrast) != (self.shape, self.contrast):
+            raise ShapeError(
+                f"statistics of {self.shape} and {other.shape}, contrasts {self.contrast:g} and {other.contrast:g}, "
+                "cannot be added: both must be the same."
+            )
+        sums = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return type(self)(**{**self._numbers(), **sums})._with(contrast=self.contrast)
+
+
+class Stationary(Statistics):
+    """Statistics that are the same everywhere: a covariance of two pixels that depends on how far apart they are.
+
+    It is diagonal in the frequencies of a torus of twice the size, of which images are crops, so that no pixel of an image
+    has another for its neighbour beyond the edge.
+    """
+
+    @cached_property
+    def spectrum(self) -> npt.NDArray[np.complex128]:
+        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (2H, W + 1, C, C)."""
+        raise NotImplementedError
+
+    @property
+    def torus(self) -> tuple[int, int]:
+        """(rows, columns) of the torus."""
+        rows, half = self.spectrum.shape[:2]
+        return rows, 2 * (half - 1)
+
+    @property
+    def root_shape(self) -> tuple[int, int, int]:
+        return (self.shape[0], *self.torus)
+
+    def within(self, size: Any) -> Stationary:
+        rows, columns = as_pair(size, "size")
+        if rows > self.shape[1] or columns > self.shape[2]:
+            raise ShapeError(
+                f"statistics of {_times(self.shape[1:])} pixels are smaller than {rows}×{columns}. Make them of that size."
+            )
+        self.spectrum  # noqa: B018  # once for all sizes
+        return self._with(shape=(self.shape[0], rows, columns))
+
+    @cached_property
+    def _root_spectrum(self) -> npt.NDArray[np.complex128]:
+        """The Hermitian root at each frequency."""
+        return _function(self.spectrum, np.sqrt)
+
+    @property
+    def _trace(self) -> float:  # type: ignore[override]
+        from scipy.fft import irfft2
+
+        trace = np.trace(self.spectrum, axis1=2, axis2=3)
+        return float(irfft2(trace, self.torus)[0, 0]) * self.shape[1] * self.shape[2]
+
+    def _cov(self, v: Array) -> Array:
+        return self._cropped(self._filtered(self._padded(v), self.spectrum))
+
+    def _root(self, y: Array) -> Array:
+        return self._cropped(self._filtered(y, self._root_spectrum))
+
+    def _root_t(self, v: Array) -> Array:
+        return self._filtered(self._padded(v), self._root_spectrum)
+
+    def _filtered(self, x: Array, spectrum: Array) -> Array:
+        from scipy.fft import irfft2, rfft2
+
+        return np.asarray(irfft2(np.einsum("uvcd,nduv->ncuv", spectrum, rfft2(x)), self.torus))
+
+    def _padded(self, v: Array) -> Array:
+        after = [(0, side - n) for side, n in zip(self.torus, v.shape[2:], strict=True)]
+        return np.pad(v, ((0, 0), (0, 0), *after))
+
+    def _cropped(self, x: Array) -> Array:
+        return x[:, :, : self.shape[1], : self.shape[2]]
+
+
+class Natural(Stationary):
+    """The statistics of natural scenes: see `natural`."""
+
+    def __init__(self, channels: int, rows: int, columns: int) -> None:
+        self.shape = (int(channels), int(rows), int(columns))
+        self._size = (int(rows), int(columns))
+
+    @cached_property
+    def spectrum(self) -> npt.NDArray[np.complex128]:
+        from scipy.fft import fftfreq, rfftfreq
+
+        rows, columns = self._size
+        f = np.hypot(fftfreq(2 * rows)[:, np.newaxis], rfftfreq(2 * columns))
+        power = 1 / (f**2 + 1 / max(rows, columns) ** 2)
+        ends = np.full(columns + 1, 2)  # frequencies that stand for two
+        ends[[0, -1]] = 1
+        power *= 4 * rows * columns / (power * ends).sum()
+        c = self.shape[0]
+        colours = np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
+        return np.asarray(power[:, :, np.newaxis, np.newaxis] * colours, complex)
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"channels": self.shape[0], "rows": self.shape[1], "columns": self.shape[2]}
+
+
+class Autocovariance(Stationary):
+    """Stationary statistics of measured images: see `autocovariance`. ``a + b`` is those of the images of both.
+
+    Parameters
+    ----------
+    size : (rows, columns)
+    pixels : int
+        How many there were in each channel.
+    total : ndarray of shape (C,)
+        Their sum.
+    pairs : ndarray of shape (2H, 2W)
+        How many pairs of pixels there were, by how far the second is from the first; so on a torus, where H is also −H.
+    products : ndarray of shape (C, C, 2H, 2W)
+        The sums of their products.
+    """
+
+    def __init__(self, size: Sequence[int], pixels: int, total: Array, pairs: Array, products: Array) -> None:
+        self.size = (int(size[0]), int(size[1]))
+        self.pixels, self.total, self.pairs, self.products = int(pixels), total, pairs, products
+        self.shape = (len(total), *self.size)
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        level = (self.total / self.pixels)[:, np.newaxis, np.newaxis]
+        return np.array(np.broadcast_to(level, self.shape))
+
+    @cached_property
+    def spectrum(self) -> npt.NDArray[np.complex128]:
+        from scipy.fft import rfft2
+
+        level = self.total / self.pixels
+        covariance = (
+            self.products / np.maximum(self.pairs, 1) - np.multiply.outer(level, level)[:, :, np.newaxis, np.newaxis]
+        )
+        covariance[:, :, self.pairs == 0] = 0
+        # The Fourier transform of lags, first channel against second: its conjugate multiplies images.
+        return _function(np.moveaxis(rfft2(covariance), (0, 1), (3, 2)), lambda value: value)
+
+    def __add__(self, other: object) -> Autocovariance:
+        if not isinstance(other, Autocovariance):
+            return NotImplemented
+        return self._merged(other, ("pixels", "total", "pairs", "products"))
+
+    def _numbers(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("size", "pixels", "total", "pairs", "products")}
+
+
+class Covariance(Statistics):
+    """Statistics of images place by place: see `covariance`. ``a + b`` is those of the images of both.
+
+    Parameters
+    ----------
+    count : int
+    total : ndarray of shape (C, H, W)
+        The sum of all images.
+    products : ndarray of shape (C·H·W, C·H·W)
+        The sum of their products, pixel with pixel.
+    """
+
+    def __init__(self, count: int, total: Array, products: Array) -> None:
+        self.count, self.total, self.products = int(count), total, products
+        self.shape = total.shape
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        return np.asarray(self.total / self.count)
+
+    @cached_property
+    def matrix(self) -> npt.NDArray[np.float64]:
+        """The covariance, (C·H·W, C·H·W)."""
+        mean = self.mean.ravel()
+        return np.asarray(self.products / self.count - np.outer(mean, mean))
+
+    @property
+    def root_shape(self) -> tuple[int]:
+        return (self._roots.shape[1],)
+
+    def within(self, size: Any) -> Covariance:
+        if as_pair(size, "size") != self.shape[1:]:
+            raise ShapeError(
+                f"a full covariance is bound to its places, {_times(self.shape[1:])} pixels, and cannot serve "
+                f"{_times(as_pair(size, 'within: size'))}. Make one of images of that size, or take autocovariance."
+            )
+        return self
+
+    @cached_property
+    def _roots(self) -> Array:
+        """Eigenvectors times the roots of their eigenvalues, (C·H·W, rank)."""
+        values, vectors = np.linalg.eigh(self.matrix)
+        kept = values > len(values) * np.finfo(float).eps * values[-1]
+        return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
+
+    @property
+    def _trace(self) -> float:  # type: ignore[override]
+        return float(np.trace(self.matrix))
+
+    def _cov(self, v: Array) -> Array:
+        return np.asarray(v.reshape(len(v), -1) @ self.matrix)
+
+    def _root(self, y: Array) -> Array:
+        return np.asarray(y @ self._roots.T)
+
+    def _root_t(self, v: Array) -> Array:
+        return np.asarray(v.reshape(len(v), -1) @ self._roots)
+
+    def __add__(self, other: object) -> Covariance:
+        if not isinstance(other, Covariance):
+            return NotImplemented
+        return self._merged(other, ("count", "total", "products"))
+
+    def _numbers(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("count", "total", "products")}
+
+
+def _function(spectrum: Array, apply: Any) -> npt.NDArray[np.complex128]:
+    """A function of the Hermitian matrices at each frequency; eigenvalues below zero count as zero."""
+    values, vectors = np.linalg.eigh(spectrum)
+    scaled = vectors * apply(np.maximum(values, 0))[..., np.newaxis, :]
+    return np.asarray(scaled @ vectors.conj().swapaxes(-1, -2))
+
+
+@public
+def natural(size: Any, *, contrast: float = 1.0, channels: int = 3) -> Natural:
+    """The statistics of natural scenes, without an image.
+
+    The power of frequency f, in cycles per pixel, is in proportion to ``1 / (f² + f0²)``, f0 being one over the size; two
+    channels correlate by 0.9.
+
+    Parameters
+    ----------
+    size : int or (rows, columns)
+        Of the images, such as a receptive field's.
+    contrast : float
+        The standard deviation of a pixel.
+    channels : int
+        1 for grey images, 3 for colours.
+
+    Returns
+    -------
+    Statistics
+
+    Raises
+    ------
+    ShapeError, InvalidValueError
+        If the size, the contrast or the channels are not positive.
+
+    See Also
+    --------
+    autocovariance, covariance : Measured ones.
+
+    Notes
+    -----
+    Field (1987) for the power, Ruderman, Cronin and Chiao (1998) for colour. Our choice: f0 and one number for all pairs of
+    channels.
+
+    Examples
+    --------
+    >>> round(natural((4, 6), contrast=2).energy, 9)      # 3·4·6 pixels of variance 4
+    288.0
+    """
+    rows, columns = as_pair(size, "natural: size")
+    return Natural(as_pair(channels, "natural: channels")[0], rows, columns).scaled(_positive(contrast, "contrast"))
+
+
+@public
+def autocovariance(images: Images, size: Any) -> Autocovariance:
+    """Measure the statistics of images as if they were the same everywhere.
+
+    ``r[c,d](Δ) = mean_p (x_c(p) − m_c)(x_d(p + Δ) − m_d)`` over all images and places p for which both pixels are inside; frequencies
+    whose power comes out negative have none.
+
+    Parameters
+    ----------
+    images : array_like of shape (N, C, H, W), or an iterable of such batches
+        As `Network.forward` takes them, of `size` or larger; batches may differ in size. They are seen once, and a batch at a
+        time is in memory.
+    size : int or (rows, columns)
+        Of the statistics, such as a receptive field's.
+
+    Returns
+    -------
+    Statistics
+        The same at all places, so its mean is one number for each channel; ``a + b`` is that of the images of both.
+
+    Raises
+    ------
+    ShapeError
+        If images are smaller than `size`, or differ in channels.
+    InvalidValueError
+        If there are no images, they are not finite, or all pixels are equal.
+
+    See Also
+    --------
+    covariance : Of each pixel with each.
+    natural : Without an image.
+
+    Examples
+    --------
+    >>> stripes = autocovariance([[[[1, -1, 1, -1, 1, -1]]]], (1, 2))
+    >>> stripes.cov([[[1, 0]]]).round(9)
+    array([[[ 1., -1.]]])
+    """
+    rows, columns = as_pair(size, "autocovariance: size")
+    parts = (_autocovariance(batch, (rows, columns)) for batch in _batches("autocovariance", images))
+    found: Autocovariance = _sum("autocovariance", parts)
+    if not found._trace > 0:
+        raise InvalidValueError("autocovariance: all pixels are equal, so nothing varies.")
+    return found
+
+
+def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
+    from scipy.fft import irfft2, next_fast_len, rfft2
+
+    sides = images.shape[2:]
+    if sides[0] < size[0] or sides[1] < size[1]:
+        raise ShapeError(
+            f"autocovariance: images {images.shape} are smaller than the size, {_times(size)}: pixels so far apart never occur."
+        )
+    padded = tuple(next_fast_len(side + n, real=True) for side, n in zip(sides, size, strict=True))
+    products, (n, c) = np.zeros((c := images.shape[1], c, *(2 * side for side in size))), images.shape[:2]
+    power = np.zeros((c, c, padded[0], padded[1] // 2 + 1), complex)
+    for image in images:
+        waves = rfft2(image.astype(np.float64, copy=False), padded)
+        power += waves.conj()[:, np.newaxis] * waves
+    lags = irfft2(power, padded)
+    pairs = np.zeros(tuple(2 * side for side in size))
+    steps = [np.arange(-side, side + 1) for side in size]
+    places = tuple(np.ix_(*(step % (2 * side) for step, side in zip(steps, size, strict=True))))
+    to: Any = (slice(None), slice(None), *places)
+    of: Any = (slice(None), slice(None), *np.ix_(*steps))
+    np.add.at(products, to, lags[of])
+    inside = [np.maximum(side - np.abs(step), 0) for side, step in zip(sides, steps, strict=True)]
+    np.add.at(pairs, places, n * np.multiply.outer(*inside))
+    total = images.sum(axis=(0, 2, 3), dtype=np.float64)
+    return Autocovariance(size, n * sides[0] * sides[1], total, pairs, products)
+
+
+@public
+def covariance(images: Images) -> Covariance:
+    """Measure the full covariance of images, each pixel with each, and their mean.
+
+    Parameters
+    ----------
+    images : array_like of shape (N, C, H, W), or an iterable of such batches
+        As `Network.forward` takes them, all of one size: that of the field. They are seen once.
+
+    Returns
+    -------
+    Statistics
+        Bound to places; ``a + b`` is that of the images of both.
+
+    Raises
+    ------
+    ShapeError
+        If images differ in size.
+    InvalidValueError
+        If they have more than 6,000 numbers each, there are fewer than 2, they are not finite, or all are equal.
+
+    See Also
+    --------
+    autocovariance : For larger images, and for units that look everywhere.
+
+    Examples
+    --------
+    >>> covariance([[[[0, 1]]], [[[2, 3]]]]).cov([[[1, 0]]])
+    array([[[1., 1.]]])
+    """
+    found: Covariance = _sum("covariance", (_covariance(batch) for batch in _batches("covariance", images)))
+    if found.count < 2:
+        raise InvalidValueError("covariance: one image does not vary; give more, some times as many as it has pixels.")
+    if not found._trace > 0:
+        raise InvalidValueError(f"covariance: the {plural(found.count, 'image')} are all equal, so nothing varies.")
+    return found
+
+
+def _covariance(images: Array) -> Covariance:
+    numbers = math.prod(images.shape[1:])
+    if numbers > MOST:
+        raise InvalidValueError(
+            f"covariance: images of {_times(images.shape[1:])} have {numbers} numbers, and at most {MOST} are taken. Take autocovariance."
+        )
+    flat = images.reshape(len(images), -1).astype(np.float64, copy=False)
+    return Covariance(len(images), flat.sum(axis=0).reshape(images.shape[1:]), flat.T @ flat)
+
+
+@public
+def load_statistics(path: str | Path) -> Statistics:
+    """Read statistics that were written with their `save`.
+
+    Raises
+    ------
+    DataFormatError
+        If the file holds none.
+    """
+    kinds = {kind.__name__: kind for kind in (Natural, Autocovariance, Covariance)}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            fields = {name: file[name] for name in file.files}
+        kind, contrast = kinds[str(fields.pop("kind"))], float(fields.pop("contrast"))
+        return kind(**fields)._with(contrast=contrast)
+    except (ValueError, KeyError, TypeError, EOFError, IndexError) as error:
+        raise DataFormatError(f"{path} holds no statistics, or is damaged: {error}") from error
+
+
+@public
+def pattern(filters: npt.ArrayLike, statistics: Statistics) -> npt.NDArray[np.float64]:
+    """Find what images of given statistics look like where given filters respond.
+
+    ``Cov(image, <filter, image>) = Cov(image) · filter``.
+
+    Parameters
+    ----------
+    filters : array_like of shape (K, C, h, w) or (C, h, w)
+        Decoded filters, say.
+    statistics : Statistics
+        Of images of that size; stationary ones may be larger.
+
+    Returns
+    -------
+    ndarray of the shape of `filters`
+
+    Raises
+    ------
+    ShapeError
+        If the statistics are smaller than the filters, or of other channels.
+    InvalidValueError
+        If the filters are not finite.
+
+    See Also
+    --------
+    patterns : The patterns of a layer's units, from images.
+
+    Notes
+    -----
+    Haufe et al., NeuroImage 2014. Our choice; not in the paper.
+
+    Examples
+    --------
+    What goes with the second pixel shows in the pattern, though the filter is blind to it:
+
+    >>> pattern([[[1, 0]]], covariance([[[[0, 0]]], [[[2, 4]]]]))
+    array([[[1., 2.]]])
+    """
+    if not isinstance(statistics, Statistics):
+        raise InvalidValueError(
+            f"pattern: statistics must be made by natural, autocovariance or covariance, and are {described(statistics)}."
+        )
+    array = as_array(filters, "pattern: filters")
+    if array.ndim not in (3, 4) or array.shape[-3] != statistics.shape[0]:
+        raise ShapeError(
+            f"pattern: filters {array.shape} for statistics of {statistics.shape}: filters are (K, C, h, w) or (C, h, w), of as many channels."
+        )
+    check_finite(array, "pattern: filters")
+    return statistics.within(array.shape[-2:]).cov(array)
+
+
+@public
+def patterns(
+    net: Network,
+    images: Images,
+    layer: int | str,
+    *,
+    via: str = "decoded",
+    units: Sequence[int] | None = None,
+    unpool: str = "nearest",
+    backend: Any = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> npt.NDArray[np.float64]:
+    """Find what images look like where the units of a layer respond.
+
+    ``Cov(crop, response)`` over all images and all places where a unit looks; the crop is what it sees there.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W), or an iterable of such batches
+        As `Network.forward` takes them. They are seen once, and a batch at a time is in memory.
+    layer : int or str
+        Number (from 1) or name.
+    via : {"decoded", "network"}
+        Whose responses: those of the decoded filters, or the network's own, which the others are to be held against.
+    units : sequence of int, optional
+        The channels, from 0, in this order; all unless given.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
+        The interpolation that undoes pooling, for ``via="decoded"``.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+    batch_size : int, optional
+        Images run at a time; `Network.batch_size` unless given.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+
+    Returns
+    -------
+    ndarray of shape (K, C, h, w)
+        Of the size of the receptive field.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer or unit.
+    InvalidValueError
+        If there are no images, they are not finite, or an option is none of those above.
+    ShapeError
+        If the images do not fit the network.
+
+    See Also
+    --------
+    pattern : From filters and statistics alone.
+    PatternMeter : For several layers in one pass.
+
+    Notes
+    -----
+    Haufe et al., NeuroImage 2014; with ``via="network"`` it is the response-triggered average of neuroscience. Our choice: units
+    at the edge of padded layers look past it, and see zeros there.
+
+    Examples
+    --------
+    >>> from decoding import Conv
+    >>> net = Network([Conv([[[[1, 0]]]])])
+    >>> patterns(net, [[[[0, 0]]], [[[2, 4]]]], 1)
+    array([[[[1., 2.]]]])
+    """
+    as_network(net, "patterns")
+    meter = PatternMeter(net, layer, via=via, units=units, unpool=unpool, backend=backend)
+    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    return meter.result()
+
+
+class Products(NamedTuple):
+    """Sums over images and places: of 1, of responses (K,), of crops (C, h, w), of both together (K, C, h, w)."""
+
+    cells: int
+    responses: npt.NDArray[np.float64]
+    crops: npt.NDArray[np.float64]
+    both: npt.NDArray[np.float64]
+
+
+class PatternMeter:
+    """The patterns of a layer's units, batch by batch; parameters as `patterns`, for use with `measure`."""
+
+    @public
+    def __init__(
+        self,
+        net: Network,
+        layer: int | str,
+        *,
+        via: str = "decoded",
+        units: Sequence[int] | None = None,
+        unpool: str = "nearest",
+        backend: Any = None,
+    ) -> None:
+        if via not in ("decoded", "network"):
+            raise InvalidValueError(f"via must be 'decoded' or 'network', not {via!r}.")
+        self.net, self.top = as_network(net, "PatternMeter"), net.index(layer)
+        self.units = (
+            list(range(net.channels(self.top))) if units is None else [unit(net, layer, k, "patterns") for k in units]
+        )
+        self.field = net.receptive_field(self.top)
+        self.layer = self.top if via == "network" else 0
+        self.filters = (
+            decode_layer(net, self.top, units=self.units, unpool=unpool, backend=backend) if via == "decoded" else None
+        )
+        self.sums: Products | None = None
+
+    def part(self, images: Array, responses: Array, start: int) -> Products:
+        pads, grid = self.net.grid(self.top, images.shape[1:])
+        images, (top, bottom, left, right) = within(images, pads)
+        images = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
+        images = images[:, :, : (grid[0] - 1) * self.field.stride[0] + self.field.size[0]]
+        images = images[:, :, :, : (grid[1] - 1) * self.field.stride[1] + self.field.size[1]]
+        y = None if self.filters is not None else responses[:, self.units].astype(np.float64)
+        find = _by_fourier if _fourier_pays(images.shape, grid, self.field.size, len(self.units)) else _by_windows
+        return find(images, y, self.filters, grid, self.field.size, self.field.stride)
+
+    def add(self, part: Products) -> None:
+        if self.sums is not None:
+            cells, *arrays = (getattr(self.sums, name) + getattr(part, name) for name in Products._fields)
+            part = Products(cells, *arrays)
+        self.sums = part
+
+    def result(self) -> npt.NDArray[np.float64]:
+        """The patterns, (K, C, h, w), for all images so far."""
+        if self.sums is None:
+            raise InvalidValueError("PatternMeter: there are no images yet.")
+        cells, responses, crops, both = self.sums
+        return np.asarray(both / cells - np.multiply.outer(responses / cells, crops / cells))
+
+
+def _fourier_pays(shape: Sequence[int], grid: Sequence[int], size: Sequence[int], units: int) -> bool:
+    """Whether transforms take less time than products of all windows with all responses."""
+    n, c, rows, columns = shape
+    windows = n * math.prod(grid) * c * math.prod(size) * units
+    return FOURIER * rows * columns * (n * (2 * units + c) + units * c) < windows
+
+
+def _by_windows(
+    images: Array,
+    y: Array | None,
+    filters: Array | None,
+    grid: Sequence[int],
+    size: Sequence[int],
+    stride: Sequence[int],
+) -> Products:
+    """Row by row of the units' grid: the windows as a matrix."""
+    n, c = images.shape[:2]
+    numbers = c * math.prod(size)
+    bank = (
+        np.zeros((0, numbers))
+        if filters is None
+        else filters.reshape(len(filters), numbers).astype(np.float64, copy=False)
+    )
+    units = len(bank) if y is None else y.shape[1]
+    responses, crops, both = np.zeros(units), np.zeros(numbers), np.zeros((units, numbers))
+    step = max(1, BLOCK // (grid[1] * numbers))
+    for row in range(grid[0]):
+        strip = images[:, :, row * stride[0] :][:, :, : size[0]]
+        views = np.lib.stride_tricks.sliding_window_view(strip, size[1], axis=3)[:, :, :, :: stride[1]]
+        for start in range(0, n, step):
+            windows = views[start : start + step].transpose(0, 3, 1, 2, 4).reshape(-1, numbers)
+            here = windows @ bank.T if y is None else y[start : start + step, :, row].swapaxes(1, 2).reshape(-1, units)
+            responses += here.sum(axis=0)
+            crops += windows.sum(axis=0)
+            both += here.T @ windows
+    return Products(n * math.prod(grid), responses, crops.reshape(c, *size), both.reshape(units, c, *size))
+
+
+def _by_fourier(
+    images: Array,
+    y: Array | None,
+    filters: Array | None,
+    grid: Sequence[int],
+    size: Sequence[int],
+    stride: Sequence[int],
+) -> Products:
+    """Products of spectra: crops begin where units look, and are as long as the field."""
+    from scipy.fft import irfft2, next_fast_len, rfft2
+
+    n, c = images.shape[:2]
+    torus = tuple(next_fast_len(side, real=True) for side in images.shape[2:])
+    units = len(filters) if filters is not None else y.shape[1]  # type: ignore[union-attr]
+    waves = [rfft2(image, torus) for image in images]
+    ends = [(m - 1) * s + 1 for m, s in zip(grid, stride, strict=True)]
+    responses, both = np.zeros(units), np.zeros((units + 1, c, *size))
+    for k in range(units + 1):  # the last responds with 1 everywhere
+        spectrum = np.zeros((c, torus[0], torus[1] // 2 + 1), complex)
+        bank = rfft2(filters[k], torus).conj() if filters is not None and k < units else None
+        for i, wave in enumerate(waves):
+            here = np.zeros(torus)
+            places = here[: ends[0] : stride[0], : ends[1] : stride[1]]
+            if k == units:
+                places[...] = 1
+            elif bank is None:
+                places[...] = y[i, k]  # type: ignore[index]
+            else:
+                places[...] = irfft2((bank * wave).sum(axis=0), torus)[: ends[0] : stride[0], : ends[1] : stride[1]]
+            if k < units:
+                responses[k] += places.sum()
+            spectrum += rfft2(here).conj() * wave
+        both[k] = irfft2(spectrum, torus)[:, : size[0], : size[1]]
+    return Products(n * math.prod(grid), responses, both[-1], both[:-1])
+
+
+def _batches(function: str, images: Images) -> Iterator[Array]:
+    """Batches of finite images that are not empty."""
+    for part in batches(images)[0]:
+        array = as_array4(part, function, "images", "(N, C, H, W)")
+        check_finite(array, f"{function}: images")
+        if len(array):
+            yield array
+
+
+def _sum(function: str, parts: Iterator[Any]) -> Any:
+    found: Any = None
+    for part in parts:
+        found = part if found is None else found + part
+    if found is None:
+        raise InvalidValueError(f"{function}: there are no images.")
+    return found
+
+
+def _positive(value: Any, what: str) -> float:
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not 0 < value < np.inf:
+        raise InvalidValueError(f"{what} must be a positive number, not {described(value)}.")
+    return float(value)
+
+
+def _times(numbers: Sequence[int]) -> str:
+    return "×".join(map(str, numbers))
+
+
+class Independent(Statistics):
+    """Statistics of responses taken as independent: a mean and a deviation for each channel, the same everywhere.
+
+    Parameters
+    ----------
+    level, deviation : array_like of shape (C,)
+        Mean and standard deviation of each channel.
+    size : (rows, columns)
+    """
+
+    def __init__(self, level: npt.ArrayLike, deviation: npt.ArrayLike, size: Any) -> None:
+        self.level, self.deviation = np.array(level, np.float64), np.array(deviation, np.float64)
+        self.shape = (len(self.level), *as_pair(size, "Independent: size"))
+
+    @property
+    def mean(self) -> npt.NDArray[np.float64]:
+        return np.array(np.broadcast_to(self.level[:, np.newaxis, np.newaxis], self.shape))
+
+    @property
+    def root_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def within(self, size: Any) -> Independent:
+        return self._with(shape=(self.shape[0], *as_pair(size, "size")))
+
+    @property
+    def _trace(self) -> float:  # type: ignore[override]
+        return float((self.deviation**2).sum()) * self.shape[1] * self.shape[2]
+
+    def _numbers(self) -> dict[str, Any]:
+        return {"level": self.level, "deviation": self.deviation, "size": self.shape[1:]}
+
+    def _root(self, y: Array) -> Array:
+        return np.asarray(y * self.deviation[:, np.newaxis, np.newaxis])
+
+    def _root_t(self, v: Array) -> Array:
+        return self._root(v)
+
+    def _cov(self, v: Array) -> Array:
+        return self._root(self._root(v))

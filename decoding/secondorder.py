@@ -1,0 +1,450 @@
+"""The second order: what a unit responds to beyond a line, as a quadratic form on the image.
+
+A response is taken as ``constant + ℓ(x) + q(x)``, ℓ linear and q quadratic in the image. Where a layer is not linear it is
+replaced by ``gain · z + ½ · curvature · z²``, a pool by the analogous form, and products of more than two image pixels are
+dropped at each layer. What is carried is, exactly, gradient and Hessian at zero of that smoothed network.
+
+The pair (ℓ, q) goes up through the same walk as responses do, products with the form through the same walks up and down
+as decoding: here is only what is new at each layer, the bend and its gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import walks
+from .arguments import Array, as_array4, check_finite, plural
+from .backend import precision, resolve
+from .blocks import gather
+from .errors import InvalidValueError, UnsupportedLayerError
+from .gains import expected, linearize, moments
+from .layers import AvgPool, Layer, MaxPool, Pool
+from .measuring import batches
+from .network import BATCH, Network
+from .walks import Placed, times
+
+BLOCK_BYTES = 32 * 2**20  # of vectors' maps that go through a network together, in products with a form
+SAMPLE = 2**26  # numbers alive between two layers, of all images that factors are calibrated on
+LEAST = 2  # images to calibrate on
+TAILS = 1 / 3  # responses to natural images have heavier tails than a Gaussian's, for which it would be 1
+RIDGE = 1e-9  # relative to the variance of a feature
+STILL = 1e-6  # a feature whose deviation is less than so much of its mean never varies
+
+
+class Order2(NamedTuple):
+    """The linear and the quadratic part of responses, each (N, K, H, W)."""
+
+    linear: Array
+    quadratic: Array
+
+
+def bends(layer: Layer) -> bool:
+    """Whether the layer has a quadratic part."""
+    return layer.curvature is not None and bool(np.any(layer.curvature))
+
+
+def check_curvatures(net: Network, function: str) -> None:
+    """Refuse a network that has none."""
+    if not any("curvature" in layer.fields() and layer.curvature is not None for layer in net.layers):
+        raise InvalidValueError(f"{function}: the network has no curvatures. Take quadratize(net) first.")
+
+
+def bend(layer: Layer, x: Array, backend: Any) -> Array:
+    """The layer's quadratic part for curvature 1: ``½ x²``, or for a pool half the mean of squares about each window's mean.
+
+    ``(L(x²) − L(x)² / n) / 2n``, L being the sum over the n cells of a window. A constant per channel, which a pool does
+    not see, is taken off first: the difference of squares would lose it in single precision.
+    """
+    if not isinstance(layer, Pool):
+        return np.asarray(x * x / 2)
+    n = math.prod(layer.size)
+    x = x - x.mean(axis=(0, 2, 3), keepdims=True)
+    total = np.asarray(layer.linear(x, backend=backend))
+    return np.asarray((np.asarray(layer.linear(x * x, backend=backend)) - total * total / n) / (2 * n))
+
+
+def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
+    """The gradient by x of ``Σ s · bend(x)``: ``s · x``; of a pool, ``s · (x − mean) / n`` on each cell, overlaps added."""
+    if not isinstance(layer, Pool):
+        return np.asarray(s * x)
+    n, width = math.prod(layer.size), [x.shape[1]]
+    x = x - x.mean(axis=(2, 3), keepdims=True)
+
+    def spread(maps: Array) -> Array:
+        return np.asarray(layer.decode(maps, width, "sum", backend)[0])
+
+    maps = np.broadcast_to(s / n, (len(x), *s.shape[1:]))
+    return x * spread(maps) - spread(maps / n * np.asarray(layer.linear(x, backend=backend)))
+
+
+class _Pair(NamedTuple):
+    """The two parts on their way up; None while nothing has bent."""
+
+    linear: Array
+    quadratic: Array | None
+
+    @property
+    def square(self) -> Array:
+        return np.zeros_like(self.linear) if self.quadratic is None else self.quadratic
+
+
+def step(layer: Layer, below: Sequence[_Pair], backend: Any) -> _Pair:
+    """The pair, one layer up: ``gain · L(ℓ)`` and ``gain · L(q) + curvature · bend(ℓ)``."""
+    followed, quadratic = below[: layer.follows], None
+    linear = times(np.asarray(layer.linear(*(pair.linear for pair in followed), backend=backend)), layer.gain, 1)
+    if any(pair.quadratic is not None for pair in followed):
+        quadratic = np.asarray(layer.linear(*(pair.square for pair in followed), backend=backend))
+        quadratic = times(quadratic, layer.gain, 1)
+    if bends(layer):
+        bent = times(bend(layer, followed[0].linear, backend), layer.curvature, 1)
+        quadratic = bent if quadratic is None else quadratic + bent
+    return _Pair(linear, quadratic)
+
+
+def respond(net: Network, images: Array, layer: int | str, *, backend: Any = None) -> Order2:
+    """The linear and the quadratic part of the responses of `layer`, with the network's pads, as `forward` has them.
+
+    Parameters
+    ----------
+    net : Network
+        With gains and curvatures, as `quadratize` returns it.
+    images : array_like of shape (N, C, H, W)
+        As `Network.forward` takes them.
+    layer : int or str
+        Number (from 1) or name.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Returns
+    -------
+    Order2
+        ``.linear`` and ``.quadratic``, each (N, K, H', W').
+
+    Raises
+    ------
+    ShapeError, InvalidValueError, UnknownLayerError
+        As `Network.forward`.
+
+    See Also
+    --------
+    decoding.decoded_responses : With ``order=2``, the sum of the two.
+
+    Notes
+    -----
+    Our choice; not in the paper. The linear part equals the correlation with the decoded filter (``unpool="sum"``) at units
+    whose field lies inside the image; at the border the network's pads count here, and the image's zeros there.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network, ReLU
+    >>> net = Network([Conv([[[[1, -1]]]]), ReLU(gain=0.5, curvature=2)])
+    >>> respond(net, [[[[5, 2]]]], 2)      # of a difference of 3: a half, and its square
+    Order2(linear=array([[[[1.5]]]]), quadratic=array([[[[9.]]]]))
+    """
+    images, operators = as_array4(images, "respond", "images", "(N, C, H, W)"), resolve(backend)
+    top = net.index(layer)
+    net.check_weights(top)
+    check_finite(images, "respond: images")
+    shape = net.shapes(images.shape[1:], top)[top]
+    dtype = precision(operators, images.dtype if images.dtype.kind == "f" else net.dtype)
+
+    def responses(start: int, stop: int) -> Array:
+        x = images[start:stop].astype(dtype, copy=False)
+
+        def up(number: int, *below: _Pair) -> _Pair:
+            return step(net.layers[number - 1], below, operators)
+
+        *_, (_, pair) = walks.forward(net, _Pair(x, None), [top], operators, up)
+        check_finite(pair.square, f"the second order's responses of layer {top} to images from {start}")
+        return np.stack([pair.linear, pair.square], axis=1)
+
+    assert shape is not None
+    size = max(1, net.batch_size(images.shape[1:], top) // 2)
+    found = gather(operators, responses, len(images), size, np.empty((0, 2, *shape), dtype))
+    return Order2(found[:, 0], found[:, 1])
+
+
+class Form:
+    """The quadratic part of one unit's response, on the rectangle that the unit sees of layer `bottom`.
+
+    ``2 Q v``: up with v on the rectangles that the unit sees, valid, without pads; at each layer that bends, the gradient of
+    its bend, weighted by how the unit weighs that layer; and down again, adding each layer's part as it is passed.
+    """
+
+    def __init__(self, net: Network, top: int, k: int, bottom: int, backend: Any) -> None:
+        self.net, self.top, self.bottom, self.backend = net, top, bottom, resolve(backend)
+        self.dtype = precision(self.backend, net.dtype)
+        impulse = np.zeros((1, net.channels(top), 1, 1), self.dtype)
+        impulse[0, k] = 1
+        # How the unit weighs each layer on the way, and on which rectangle: before that layer's own gain.
+        self.weights = dict(walks.down(net, Placed(impulse, (0, 0)), top, bottom, "sum", self.backend))
+        self.order = sorted(number for number in self.weights if number != bottom)
+        self.layers = {number: net.layers[number - 1].unpadded() for number in self.order}
+        self.bent = [number for number in self.order if bends(self.layers[number])]
+        self.shape = net.channels(bottom), *self.weights[bottom].maps.shape[2:]
+
+    @property
+    def linear(self) -> Array:
+        """The linear part, (C, H, W)."""
+        return np.asarray(self.weights[self.bottom].maps[0])
+
+    def product(self, vectors: Array) -> Array:
+        """``Q v`` for images (N, C, H, W) of the rectangle."""
+        if not self.bent:
+            return np.zeros_like(vectors)
+        below = self._up(vectors.astype(self.dtype, copy=False))
+
+        def source(number: int, here: Placed) -> list[Placed]:
+            if number not in below:
+                return []
+            layer, (x, place) = self.layers[number], below[number]
+            s = times(self.weights[number].maps, layer.curvature, 1)
+            return [Placed(unbend(layer, s, x, self.backend), place)]
+
+        zeros = np.zeros((len(vectors), *self.weights[self.top].maps.shape[1:]), self.dtype)
+        walk = walks.down(self.net, Placed(zeros, (0, 0)), self.top, self.bottom, "sum", self.backend, source)
+        *_, (_, found) = walk
+        return found.maps / 2
+
+    def _up(self, vectors: Array) -> dict[int, Placed]:
+        """What each layer that bends reads, of the linear walk up from `vectors`."""
+        live, below = {self.bottom: vectors}, dict[int, Placed]()
+        last = {i: number for number in self.order for i in self.net.paths[number - 1]}
+        for number in self.order:
+            if number > self.bent[-1]:
+                break
+            layer = self.layers[number]
+            read = [self._cut(number, i, live, len(vectors)) for i in self.net.paths[number - 1]]
+            if number in self.bent:
+                below[number] = read[0]
+            maps = np.asarray(layer.linear(*(part.maps for part in read), backend=self.backend))
+            live[number] = times(maps, layer.gain, 1)
+            for i in {*self.net.paths[number - 1], number}:
+                if last.get(i, number) == number:
+                    live.pop(i, None)
+        return below
+
+    def _cut(self, number: int, i: int, live: dict[int, Array], count: int) -> Placed:
+        """Of layer i, what the rectangle of layer `number` reads; zeros of a layer that sees nothing of the bottom."""
+        layer, (maps, origin) = self.net.layers[number - 1], self.weights[number]
+        place = [origin[a] * layer.stride[a] - layer.pad[2 * a] for a in (0, 1)]
+        rows, columns = ((maps.shape[2 + a] - 1) * layer.stride[a] + layer.size[a] for a in (0, 1))
+        if i not in live:
+            return Placed(np.zeros((count, self.net.channels(i), rows, columns), self.dtype), (place[0], place[1]))
+        first = [place[a] - self.weights[i].origin[a] for a in (0, 1)]
+        return Placed(live[i][:, :, first[0] :, first[1] :][:, :, :rows, :columns], (place[0], place[1]))
+
+    def block(self) -> int:
+        """How many vectors to multiply at a time."""
+        most = max(each.maps[0].size for each in self.weights.values())
+        return int(max(1, min(16, BLOCK_BYTES // (self.dtype.itemsize * most * 4))))
+
+    def products(self, vectors: Array) -> Array:
+        """``Q v`` for any number of images, some at a time."""
+        some = self.block()
+        parts = [self.product(vectors[i : i + some]) for i in range(0, len(vectors), some)]
+        return np.concatenate(parts) if parts else np.zeros_like(vectors)
+
+
+def quadratize(net: Network, images: Any = None, *, backend: Any = None, progress: Any = None) -> Network:
+    """Give every layer that is not linear the gain and the curvature that stand for it best.
+
+    Without images from the numbers in the batch normalizations, as `linearize` does; with images calibrated, layer by layer.
+
+    Parameters
+    ----------
+    net : Network
+    images : array_like of shape (N, C, H, W), or an iterable of such batches, optional
+        As `Network.forward` takes them. The first of them are used: as many as have 2²⁶ numbers alive at a time, which is
+        some 5,000 digits of a LeNet; what comes after them is not read. Some 1,500 small images or four photographs do.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+    progress : callable, optional
+        Called as ``progress(done, total)``, in layers, when images are given.
+
+    Returns
+    -------
+    Network
+        The same, its layers with gains and curvatures, and with the moments of all layers that are known. It runs as before.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        Without images, if moments of what a layer reads are not known, or a maximum is taken: it names the first such layer.
+    InvalidValueError
+        If there are too few images, they are not finite, or nothing varies.
+    ShapeError
+        If the images do not fit the network.
+
+    See Also
+    --------
+    decode_quadratic : Pictures of a unit of such a network.
+    linearize : Gains alone, which are better where only the linear part is used.
+
+    Notes
+    -----
+    Our choice; not in the paper. *Statistical quadratization* (Donley and Spanos, 1990). Without images, for Gaussian responses z of
+    deviation σ, u being z standardized: ``gain = E[f(z) u] / σ`` and ``curvature = κ · E[f(z) (u² − 1)] / σ²``, κ = ⅓ standing for
+    the tails of natural responses, which are heavier than a Gaussian's. With images, ``y ≈ gain · L(ℓ + q) + curvature · bend(ℓ) +
+    constant`` by least squares for each channel, y being what the layer truly puts out, and (ℓ, q) what the layers below,
+    calibrated before, make of the image: what was lost below is taken into account. Channels that never vary have 0.
+
+    Examples
+    --------
+    >>> from decoding import BatchNorm, Network, ReLU
+    >>> net = quadratize(Network([BatchNorm([1], [0], mean=[0], std=[1]), ReLU()]))
+    >>> net.layer(2).gain, (net.layer(2).curvature * 3 * np.sqrt(2 * np.pi)).round(9)
+    (array([0.5]), array([1.]))
+    """
+    if images is None:
+        return _by_moments(net)
+    return _calibrated(net, _sample(net, images), resolve(backend), progress)
+
+
+def _by_moments(net: Network) -> Network:
+    known, linear = moments(net), linearize(net)
+
+    def bent(number: int, layer: Layer) -> Layer:
+        if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
+            with net.naming(number):
+                raise UnsupportedLayerError(
+                    "without images the spread within its windows is not known. Give images: quadratize(net, images)."
+                )
+        read = known[net.inputs[number - 1][0]]
+        if not _takes_curvature(layer) or read is None:
+            return _of_sums(layer)
+        return layer.replace(curvature=TAILS * expected(layer, *read).curvature)
+
+    return net.replace(
+        layers=[bent(n, each) if net.blocked(n) is None else each for n, each in enumerate(linear.layers, 1)],
+        moments={number: pair for number, pair in known.items() if pair is not None},
+    )
+
+
+def _takes_curvature(layer: Layer) -> bool:
+    """Whether it is no line: a function of each response, or a maximum."""
+    return (hasattr(layer, "function") or isinstance(layer, MaxPool)) and "curvature" in layer.fields()
+
+
+def _of_sums(layer: Layer) -> Layer:
+    """The layer with the gain that belongs to sums over windows: an average pool's is one over its cells."""
+    return layer.replace(gain=1 / math.prod(layer.size), curvature=None) if isinstance(layer, AvgPool) else layer
+
+
+def _sample(net: Network, images: Any) -> list[Array]:
+    """The first images, in batches: as many as factors are calibrated on."""
+    found, count, most, given = list[Array](), 0, LEAST, batches(images)[0]
+    for part in given:
+        batch = as_array4(part, "quadratize", "images", "(N, C, H, W)")
+        check_finite(batch, f"quadratize: images from {count}")
+        alive = net.alive(batch.shape[1:], net.ends)
+        most = max(LEAST, SAMPLE // alive)
+        step = max(1, BATCH // alive)
+        for start in range(0, min(len(batch), most - count), step):
+            found.append(batch[start : min(start + step, most - count)])
+        count += min(len(batch), most - count)
+        if count >= most:
+            break
+    if count < LEAST:
+        raise InvalidValueError(
+            f"quadratize: {plural(count, 'image')}: factors are calibrated on at least {LEAST}. Some 1,500 small ones, or four photographs, are enough."
+        )
+    if min(batch.min() for batch in found) == max(batch.max() for batch in found):
+        raise InvalidValueError(f"quadratize: all pixels of the {plural(count, 'image')} are equal, so nothing varies.")
+    return found
+
+
+class _Both(NamedTuple):
+    """What a batch truly has at a layer, and the pair that stands for it."""
+
+    true: Array
+    pair: _Pair
+
+
+def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) -> Network:
+    """Through one walk, all batches of the sample side by side: each layer's factors before the layers above it."""
+    if any(hasattr(layer, "factor") for layer in net.layers):  # gates and normalizations have gains alone
+        net = linearize(net, iter(sample), backend=backend)
+    layers = [layer.replace(curvature=None) if "curvature" in layer.fields() else layer for layer in net.layers]
+    known, order = dict[int, Any](), walks.under(net, net.ends, net.inputs)
+
+    def up(number: int, *below: list[_Both]) -> list[_Both]:
+        read = list(zip(*below, strict=True))
+        true = [np.asarray(layers[number - 1].forward(*(each.true for each in one), backend=backend)) for one in read]
+        pairs = [[each.pair for each in one] for one in read]
+        layer = layers[number - 1] = _fitted(layers[number - 1], pairs, true, backend)
+        known[number] = _moments(true)
+        if progress is not None:
+            progress(len(known) - 1, len(order))
+        return [_Both(t, step(layer, pair, backend)) for t, pair in zip(true, pairs, strict=True)]
+
+    dtype = precision(backend, np.result_type(net.dtype, *(b.dtype for b in sample if b.dtype.kind == "f")))
+    start = [_Both(x, _Pair(x, None)) for x in (batch.astype(dtype, copy=False) for batch in sample)]
+    known[0] = _moments([each.true for each in start])
+    for number in order:
+        with net.naming(number):
+            net.layers[number - 1].check()
+    for _ in walks.forward(net, start, net.ends, backend, up):
+        pass
+    return net.replace(layers=layers, moments=known)
+
+
+def _fitted(layer: Layer, pairs: Sequence[Sequence[_Pair]], true: Sequence[Array], backend: Any) -> Layer:
+    """The layer with the gain and the curvature of the least squared error, channel by channel."""
+    if not _takes_curvature(layer):
+        return _of_sums(layer)
+    total = None
+    for (pair, *_), y in zip(pairs, true, strict=True):
+        line = np.asarray(layer.linear(pair.linear + pair.square, backend=backend))
+        part = Scatter.of([line, bend(layer, pair.linear, backend), y])
+        total = part if total is None else total + part
+    assert total is not None
+    gain, curvature = total.solution
+    return layer.replace(gain=gain, curvature=curvature)
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """Count, means (3, K) and sums of products about the means (3, 3, K) of two features and what they are to explain."""
+
+    count: int
+    mean: Array
+    products: Array
+
+    @classmethod
+    def of(cls, maps: Sequence[Array]) -> Scatter:
+        """Of maps (N, K, H, W), in double precision."""
+        x = np.stack([each.swapaxes(0, 1).reshape(each.shape[1], -1) for each in maps]).astype(np.float64)
+        mean = x.mean(axis=2)
+        x -= mean[:, :, np.newaxis]
+        return cls(x.shape[2], mean, np.einsum("ikm,jkm->ijk", x, x))
+
+    def __add__(self, other: Scatter) -> Scatter:
+        count, apart = self.count + other.count, other.mean - self.mean
+        between = self.count * other.count / count * apart[:, np.newaxis] * apart
+        mean = self.mean + apart * (other.count / count)
+        return Scatter(count, mean, self.products + other.products + between)
+
+    @property
+    def solution(self) -> Array:
+        """The two factors of each channel, (2, K), with a small ridge; 0 for a feature that never varies."""
+        scale = np.sqrt(self.products[[0, 1], [0, 1]])
+        still = scale <= STILL * np.sqrt(self.count) * np.abs(self.mean[:2])
+        scale = np.where(still | (scale == 0), 1, scale)
+        scaled = self.products[:2, :2] / (scale[:, np.newaxis] * scale)
+        aim = np.where(still, 0, self.products[:2, 2] / scale)
+        scaled = np.where(still[:, np.newaxis] | still, 0, scaled) + np.eye(2)[:, :, np.newaxis] * (RIDGE + still)
+        return np.asarray(np.linalg.solve(np.moveaxis(scaled, 2, 0), aim.T[:, :, np.newaxis])[:, :, 0].T / scale)
+
+
+def _moments(maps: Sequence[Array]) -> tuple[Array, Array]:
+    """Mean and deviation of each channel over all batches."""
+    count = sum(x.size // x.shape[1] for x in maps)
+    mean = sum(x.sum(axis=(0, 2, 3), dtype=np.float64) for x in maps) / count
+    squares = sum(((x - mean[:, np.newaxis, np.newaxis]) ** 2).sum(axis=(0, 2, 3), dtype=np.float64) for x in maps)
+    return np.asarray(mean), np.sqrt(squares / count)
