@@ -338,7 +338,7 @@ class Network:
             found.append(min(ways, default=number if isinstance(layer, UnsupportedLayer) else None))  # type: ignore[type-var]
         return found
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The floating-point precision of the weights."""
         dtypes = {array.dtype for layer in self.layers for array in layer.weights.values()}
@@ -933,23 +933,24 @@ class Network:
     @contextmanager
     def _blame(self, number: int) -> Iterator[None]:
         """Says in an error which layer it came from; running out of memory, or a backend without an operator, becomes one."""
-        layer = self.layers[number - 1]
-        where = f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind})"
         try:
             yield
         except DecodingError as error:
             said = error.args[0] if error.args and isinstance(error.args[0], str) else error
-            error.args = (f"{where}: {said}", *error.args[1:])
+            error.args = (f"{self._where(number)}: {said}", *error.args[1:])
             error.function = None  # which was an operator's; whoever called it is named instead
-            if where not in str(error):  # a class of its own that says what it likes
+            if (where := self._where(number)) not in str(error):  # a class of its own that says what it likes
                 vars(error).setdefault("__notes__", []).append(where)
             raise
         except AttributeError as error:
             if not lacks_operator(error):
                 raise
-            raise InvalidValueError(f"{where}: the backend has no {error.name}: {described(error.obj)}.") from None
+            raise InvalidValueError(f"{self._where(number)}: the backend has no {error.name}: {described(error.obj)}.") from None
         except MemoryError as error:
-            raise InvalidValueError(f"{where}: there is not enough memory for it: {error}") from error
+            raise InvalidValueError(f"{self._where(number)}: there is not enough memory for it: {error}") from error
+
+    def _where(self, number: int) -> str:
+        return f"layer {number} {_quoted(self.names[number - 1])} ({self.layers[number - 1].kind})"
 
 
 def as_network(net: Any, function: str) -> Network:

@@ -20,8 +20,11 @@ EPS = {np.float64: 2.0**-53, np.float32: 2.0**-24}
 DTYPES = tuple(EPS)
 
 # What decides how an operator goes about it: with FEW = 0 any batch is a large one, and with a BLOCK of 1 or 7 products
-# every block is a part: of the columns, of the rows of the filters, of the rows of the map.
-WAYS = tuple({"FEW": few, "BLOCK": block} for few, block in itertools.product((0, 16), (1, 7, 2**18)))
+# every block is a part: of the columns, of the rows of the filters, of the rows of the map. With MANY = 1 any map is a large one.
+WAYS = tuple(
+    {"FEW": few, "BLOCK": block, "MANY": many}
+    for few, (block, many) in itertools.product((0, 16), ((1, 1), (7, 49), (2**18, 1), (2**18, 49)))
+)
 
 LAYOUTS = {
     "rows last": np.ascontiguousarray,
