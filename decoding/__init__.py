@@ -86,6 +86,7 @@ from .layers import (
     UnsupportedLayer,
 )
 from .layers import Unsupported as Unsupported
+from .loading import load
 from .matconvnet import load_matconvnet, save_matconvnet
 from .measuring import measure
 from .network import Network
@@ -178,6 +179,7 @@ __all__ = [
     "inverse",
     "lenet",
     "linearize",
+    "load",
     "load_matconvnet",
     "load_onnx",
     "load_statistics",
