@@ -87,6 +87,7 @@ from .layers import (
     UnsupportedLayer,
 )
 from .layers import Unsupported as Unsupported
+from .loading import load
 from .matconvnet import load_matconvnet, save_matconvnet
 from .measuring import measure
 from .network import Network
@@ -179,6 +180,7 @@ __all__ = [
     "iterate_layer",
     "lenet",
     "linearize",
+    "load",
     "load_matconvnet",
     "load_onnx",
     "load_statistics",

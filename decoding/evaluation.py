@@ -20,6 +20,7 @@ from .arguments import (
     as_count,
     brief,
     check_finite,
+    described,
     is_constant,
     plural,
     scaled_down,

@@ -866,7 +866,22 @@ class Network:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         ]
-        return "\n".join([*lines, *self._remarks(), *(printable(note, 400) for note in self.notes)])
+        return "\n".join(
+            [*lines, *self._normalization(), *self._remarks(), *(printable(note, 400) for note in self.notes)]
+        )
+
+    def _normalization(self) -> Iterator[str]:
+        """What `normalize` does, where it divides."""
+        if self.std is not None:
+            shown = [
+                "0"
+                if array is None
+                else _range(array)
+                if array.size > 16
+                else _listed([f"{n:.4g}" for n in array.ravel()])
+                for array in (self.mean, self.std)
+            ]
+            yield f"Images are normalized: less {shown[0]}, over {shown[1]}. Decoded filters are in the units of normalized images."
 
     def _output(self, number: int, shapes: dict[int, Shape]) -> str:
         return crossed(shapes[number]) if number in shapes else str(self._channels[number] or "")
@@ -945,7 +960,9 @@ class Network:
         except AttributeError as error:
             if not lacks_operator(error):
                 raise
-            raise InvalidValueError(f"{self._where(number)}: the backend has no {error.name}: {described(error.obj)}.") from None
+            raise InvalidValueError(
+                f"{self._where(number)}: the backend has no {error.name}: {described(error.obj)}."
+            ) from None
         except MemoryError as error:
             raise InvalidValueError(f"{self._where(number)}: there is not enough memory for it: {error}") from error
 
