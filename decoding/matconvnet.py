@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import graphlib
-import inspect
 import itertools
 import math
 import os
@@ -31,12 +30,15 @@ from .layers import (
     Concat,
     Conv,
     Dropout,
+    Elementwise,
     Gate,
     Layer,
     Loss,
     MaxPool,
     Pool,
     ReLU,
+    Resampling,
+    Scale,
     Sigmoid,
     Softmax,
     Sum,
@@ -66,13 +68,14 @@ TYPES: dict[type[Layer], tuple[str, str]] = {
     ReLU: ("relu", "dagnn.ReLU"), Sigmoid: ("sigmoid", "dagnn.Sigmoid"), Softmax: ("softmax", "dagnn.SoftMax"),
     Dropout: ("dropout", "dagnn.DropOut"), BatchNorm: ("bnorm", "dagnn.BatchNorm"), LRN: ("normalize", "dagnn.LRN"),
     Loss: ("loss", "dagnn.Loss"), Sum: ("decoding.Sum", "dagnn.Sum"), Concat: ("decoding.Concat", "dagnn.Concat"),
-    Gate: ("decoding.Gate", "dagnn.Scale"),
+    Scale: ("decoding.Scale", "dagnn.Scale"), Gate: ("decoding.Gate", "dagnn.Scale"),
 }  # fmt: skip
 # What MatConvNet does not have is written with its own fields.
+BASES = (Layer, Elementwise, Pool, Resampling, Unsupported)
 OWN: dict[str, type[Layer]] = {
     f"decoding.{kind.__name__}": kind
     for kind in vars(every).values()
-    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pool, Unsupported)
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in BASES
 }
 # What at least one layer of a SimpleNN must be.
 KNOWN = {
@@ -148,7 +151,7 @@ def load_matconvnet(
             return _Reader(precision, _holds(variables), image).network(_find(variables))
     except DecodingError as error:
         kind = InvalidValueError if isinstance(error, _NoSuchImage) else WeightsFormatError
-        raise kind(f"{path}: {error}") from error
+        raise kind(f"{path}: {error.message}") from error
 
 
 def save_matconvnet(net: Network, path: str | os.PathLike[str]) -> None:
@@ -213,6 +216,13 @@ class _Record:
         """The field, if it is one struct."""
         value = self.get(name)
         return _Record(value, self.place(name)) if isinstance(value, Struct) and _count(value) == 1 else None
+
+    def records(self, name: str) -> list[_Record]:
+        """The field, if it is structs, each of them."""
+        value = self.get(name)
+        if not isinstance(value, Struct):
+            raise WeightsFormatError(f"{self.place(name)} should be structs, and is {_what(value)}.")
+        return [_Record(value, f"{self.place(name)}({i + 1})", i) for i in range(_count(value))]
 
     def place(self, name: str) -> str:
         return f"{self.where}.{printable(name)}" if self.where else printable(name)
@@ -348,6 +358,8 @@ class _Reader:
             net = self.optional("deviation", lambda: net.replace(std=self.spread(std, net))) or net
         if meta.get("moments") is not None:
             net = self.optional("moments", lambda: net.replace(moments=self.moments(meta))) or net
+        if meta.get("aliases") is not None:
+            net = self.optional("aliases", lambda: net.replace(aliases=self.aliases(meta))) or net
         return net.replace(classes=self.classes(meta), notes=self.remarks(meta))
 
     def optional(self, what: str, read: Callable[[], Any]) -> Any:
@@ -355,7 +367,7 @@ class _Reader:
         try:
             return read()
         except DecodingError as error:
-            self.notes.append(f"The file's {what} does not fit, and is left out: {error}")
+            self.notes.append(f"The file's {what} does not fit, and is left out: {error.message}")
             return None
 
     def simple(self, root: _Record, channels: int | None) -> Network:
@@ -414,7 +426,7 @@ class _Reader:
             seen = {jump for k in below[: layer.follows] if (jump := jumps[k]) is not None}
             if graph.kinds[i] in JOINS and (misfit := _misfit(layer, [widths[k] for k in below], seen)):
                 layer = Unsupported(graph.types[i], reason=misfit, name=layer.name)
-            jump = None if isinstance(layer, Unsupported) or not seen else seen.pop()
+            jump = None if isinstance(layer, Unsupported) or layer.phases or not seen else seen.pop()
             jumps.append(jump and (jump[0] * layer.stride[0], jump[1] * layer.stride[1]))
             widths.append(layer.channels(*(widths[k] if layer.in_channels is None else None for k in below)))
             layers.append(layer)
@@ -449,7 +461,7 @@ class _Reader:
         except DecodingError as error:
             if record.where in str(error):
                 raise
-            raise WeightsFormatError(f"{record.where}: {error}") from error
+            raise WeightsFormatError(f"{record.where}: {error.message}") from error
 
     def layer(
         self,
@@ -463,6 +475,8 @@ class _Reader:
         name = name or None
         if "unsupported" in own:
             return Unsupported(kind, reason=self.said(own), name=name)
+        if kind in ("dagnn.Scale", "decoding.Scale"):
+            return self.scale(record, name, weights(), channels)
         if kind in OWN:
             return _made(OWN[kind], record, name)
         options = _options(record)
@@ -486,8 +500,6 @@ class _Reader:
             return ReLU(leak=self.number(record, "leak", leak), name=name)
         if kind in ("lrn", "normalize"):
             return self.lrn(record, name)
-        if kind == "dagnn.Scale":
-            return self.scale(record, name, weights(), channels)
         if kind in PLAIN:
             return PLAIN[kind](name=name)
         return Unsupported(kind, reason=REASONS.get(kind, ""), name=name)
@@ -529,15 +541,14 @@ class _Reader:
         return norm.replace(mean=moments[:, 0], std=moments[:, 1])
 
     def scale(self, record: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
-        """A factor for each channel, and a bias: a batch norm of mean 0 and deviation 1."""
+        """A factor for each channel, and a bias; unsupported where there are more."""
         weights = weights[: 2 if self.number(record, "hasBias", 1) else 1]
         arrays = [self.real(weights, k, f"{record.where}: factors and biases") for k in range(max(1, len(weights)))]
         counts = {array.size for array in arrays} - {1}
         if len(counts) > 1 or any(array.size != math.prod(array.shape[2:3]) for array in arrays):
             return Unsupported("dagnn.Scale", reason="its factors are not one for each channel", name=name)
         count = counts.pop() if counts else channels or 1
-        scale, *bias = (np.broadcast_to(array.ravel(), (count,)) for array in arrays)
-        return BatchNorm(scale, *bias, mean=np.zeros(count, scale.dtype), std=np.ones(count, scale.dtype), name=name)
+        return Scale(*(np.broadcast_to(array.ravel(), (count,)) for array in arrays), name=name)
 
     def lrn(self, record: _Record, name: str | None) -> Layer:
         param = record.numbers("param")
@@ -618,14 +629,14 @@ class _Reader:
 
     def moments(self, meta: _Record) -> dict[int, tuple[Any, Any]]:
         """The moments of layers that `save_matconvnet` wrote."""
-        struct = meta.get("moments")
-        if not isinstance(struct, Struct):
-            raise WeightsFormatError(f"{meta.place('moments')} should be structs, and is {_what(struct)}.")
-        records = [_Record(struct, f"{meta.place('moments')}({i + 1})", i) for i in range(_count(struct))]
         return {
             record.integers("layer", (1,), most=MOST_LAYERS)[0]: (_field(record, "mean"), _field(record, "std"))
-            for record in records
+            for record in meta.records("moments")
         }
+
+    def aliases(self, meta: _Record) -> dict[str, str]:
+        """The further names of layers that `save_matconvnet` wrote."""
+        return {record.text("alias") or "": record.text("name") or "" for record in meta.records("aliases")}
 
     def remarks(self, meta: _Record) -> list[str]:
         """The notes that `save_matconvnet` wrote, and those of this reading."""
@@ -828,7 +839,7 @@ def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, 
     try:
         layer.channels(*widths)
     except ShapeError as error:
-        return str(error).rstrip(".")
+        return error.message.rstrip(".")
     return ""
 
 
@@ -897,6 +908,8 @@ def _as_struct(net: Network) -> dict[str, Any]:
     if net.moments:
         pairs = [(float(number), *map(_as_field, pair)) for number, pair in net.moments.items()]
         meta["moments"] = _structs(("layer", "mean", "std"), pairs)
+    if net.aliases:
+        meta["aliases"] = _structs(("alias", "name"), [tuple(map(_text, pair)) for pair in net.aliases.items()])
     if net.notes:
         meta["notes"] = _cell([_text(note) for note in net.notes])
     graph = {"layers": _cell([_as_layer(layer) for layer in net.layers])} if net.is_chain else _as_dag(net)
@@ -926,8 +939,8 @@ def _as_dag(net: Network) -> dict[str, Any]:
             block["poolSize"] = block.pop("pool")
         if isinstance(layer, Loss):
             block["loss"] = "log"
-        if isinstance(layer, Gate):
-            block["hasBias"] = False
+        if isinstance(layer, (Scale, Gate)):
+            block["hasBias"] = isinstance(layer, Scale)
         if isinstance(layer, Conv):
             block |= {"size": _row(layer.filters.transpose(2, 3, 1, 0).shape), "hasBias": True}
         if isinstance(layer, BatchNorm):
@@ -1000,6 +1013,8 @@ def _weights(layer: Layer) -> list[Array]:
     if isinstance(layer, BatchNorm):
         moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
         return [_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)]
+    if isinstance(layer, Scale):
+        return [_known(layer.scale[None, None]), _known(layer.bias[None, None])]
     return []
 
 
@@ -1036,14 +1051,19 @@ def _field(record: _Record, name: str) -> Any:
 
 def _made(kind: type[Layer], record: _Record, name: str | None) -> Layer:
     """The layer that was written with its own fields."""
-    names = set(inspect.signature(kind).parameters) - COMMON
+    names = set(kind._parameters()) - COMMON
     fields = {each: value for each in sorted(names) if (value := _field(record, each)) is not None}
     try:
-        return kind(**fields, name=name)
+        layer = kind(**fields, name=name)
     except DecodingError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightsFormatError(f"its fields do not make a {kind.__name__}: {printable(str(error), 200)}.") from None
+    for each in names - layer.weights.keys() - {"channels"}:  # of a Select, which are as many as there are
+        numbers = np.asarray(getattr(layer, each))
+        if numbers.dtype.kind in "iuf" and np.any(np.abs(numbers[np.isfinite(numbers)]) > LARGEST):
+            raise WeightsFormatError(f"{record.place(each)} should be at most {LARGEST}, not {numbers.tolist()}.")
+    return layer
 
 
 def _text(text: str) -> str:
