@@ -105,6 +105,7 @@ from .patterns import (
 )
 from .picture import montage, save_picture, threshold
 from .secondorder import quadratize
+from .torchmodule import from_torch
 
 __version__ = "0.1.0"
 
@@ -173,6 +174,7 @@ __all__ = [
     "decode_quadratic",
     "decoded_responses",
     "fast",
+    "from_torch",
     "inverse",
     "lenet",
     "linearize",

@@ -554,16 +554,16 @@ class Builder:
         pads = list(pad)
         if min(size) < 1 or min(stride) < 1 or min(pads) < 0:
             raise ShapeError(f"a pool has the size {tuple(size)}, stride {tuple(stride)} and pads {tuple(pads)}.")
-        if count_pads and kind == "mean" and any(pads):
+        counted = count_pads and kind == "mean" and any(pads)
+        if counted:
             below, pads = self.put(Pad(pads), below, part="pad"), [0, 0, 0, 0]
         if ceil:
             shape = self._shape(below)
             for a in (0, 1):
                 side, before, after = shape[1 + a], pads[2 * a], pads[2 * a + 1]
                 steps = -(-(side + before + after - size[a]) // stride[a])
-                # A window that would begin beyond the map is none.
-                inside = side + (pad[2 * a + 1] * 0) + before
-                if steps * stride[a] >= inside:
+                made = pad[2 * a + 1] if counted else 0  # cells of pads that are maps already
+                if steps * stride[a] >= side + before - made:  # a window that would begin beyond the map is none
                     steps -= 1
                 pads[2 * a + 1] = max(after, steps * stride[a] + size[a] - side - before)
         pool = MaxPool if kind == "max" else AvgPool
@@ -833,6 +833,23 @@ class Builder:
             opaque = self.put(Unsupported("Mul", reason=str(error)), a.layer, b.layer)
             self.shapes[opaque] = self.shapes[a.layer]  # a function of one map: what comes next may say which
             return View(opaque, a.axes, traces)
+
+    def divide(self, a: View, b: View) -> View:
+        """A map over another: an activation written in pieces, or nothing known."""
+        found = self._recognized(self._combined(a, b, np.divide))
+        if found is None:
+            raise Cannot("it divides one map by another, which no linear decoding can")
+        return found
+
+    def piece(self, view: View, type: str, function: Any, reason: str = "by itself it has no decoding") -> View:
+        """A function that is no layer by itself, but perhaps a piece of one."""
+        traces = self._traced(view, function)
+        found = self._recognized(traces)
+        if found is not None:
+            return found
+        opaque = self.unsupported(type, [view], reason)
+        self.shapes[opaque.layer] = self.shapes[view.layer]
+        return View(opaque.layer, view.axes, traces)
 
     def _gated(self, a: View, b: View) -> tuple[View, View]:
         """Which of two is the map, and which the factors."""

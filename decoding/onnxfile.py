@@ -938,7 +938,7 @@ def _binary(r: _Reader, node: _Node, v: list[Any]) -> Any:
             return build.subtract(a, b)
         if kind == "Mul":
             return build.multiply(a, b)
-        raise Cannot("it divides one map by another")
+        return build.divide(a, b)
     view, i = (a, 0) if isinstance(a, View) else (b, 1)
     constant = np.asarray(b if i == 0 else a)
     if constant.size > MOST_FOLDED * 16 and not any(constant.strides):
@@ -1007,14 +1007,7 @@ def _erf(r: _Reader, node: _Node, v: list[Any]) -> Any:
 
 
 def _piece(r: _Reader, node: _Node, view: View, function: Callable[[Array], Array]) -> Any:
-    """A function that is no layer by itself, but perhaps a piece of one."""
-    traces = r.builder._traced(view, function)
-    found = r.builder._recognized(traces)
-    if found is not None:
-        return found
-    opaque = r.builder.unsupported(node.type, [view], REASONS.get(node.type, "by itself it has no decoding"))
-    r.builder.shapes[opaque.layer] = r.builder.shapes[view.layer]
-    return View(opaque.layer, view.axes, traces)
+    return r.builder.piece(view, node.type, function)
 
 
 def _pow(r: _Reader, node: _Node, v: list[Any]) -> Any:

@@ -474,8 +474,12 @@ def _mul(r: _Reader, a: Any, b: Any) -> Any:
 
 
 def _div(r: _Reader, a: Any, b: Any, **options: Any) -> Any:
-    if isinstance(b, View) or options.get("rounding_mode"):
-        raise Cannot("it divides by a map, or rounds")
+    if options.get("rounding_mode"):
+        raise Cannot("it rounds")
+    if isinstance(a, View) and isinstance(b, View):
+        return r.builder.divide(a, b)
+    if isinstance(b, View):
+        raise Cannot("it divides by a map")
     divisor = r.needed(b)
     if not np.all(divisor):
         raise Cannot("it divides by zero")
@@ -741,8 +745,14 @@ def _to(r: _Reader, x: Any, *args: Any, **options: Any) -> Any:
     return _maps(x)
 
 
-def _pow(r: _Reader, x: Any, power: Any) -> Any:
-    raise Cannot("it raises responses to a power, which has no decoding")
+def _piece(name: str, function: Callable[..., Array]) -> Callable[..., Any]:
+    return lambda r, x, *numbers: r.builder.piece(_maps(x), name, lambda z: function(z, *numbers))
+
+
+def _erf(z: Array) -> Array:
+    from scipy.special import erf
+
+    return np.asarray(erf(z))
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -779,5 +789,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "pad": _pad, "constant_pad_nd": _constant_pad, "reflection_pad2d": _reflection_pad, "replication_pad2d": _replication_pad,
     "expand": _expand, "cat": _cat, "stack": _stack, "dropout": _unary(lambda *a: Dropout()), "feature_dropout": _unary(lambda *a: Dropout()),
     "alpha_dropout": _unary(lambda *a: Dropout()), "clone": _same, "contiguous": _same, "detach": _same, "alias": _same,
+    "abs": _piece("abs", np.abs), "log": _piece("log", np.log), "sqrt": _piece("sqrt", np.sqrt), "erf": _piece("erf", _erf),
+    "log1p": _piece("log1p", np.log1p), "reciprocal": _piece("reciprocal", np.reciprocal), "pow": _piece("pow", np.power),
     "lift_fresh_copy": _same, "to": _to, "_to_copy": _to, "type_as": _same,
 }  # fmt: skip
