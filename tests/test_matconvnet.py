@@ -1028,6 +1028,14 @@ def test_what_branches_is_read_back_bit_for_bit(branching, tmp_path):
     assert_equal(load_matconvnet(tmp_path / "again.mat"), branching)
 
 
+def test_constant_weights_are_not_packed_as_a_bomb_is(tmp_path):
+    net = Network([Conv(np.ones((1200, 800, 3, 3), np.float32)), Conv(np.zeros((1, 1200, 1, 1)))])
+    save_matconvnet(net, tmp_path / "net.mat")
+    assert load_matconvnet(tmp_path / "net.mat") == net
+    save_matconvnet(net.trim(1).replace(layers=[Conv(np.ones((2, 8, 3, 3)))]), tmp_path / "net.mat")
+    assert (tmp_path / "net.mat").stat().st_size < 1000
+
+
 def test_gains_of_a_chain_are_read_back_bit_for_bit(net, ramp, tmp_path):
     layers, moments = list(net.layers), {0: ([1, 2], np.float32([3, 4])), 11: (ramp(3), ramp(3) ** 2)}
     for number, layer in enumerate(net.layers, 1):
