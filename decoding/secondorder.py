@@ -48,6 +48,12 @@ def bends(layer: Layer) -> bool:
     return layer.curvature is not None and bool(np.any(layer.curvature))
 
 
+def check_curvatures(net: Network, function: str) -> None:
+    """Refuse a network that has none."""
+    if not any("curvature" in layer.fields() and layer.curvature is not None for layer in net.layers):
+        raise InvalidValueError(f"{function}: the network has no curvatures. Take quadratize(net) first.")
+
+
 def bend(layer: Layer, x: Array, backend: Any) -> Array:
     """The layer's quadratic part for curvature 1: ``½ x²``, or for a pool half the mean of squares about each window's mean.
 
