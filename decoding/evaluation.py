@@ -345,7 +345,7 @@ class _Decoded:
         filters: npt.ArrayLike | None = None,
         bias: npt.ArrayLike | None = None,
     ) -> None:
-        if order not in (1, 2) or isinstance(order, bool):
+        if not isinstance(order, (int, np.integer)) or order not in (1, 2) or isinstance(order, bool):
             raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
         if order == 2 and filters is not None:
             raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
