@@ -23,7 +23,7 @@ from .files import replacing
 from .gains import moments
 from .network import Network
 from .patterns import Independent, Statistics, natural
-from .secondorder import Form, bends
+from .secondorder import Form, check_curvatures
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -373,8 +373,7 @@ def _form(net: Network, layer: int | str, k: int, to: int | str, backend: Any, f
     k = unit(net, top, k, function)
     net.check_weights(top, bottom)
     net.receptive_field(top, within=bottom)  # refuses where no path leads there
-    if not any(bends(each) for each in net.layers):
-        raise InvalidValueError(f"{function}: the network has no curvatures. Take quadratize(net) first.")
+    check_curvatures(net, function)
     return Form(net, top, k, bottom, backend)
 
 
