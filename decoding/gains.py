@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, plural
-from .backend import resolve
 from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
 from .interpolation import matrix
@@ -429,8 +428,6 @@ class GainMeter:
     net : Network
     layer : int or str
         Number (from 1) or name, of a layer that takes a gain.
-    backend : object or module, optional
-        The operators to use; `decoding.reference` unless given.
 
     Attributes
     ----------
@@ -458,7 +455,7 @@ class GainMeter:
     """
 
     @public
-    def __init__(self, net: Network, layer: int | str, *, backend: Any = None) -> None:
+    def __init__(self, net: Network, layer: int | str) -> None:
         as_network(net, "GainMeter")
         self.number = net.index(layer)
         if self.number not in _bent(net):
@@ -466,16 +463,17 @@ class GainMeter:
                 f"GainMeter: layer {self.number} takes no gain: only functions, pools, gates and normalizations do."
             )
         self.what, self.units = net.layers[self.number - 1], net.channels(self.number)
-        self.layer, self.backend = net.inputs[self.number - 1][-1], resolve(backend)
+        self.layer = net.inputs[self.number - 1][-1]
+        self.layers = (self.layer, self.number)
         self.sums: Sums | None = None
 
-    def part(self, images: Array, responses: Array, start: int) -> Sums:
+    def part(self, images: Array, responses: tuple[Array, Array], start: int) -> Sums:
         layer: Any = self.what
+        x, y = responses
         if _scales(layer):
-            factor = np.asarray(layer.factor(responses))
+            factor = np.asarray(layer.factor(x))
             return _sums(factor, factor)
-        y = np.asarray(layer.forward(responses, backend=self.backend))
-        return _sums(_shared(layer, responses, y.shape[2:]) if isinstance(layer, Pool) else responses, y)
+        return _sums(_shared(layer, x, y.shape[2:]) if isinstance(layer, Pool) else x, y)
 
     def add(self, part: Sums) -> None:
         self.sums = part if self.sums is None else self.sums + part
@@ -490,6 +488,14 @@ class GainMeter:
 
 def _shared(pool: Pool, x: Array, size: Sequence[int]) -> Array:
     """The sum over the cells that nearest unpooling fills from each response: its adjoint."""
+    if pool.size[0] <= pool.stride[0] and pool.size[1] <= pool.stride[1] and not any(pool.pad):
+        (h, w), (down, right) = size, pool.stride
+        cells = [
+            x[:, :, i : i + (h - 1) * down + 1 : down, j : j + (w - 1) * right + 1 : right]
+            for i in range(pool.size[0])
+            for j in range(pool.size[1])
+        ]
+        return np.asarray(sum(cells[1:], start=cells[0]))
     for axis, (n, window, stride, before) in enumerate(
         zip(size, pool.size, pool.stride, pool.pad[::2], strict=True), 2
     ):
@@ -515,7 +521,7 @@ class _Varies:
 
 
 def _measured(net: Network, images: Images, backend: Any, progress: Progress | None) -> dict[int, Any]:
-    meters, varies = {number: GainMeter(net, number, backend=backend) for number in _bent(net)}, _Varies()
+    meters, varies = {number: GainMeter(net, number) for number in _bent(net)}, _Varies()
     count = measure(net, images, [varies, *meters.values()], backend=backend, progress=progress)
     if count < LEAST:
         raise InvalidValueError(

@@ -520,7 +520,7 @@ def mutant(module, old, new):
             "return 1 / math.prod(map(min, layer.size, layer.stride))", "return 1.0", test_linearize_gives_every_rectifier_phi_and_leaves_the_rest,
         ),
         "a pool measured against its windows": (
-            "_shared(layer, responses, y.shape[2:]) if", "np.asarray(layer.linear(responses, backend=self.backend)) if",
+            "_shared(layer, x, y.shape[2:]) if", "np.asarray(layer.linear(x, backend=decoding_reference)) if",
             test_a_pool_of_overlapping_windows_is_measured_against_the_cells_that_its_unpooling_fills,
         ),
         "sums of squares in single precision": (
@@ -539,6 +539,7 @@ def mutant(module, old, new):
 )  # fmt: skip
 def test_mutants_die(old, new, dies, monkeypatch):
     wrong = mutant(gains, old, new)
+    wrong.decoding_reference = decoding.reference
     for name in ("linearize", "GainMeter", "moments", "expected"):
         monkeypatch.setitem(globals(), name, getattr(wrong, name))
     with pytest.raises((AssertionError, decoding.DecodingError)):
