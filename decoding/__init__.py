@@ -7,7 +7,8 @@ from .backend import Backend
 from .baselines import LeastSquares
 from .composition import Contribution, contributions
 from .datasets import lenet, mnist, resnet
-from .decoder import decode, decode_filter, decode_layer, decode_parts
+from .decoder import decode, decode_filter, decode_layer, iterate_layer
+from .decoder import decode_parts as decode_parts
 from .eigenpictures import QuadraticUnit, decode_quadratic, quadratic_form
 from .errors import (
     ConformanceFailure,
@@ -86,6 +87,7 @@ from .layers import (
     UnsupportedLayer,
 )
 from .layers import Unsupported as Unsupported
+from .loading import load
 from .matconvnet import load_matconvnet, save_matconvnet
 from .measuring import measure
 from .network import Network
@@ -170,14 +172,15 @@ __all__ = [
     "decode",
     "decode_filter",
     "decode_layer",
-    "decode_parts",
     "decode_quadratic",
     "decoded_responses",
     "fast",
     "from_torch",
     "inverse",
+    "iterate_layer",
     "lenet",
     "linearize",
+    "load",
     "load_matconvnet",
     "load_onnx",
     "load_statistics",

@@ -7,16 +7,18 @@ import csv
 import io
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from . import Network, __version__, datasets, decode_layer, fast, load_matconvnet, montage, save_picture, threshold
+from . import Network, __version__, datasets, decode_layer, fast, load, montage, save_picture, threshold
 from .arguments import Array, cut
 from .errors import InvalidValueError
 from .files import check_writable, replacing, shown
 from .interpolation import MODES
+from .loading import format_of
 from .picture import FORMATS
 from .terminal import Parser, run
 
@@ -56,13 +58,33 @@ def _parser() -> Parser:
     draw.set_defaults(run=_decode)
     for command in (show, draw):
         command.add_argument(
-            "net", metavar="FILE", help=f"a MatConvNet network, .mat, or one that is bundled: {', '.join(BUNDLED)}"
+            "net",
+            metavar="FILE",
+            help=f"a network, .mat (MatConvNet) or .onnx, or one that is bundled: {', '.join(BUNDLED)}",
+        )
+        command.add_argument(
+            "--input-shape",
+            type=_shape,
+            metavar="CxHxW",
+            help="the size of the images, such as 3x224x224, where an .onnx file leaves it open",
+        )
+        command.add_argument(
+            "--mean",
+            type=_numbers,
+            metavar="M",
+            help="what the images of an .onnx network were normalized by: one number for each channel, such as 0.485,0.456,0.406",
+        )
+        command.add_argument(
+            "--std",
+            type=_numbers,
+            metavar="S",
+            help="the same, for the standard deviation; filters are drawn divided by it, in the units of pixels",
         )
 
     draw.add_argument(
         "--layer", required=True, metavar="L", help="number, from 1, or name; name:1 is the layer named 1"
     )
-    draw.add_argument("--filter", type=_units, metavar="K", help="units, from 0, such as 0-4,7 9; all unless given")
+    draw.add_argument("--filter", type=_units, metavar="K", help="units, k, from 0, such as 0-4,7 9; all unless given")
     draw.add_argument(
         "--unpool", choices=MODES, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
     )
@@ -99,12 +121,50 @@ def _units(text: str) -> list[int]:
     return found
 
 
-def _network(name: str) -> Network:
+def _shape(text: str) -> tuple[int, int, int]:
+    """``3x224x224`` → (3, 224, 224)."""
+    numbers = re.split(r"[x×,]", text)
+    if len(numbers) != 3 or not all(re.fullmatch(r"[1-9]\d{0,5}", each) for each in numbers):
+        raise argparse.ArgumentTypeError(f"invalid shape: {text!r}; give channels, rows and columns, such as 3x224x224")
+    return int(numbers[0]), int(numbers[1]), int(numbers[2])
+
+
+def _numbers(text: str) -> list[float]:
+    """``0.5,0.25`` → [0.5, 0.25]."""
+    try:
+        return [float(each) for each in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"invalid numbers: {text!r}; give one for each channel, such as 0.485,0.456,0.406"
+        ) from None
+
+
+def _network(options: argparse.Namespace) -> Network:
     """A file, or else one of the bundled networks."""
+    name = options.net
+    given = {key: getattr(options, key) for key in ("input_shape", "mean", "std") if getattr(options, key) is not None}
     if name in BUNDLED and not Path(name).exists():
         found: Network = getattr(datasets, name)()
-        return found
-    return load_matconvnet(name)
+        return found.replace(**given) if given else found
+    if format_of(Path(name)) == "ONNX":
+        given["progress"] = _Progress()
+    return load(name, **given)
+
+
+class _Progress:
+    """Tells on a terminal how far a long load is."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.shown = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if not sys.stderr.isatty() or now - self.began < 1 or (now - self.shown < 0.1 and done < total):
+            return
+        self.shown = now
+        end = "\r\033[K" if done == total else ""
+        print(f"\rreading: {done} of {total} nodes{end}", end="", file=sys.stderr, flush=True)
 
 
 def _layer(net: Network, given: str) -> int:
@@ -118,7 +178,7 @@ def _layer(net: Network, given: str) -> int:
 
 
 def _show(options: argparse.Namespace) -> None:
-    print(_network(options.net))
+    print(_network(options))
 
 
 def _decode(options: argparse.Namespace) -> None:
@@ -127,21 +187,25 @@ def _decode(options: argparse.Namespace) -> None:
         raise InvalidValueError(f"'{shown(output)}' should end in one of {', '.join((*FORMATS, *NUMBERS))}.")
     if not options.each:
         check_writable(output)
-    net = _network(options.net)
+    net = _network(options)
     layer = _layer(net, options.layer)
     units = list(range(net.channels(layer)) if options.filter is None else options.filter)
     each = [output.with_name(f"{output.stem}-{k}{output.suffix}") for k in units]
     for path in each if options.each else []:
         check_writable(path)
     filters = decode_layer(net, layer, units=units, unpool=options.unpool, backend=fast)
+    filters = net.per_pixel(filters) if net.std is not None and net.std.shape[1:] == (1, 1) else filters
     if options.threshold:
         filters = threshold(filters)
     parts = [(path, [k], filters[[i]]) for i, (path, k) in enumerate(zip(each, units, strict=True))]
     for path, ks, some in parts if options.each else [(output, units, filters)]:
         _write(path, ks, some)
     count, (rows, columns) = len(filters), filters.shape[2:]
+    units_of = "" if net.std is None else ", in the units of pixels: divided by the standard deviation"
     where = cut([shown(path) for path in each], 3) if options.each else shown(output)
-    print(f"{where}: {count} decoded filter{'s' * (count != 1)} of layer {shown(options.layer)}, {rows}×{columns} each")
+    print(
+        f"{where}: {count} decoded filter{'s' * (count != 1)} of layer {shown(options.layer)}, {rows}×{columns} each{units_of}"
+    )
 
 
 def _write(path: Path, units: Sequence[int], filters: Array) -> None:

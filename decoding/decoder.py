@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, as_array4, as_count, check_finite, described, plural
+from .arguments import Array, as_array4, as_count, as_sequence, check_finite, described, plural
 from .backend import Backend, precision, resolve
 from .blocks import gather
 from .boundary import public
@@ -209,7 +209,7 @@ def decode_layer(
     See Also
     --------
     decode_filter : One unit.
-    decode_parts : Some units at a time.
+    iterate_layer : Some units at a time.
 
     Notes
     -----
@@ -238,7 +238,7 @@ def decode_layer(
 
 
 @public
-def decode_parts(
+def iterate_layer(
     net: Network, layer: int | str, size: int, *, unpool: str = "nearest", backend: Any = None
 ) -> Iterator[Array]:
     """Picture all units of a layer in image space, so many at a time: for a bank that does not fit in memory.
@@ -279,13 +279,16 @@ def decode_parts(
     --------
     >>> from decoding import Conv, Network
     >>> net = Network([Conv([[[[1, 2]]]]), Conv([[[[1, 10]]], [[[0, 1]]], [[[3, 0]]]])])
-    >>> [len(part) for part in decode_parts(net, 2, 2)]
+    >>> [len(part) for part in iterate_layer(net, 2, 2)]
     [2, 1]
     """
-    top, size = as_network(net, "decode_parts").index(layer), as_count(size, "size")
+    top, size = as_network(net, "iterate_layer").index(layer), as_count(size, "size")
     count = net.channels(top)
     plan = _Plan(net, top, count, min(size, count), unpool, _ready(net, top, unpool, backend))
     return (plan.decoded(range(start, min(start + size, count))) for start in range(0, count, size))
+
+
+decode_parts = iterate_layer  # its former name
 
 
 def unit(net: Network, layer: int | str, k: int, function: str) -> int:
@@ -300,9 +303,7 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
 
 def _chosen(net: Network, top: int, ks: Any) -> list[int]:
     """The numbers of some units of a layer."""
-    if isinstance(ks, (str, bytes)) or not isinstance(ks, Iterable):
-        raise InvalidValueError(f"units must be a sequence of the units' numbers, not {described(ks)}; for one, [k].")
-    return [unit(net, top, k, "decode_layer") for k in ks]
+    return [unit(net, top, k, "decode_layer") for k in as_sequence(ks, "units", "numbers, of one unit [k]")]
 
 
 def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:

@@ -16,6 +16,7 @@ from .arguments import (
     Array,
     as_array,
     as_array4,
+    as_choice,
     as_count,
     brief,
     check_finite,
@@ -142,7 +143,7 @@ class ReconstructionMeter:
         decoded = self.decoded(images)
         # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
         precision = np.float32 if self.contrast and responses.dtype == decoded.dtype == np.float32 else np.float64
-        want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
+        want, got = (_by_image(given.astype(precision, copy=False)) for given in (responses, decoded))
         if self.contrast:
             want = _full_range(want, f"the network's responses of layer {self.layer}", start)
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
@@ -354,7 +355,7 @@ class _Decoded:
         if order == 2:
             check_curvatures(net, function)
         else:
-            self.filters = _bank(function, net, top, unpool, backend, filters)
+            self.filters = _decoded_or_given(function, net, top, unpool, backend, filters)
 
     def __call__(self, images: npt.ArrayLike) -> Array:
         images = self.net.as_images(images, self.function)
@@ -400,8 +401,7 @@ class TopImagesMeter:
         backend: Any = None,
     ) -> None:
         as_network(net, "TopImagesMeter")
-        if via not in ("network", "decoded"):
-            raise InvalidValueError(f"via must be 'network' or 'decoded', not {described(via)}.")
+        as_choice(via, ("network", "decoded"), "via")
         self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
         self.bottom, units = net.index(layer), net.channels(layer)
         self.layer = self.bottom if via == "network" else 0
@@ -659,7 +659,7 @@ class _ScoresMeter:
         self.scores.append(part)
 
 
-def _bank(
+def _decoded_or_given(
     function: str, net: Network, top: int, unpool: str, backend: Any, filters: npt.ArrayLike | None = None
 ) -> Array:
     """The decoded filters of layer `top`, or those given in their place."""
@@ -698,9 +698,8 @@ def _contrast(contrast: Any, former: dict[str, Any]) -> str | None:
     if unknown:
         raise TypeError(f"reconstruction_error() got an unexpected keyword argument '{unknown[0]}'")
     contrast = former.get("normalize", contrast)
-    if contrast is not None and (not isinstance(contrast, str) or contrast != "image"):
-        raise InvalidValueError(f"contrast must be 'image' or None, not {described(contrast)}.")
-    return contrast
+    found: str | None = as_choice(contrast, ("image", None), "contrast")
+    return found
 
 
 def _full_range(responses: Array, what: str, done: int) -> Array:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import graphlib
-import inspect
 import itertools
 import math
 import re
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import layers as every
-from .arguments import Array, check_finite, described, printable
+from .arguments import Array, check_finite, crossed, cut, described, printable
 from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
 from .files import File, as_path, file_first, is_open, replacing, shown
@@ -42,7 +41,7 @@ from .layers import (
     Sum,
     UnsupportedLayer,
 )
-from .matfile import Cell, Other, Struct, Variable, open_mat, times
+from .matfile import Cell, Other, Struct, Variable, open_mat
 from .network import Network, as_network
 
 LARGEST = 4096  # stride, pad, pool or dilation
@@ -287,13 +286,13 @@ def _find(variables: list[Variable]) -> _Record:
     if len(found) == 1:
         return found[0]
     if found:
-        places = _listed(sorted(each.place("layers") for each in found))
+        places = _names(sorted(each.place("layers") for each in found))
         raise WeightsFormatError(f"there are {len(found)} networks in it: {places}. Keep one.")
     raise WeightsFormatError(f"no MatConvNet network in it: {_guess(readable)}. It holds {_holds(variables)}.")
 
 
 def _holds(variables: list[Variable]) -> str:
-    return _listed([f"{each.name} ({each.what})" for each in variables if each.name]) or "nothing"
+    return _names([f"{each.name} ({each.what})" for each in variables if each.name]) or "nothing"
 
 
 def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]:
@@ -323,10 +322,10 @@ def _guess(variables: dict[str, Variable]) -> str:
         if each.what.startswith("cell"):
             part = next(iter(each.load()), None)
             if isinstance(part, Struct):
-                fields = _listed(part.names)
+                fields = _names(part.names)
                 return f"`{printable(each.name)}` is a cell of structs with the fields {fields}, a layout of its own"
         if each.what.startswith("struct"):
-            fields = _listed(each.load().names)
+            fields = _names(each.load().names)
             return f"`{printable(each.name)}` is a struct without layers; its fields are {fields}"
     return "loose arrays do not say what the layers are" if variables else "there are no variables"
 
@@ -352,7 +351,7 @@ class _Reader:
         net = _advised(net)
         self.check_field(net)
         if size is not None:
-            net = self.optional(f"input size, {times(size)},", lambda: net.replace(input_shape=size)) or net
+            net = self.optional(f"input size, {crossed(size)},", lambda: net.replace(input_shape=size)) or net
         if mean is not None:
             net = self.optional("mean image", lambda: net.replace(mean=self.spread(mean, net))) or net
         if std is not None:
@@ -366,7 +365,7 @@ class _Reader:
         try:
             return read()
         except DecodingError as error:
-            self.notes.append(f"The file's {what} does not fit, and is left out: {error}")
+            self.notes.append(f"The file's {what} does not fit, and is left out: {error.message}")
             return None
 
     def simple(self, root: _Record, channels: int | None) -> Network:
@@ -387,12 +386,12 @@ class _Reader:
                 raise WeightsFormatError(f"{where} should be a layer, and is {_what(layer)}.")
             if "type" not in layer.names:
                 raise WeightsFormatError(
-                    f"{where} has no type; its fields are {_listed(layer.names)}. It holds {self.holds}."
+                    f"{where} has no type; its fields are {_names(layer.names)}. It holds {self.holds}."
                 )
             records.append(_Record(layer, where))
         types = [record.text("type") or "" for record in records]
         if not KNOWN.intersection(types) and not any("unsupported" in record for record in records):
-            kinds = _listed(sorted(set(types)))
+            kinds = _names(sorted(set(types)))
             like = ", as DeepLearnToolbox has them" if DEEP_LEARN_TOOLBOX.issuperset(types) else ""
             raise WeightsFormatError(
                 f"{root.place('layers')} are not MatConvNet's: their types are {kinds}{like}. It holds {self.holds}."
@@ -411,7 +410,7 @@ class _Reader:
         if len(graph.images) > 1:
             channels = None  # what the file says of its images it may say of another
             self.notes.append(
-                f"Several images lead into it: {_listed(graph.images, 100)}. This is the network of '{printable(image)}'; "
+                f"Several images lead into it: {_names(graph.images, 100)}. This is the network of '{printable(image)}'; "
                 "load_matconvnet(path, image=…) takes another."
             )
         order, known = graph.order(image), {image: 0}
@@ -433,7 +432,7 @@ class _Reader:
             known |= dict.fromkeys(graph.outputs[i], number)
         left = [graph.names[i] for i in sorted(set(range(len(graph.names))) - set(order))]
         if left:
-            self.notes.append(f"Not on a way from the image '{printable(image)}', and left out: {_listed(left, 100)}.")
+            self.notes.append(f"Not on a way from the image '{printable(image)}', and left out: {_names(left, 100)}.")
         return Network(layers, inputs=inputs)
 
     def node(
@@ -460,7 +459,9 @@ class _Reader:
         except DecodingError as error:
             if record.where in str(error):
                 raise
-            raise WeightsFormatError(f"{record.where}: {error}") from error
+            raise WeightsFormatError(
+                f"{record.where}: {error.message if isinstance(error, DecodingError) else error}"
+            ) from error
 
     def layer(
         self,
@@ -479,7 +480,7 @@ class _Reader:
         options = _options(record)
         leak = options.pop("leak", 0.0) if kind == "relu" else 0.0
         if options and kind in ("conv", "pool", "relu"):
-            return UnsupportedLayer(kind, reason=f"it has the option {_listed(tuple(options))}", name=name)
+            return UnsupportedLayer(kind, reason=f"it has the option {_names(tuple(options))}", name=name)
         if kind == "conv":
             return self.conv(record, own, name, weights(), channels)
         if kind == "bnorm":
@@ -768,7 +769,7 @@ class _Graph:
             return max(self.images, key=counts.__getitem__)
         if asked not in self.images:
             raise _NoSuchImage(
-                f"there is no image named '{printable(str(asked))}'. There are {_listed(self.images, 100)}."
+                f"there is no image named '{printable(str(asked))}'. There are {_names(self.images, 100)}."
             )
         return asked
 
@@ -818,15 +819,15 @@ class _Graph:
             makers = [self.makers.get(each) for each in missing]
             others = {each for each, maker in zip(missing, makers, strict=True) if maker is None}
             others = others.union(*(self.sources[maker] for maker in makers if maker is not None))
-            which = f"the image {_listed(sorted(others))}" if others else f"{_listed(missing)}, which no image leads to"
-            return f"it joins {_listed(reads)}, and needs {which} as well"
+            which = f"the image {_names(sorted(others))}" if others else f"{_names(missing)}, which no image leads to"
+            return f"it joins {_names(reads)}, and needs {which} as well"
         measured = [each for each in reads if self.makers.get(each) in self.losses]
         if measured and not self.owns[i]:
-            return f"it reads {_listed(measured)}, a loss, which needs labels"
+            return f"it reads {_names(measured)}, a loss, which needs labels"
         if len(self.outputs[i]) != 1:
             return f"it has {len(self.outputs[i])} outputs"
         if len(reads) > 1 and kind not in JOINS:
-            return f"it joins {_listed(reads)}"
+            return f"it joins {_names(reads)}"
         if self.types[i] == "dagnn.Concat" and self.block(i).integers("dim", (1,), 3) != [3]:
             return "it does not join channels but rows, columns or images"
         return ""
@@ -837,7 +838,7 @@ def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, 
     if isinstance(layer, UnsupportedLayer):
         return ""
     if len(strides) > 1:
-        return f"it joins layers whose units are not equally far apart in the image: {_listed([times(s) for s in sorted(strides)])}"
+        return f"it joins layers whose units are not equally far apart in the image: {_names([crossed(s) for s in sorted(strides)])}"
     try:
         layer.channels(*widths)
     except ShapeError as error:
@@ -870,7 +871,7 @@ def _simple_weights(record: _Record) -> Callable[[], list[Any]]:
             raise WeightsFormatError(f"{record.place('weights')} should be a cell, and is {_what(cell)}.")
         if record.get("filters") is None:
             raise WeightsFormatError(
-                f"{record.where} has neither weights nor filters; its fields are {_listed(record.struct.names)}."
+                f"{record.where} has neither weights nor filters; its fields are {_names(record.struct.names)}."
             )
         return [record.get("filters"), record.get("biases")]
 
@@ -1049,7 +1050,7 @@ def _field(record: _Record, name: str) -> Any:
 
 def _made(kind: type[Layer], record: _Record, name: str | None) -> Layer:
     """The layer that was written with its own fields."""
-    names = set(inspect.signature(kind).parameters) - COMMON
+    names = set(kind._parameters()) - COMMON
     fields = {each: value for each in sorted(names) if (value := _field(record, each)) is not None}
     try:
         return kind(**fields, name=name)
@@ -1122,11 +1123,6 @@ def _empty(value: Any) -> bool:
     return value is None or (isinstance(value, (np.ndarray, Cell, Struct)) and 0 in value.shape)
 
 
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(printable(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
-
-
 def _what(value: Any) -> str:
     """A value in a few words."""
     if value is None:
@@ -1136,5 +1132,10 @@ def _what(value: Any) -> str:
     if isinstance(value, Other):
         return value.what + ELSEWHERE.get(value.what.removeprefix("object of class "), "")
     if isinstance(value, np.ndarray):
-        return f"{value.dtype} {times(value.shape)}"
-    return f"{type(value).__name__.lower()} {times(value.shape)}"
+        return f"{value.dtype} {crossed(value.shape)}"
+    return f"{type(value).__name__.lower()} {crossed(value.shape)}"
+
+
+def _names(names: Sequence[str], most: int = 12) -> str:
+    """Names of a file, fit to be shown."""
+    return cut([printable(name) for name in names], most)

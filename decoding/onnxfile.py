@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ DEEPEST = 100
 FLOATS = {1: "<f4", 10: "<f2", 11: "<f8"}
 WHOLE = {2: "u1", 3: "i1", 4: "<u2", 5: "<i2", 6: "<i4", 7: "<i8", 9: "?", 12: "<u4", 13: "<u8"}
 TYPES = {**FLOATS, **WHOLE}
+UNKNOWN = "The file does not say how its images were normalized: give mean= and std=."
 BFLOAT16 = 16
 EXTERNAL = 1  # data_location
 
@@ -85,6 +86,10 @@ MESSAGES: dict[str, dict[int, str]] = {
     "function": {7: "node", 9: "pair", 11: "attribute", 12: "value", 14: "pair"},
     "pair": {},
 }  # fmt: skip
+
+
+class _WrongArgument(InvalidValueError):
+    """What is wrong is not the file but what was asked of it."""
 
 
 def load_onnx(
@@ -150,6 +155,7 @@ def load_onnx(
         raise InvalidValueError(f"load_onnx: dtype must be a floating-point type, not {dtype!r}.")
     onnx = _import()
     refuse_devices(path)
+    _refuse_others(path)
     if os.path.getsize(path) > MOST_FILE:
         raise WeightsFormatError(f"{path}: it has more than {MOST_FILE} bytes, the most that the format allows.")
     content = Path(path).read_bytes()
@@ -159,6 +165,8 @@ def load_onnx(
         del content
         store = _Store(onnx, path, size, precision)
         return _Reader(model, store, input_shape, image, progress).network(mean, std, classes)
+    except _WrongArgument as error:
+        raise InvalidValueError(f"{path}: {error}") from error
     except DecodingError as error:
         raise WeightsFormatError(f"{path}: {error}") from error
     except (RecursionError, MemoryError) as error:
@@ -184,6 +192,21 @@ def _import() -> Any:
 # Bytes
 
 
+def _refuse_others(path: str | os.PathLike[str]) -> None:
+    """Refuse what is plainly a file of another kind, with the way in."""
+    from .loading import FOREIGN, format_of
+
+    kind = format_of(Path(path))
+    if kind == "ONNX":
+        return
+    what = (
+        "it is a MatConvNet network. Use decoding.load_matconvnet."
+        if kind == "MatConvNet"
+        else FOREIGN.get(kind, f"it is {kind}.")
+    )
+    raise WeightsFormatError(f"{path}: this is no ONNX file: {what}")
+
+
 def _parsed(onnx: Any, content: bytes) -> Any:
     """The model, once its messages have been counted."""
     counted = _count(content)
@@ -201,7 +224,24 @@ def _parsed(onnx: Any, content: bytes) -> Any:
         raise WeightsFormatError(f"this is no ONNX file, or damaged: {printable(str(error), 100)}.") from None
     if not model.HasField("graph") or not model.graph.node:
         raise WeightsFormatError("this is no ONNX file: it holds no graph with nodes.")
+    if not all(isinstance(text, str) for text in _texts(model)):  # protobuf gives bytes where it is not
+        raise WeightsFormatError("it is damaged: a name in it is not UTF-8.")
     return model
+
+
+def _texts(model: Any) -> Iterator[Any]:
+    """All names of a model that are looked at."""
+    graph = model.graph
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (each.name for each in node.attribute)
+        yield from (text for each in node.metadata_props for text in (each.key, each.value))
+    tensors = [*graph.initializer, *(each.t for node in graph.node for each in node.attribute)]
+    yield from (text for each in tensors for entry in each.external_data for text in (entry.key, entry.value))
+    yield from (each.name for each in (*graph.initializer, *graph.input, *graph.output))
+    yield from (each.values.name for each in graph.sparse_initializer)
+    yield from (text for each in model.functions for text in (each.domain, each.name))
+    yield from (each.domain for each in model.opset_import)
 
 
 def _count(content: bytes) -> dict[str, int] | None:
@@ -494,6 +534,10 @@ def _auto_pads(
     return out
 
 
+# What code meets in a node whose inputs or attributes are not those of its kind.
+ODD = (ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
+
+
 class _Reader:
     """Walks the nodes of a graph in their order, and fills a `Builder`."""
 
@@ -536,7 +580,8 @@ class _Reader:
             what = (
                 f"no input '{printable(image)}'" if image is not None else f"{len(chosen)} inputs that may be the image"
             )
-            raise WeightsFormatError(f"it has {what}: its inputs are {names}. Give image= the name of one.")
+            kind = WeightsFormatError if image is None else _WrongArgument
+            raise kind(f"it has {what}: its inputs are {names}. Give image= the name of one.")
         value = chosen[0]
         if not value.type.HasField("tensor_type"):
             raise WeightsFormatError(f"its input '{printable(value.name)}' is no tensor.")
@@ -564,10 +609,10 @@ class _Reader:
             if np.shape(given) != (3,) or not all(
                 isinstance(n, (int, np.integer)) and 0 < n <= LARGEST_IMAGE for n in given
             ):
-                raise ShapeError(f"load_onnx: input_shape must be (C, H, W), each at least 1, not {given!r}.")
+                raise _WrongArgument(f"load_onnx: input_shape must be (C, H, W), each at least 1, not {given!r}.")
             channels = (known[3] if last else known[1]) if known else 0
             if channels and channels != given[0]:
-                raise ShapeError(
+                raise _WrongArgument(
                     f"load_onnx: input_shape {tuple(given)} has {given[0]} channels, and the file's images have {channels}"
                     + (" (last)." if last else ".")
                 )
@@ -629,6 +674,8 @@ class _Reader:
             raise WeightsFormatError("no layer of it reads its image: there is nothing to decode.")
         if self.last:
             self.notes.append("The file has the channels of its images last; here they come first, (N, C, H, W).")
+        if mean is None and std is None:
+            self.notes.append(UNKNOWN)
         net = Network(
             layers, inputs=inputs, mean=mean, std=std, classes=classes, input_shape=self.image_shape, notes=self.notes,
             aliases=aliases,
@@ -711,13 +758,17 @@ class _Reader:
             with np.errstate(all="ignore"):
                 try:
                     return FOLDED[node.type](self, node, values)
-                except (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError) as error:
+                except DecodingError:
+                    raise
+                except ODD as error:
                     raise Cannot(f"its constants do not fit each other: {printable(str(error), 100)}") from None
         if node.type not in OPERATORS:
             raise Cannot(REASONS.get(node.type, "it has no decoding, or is not known here"))
         try:
             result = OPERATORS[node.type](self, node, values)
-        except (IndexError, OverflowError, TypeError, ZeroDivisionError, AttributeError, AssertionError) as error:
+        except DecodingError:
+            raise
+        except ODD as error:
             raise Cannot(f"its arguments are not those of its kind: {printable(str(error), 100)}") from None
         return result if isinstance(result, list) else [result]
 

@@ -63,9 +63,14 @@ def bend(layer: Layer, x: Array, backend: Any) -> Array:
     if not isinstance(layer, Pool):
         return np.asarray(x * x / 2)
     n = math.prod(layer.size)
-    x = x - x.mean(axis=(0, 2, 3), keepdims=True)
+    x = _centred(x)
     total = np.asarray(layer.linear(x, backend=backend))
     return np.asarray((np.asarray(layer.linear(x * x, backend=backend)) - total * total / n) / (2 * n))
+
+
+def _centred(x: Array) -> Array:
+    """x less a constant for each map: the middle of its range, which rounds nothing of small integers."""
+    return np.asarray(x - (x.max(axis=(2, 3), keepdims=True) + x.min(axis=(2, 3), keepdims=True)) / 2)
 
 
 def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
@@ -73,7 +78,7 @@ def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
     if not isinstance(layer, Pool):
         return np.asarray(s * x)
     n, width = math.prod(layer.size), [x.shape[1]]
-    x = x - x.mean(axis=(2, 3), keepdims=True)
+    x = _centred(x)
 
     def spread(maps: Array) -> Array:
         return np.asarray(layer.decode(maps, width, "sum", backend)[0])
@@ -311,7 +316,7 @@ def _by_moments(net: Network) -> Network:
 
     def bent(number: int, layer: Layer) -> Layer:
         if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
-            with net.naming(number):
+            with net._blame(number):
                 raise UnsupportedLayerError(
                     "without images the spread within its windows is not known. Give images: quadratize(net, images)."
                 )
@@ -338,7 +343,7 @@ def _of_sums(layer: Layer) -> Layer:
 
 def _sample(net: Network, images: Any) -> list[Array]:
     """The first images, in batches: as many as factors are calibrated on."""
-    found, count, most, given = list[Array](), 0, LEAST, batches(images)[0]
+    found, count, most, given = list[Array](), 0, LEAST, batches(images, net)[0]
     for part in given:
         batch = as_array4(part, "quadratize", "images", "(N, C, H, W)")
         check_finite(batch, f"quadratize: images from {count}")
@@ -387,7 +392,7 @@ def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) 
     start = [_Both(x, _Pair(x, None)) for x in (batch.astype(dtype, copy=False) for batch in sample)]
     known[0] = _moments([each.true for each in start])
     for number in order:
-        with net.naming(number):
+        with net._blame(number):
             net.layers[number - 1].check()
     for _ in walks.forward(net, start, net.ends, backend, up):
         pass

@@ -114,7 +114,11 @@ def from_torch(
     program = _exported(torch, module, shape)
     holds = {name for name, each in module.named_modules() if next(each.children(), None) is not None}
     layers, inputs, aliases = _Reader(torch, program, shape, holds).read()
-    return Network(layers, inputs=inputs, mean=mean, std=std, classes=classes, input_shape=shape, aliases=aliases)
+    unknown = mean is None and std is None
+    notes = ["The module does not say how its images were normalized: give mean= and std=."] if unknown else []
+    return Network(
+        layers, inputs=inputs, mean=mean, std=std, classes=classes, input_shape=shape, aliases=aliases, notes=notes
+    )
 
 
 def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:

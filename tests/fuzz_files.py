@@ -340,7 +340,7 @@ def child(options):
         print(json.dumps({"outcome": outcome, "escaped": escaped}), flush=True)
 
 
-def run(mutations, seed=0, target="read", seconds=SECONDS, keep=None, progress=False):
+def run(mutations, seed=0, target="read", seconds=SECONDS, keep=None, progress=False, script=__file__):
     """How often each outcome came, and the escapes as (number, what)."""
     outcomes, escapes, start = Counter(), [], 0
     with tempfile.TemporaryDirectory() as folder:
@@ -354,7 +354,7 @@ def run(mutations, seed=0, target="read", seconds=SECONDS, keep=None, progress=F
                 "folder": folder,
                 "seconds": seconds,
             }
-            command = [sys.executable, __file__, "--child", *(f"--{key}={value}" for key, value in arguments.items())]
+            command = [sys.executable, script, "--child", *(f"--{key}={value}" for key, value in arguments.items())]
             environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
             with subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -391,7 +391,7 @@ def run(mutations, seed=0, target="read", seconds=SECONDS, keep=None, progress=F
     return outcomes, escapes
 
 
-def main():
+def main(script=__file__):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mutations", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=0)
@@ -408,7 +408,7 @@ def main():
     if options.keep:
         Path(options.keep).mkdir(parents=True, exist_ok=True)
     outcomes, escapes = run(
-        options.mutations, options.seed, options.target, options.seconds, options.keep, progress=True
+        options.mutations, options.seed, options.target, options.seconds, options.keep, progress=True, script=script
     )
     print(
         f"\n{options.mutations} files, seed {options.seed}: "

@@ -24,9 +24,9 @@ from decoding import (
     decode,
     decode_filter,
     decode_layer,
-    decode_parts,
     decoder,
     fast,
+    iterate_layer,
     reference,
     walks,
 )
@@ -231,7 +231,7 @@ def test_every_way_down_and_up_gives_the_same(unpool, data):
             some = decode_layer(net, top, units=chosen, unpool=unpool, backend=backend)
             assert some.shape == (len(chosen), *bank.shape[1:])
             assert (some == bank[chosen]).all()
-            parts = list(decode_parts(net, top, size, unpool=unpool, backend=backend))
+            parts = list(iterate_layer(net, top, size, unpool=unpool, backend=backend))
             assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
             assert (np.concatenate(parts) == bank).all()
 

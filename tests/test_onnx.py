@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import decoding
-from decoding import DecodingError, Network, UnsupportedLayerError, WeightsFormatError, load_onnx
+from decoding import DecodingError, InvalidValueError, Network, UnsupportedLayerError, WeightsFormatError, load_onnx
 
 onnx = pytest.importorskip("onnx")
 
@@ -369,7 +369,7 @@ def test_sizes_that_the_file_leaves_open_are_asked_for(tmp_path):
         with pytest.raises(WeightsFormatError, match=r"Give input_shape=\(C, H, W\)"):
             loaded(tmp_path, made)
         assert loaded(tmp_path, made, input_shape=(4, 5, 7)).input_shape == (4, 5, 7)
-    with pytest.raises(WeightsFormatError, match="3 channels, and the file's images have 4"):
+    with pytest.raises(InvalidValueError, match="3 channels, and the file's images have 4"):
         loaded(tmp_path, made, input_shape=(3, 5, 7))
     for wrong in [(4, 5), (4, 5, 0), "abc", 7, (4, 5, 7.5)]:
         with pytest.raises(DecodingError, match="input_shape must be"):
@@ -416,7 +416,7 @@ def test_the_image_among_several_inputs(tmp_path):
     )
     with pytest.raises(WeightsFormatError, match=r"its inputs are 'x', 'z'\. Give image="):
         loaded(tmp_path, made)
-    with pytest.raises(WeightsFormatError, match="no input 'q'"):
+    with pytest.raises(InvalidValueError, match="no input 'q'"):
         loaded(tmp_path, made, image="q")
     net = loaded(tmp_path, made, image="x")
     assert decoding.decode_layer(net, "y").shape == (4, 4, 1, 1)
@@ -859,7 +859,7 @@ def test_nested_graphs_are_not_entered(tmp_path):
         deep = b"\x0a" + varint(len(deep)) + deep
     path = tmp_path / "deep.onnx"
     path.write_bytes(b"\x3a" + varint(len(deep)) + deep)
-    refused(path, "no ONNX file|no inputs")
+    refused(path, "no ONNX file|no inputs|damaged")
 
 
 def varint(n):
@@ -882,3 +882,15 @@ def test_nothing_is_written_and_the_file_is_closed(tmp_path):
     assert isinstance(load_onnx(path), Network)
     os.remove(path)
     assert sorted(os.listdir(tmp_path)) == before
+
+
+# Damage
+
+
+def test_no_damaged_file_escapes():
+    fuzz_onnx = pytest.importorskip("fuzz_onnx")
+    outcomes, escapes = fuzz_onnx.run(150, seed=7)
+    assert escapes == []
+    assert sum(outcomes.values()) == 150
+    assert outcomes["read"] > 10
+    assert outcomes["WeightsFormatError"] > 30
