@@ -30,18 +30,21 @@ from .layers import (
     Concat,
     Conv,
     Dropout,
+    Elementwise,
     Gate,
     Layer,
     Loss,
     MaxPool,
     Pool,
     ReLU,
+    Resampling,
+    Scale,
     Sigmoid,
     Softmax,
     Sum,
     UnsupportedLayer,
 )
-from .matfile import Cell, Other, Struct, Variable, open_mat
+from .matfile import ALWAYS_ALLOWED, MOST_GROWTH, Cell, Other, Struct, Variable, open_mat
 from .network import Network, as_network
 
 LARGEST = 4096  # stride, pad, pool or dilation
@@ -65,13 +68,14 @@ TYPES: dict[type[Layer], tuple[str, str]] = {
     ReLU: ("relu", "dagnn.ReLU"), Sigmoid: ("sigmoid", "dagnn.Sigmoid"), Softmax: ("softmax", "dagnn.SoftMax"),
     Dropout: ("dropout", "dagnn.DropOut"), BatchNorm: ("bnorm", "dagnn.BatchNorm"), LRN: ("normalize", "dagnn.LRN"),
     Loss: ("loss", "dagnn.Loss"), Sum: ("decoding.Sum", "dagnn.Sum"), Concat: ("decoding.Concat", "dagnn.Concat"),
-    Gate: ("decoding.Gate", "dagnn.Scale"),
+    Scale: ("decoding.Scale", "dagnn.Scale"), Gate: ("decoding.Gate", "dagnn.Scale"),
 }  # fmt: skip
 # What MatConvNet does not have is written with its own fields.
+BASES = (Layer, Elementwise, Pool, Resampling, UnsupportedLayer)
 OWN: dict[str, type[Layer]] = {
     f"decoding.{kind.__name__}": kind
     for kind in vars(every).values()
-    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pool, UnsupportedLayer)
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in BASES
 }
 # What at least one layer of a SimpleNN must be.
 KNOWN = {
@@ -158,7 +162,7 @@ def load_matconvnet(path: File, *, dtype: npt.DTypeLike | None = None, image: st
 
 @public
 def save_matconvnet(net: Network, path: File) -> None:
-    """Write a network for MatConvNet, a compressed MAT v5 file: a chain as SimpleNN, one that branches as DagNN.
+    """Write a network for MatConvNet, a MAT v5 file: a chain as SimpleNN, one that branches as DagNN.
 
     Parameters
     ----------
@@ -189,12 +193,18 @@ def save_matconvnet(net: Network, path: File) -> None:
     path, net = file_first(path, net)
     as_network(net, "save_matconvnet")
     weights = [array for layer in net.layers for array in layer.weights.values()]
-    if sum(array.size * max(array.itemsize, 4) for array in weights) > MOST_BYTES:
+    size = sum(array.size * max(array.itemsize, 4) for array in weights)
+    if size > MOST_BYTES:
         raise InvalidValueError(
             f"save_matconvnet: the weights take more than {MOST_BYTES} bytes, which MAT v5 cannot hold."
         )
+    variables = {"net": _as_struct(net)}
     with replacing(path) as file:
-        scipy.io.savemat(file, {"net": _as_struct(net)}, do_compression=True)
+        scipy.io.savemat(file, variables, do_compression=True)
+        if 1.1 * size > max(ALWAYS_ALLOWED, MOST_GROWTH * file.tell()):  # as a bomb does, which is not read
+            file.seek(0)
+            file.truncate()
+            scipy.io.savemat(file, variables)
 
 
 class _NoSuchImage(DecodingError):
@@ -221,6 +231,13 @@ class _Record:
         """The field, if it is one struct."""
         value = self.get(name)
         return _Record(value, self.place(name)) if isinstance(value, Struct) and _count(value) == 1 else None
+
+    def records(self, name: str) -> list[_Record]:
+        """The field, if it is structs, each of them."""
+        value = self.get(name)
+        if not isinstance(value, Struct):
+            raise WeightsFormatError(f"{self.place(name)} should be structs, and is {_what(value)}.")
+        return [_Record(value, f"{self.place(name)}({i + 1})", i) for i in range(_count(value))]
 
     def place(self, name: str) -> str:
         return f"{self.where}.{printable(name)}" if self.where else printable(name)
@@ -358,6 +375,8 @@ class _Reader:
             net = self.optional("deviation", lambda: net.replace(std=self.spread(std, net))) or net
         if meta.get("moments") is not None:
             net = self.optional("moments", lambda: net.replace(moments=self.moments(meta))) or net
+        if meta.get("aliases") is not None:
+            net = self.optional("aliases", lambda: net.replace(aliases=self.aliases(meta))) or net
         return net.replace(classes=self.classes(meta), notes=self.remarks(meta))
 
     def optional(self, what: str, read: Callable[[], Any]) -> Any:
@@ -424,7 +443,7 @@ class _Reader:
             seen = {jump for k in below[: layer.follows] if (jump := jumps[k]) is not None}
             if graph.kinds[i] in JOINS and (misfit := _misfit(layer, [widths[k] for k in below], seen)):
                 layer = UnsupportedLayer(graph.types[i], reason=misfit, name=layer.name)
-            jump = None if isinstance(layer, UnsupportedLayer) or not seen else seen.pop()
+            jump = None if isinstance(layer, UnsupportedLayer) or layer.phases or not seen else seen.pop()
             jumps.append(jump and (jump[0] * layer.stride[0], jump[1] * layer.stride[1]))
             widths.append(layer.channels(*(widths[k] if layer.in_channels is None else None for k in below)))
             layers.append(layer)
@@ -459,9 +478,7 @@ class _Reader:
         except DecodingError as error:
             if record.where in str(error):
                 raise
-            raise WeightsFormatError(
-                f"{record.where}: {error.message if isinstance(error, DecodingError) else error}"
-            ) from error
+            raise WeightsFormatError(f"{record.where}: {error.message}") from error
 
     def layer(
         self,
@@ -475,6 +492,8 @@ class _Reader:
         name = name or None
         if "unsupported" in own:
             return UnsupportedLayer(kind, reason=self.said(own), name=name)
+        if kind in ("dagnn.Scale", "decoding.Scale"):
+            return self.scale(record, name, weights(), channels)
         if kind in OWN:
             return _made(OWN[kind], record, name)
         options = _options(record)
@@ -500,8 +519,6 @@ class _Reader:
             return ReLU(leak=self.number(record, "leak", leak), name=name)
         if kind in ("lrn", "normalize"):
             return self.lrn(record, name)
-        if kind == "dagnn.Scale":
-            return self.scale(record, name, weights(), channels)
         if kind in PLAIN:
             return PLAIN[kind](name=name)
         return UnsupportedLayer(kind, reason=REASONS.get(kind, ""), name=name)
@@ -543,15 +560,14 @@ class _Reader:
         return norm.replace(mean=moments[:, 0], std=moments[:, 1])
 
     def scale(self, record: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
-        """A factor for each channel, and a bias: a batch norm of mean 0 and deviation 1."""
+        """A factor for each channel, and a bias; unsupported where there are more."""
         weights = weights[: 2 if self.number(record, "hasBias", 1) else 1]
         arrays = [self.real(weights, k, f"{record.where}: factors and biases") for k in range(max(1, len(weights)))]
         counts = {array.size for array in arrays} - {1}
         if len(counts) > 1 or any(array.size != math.prod(array.shape[2:3]) for array in arrays):
             return UnsupportedLayer("dagnn.Scale", reason="its factors are not one for each channel", name=name)
         count = counts.pop() if counts else channels or 1
-        scale, *bias = (np.broadcast_to(array.ravel(), (count,)) for array in arrays)
-        return BatchNorm(scale, *bias, mean=np.zeros(count, scale.dtype), std=np.ones(count, scale.dtype), name=name)
+        return Scale(*(np.broadcast_to(array.ravel(), (count,)) for array in arrays), name=name)
 
     def lrn(self, record: _Record, name: str | None) -> Layer:
         param = record.numbers("param")
@@ -632,14 +648,14 @@ class _Reader:
 
     def moments(self, meta: _Record) -> dict[int, tuple[Any, Any]]:
         """The moments of layers that `save_matconvnet` wrote."""
-        struct = meta.get("moments")
-        if not isinstance(struct, Struct):
-            raise WeightsFormatError(f"{meta.place('moments')} should be structs, and is {_what(struct)}.")
-        records = [_Record(struct, f"{meta.place('moments')}({i + 1})", i) for i in range(_count(struct))]
         return {
             record.integers("layer", (1,), most=MOST_LAYERS)[0]: (_field(record, "mean"), _field(record, "std"))
-            for record in records
+            for record in meta.records("moments")
         }
+
+    def aliases(self, meta: _Record) -> dict[str, str]:
+        """The further names of layers that `save_matconvnet` wrote."""
+        return {record.text("alias") or "": record.text("name") or "" for record in meta.records("aliases")}
 
     def remarks(self, meta: _Record) -> list[str]:
         """The notes that `save_matconvnet` wrote, and those of this reading."""
@@ -842,7 +858,7 @@ def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, 
     try:
         layer.channels(*widths)
     except ShapeError as error:
-        return str(error).rstrip(".")
+        return error.message.rstrip(".")
     return ""
 
 
@@ -911,6 +927,8 @@ def _as_struct(net: Network) -> dict[str, Any]:
     if net.moments:
         pairs = [(float(number), *map(_as_field, pair)) for number, pair in net.moments.items()]
         meta["moments"] = _structs(("layer", "mean", "std"), pairs)
+    if net.aliases:
+        meta["aliases"] = _structs(("alias", "name"), [tuple(map(_text, pair)) for pair in net.aliases.items()])
     if net.notes:
         meta["notes"] = _cell([_text(note) for note in net.notes])
     graph = {"layers": _cell([_as_layer(layer) for layer in net.layers])} if net.is_chain else _as_dag(net)
@@ -940,8 +958,8 @@ def _as_dag(net: Network) -> dict[str, Any]:
             block["poolSize"] = block.pop("pool")
         if isinstance(layer, Loss):
             block["loss"] = "log"
-        if isinstance(layer, Gate):
-            block["hasBias"] = False
+        if isinstance(layer, (Scale, Gate)):
+            block["hasBias"] = isinstance(layer, Scale)
         if isinstance(layer, Conv):
             block |= {"size": _row(layer.filters.transpose(2, 3, 1, 0).shape), "hasBias": True}
         if isinstance(layer, BatchNorm):
@@ -1014,6 +1032,8 @@ def _weights(layer: Layer) -> list[Array]:
     if isinstance(layer, BatchNorm):
         moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
         return [_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)]
+    if isinstance(layer, Scale):
+        return [_known(layer.scale[None, None]), _known(layer.bias[None, None])]
     return []
 
 
@@ -1053,11 +1073,16 @@ def _made(kind: type[Layer], record: _Record, name: str | None) -> Layer:
     names = set(kind._parameters()) - COMMON
     fields = {each: value for each in sorted(names) if (value := _field(record, each)) is not None}
     try:
-        return kind(**fields, name=name)
+        layer = kind(**fields, name=name)
     except DecodingError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightsFormatError(f"its fields do not make a {kind.__name__}: {printable(str(error), 200)}.") from None
+    for each in names - layer.weights.keys() - {"channels"}:  # of a Select, which are as many as there are
+        numbers = np.asarray(getattr(layer, each))
+        if numbers.dtype.kind in "iuf" and np.any(np.abs(numbers[np.isfinite(numbers)]) > LARGEST):
+            raise WeightsFormatError(f"{record.place(each)} should be at most {LARGEST}, not {numbers.tolist()}.")
+    return layer
 
 
 def _text(text: str) -> str:

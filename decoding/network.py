@@ -878,7 +878,7 @@ class Network:
                 if array is None
                 else _range(array)
                 if array.size > 16
-                else _listed([f"{n:.4g}" for n in array.ravel()])
+                else listed([f"{n:.4g}" for n in array.ravel()])
                 for array in (self.mean, self.std)
             ]
             yield f"Images are normalized: less {shown[0]}, over {shown[1]}. Decoded filters are in the units of normalized images."
