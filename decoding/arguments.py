@@ -265,6 +265,18 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def brief(result: Any, fields: Any) -> str:
+    """How a result prints: small arrays as they are, larger ones by their shape."""
+
+    def shown(value: Any) -> str:
+        if isinstance(value, np.ndarray) and (value.size > 12 or value.ndim > 2):
+            return f"<{value.dtype} {value.shape}>"
+        text = repr(value)
+        return text if len(text) <= 160 else f"{text[:160]}…"
+
+    return f"{type(result).__name__}({', '.join(f'{name}={shown(getattr(result, name))}' for name in fields)})"
+
+
 def cut(values: Any, most: int = 12) -> str:
     """The first values, and how many more there are."""
     shown = ", ".join(map(str, values[:most]))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array
+from .arguments import Array, brief
 from .boundary import public
 from .errors import InvalidValueError
 from .layers import Conv, Layer, Pool
@@ -162,6 +162,9 @@ class LeastSquares(NamedTuple):
 
     filters: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        return brief(self, self._fields)
 
 
 @public

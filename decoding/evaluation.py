@@ -12,7 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_count, check_finite, described, is_constant, plural, scaled_down
+from .arguments import (
+    Array,
+    as_array,
+    as_array4,
+    as_count,
+    brief,
+    check_finite,
+    described,
+    is_constant,
+    plural,
+    scaled_down,
+)
 from .backend import resolve
 from .boundary import public
 from .composition import Contribution, contributions
@@ -42,7 +53,7 @@ __all__ = [
 WINDOW_BYTES = 256 * 2**20  # of the windows of a layer that are correlated with decoded filters at a time
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ReconstructionError:
     """Equation 3 for a set of images; ``a + b``, or ``sum``, is that of all sets, in their order.
 
@@ -82,6 +93,9 @@ class ReconstructionError:
 
     def __radd__(self, other: object) -> ReconstructionError:
         return self if isinstance(other, int) and other == 0 else NotImplemented  # where ``sum`` begins
+
+    def __repr__(self) -> str:
+        return f"<ReconstructionError {self}>"
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f} over {plural(len(self.per_image), 'image')}, correlation {self.correlation:.3f}"
@@ -307,7 +321,7 @@ def decoded_responses(
     pads, (rows, columns) = net.grid(top, images.shape[1:])
     images, pads = within(images, pads)
     check_finite(images, "decoded_responses: images")
-    operators, stride = resolve(backend), net.receptive_field(top).stride
+    operators, stride = resolve(backend, "correlate"), net.receptive_field(top).stride
     step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(bank.shape[1:])))
     parts = [
         np.asarray(operators.correlate(images[start : start + step], bank, bias, stride=stride, pad=pads))
@@ -321,6 +335,9 @@ class TopImages(NamedTuple):
 
     indices: npt.NDArray[np.int64]
     responses: npt.NDArray[Any]
+
+    def __repr__(self) -> str:
+        return brief(self, self._fields)
 
 
 class TopImagesMeter:
@@ -448,7 +465,7 @@ def top_images(
     return result if k is None else TopImages(result.indices[k], result.responses[k])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ResponseMatrix:
     """Figure 1: the responses of decoded filters to the images that each of them likes best.
 
@@ -468,6 +485,9 @@ class ResponseMatrix:
     images: npt.NDArray[np.int64]
     labels: npt.NDArray[Any] | None
     accuracy: float | None
+
+    def __repr__(self) -> str:
+        return brief(self, ("matrix", "images", "labels", "accuracy"))
 
     @property
     def rows(self) -> npt.NDArray[np.bool_]:

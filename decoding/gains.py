@@ -18,14 +18,16 @@ import numpy.typing as npt
 
 from .arguments import Array, plural
 from .backend import resolve
+from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
 from .interpolation import matrix
-from .layers import BatchNorm, Concat, Dropout, Layer, Loss, Pool, Select, Sum
+from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pool, Select, Sum
 from .measuring import Images, Progress, measure
-from .network import Network
+from .network import Network, as_network
 
 NODES = 64  # of the Gauss-Hermite quadrature
 LEAST = 2  # images to measure gains on
+ALIKE = 0.75  # the correlation of neighbouring cells of a map that pools are taken to meet: .45 to .88 in a ResNet-20
 STILL = 1e-6  # a channel whose deviation is less than so much of its mean never varies
 
 
@@ -55,6 +57,7 @@ class Expected(NamedTuple):
     curvature: npt.NDArray[np.float64]
 
 
+@public
 def expected(layer: Layer, mean: npt.ArrayLike, std: npt.ArrayLike) -> Expected:
     """Find what an elementwise layer makes of Gaussian responses, channel by channel.
 
@@ -145,6 +148,7 @@ def _hermite() -> tuple[Array, Array]:
     return nodes, weights / weights.sum()
 
 
+@public
 def moments(net: Network) -> dict[int, Moments | None]:
     """Mean and deviation of what each layer puts out, without an image, as far as batch normalizations tell them.
 
@@ -161,7 +165,9 @@ def moments(net: Network) -> dict[int, Moments | None]:
     - elementwise layers have the moments of `expected`;
     - the parts of a sum are taken as independent: means add up, and variances; a layer read twice is one part;
     - concatenations and selected channels keep theirs; new channels are 0;
-    - the cells of a pool's window are taken as alike, so that pools keep the moments of what they read.
+    - the n cells of a pool's window are taken to correlate by ρ = 0.75, as neighbours do: an average has the variance
+      ``ρ + (1 − ρ)/n`` of theirs; a maximum the mean ``μ + σ·√(1 − ρ)·e_n``, e_n being the expected maximum of n normal numbers,
+      and their variance.
 
     After convolutions, gates and normalizations by the image they are not known.
 
@@ -172,6 +178,7 @@ def moments(net: Network) -> dict[int, Moments | None]:
     >>> moments(net)[1]
     Moments(mean=array([0.]), std=array([2.]))
     """
+    as_network(net, "moments")
     found: dict[int, Moments | None] = {0: None}
     for number, layer in enumerate(net.layers, 1):
         below = net.inputs[number - 1]
@@ -195,11 +202,24 @@ def _carried(layer: Layer, numbers: Sequence[int], below: Sequence[Moments | Non
         return Moments(*(np.concatenate(each) for each in zip(*known, strict=True)))
     if isinstance(layer, Select):
         return Moments(*(np.where(layer.chosen < 0, 0, each[layer.chosen]) for each in first))
-    if isinstance(layer, (Pool, Dropout, Loss)):
+    if isinstance(layer, AvgPool):
+        return first._replace(std=first.std * math.sqrt(ALIKE + (1 - ALIKE) / math.prod(layer.size)))
+    if isinstance(layer, MaxPool):
+        return first._replace(mean=first.mean + first.std * math.sqrt(1 - ALIKE) * _largest(math.prod(layer.size)))
+    if isinstance(layer, (Dropout, Loss)):
         return first
     if _bends(layer):
         return Moments(*expected(layer, *first)[:2])
     return None
+
+
+@lru_cache
+def _largest(n: int) -> float:
+    """The expected maximum of n normal numbers, ``∫ u n Φ(u)ⁿ⁻¹ φ(u) du``."""
+    from scipy.special import ndtr
+
+    u = np.linspace(-9, 9, 3601)  # the trapezoid rule: the integrand vanishes at both ends
+    return float(np.sum(u * n * ndtr(u) ** (n - 1) * _density(u)) * (u[1] - u[0]))
 
 
 def _normalized(layer: BatchNorm) -> Moments | None:
@@ -209,6 +229,7 @@ def _normalized(layer: BatchNorm) -> Moments | None:
     return Moments(bias, np.abs(scale) * np.sqrt(np.maximum(std**2 - layer.epsilon, 0)) / std)
 
 
+@public
 def linearize(
     net: Network,
     images: Images | None = None,
@@ -266,6 +287,7 @@ def linearize(
     >>> linearize(net).layer(2).gain
     array([0.5, 1. ])
     """
+    as_network(net, "linearize")
     if images is None:
         known = moments(net)
         gains = {number: _without_images(net, number, known) for number in _bent(net)}
@@ -435,7 +457,9 @@ class GainMeter:
     array([0.5])
     """
 
+    @public
     def __init__(self, net: Network, layer: int | str, *, backend: Any = None) -> None:
+        as_network(net, "GainMeter")
         self.number = net.index(layer)
         if self.number not in _bent(net):
             raise UnsupportedLayerError(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import brief
 from .boundary import public
 from .decoder import decode_layer
 from .layers import Conv, MaxPool
@@ -84,6 +85,9 @@ class Characters(NamedTuple):
     strokes: tuple[str, ...]
     subshapes: tuple[str, ...]
     characters: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return brief(self, self._fields)
 
 
 @public

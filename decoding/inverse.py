@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import reference
-from .arguments import Array, Pads, as_array, as_array4, as_pair, check_finite, plural, scaled_down
+from .arguments import Array, Pads, as_array, as_array4, as_pair, brief, check_finite, plural, scaled_down
 from .backend import resolve
 from .boundary import public
 from .errors import InvalidValueError, ShapeError
@@ -76,7 +76,7 @@ def respond(images: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "val
     """
     bank, images = _bank("respond", filters), as_array4(images, "respond", "images", "(N, C, H, W)")
     check_finite(images, "respond: images")
-    return np.asarray(resolve(backend).correlate(images, bank, None, stride=1, pad=_pads(bank, border)))
+    return np.asarray(resolve(backend, "correlate").correlate(images, bank, None, stride=1, pad=_pads(bank, border)))
 
 
 @public
@@ -123,7 +123,7 @@ def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
     bank, responses = _bank("adjoint", filters), as_array4(responses, "adjoint", "responses", "(N, K, H, W)")
     check_finite(responses, "adjoint: responses")
     top, bottom, left, right = _pads(bank, border)
-    image = np.asarray(resolve(backend).substitute(responses, bank, stride=1))
+    image = np.asarray(resolve(backend, "substitute").substitute(responses, bank, stride=1))
     rows, columns = image.shape[2] - bottom, image.shape[3] - right
     if rows <= top or columns <= left:
         raise ShapeError(f"adjoint: responses {np.shape(responses)} are too small for border {border!r}.")
@@ -296,6 +296,9 @@ class LinearSystem(NamedTuple):
     rank: int
     augmented_rank: int
     residual: float
+
+    def __repr__(self) -> str:
+        return brief(self, self._fields)
 
 
 @public

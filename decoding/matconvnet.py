@@ -11,7 +11,6 @@ import graphlib
 import inspect
 import itertools
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import layers as every
-from .arguments import Array, check_finite, printable
+from .arguments import Array, check_finite, described, printable
+from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
-from .files import replacing
+from .files import File, as_path, file_first, is_open, replacing, shown
 from .layers import (
     LRN,
     AvgPool,
@@ -40,10 +40,10 @@ from .layers import (
     Sigmoid,
     Softmax,
     Sum,
-    Unsupported,
+    UnsupportedLayer,
 )
 from .matfile import Cell, Other, Struct, Variable, open_mat, times
-from .network import Network
+from .network import Network, as_network
 
 LARGEST = 4096  # stride, pad, pool or dilation
 FLAGS = {"cudnn", "nocudnn", "verbose", "noverbose", "cudnnworkspacelimit"}  # of vl_nnconv, vl_nnpool and vl_nnrelu
@@ -72,7 +72,7 @@ TYPES: dict[type[Layer], tuple[str, str]] = {
 OWN: dict[str, type[Layer]] = {
     f"decoding.{kind.__name__}": kind
     for kind in vars(every).values()
-    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pool, Unsupported)
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pool, UnsupportedLayer)
 }
 # What at least one layer of a SimpleNN must be.
 KNOWN = {
@@ -95,17 +95,22 @@ TOOLBOX = {"SeriesNetwork", "DAGNetwork", "dlnetwork", "network"}
 DAG_TYPES = {dag: simple for simple, dag in TYPES.values()}
 JOINS = {"decoding.Sum", "decoding.Concat", "decoding.Gate"}
 IDENTIFIER = "[A-Za-z][A-Za-z0-9_]{0,59}"  # of MATLAB, with room for a parameter's number
+# Classes whose numbers are not in the file as numbers, and how to save without them.
+ELSEWHERE = {
+    "gpuArray": ", which only MATLAB with a graphics card can open: save the network after net = vl_simplenn_move(net, 'cpu'), or each "
+    "array after gather(x)",
+    "dlarray": ", which only MATLAB can open: save each array after extractdata(x), and gather(x) if it lies on the graphics card",
+}
 COMMON = {"name", "gain", "curvature"}  # to all layers
 
 
-def load_matconvnet(
-    path: str | os.PathLike[str], *, dtype: npt.DTypeLike | None = None, image: str | None = None
-) -> Network:
+@public
+def load_matconvnet(path: File, *, dtype: npt.DTypeLike | None = None, image: str | None = None) -> Network:
     """Read a network that MatConvNet saved.
 
     Parameters
     ----------
-    path : path
+    path : path or open file
         A ``.mat`` file, v5 or v7.3, with a SimpleNN or DagNN network: a struct ``net``, its ``layers`` at the top, or
         one level deeper.
     dtype : float32 or float64, optional
@@ -142,23 +147,25 @@ def load_matconvnet(
     except TypeError:
         precision = np.dtype(object)
     if precision is not None and precision.kind != "f":
-        raise InvalidValueError(f"load_matconvnet: dtype must be a floating-point type, not {dtype!r}.")
+        raise InvalidValueError(f"load_matconvnet: dtype must be a floating-point type, not {described(dtype)}.")
+    path = path if is_open(path) else as_path(path, "load_matconvnet: path")
     try:
         with open_mat(path) as variables:
             return _Reader(precision, _holds(variables), image).network(_find(variables))
     except DecodingError as error:
         kind = InvalidValueError if isinstance(error, _NoSuchImage) else WeightsFormatError
-        raise kind(f"{path}: {error}") from error
+        raise kind(f"{shown(path)}: {error.message}") from error
 
 
-def save_matconvnet(net: Network, path: str | os.PathLike[str]) -> None:
+@public
+def save_matconvnet(net: Network, path: File) -> None:
     """Write a network for MatConvNet, a compressed MAT v5 file: a chain as SimpleNN, one that branches as DagNN.
 
     Parameters
     ----------
     net : Network
-    path : path
-        Replaced only once the new file is whole.
+    path : path or open file
+        Replaced only once the new file is whole. The two may come in either order.
 
     Raises
     ------
@@ -180,6 +187,8 @@ def save_matconvnet(net: Network, path: str | os.PathLike[str]) -> None:
     """
     import scipy.io
 
+    path, net = file_first(path, net)
+    as_network(net, "save_matconvnet")
     weights = [array for layer in net.layers for array in layer.weights.values()]
     if sum(array.size * max(array.itemsize, 4) for array in weights) > MOST_BYTES:
         raise InvalidValueError(
@@ -303,6 +312,8 @@ def _guess(variables: dict[str, Variable]) -> str:
         kind = each.what.removeprefix("object of class ")
         if kind == each.what:
             continue
+        if kind in ELSEWHERE:
+            return f"`{printable(each.name)}` is a {kind}{ELSEWHERE[kind]}"
         if kind.startswith("dagnn."):
             return f"`{printable(each.name)}` is a MATLAB object; save net.saveobj() instead, which is a struct"
         if kind in TOOLBOX or kind.startswith("nnet."):
@@ -413,8 +424,8 @@ class _Reader:
             layer = self.node(graph, i, graph.obstacle(i, known), values, widths[below[0]])
             seen = {jump for k in below[: layer.follows] if (jump := jumps[k]) is not None}
             if graph.kinds[i] in JOINS and (misfit := _misfit(layer, [widths[k] for k in below], seen)):
-                layer = Unsupported(graph.types[i], reason=misfit, name=layer.name)
-            jump = None if isinstance(layer, Unsupported) or not seen else seen.pop()
+                layer = UnsupportedLayer(graph.types[i], reason=misfit, name=layer.name)
+            jump = None if isinstance(layer, UnsupportedLayer) or not seen else seen.pop()
             jumps.append(jump and (jump[0] * layer.stride[0], jump[1] * layer.stride[1]))
             widths.append(layer.channels(*(widths[k] if layer.in_channels is None else None for k in below)))
             layers.append(layer)
@@ -431,13 +442,13 @@ class _Reader:
         """The i-th layer of a DagNN."""
         record, name = graph.records[i], graph.named[i]
         if obstacle:
-            return Unsupported(graph.types[i], reason=obstacle, name=name)
+            return UnsupportedLayer(graph.types[i], reason=obstacle, name=name)
         weights = [values.get(each) or _missing(each) for each in record.texts("params")]
         block = graph.block(i)
         layer = self.placed(
             graph.kinds[i], block, graph.owns[i] or block, name, functools.partial(_called, weights), channels
         )
-        return layer.replace(type=graph.types[i]) if isinstance(layer, Unsupported) else layer
+        return layer.replace(type=graph.types[i]) if isinstance(layer, UnsupportedLayer) else layer
 
     def placed(self, kind: str, record: _Record, own: _Record, *rest: Any) -> Layer:
         """The layer, with what `save_matconvnet` wrote for it; an error about it says where it is in the file."""
@@ -462,13 +473,13 @@ class _Reader:
     ) -> Layer:
         name = name or None
         if "unsupported" in own:
-            return Unsupported(kind, reason=self.said(own), name=name)
+            return UnsupportedLayer(kind, reason=self.said(own), name=name)
         if kind in OWN:
             return _made(OWN[kind], record, name)
         options = _options(record)
         leak = options.pop("leak", 0.0) if kind == "relu" else 0.0
         if options and kind in ("conv", "pool", "relu"):
-            return Unsupported(kind, reason=f"it has the option {_listed(tuple(options))}", name=name)
+            return UnsupportedLayer(kind, reason=f"it has the option {_listed(tuple(options))}", name=name)
         if kind == "conv":
             return self.conv(record, own, name, weights(), channels)
         if kind == "bnorm":
@@ -476,7 +487,9 @@ class _Reader:
         if kind == "pool":
             method = record.text("method", "max")
             if method not in ("max", "avg"):
-                return Unsupported(kind, reason=f"its method is '{printable(method or '')}', not max or avg", name=name)
+                return UnsupportedLayer(
+                    kind, reason=f"its method is '{printable(method or '')}', not max or avg", name=name
+                )
             size = "pool" if "pool" in record else "poolSize"
             if record.get(size) is None:
                 raise WeightsFormatError(f"{record.where} is a pool without a size.")
@@ -490,7 +503,7 @@ class _Reader:
             return self.scale(record, name, weights(), channels)
         if kind in PLAIN:
             return PLAIN[kind](name=name)
-        return Unsupported(kind, reason=REASONS.get(kind, ""), name=name)
+        return UnsupportedLayer(kind, reason=REASONS.get(kind, ""), name=name)
 
     def conv(self, record: _Record, own: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
         filters = self.real(weights, 0, f"{record.where}: filters")
@@ -534,7 +547,7 @@ class _Reader:
         arrays = [self.real(weights, k, f"{record.where}: factors and biases") for k in range(max(1, len(weights)))]
         counts = {array.size for array in arrays} - {1}
         if len(counts) > 1 or any(array.size != math.prod(array.shape[2:3]) for array in arrays):
-            return Unsupported("dagnn.Scale", reason="its factors are not one for each channel", name=name)
+            return UnsupportedLayer("dagnn.Scale", reason="its factors are not one for each channel", name=name)
         count = counts.pop() if counts else channels or 1
         scale, *bias = (np.broadcast_to(array.ravel(), (count,)) for array in arrays)
         return BatchNorm(scale, *bias, mean=np.zeros(count, scale.dtype), std=np.ones(count, scale.dtype), name=name)
@@ -821,7 +834,7 @@ class _Graph:
 
 def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, int]]) -> str:
     """Why a layer cannot join what it reads; nothing if it can."""
-    if isinstance(layer, Unsupported):
+    if isinstance(layer, UnsupportedLayer):
         return ""
     if len(strides) > 1:
         return f"it joins layers whose units are not equally far apart in the image: {_listed([times(s) for s in sorted(strides)])}"
@@ -834,9 +847,9 @@ def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, 
 
 def _advised(net: Network) -> Network:
     """Where all layers stand on ones that are not supported, the first says how to decode those above them."""
-    top = next((k for k, layer in enumerate(net.layers) if not isinstance(layer, Unsupported)), 0)
+    top = next((k for k, layer in enumerate(net.layers) if not isinstance(layer, UnsupportedLayer)), 0)
     first = net.layers[0]
-    if not isinstance(first, Unsupported) or not top or min(i for below in net.inputs[top:] for i in below) < top:
+    if not isinstance(first, UnsupportedLayer) or not top or min(i for below in net.inputs[top:] for i in below) < top:
         return net
     inputs = "" if net.is_chain else f", inputs=[[i - {top} for i in below] for below in net.inputs[{top}:]]"
     advice = f"what lies above layer {top} can, as a network of its own, Network(net.layers[{top}:]{inputs})"
@@ -971,7 +984,7 @@ def _settings(layer: Layer) -> dict[str, Any]:
         settings["leak"] = layer.leak
     elif isinstance(layer, LRN):
         settings["param"] = _row((layer.depth, layer.kappa, layer.alpha, layer.beta))
-    elif type(layer) not in TYPES and not isinstance(layer, Unsupported):
+    elif type(layer) not in TYPES and not isinstance(layer, UnsupportedLayer):
         settings |= {
             name: _as_field(value) for name, value in layer.fields().items() if name not in COMMON and value is not None
         }
@@ -988,7 +1001,7 @@ def _own(layer: Layer) -> dict[str, Any]:
     own = {what: _as_field(value) for what, value in factors.items()}
     if isinstance(layer, Conv) and layer.groups > 1:
         own["groups"] = float(layer.groups)
-    if isinstance(layer, Unsupported):
+    if isinstance(layer, UnsupportedLayer):
         own["unsupported"] = _text(layer.reason)
     return own
 
@@ -1005,7 +1018,7 @@ def _weights(layer: Layer) -> list[Array]:
 
 def _type(layer: Layer, form: int) -> str:
     """What MatConvNet calls the layer in a SimpleNN (0) or a DagNN (1)."""
-    if isinstance(layer, Unsupported):
+    if isinstance(layer, UnsupportedLayer):
         return _text(layer.type)
     own = f"decoding.{layer.kind}"
     if OWN.get(own) is not type(layer):
@@ -1121,7 +1134,7 @@ def _what(value: Any) -> str:
     if isinstance(value, str):
         return f"the text '{printable(value)}'"
     if isinstance(value, Other):
-        return value.what
+        return value.what + ELSEWHERE.get(value.what.removeprefix("object of class "), "")
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {times(value.shape)}"
     return f"{type(value).__name__.lower()} {times(value.shape)}"

@@ -10,18 +10,17 @@ from __future__ import annotations
 import io
 import itertools
 import math
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from .arguments import printable
 from .errors import WeightsFormatError
-from .files import refuse_devices
+from .files import File, is_open, reading
 
 # What is read of a file may grow to so many times its size, or to so many bytes. Weights hardly compress; all-NaN ones do.
 MOST_GROWTH = 16
@@ -100,17 +99,17 @@ class Variable(NamedTuple):
 
 
 @contextmanager
-def open_mat(path: str | os.PathLike[str]) -> Iterator[list[Variable]]:
-    """The variables of a MAT file, each read when asked for, while the file is open.
+def open_mat(path: File) -> Iterator[list[Variable]]:
+    """The variables of a MAT file, by path or open already, each read when asked for, while the file is open.
 
     Raises
     ------
     WeightsFormatError
         If the file is none, or is damaged.
     """
-    refuse_devices(path)
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    with reading(path, "load_matconvnet: path") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
         header = file.read(128)
         if header.startswith(HDF5_SIGNATURE) or header[124:128] in (b"\x00\x02IM", b"\x02\x00MI"):
             with _open_hdf5(path, size) as variables:
@@ -135,7 +134,7 @@ def _byte_order(header: bytes, size: int) -> str:
 class _V5:
     """MAT v5: a row of variables, each an array or a compressed array. An array may hold others."""
 
-    def __init__(self, file: BinaryIO, order: str, size: int) -> None:
+    def __init__(self, file: IO[bytes], order: str, size: int) -> None:
         self.file, self.order, self.size, self.budget = file, order, size, Budget(size)
 
     def variables(self) -> Iterator[Variable]:
@@ -320,7 +319,7 @@ class _V5:
 
 
 @contextmanager
-def _open_hdf5(path: str | os.PathLike[str], size: int) -> Iterator[list[Variable]]:
+def _open_hdf5(path: File, size: int) -> Iterator[list[Variable]]:
     """The variables of a MAT v7.3 file."""
     try:
         import h5py
@@ -335,8 +334,10 @@ def _open_hdf5(path: str | os.PathLike[str], size: int) -> Iterator[list[Variabl
         yield _Hdf5(file, size).variables()
 
 
-def _opened(open_: Callable[..., Any], path: str | os.PathLike[str]) -> Any:
+def _opened(open_: Callable[..., Any], path: File) -> Any:
     """The file, without a lock; where this process holds it open already, HDF5 wants the locks to be the same."""
+    if is_open(path):
+        return open_(path, "r")
     for locking in (False, None, True):
         try:
             return open_(path, "r", locking=locking)

@@ -180,12 +180,12 @@ class Network:
             raise ShapeError(f"{where} reads {row!r:.200}: give the numbers of the layers it reads; 0 is the image.")
         if min(below) < 0 or max(below) >= number:
             raise ShapeError(
-                f"{where} reads {_listed(below)}: a layer reads layers before it, 0 to {number - 1}, so that there is no cycle. "
+                f"{where} reads {cut(below)}: a layer reads layers before it, 0 to {number - 1}, so that there is no cycle. "
                 "Put the layers in an order in which each comes after those it reads."
             )
         if len(below) > 1 and not layer.joins:
             raise ShapeError(
-                f"{where} reads {len(below)} layers, {_listed(below)}, and takes one. Sum, Concat and Gate join several."
+                f"{where} reads {len(below)} layers, {cut(below)}, and takes one. Sum, Concat and Gate join several."
             )
         return below
 
@@ -861,7 +861,9 @@ class Network:
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         ]
-        return "\n".join([*lines, *self._normalization(), *self._remarks(), *self.notes])
+        return "\n".join(
+            [*lines, *self._normalization(), *self._remarks(), *(printable(note, 400) for note in self.notes)]
+        )
 
     def _normalization(self) -> Iterator[str]:
         """What `normalize` does, where it divides."""
@@ -892,7 +894,7 @@ class Network:
         return self.describe()
 
     def __repr__(self) -> str:
-        return f"<Network of {plural(len(self.layers), 'layer')}: {', '.join(map(printable, self.names))}>"
+        return f"<Network of {plural(len(self.layers), 'layer')}: {cut([printable(name) for name in self.names])}>"
 
     def _checked(self, images: Array, tops: Sequence[int]) -> dict[int, Shape]:
         """The shapes of all that `tops` need; refuses images that do not fit, and images or weights that are not finite."""

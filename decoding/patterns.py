@@ -16,12 +16,13 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_pair, check_finite, plural
+from .arguments import Array, as_array, as_array4, as_pair, check_finite, described, plural
+from .boundary import public
 from .decoder import decode_layer, unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
 from .layers import Shape
-from .measuring import Images, Progress, batches, measure
-from .network import Network
+from .measuring import Images, Progress, batches, measure, within
+from .network import Network, as_network
 
 MOST = 6000  # numbers of an image whose full covariance is kept, which takes 288 megabytes
 COLOUR = 0.9  # the correlation of two channels of natural images
@@ -63,21 +64,25 @@ class Statistics:
     def root_shape(self) -> tuple[int, ...]:
         raise NotImplementedError
 
+    @public
     def cov(self, v: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The covariance times images, (…, C, H, W)."""
-        return self._each(self._cov, v, "cov: v", self.shape, self.shape) * self.contrast**2
+        return self._each(self._cov, v, "v", self.shape, self.shape) * self.contrast**2
 
+    @public
     def root(self, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """A root of the covariance times arrays (…, *root_shape): of white noise it makes images of these statistics.
 
         ``root(root_t(v))`` is ``cov(v)``.
         """
-        return self._each(self._root, y, "root: y", self.root_shape, self.shape) * self.contrast
+        return self._each(self._root, y, "y", self.root_shape, self.shape) * self.contrast
 
+    @public
     def root_t(self, v: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """The transpose of `root` times images, (…, C, H, W)."""
-        return self._each(self._root_t, v, "root_t: v", self.shape, self.root_shape) * self.contrast
+        return self._each(self._root_t, v, "v", self.shape, self.root_shape) * self.contrast
 
+    @public
     def scaled(self: S, contrast: float) -> S:
         """The same, all deviations from the mean being multiplied by `contrast`.
 
@@ -86,7 +91,7 @@ class Statistics:
         InvalidValueError
             If it is not a positive number.
         """
-        return self._with(contrast=self.contrast * _positive(contrast, "scaled: contrast"))
+        return self._with(contrast=self.contrast * _positive(contrast, "contrast"))
 
     def within(self: S, size: Any) -> S:
         """The statistics of crops of that size, (rows, columns).
@@ -166,10 +171,10 @@ class Stationary(Statistics):
         return (self.shape[0], *self.torus)
 
     def within(self, size: Any) -> Stationary:
-        rows, columns = as_pair(size, "within: size")
+        rows, columns = as_pair(size, "size")
         if rows > self.shape[1] or columns > self.shape[2]:
             raise ShapeError(
-                f"within: statistics of {_times(self.shape[1:])} pixels are smaller than {rows}×{columns}. Make them of that size."
+                f"statistics of {_times(self.shape[1:])} pixels are smaller than {rows}×{columns}. Make them of that size."
             )
         self.spectrum  # noqa: B018  # once for all sizes
         return self._with(shape=(self.shape[0], rows, columns))
@@ -311,9 +316,9 @@ class Covariance(Statistics):
         return (self._roots.shape[1],)
 
     def within(self, size: Any) -> Covariance:
-        if as_pair(size, "within: size") != self.shape[1:]:
+        if as_pair(size, "size") != self.shape[1:]:
             raise ShapeError(
-                f"within: a full covariance is bound to its places, {_times(self.shape[1:])} pixels, and cannot serve "
+                f"a full covariance is bound to its places, {_times(self.shape[1:])} pixels, and cannot serve "
                 f"{_times(as_pair(size, 'within: size'))}. Make one of images of that size, or take autocovariance."
             )
         return self
@@ -354,6 +359,7 @@ def _function(spectrum: Array, apply: Any) -> npt.NDArray[np.complex128]:
     return np.asarray(scaled @ vectors.conj().swapaxes(-1, -2))
 
 
+@public
 def natural(size: Any, *, contrast: float = 1.0, channels: int = 3) -> Natural:
     """The statistics of natural scenes, without an image.
 
@@ -393,11 +399,10 @@ def natural(size: Any, *, contrast: float = 1.0, channels: int = 3) -> Natural:
     288.0
     """
     rows, columns = as_pair(size, "natural: size")
-    return Natural(as_pair(channels, "natural: channels")[0], rows, columns).scaled(
-        _positive(contrast, "natural: contrast")
-    )
+    return Natural(as_pair(channels, "natural: channels")[0], rows, columns).scaled(_positive(contrast, "contrast"))
 
 
+@public
 def autocovariance(images: Images, size: Any) -> Autocovariance:
     """Measure the statistics of images as if they were the same everywhere.
 
@@ -470,6 +475,7 @@ def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
     return Autocovariance(size, n * sides[0] * sides[1], total, pairs, products)
 
 
+@public
 def covariance(images: Images) -> Covariance:
     """Measure the full covariance of images, each pixel with each, and their mean.
 
@@ -517,6 +523,7 @@ def _covariance(images: Array) -> Covariance:
     return Covariance(len(images), flat.sum(axis=0).reshape(images.shape[1:]), flat.T @ flat)
 
 
+@public
 def load_statistics(path: str | Path) -> Statistics:
     """Read statistics that were written with their `save`.
 
@@ -535,6 +542,7 @@ def load_statistics(path: str | Path) -> Statistics:
         raise DataFormatError(f"{path} holds no statistics, or is damaged: {error}") from error
 
 
+@public
 def pattern(filters: npt.ArrayLike, statistics: Statistics) -> npt.NDArray[np.float64]:
     """Find what images of given statistics look like where given filters respond.
 
@@ -573,6 +581,10 @@ def pattern(filters: npt.ArrayLike, statistics: Statistics) -> npt.NDArray[np.fl
     >>> pattern([[[1, 0]]], covariance([[[[0, 0]]], [[[2, 4]]]]))
     array([[[1., 2.]]])
     """
+    if not isinstance(statistics, Statistics):
+        raise InvalidValueError(
+            f"pattern: statistics must be made by natural, autocovariance or covariance, and are {described(statistics)}."
+        )
     array = as_array(filters, "pattern: filters")
     if array.ndim not in (3, 4) or array.shape[-3] != statistics.shape[0]:
         raise ShapeError(
@@ -582,6 +594,7 @@ def pattern(filters: npt.ArrayLike, statistics: Statistics) -> npt.NDArray[np.fl
     return statistics.within(array.shape[-2:]).cov(array)
 
 
+@public
 def patterns(
     net: Network,
     images: Images,
@@ -649,6 +662,7 @@ def patterns(
     >>> patterns(net, [[[[0, 0]]], [[[2, 4]]]], 1)
     array([[[[1., 2.]]]])
     """
+    as_network(net, "patterns")
     meter = PatternMeter(net, layer, via=via, units=units, unpool=unpool, backend=backend)
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     return meter.result()
@@ -666,6 +680,7 @@ class Products(NamedTuple):
 class PatternMeter:
     """The patterns of a layer's units, batch by batch; parameters as `patterns`, for use with `measure`."""
 
+    @public
     def __init__(
         self,
         net: Network,
@@ -678,7 +693,7 @@ class PatternMeter:
     ) -> None:
         if via not in ("decoded", "network"):
             raise InvalidValueError(f"via must be 'decoded' or 'network', not {via!r}.")
-        self.net, self.top = net, net.index(layer)
+        self.net, self.top = as_network(net, "PatternMeter"), net.index(layer)
         self.units = (
             list(range(net.channels(self.top))) if units is None else [unit(net, layer, k, "patterns") for k in units]
         )
@@ -690,10 +705,9 @@ class PatternMeter:
         self.sums: Products | None = None
 
     def part(self, images: Array, responses: Array, start: int) -> Products:
-        (top, bottom, left, right), grid = self.net.grid(self.top, images.shape[1:])
-        images = images[:, :, max(0, -top) :, max(0, -left) :]  # of units that begin further in
-        around = ((0, 0), (0, 0), (max(0, top), bottom), (max(0, left), right))
-        images = np.pad(images.astype(np.float64, copy=False), around)
+        pads, grid = self.net.grid(self.top, images.shape[1:])
+        images, (top, bottom, left, right) = within(images, pads)
+        images = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
         images = images[:, :, : (grid[0] - 1) * self.field.stride[0] + self.field.size[0]]
         images = images[:, :, :, : (grid[1] - 1) * self.field.stride[1] + self.field.size[1]]
         y = None if self.filters is not None else responses[:, self.units].astype(np.float64)
@@ -808,7 +822,7 @@ def _sum(function: str, parts: Iterator[Any]) -> Any:
 
 def _positive(value: Any, what: str) -> float:
     if not isinstance(value, (int, float, np.integer, np.floating)) or not 0 < value < np.inf:
-        raise InvalidValueError(f"{what} must be a positive number, not {value!r}.")
+        raise InvalidValueError(f"{what} must be a positive number, not {described(value)}.")
     return float(value)
 
 
@@ -839,7 +853,7 @@ class Independent(Statistics):
         return self.shape
 
     def within(self, size: Any) -> Independent:
-        return self._with(shape=(self.shape[0], *as_pair(size, "within: size")))
+        return self._with(shape=(self.shape[0], *as_pair(size, "size")))
 
     @property
     def _trace(self) -> float:  # type: ignore[override]

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from .arguments import printable
@@ -46,6 +46,12 @@ def run(program: str, command: Callable[[], Any]) -> int:
         try:
             status = command()
             _flush()
+        except SystemExit:  # after --help, for instance
+            try:
+                _flush()
+            except OSError:
+                _print_no_more()
+            raise
         except BrokenPipeError:
             _print_no_more()
             return 0
@@ -75,10 +81,8 @@ def _flush() -> None:
 
 def _print_no_more() -> None:
     """Has Python not try again when it ends."""
-    try:
+    with suppress(AttributeError, OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (AttributeError, OSError, ValueError):
-        pass
 
 
 @contextmanager

@@ -2,17 +2,24 @@
 
 Each is the reference with some operators replaced. `kills` names the check that must fail; `first` says that no check
 before that one in the registry may fail, so that the check is there for a reason.
+
+At the end come mutants of the library itself, of its walks and layers, in which the backend is right: a function of
+`decoding` with a part of its text replaced, put in its place while `applied`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import textwrap
 import types
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
 import decoding
-from decoding import reference
+from decoding import reference, walks
 from decoding.backend import OPERATORS
 from decoding.interpolation import MODES
 
@@ -22,6 +29,12 @@ class Mutant(NamedTuple):
     kills: str
     first: bool
     backend: object
+    patch: tuple | None = None  # (where, name, what takes its place)
+
+
+def applied(mutant):
+    """While this lasts, the library has the mutant's function in the place of its own."""
+    return mock.patch.object(*mutant.patch) if mutant.patch else contextlib.nullcontext()
 
 
 MUTANTS: list[Mutant] = []
@@ -467,7 +480,14 @@ def matrix(n, size, stride, mode):
 
 
 def only(mode, change):
-    return interpolated(lambda n, z, s, m: change(n, z, s) if m == mode else matrix(n, z, s, m))
+    """Other weights for one mode, and none between windows."""
+
+    def weights(n, size, stride, m):
+        if m != mode:
+            return matrix(n, size, stride, m)
+        return (np.arange((n - 1) * stride + size) % stride < size)[:, None] * change(n, size, stride)
+
+    return interpolated(weights)
 
 
 def aligned_corners(n, size, stride):
@@ -493,6 +513,11 @@ def keys(a, mirror=True):
 def earlier_ties(n, size, stride):
     u = (np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride
     return np.eye(n)[np.clip(np.ceil(u - 0.5).astype(int), 0, n - 1)]
+
+
+def by_rounding(n, size, stride):
+    u = (np.arange((n - 1) * stride + size) - (size - 1) / 2) / stride
+    return np.eye(n)[np.clip(np.floor(u + 0.5).astype(int), 0, n - 1)]
 
 
 def clamped(n, size, stride):
@@ -549,6 +574,28 @@ for _mode in MODES:
             else reference.unpool(maps, size=size, stride=stride, mode=mode)
         ),
     )
+for _mode in MODES:
+    mutant(
+        f"{_mode} unpooling that writes between windows",
+        f"unpool_{_mode}_integers",
+        unpool=interpolated(
+            lambda n, z, s, m, one=_mode: (
+                {"nearest": by_rounding, "bilinear": clamped, "bicubic": keys(-0.5)}[m](n, z, s)
+                if m == one and z < s
+                else matrix(n, z, s, m)
+            )
+        ),
+    )
+mutant(
+    "constants spread over what the pool never saw",
+    "law_gain",
+    first=False,
+    unpool=interpolated(
+        lambda n, z, s, m: (
+            np.eye(n)[np.minimum(np.arange((n - 1) * s + z) // s, n - 1)] if z < s else matrix(n, z, s, m)
+        )
+    ),
+)
 mutant("corners aligned", "unpool_bilinear_integers", unpool=only("bilinear", aligned_corners))
 mutant("bilinear that clamps", "unpool_bilinear_integers", unpool=only("bilinear", clamped))
 mutant("edges wrapped", "unpool_bilinear_integers", unpool=only("bilinear", wrapped))
@@ -757,6 +804,90 @@ mutant(
     "a decoder that counts units from 1",
     "own_decode_filter",
     decode_filter=lambda net, layer, k, *, unpool: decoding.decode_filter(net, layer, max(k - 1, 0), unpool=unpool),
+)
+
+
+def without_gains(net, layer, k, *, unpool):
+    plain = net.replace(layers=[each if each.gain is None else each.replace(gain=1) for each in net.layers])
+    return decoding.decode_filter(plain, layer, k, unpool=unpool)
+
+
+def along_one_branch(net, layer, k, *, unpool):
+    inputs = [i[:1] if isinstance(each, decoding.Sum) else i for i, each in zip(net.inputs, net.layers, strict=True)]
+    return decoding.decode_filter(net.replace(inputs=inputs), layer, k, unpool=unpool)
+
+
+mutant("a decoder that leaves gains out", "own_decode_filter", decode_filter=without_gains)
+mutant("a decoder that follows the first branch alone", "own_decode_filter", decode_filter=along_one_branch)
+
+
+# Groups.
+
+
+def in_groups(change):
+    """An operator of a backend that takes groups: change(function, groups, x, filters, …) where there are several."""
+
+    def made(function):
+        def run(*arrays, groups=1, **options):
+            if groups == 1:
+                return function(*arrays, **options)
+            return change(lambda *a: function(*a, groups=groups, **options), groups, *map(np.asarray, arrays))
+
+        return run
+
+    return {operator: made(getattr(reference, operator)) for operator in ("correlate", "substitute")}
+
+
+def turned(array, groups, axis):
+    """The groups in reverse order."""
+    return np.concatenate(np.split(array, groups, axis)[::-1], axis)
+
+
+def dealt(array, groups):
+    """The first of each group, then the second of each."""
+    return array.reshape(groups, -1, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
+
+
+def half(array):
+    return array if array.dtype == object else array.astype(np.float16).astype(float)
+
+
+def alone(operator, run):
+    """One operator wrong where it takes groups, the other right."""
+    return {"groups": True, operator: in_groups(run)[operator]}
+
+
+for _operator in ("correlate", "substitute"):
+    mutant(
+        f"{_operator} with its groups in reverse order",
+        "grouped_integers",
+        **alone(_operator, lambda run, g, x, *rest: run(turned(x, g, 1), *rest)),
+    )
+    mutant(
+        f"{_operator} that deals its filters out to the groups in turn",
+        "grouped_integers",
+        **alone(_operator, lambda run, g, x, f, *rest: run(x, dealt(f, g), *rest)),
+    )
+    mutant(
+        f"{_operator} that sees the first group for all groups",
+        "grouped_integers",
+        **alone(_operator, lambda run, g, x, *rest: run(np.concatenate([np.split(x, g, 1)[0]] * g, 1), *rest)),
+    )
+    mutant(
+        f"{_operator} wrong where each channel is a group",
+        "grouped_integers",
+        **alone(_operator, lambda run, g, x, f, *rest: run(x, f[..., ::-1] if len(f) == g else f, *rest)),
+    )
+    mutant(
+        f"{_operator} in half precision where there are groups",
+        "grouped_reals",
+        eps=2.0**-24,
+        **alone(_operator, lambda run, g, *arrays: run(*map(half, arrays))),
+    )
+mutant(
+    "substitution that adds the groups up",
+    "grouped_integers",
+    **alone("substitute", lambda run, g, *a: np.tile(sum(np.split(run(*a), g, 1)), (1, g, 1, 1))),
 )
 
 
@@ -1230,4 +1361,170 @@ mutant(
     "law_response",
     first=False,
     substitute=substituted(lambda f: f[:, :, ::-1, ::-1]),
+)
+
+
+# The library itself: walks and layers. What is wrong is wrong for the reference too, and so the checks that compare with it
+# do not see it; the laws do.
+
+
+def rewritten(function, old, new):
+    """The function with one part of its text replaced."""
+    text = textwrap.dedent(inspect.getsource(function))
+    assert text.count(old) == 1, f"{function.__qualname__} has not once: {old}"
+    scope = dict(function.__globals__)
+    exec(compile(text.replace(old, new), function.__qualname__, "exec"), scope)
+    return scope[function.__name__]
+
+
+def wrong_library(name, kills, where, function, old, new, **said):
+    made = rewritten(inspect.getattr_static(where, function), old, new)
+    mutant(name, kills, first=False, **said)
+    MUTANTS[-1] = MUTANTS[-1]._replace(patch=(where, function, made))
+
+
+_place = "origin[a] * layer.stride[a] - layer.pad[2 * a]"
+for _name, _new in (
+    ("the origin not scaled by the stride", "origin[a] - layer.pad[2 * a]"),
+    ("the origin scaled by the size", "origin[a] * layer.size[a] - layer.pad[2 * a]"),
+    ("pads taken twice", "origin[a] * layer.stride[a] - 2 * layer.pad[2 * a]"),
+    ("pads left out", "origin[a] * layer.stride[a]"),
+    ("pads added", "origin[a] * layer.stride[a] + layer.pad[2 * a]"),
+    ("pads of the other end", "origin[a] * layer.stride[a] - layer.pad[2 * a + 1]"),
+    ("pads of the other axis", "origin[a] * layer.stride[a] - layer.pad[2 - 2 * a]"),
+):
+    wrong_library(f"down: {_name}", "law_meets", walks, "down", _place, _new)
+_sum = "waiting[i] = add([waiting[i], part]) if i in waiting else part"
+wrong_library("down: the last branch overwrites", "law_meets", walks, "down", _sum, "waiting[i] = part")
+wrong_library("down: the first branch stays", "law_meets", walks, "down", _sum, "waiting.setdefault(i, part)")
+wrong_library(
+    "down: parts laid together from their first cells",
+    "law_meets",
+    walks,
+    "union",
+    "before = [part.origin[a] - first[a] for a in (0, 1)]",
+    "before = [0, 0]",
+)
+wrong_library(
+    "down: parts laid together at their last cells",
+    "law_meets",
+    walks,
+    "union",
+    "before = [part.origin[a] - first[a] for a in (0, 1)]",
+    "before = [sides[a] - part.maps.shape[2 + a] for a in (0, 1)]",
+)
+# A gain after what its layer decodes would be the same for every layer that has one: each keeps its channels apart.
+for _name, _new in (
+    ("gains left out", "maps"),
+    ("gains used twice", "times(times(maps, layer.gain, 1), layer.gain, 1)"),
+    ("gains of the neighbours", "times(maps, None if layer.gain is None else np.roll(layer.gain, 1), 1)"),
+    ("gains without their sign", "times(maps, None if layer.gain is None else np.abs(layer.gain), 1)"),
+    ("one gain for all channels", "times(maps, None if layer.gain is None else np.max(layer.gain), 1)"),
+):
+    wrong_library(f"down: {_name}", "law_gains", walks, "down", "times(maps, layer.gain, 1)", _new)
+for _name, _old, _new in (
+    ("gains left out", "times(bank, layer.gain, 0)", "bank"),
+    (
+        "gains of the neighbours",
+        "times(bank, layer.gain, 0)",
+        "times(bank, None if layer.gain is None else np.roll(layer.gain, 1), 0)",
+    ),
+    ("pads not scaled by the jump", "layer.pad[2 * a] * jump[a]", "layer.pad[2 * a]"),
+    ("pads left out", "origin[a] - layer.pad[2 * a] * jump[a]", "origin[a]"),
+    ("units one pixel apart", "jump=jump", "jump=(1, 1)"),
+    (
+        "the place of the first branch for all",
+        "union([banks[i] for i in below])",
+        "union([banks[below[0]]] * len(below))",
+    ),
+):
+    wrong_library(f"up: {_name}", "law_ways", walks, "up", _old, _new)
+wrong_library(
+    "up: a gain of the layer below instead of its own",
+    "law_gains",
+    walks,
+    "up",
+    "times(bank, layer.gain, 0)",
+    "times(bank, getattr(net.layers[below[0] - 1], 'gain', None) if below[0] else None, 0)",
+)
+_cut = "np.split(maps, np.cumsum(widths)[:-1], axis=1)"
+for _name, _new in (
+    ("cut in the wrong order", "np.split(maps, np.cumsum(widths[::-1])[:-1], axis=1)[::-1]"),
+    ("cut into equal parts", "np.array_split(maps, len(widths), axis=1)"),
+):
+    wrong_library(f"concat {_name}", "law_linear", decoding.Concat, "decode", _cut, _new)
+wrong_library("branches of a concat exchanged", "law_meets", decoding.Concat, "decode", _cut, f"{_cut}[::-1]")
+_scatter = "np.add.at(view, places, maps[:, self._old])"
+for _name, _new in (
+    ("gathers where it must scatter", "view[...] = maps[:, np.resize(self.chosen, widths[0]) % maps.shape[1]]"),
+    ("keeps one of several channels that come from one", "view[places] = maps[:, self._old]"),
+    ("hands new channels to the last", "np.add.at(view, (slice(None), self.chosen), maps)"),
+):
+    for _law in ("law_meets", "law_linear"):
+        wrong_library(f"select {_name}: {_law}", _law, decoding.Select, "decode", _scatter, _new)
+wrong_library(
+    "select that leaves in new channels what is there",
+    "law_linear",
+    decoding.Select,
+    "_picked",
+    "out[self.chosen < 0] = 0",
+    "pass",
+)
+wrong_library(
+    "a sum that hands all to its first",
+    "law_meets",
+    decoding.Sum,
+    "decode",
+    "(maps,) * len(widths)",
+    "(maps, *(0 * maps for _ in widths[1:]))",
+)
+wrong_library(
+    "a sum that shares out",
+    "law_linear",
+    decoding.Sum,
+    "decode",
+    "(maps,) * len(widths)",
+    "(maps / len(widths),) * len(widths)",
+)
+wrong_library(
+    "biases on the way down",
+    "law_gains",
+    decoding.Conv,
+    "decode",
+    "return (backend.substitute(maps, filters, stride=self.stride, **options),)",
+    "return (np.asarray(backend.substitute(maps, filters, stride=self.stride, **options)) + self.bias.sum(),)",
+)
+wrong_library(
+    "the forward pass of a rectifier with its gain",
+    "law_gains",
+    decoding.ReLU,
+    "forward",
+    "backend.relu(xs[0], leak=self.leak)",
+    "backend.relu(xs[0], leak=self.leak) * (1 if self.gain is None else np.reshape(self.gain, (-1, 1, 1)))",
+)
+wrong_library("a linear part with biases", "law_linear", decoding.Conv, "linear", "None, stride", "self.bias, stride")
+wrong_library(
+    "a pool's sum in steps of its size",
+    "law_linear",
+    decoding.layers.Pool,
+    "decode",
+    "substitute(maps.reshape(n * k, 1, h, w), ones, stride=self.stride)",
+    "substitute(maps.reshape(n * k, 1, h, w), ones, stride=self.size)",
+)
+wrong_library(
+    "a pool's mean for its sum",
+    "law_linear",
+    decoding.layers.Pool,
+    "linear",
+    "ones = np.ones((1, 1, *self.size), x.dtype)",
+    "ones = np.full((1, 1, *self.size), 1 / (self.size[0] * self.size[1]), x.dtype)",
+)
+wrong_library(
+    "up: groups side by side in the wrong order",
+    "law_ways",
+    decoding.layers.convolution,
+    "substitute_bank",
+    "out.reshape(k // groups, groups, c0, *out.shape[2:]).swapaxes(0, 1)",
+    "out.reshape(groups, k // groups, c0, *out.shape[2:])",
+    groups=True,
 )

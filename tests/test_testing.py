@@ -1,6 +1,7 @@
 """The conformance kit's own tests: wrong backends are refused for the right reason, honest ones are accepted."""
 
 import ast
+import contextlib
 import json
 import os
 import subprocess
@@ -11,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from honest import HONEST
-from mutants import MUTANTS
+from mutants import MUTANTS, applied
 
 import decoding
-from decoding import AvgPool, Conv, MaxPool, Network, ReLU, Softmax, fast, reference
+from decoding import AvgPool, Conv, Gate, MaxPool, Network, ReLU, Select, Softmax, Sum, fast, reference, walks
 from decoding.testing import (
     CHECKS,
     bench,
@@ -46,7 +47,12 @@ EXAMPLES = int(os.environ.get("DECODING_CONFORMANCE_EXAMPLES", "6"))
 SEEDS = [int(seed) for seed in os.environ.get("DECODING_CONFORMANCE_SEEDS", "").split(",") if seed] or [None]
 
 
-OWN = {"own_decode_filter", "refuses_other_units"}  # checks of what is offered or not
+OWN = {
+    "own_decode_filter",
+    "refuses_other_units",
+    "grouped_integers",
+    "grouped_reals",
+}  # checks of what is offered or not
 
 
 class InSingle:
@@ -93,9 +99,11 @@ def outcome(code, operators):
         return type(error)
 
 
-def shows(code, wrong):
-    """Whether pasted code goes another way with the wrong backend than with the reference."""
-    got, want = outcome(code, wrong), outcome(code, backend(decode_filter=decoding.decode_filter))
+def shows(code, wrong, mutant=None):
+    """Whether pasted code goes another way with the wrong backend, or library, than with the right one."""
+    with applied(mutant) if mutant else contextlib.nullcontext():
+        got = outcome(code, wrong)
+    want = outcome(code, backend(decode_filter=decoding.decode_filter, groups=True))
     if isinstance(want, type) or want is None:  # the reference refuses; or the last line is an assertion that holds
         return got is not want
     if isinstance(got, type):
@@ -107,11 +115,12 @@ def shows(code, wrong):
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_the_check_that_a_mutant_names_kills_it_whatever_is_drawn(mutant, monkeypatch, tmp_path):
     unsearched(monkeypatch)
-    report = check_backend(mutant.backend, checks=[mutant.kills], on_failure="return", cases=tmp_path)
+    with applied(mutant):
+        report = check_backend(mutant.backend, checks=[mutant.kills], on_failure="return", cases=tmp_path)
     (result,) = report.results
     assert result.status == FAILED, result
     assert result.detail
-    assert shows(result.code, mutant.backend), result
+    assert shows(result.code, mutant.backend, mutant), result
     with np.load(result.case) as case:
         assert str(case["code"]) == result.code
         assert "input0" in case
@@ -120,9 +129,10 @@ def test_the_check_that_a_mutant_names_kills_it_whatever_is_drawn(mutant, monkey
 @pytest.mark.parametrize("name", CHECKS)
 def test_what_a_search_finds_prints_as_code_that_shows_it(name):
     mutant = next(mutant for mutant in MUTANTS if mutant.kills == name)
-    (result,) = check_backend(mutant.backend, checks=[name], on_failure="return").results
+    with applied(mutant):
+        (result,) = check_backend(mutant.backend, checks=[name], on_failure="return").results
     assert result.status == FAILED
-    assert shows(result.code, mutant.backend), result
+    assert shows(result.code, mutant.backend, mutant), result
 
 
 def turned(operator):
@@ -249,6 +259,21 @@ def test_networks_print_as_code():
     again = eval(source(net), {"np": np, **{n: getattr(decoding, n) for n in decoding.__all__}})
     assert source(again) == source(net)
     assert (decoding.decode_layer(again, 5) == decoding.decode_layer(net, 5)).all()
+
+
+def test_networks_that_branch_print_as_code():
+    net = Network(
+        [
+            Conv(np.arange(8.0).reshape(4, 1, 1, 2), groups=2, pad=(0, 0, 1, 0)),
+            Select([1, -1, 0, 3], start=(0, 1)),
+            *(ReLU(gain=[1, 2, 3, 0.5]), Gate(gain=2), Sum()),
+        ],
+        inputs=[0, 1, 2, (2, 3), (3, 4, 4)],
+        input_shape=(2, 5, 6),
+    )
+    again = eval(source(net), {"np": np, **{n: getattr(decoding, n) for n in decoding.__all__}})
+    assert again == net
+    assert source(again) == source(net)
 
 
 def test_raising_on_valid_input_is_a_failure():
@@ -574,11 +599,11 @@ def test_own_decoders_are_checked_where_they_are_offered():
 
 def single_decoder(net, layer, k, *, unpool):
     """Layer by layer, everything rounded to single precision."""
-    z = np.zeros((1, net.channels(layer), 1, 1), np.float32)
-    z[0, k] = 1
-    for each in reversed(net.layers[: net.index(layer)]):
-        z = np.asarray(each.decode(z.astype(float), reference, unpool)).astype(np.float32)
-    return z[0]
+    start = np.zeros((1, net.channels(layer), 1, 1))
+    start[0, k] = 1
+    for _, found in walks.down(net, walks.Placed(start, (0, 0)), net.index(layer), 0, unpool, reference):
+        found.maps[...] = found.maps.astype(np.float32)  # the walk goes on with it
+    return found.maps[0].astype(np.float32)
 
 
 def test_an_own_decoder_may_round_what_batch_normalization_scales():

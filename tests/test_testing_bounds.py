@@ -158,7 +158,7 @@ class Lerp(TapByTap):
     def unpool(self, maps, *, size, stride, mode):
         if mode not in MODES[1:]:
             return super().unpool(maps, size=size, stride=stride, mode=mode)
-        x = self.read(maps)
+        x, before = self.read(maps), np.shape(maps)
         for axis in (3, 2):
             u = self.places(x.shape[axis], size[axis - 2], stride[axis - 2])
             first, shape = np.floor(u).astype(int), [-1 if each == axis else 1 for each in range(4)]
@@ -169,7 +169,8 @@ class Lerp(TapByTap):
             else:
                 half, two, three, four, five = map(self.dtype, (0.5, 2, 3, 4, 5))
                 x = b + half * s * (c - a + s * (two * a - five * b + four * c - d + s * (three * (b - c) + d - a)))
-        return x
+        down, across = (np.arange((n - 1) * s + z) % s < z for n, z, s in zip(before[2:], size, stride, strict=True))
+        return x * (down[:, None] & across)
 
     def places(self, n, size, stride):
         return (np.arange((n - 1) * stride + size, dtype=self.dtype) - self.dtype((size - 1) / 2)) / self.dtype(stride)
@@ -185,9 +186,9 @@ class Normalizing(Lerp):
         p, half = np.arange((n - 1) * stride + size, dtype=self.dtype), self.dtype(0.5)
         return (p + half - self.dtype(size / 2)) * (self.dtype(1) / self.dtype(stride))
 
-    def weights(self, n, size, stride, mode):
+    def kernel(self, n, size, stride, mode):
         if mode not in MODES[1:]:
-            return super().weights(n, size, stride, mode)
+            return super().kernel(n, size, stride, mode)
         u, a, one = self.places(n, size, stride), self.dtype(-0.5), self.dtype(1)
         first, table = np.floor(u).astype(int), np.zeros(((n - 1) * stride + size, n), self.dtype)
         s = u - first.astype(self.dtype)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Array, Pads, Pair, as_array, check_finite, plural
+from ..arguments import Array, Pads, Pair, as_array, check_finite, cut, described, plural, printable
 from ..errors import InvalidValueError, ShapeError, UnsupportedLayerError
 
 Shape = tuple[int, int, int]  # (C, H, W)
@@ -80,6 +80,9 @@ class Layer(metaclass=_Closing):
         self._set(name=name)
 
     def _set(self, **fields: Any) -> None:
+        name = fields.get("name")
+        if name is not None and not isinstance(name, str):
+            raise InvalidValueError(f"{self.kind}: name must be a text, not {described(name)}.")
         vars(self).update(fields)
 
     def __setattr__(self, key: str, value: Any) -> None:
@@ -148,7 +151,7 @@ class Layer(metaclass=_Closing):
 
     def __repr__(self) -> str:
         shown = (
-            f"{name}={value.shape if isinstance(value, np.ndarray) else repr(value)}"
+            f"{name}={value.shape if isinstance(value, np.ndarray) else _short(value)}"
             for name, value in self.fields().items()
             if value is not None
         )
@@ -263,6 +266,13 @@ def check_factors(layer: Layer, channels: int | None) -> None:
         size = np.size(getattr(layer, what))
         if channels is not None and np.ndim(getattr(layer, what)) and size != channels:
             raise ShapeError(f"its {what} has {plural(size, 'value')}, and there are {plural(channels, 'channel')}.")
+
+
+def _short(value: Any) -> str:
+    """A value as it is printed: texts from files on one line, long lists cut."""
+    if isinstance(value, str):
+        return f"'{printable(value)}'"
+    return f"[{cut(value)}]" if isinstance(value, list) and len(value) > 12 else repr(value)
 
 
 def _make(kind: type[L], fields: dict[str, Any]) -> L:

@@ -68,7 +68,8 @@ class Pool(Layer):
             ones = np.ones((c, 1, *self.size), x.dtype)
             return backend.correlate(x, ones, None, stride=self.stride, pad=0, groups=c)
         ones = np.ones((1, 1, *self.size), x.dtype)
-        out = np.asarray(backend.correlate(x.reshape(n * c, 1, h, w), ones, None, stride=self.stride, pad=0))
+        y = backend.correlate(x.reshape(n * c, 1, h, w), ones, None, stride=self.stride, pad=self.pad)
+        out = np.asarray(y)
         return out.reshape(n, c, *out.shape[2:])
 
     def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:

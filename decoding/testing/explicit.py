@@ -14,6 +14,7 @@ import numpy as np
 
 from ..arguments import Array
 from ..interpolation import MODES
+from ..layers import AvgPool, Concat, Conv, Gate, MaxPool, ReLU, Select, Sum
 from ..network import Network
 from . import vectors
 from .calls import Call
@@ -58,9 +59,77 @@ def refused(*names: str) -> list[Call]:
     return [_call(golden[f"refused-{name}"]) for name in names]
 
 
+def grouped(operator: str, values: str = "integers") -> list[Call]:
+    """Calls of `correlate` or `substitute` in groups: several of several channels, and one for each channel."""
+    found = []
+    for groups, share, width in ((2, 3, 2), (3, 2, 1), (4, 1, 1), (2, 1, 3)):
+        filters = tiled(groups * share, width, 2, 3, most=2)
+        x = tiled(2, groups * width if operator == "correlate" else len(filters), 4, 5)
+        bias = (tiled(len(filters)),) if operator == "correlate" else ()
+        options = {"stride": (1, 2), **({"pad": (1, 0, 0, 2)} if bias else {}), "groups": groups}
+        arrays = (x, filters, *bias)
+        found.append(Call(operator, arrays if values == "integers" else tuple(a / 3 for a in arrays), options))
+    return found
+
+
+@lru_cache(maxsize=1)
+def graphs() -> tuple[Network, ...]:
+    """Networks that branch, of small integers: what people build, with sides that all differ."""
+
+    def conv(k: int, c: int, *size: int, **options: Any) -> Conv:
+        return Conv(tiled(k, c, *size, most=2), tiled(k), **options)
+
+    residual = Network(
+        [
+            *(conv(3, 2, 2, 3, pad=(1, 0, 0, 2)), ReLU(leak=0.5, gain=[2, 1, -1]), conv(3, 3, 3, 3, pad=(2, 0, 1, 1))),
+            *(conv(3, 3, 1, 2, pad=(0, 0, 0, 1)), Sum(), MaxPool(2, gain=[1, 3, 2])),
+        ],
+        inputs=[0, 1, 2, 2, (3, 4, 2), 5],
+        input_shape=(2, 6, 8),
+    )
+    shortcut = Network(
+        [
+            *(
+                conv(2, 1, 3, 2, pad=(1, 1, 1, 0)),
+                conv(3, 2, 3, 3, stride=2, pad=1),
+                ReLU(),
+                conv(3, 3, 2, 1, pad=(1, 0, 0, 0)),
+            ),
+            *(Select([1, -1, 0], stride=2, start=(0, 1)), Sum(), ReLU(gain=0.5), conv(2, 3, 2, 2)),
+        ],
+        inputs=[0, 1, 2, 3, 1, (5, 4), 6, 7],
+        input_shape=(1, 7, 10),
+    )
+    dense = Network(
+        [
+            *(
+                conv(2, 2, 1, 2, pad=(0, 0, 1, 0)),
+                conv(3, 2, 3, 2, pad=(0, 2, 1, 0)),
+                Concat(),
+                AvgPool((2, 1), (1, 1)),
+            ),
+            *(Select([3, 0, 6, 1, 5, 2, 4, 4]), conv(4, 4, 2, 2, groups=2, stride=(1, 2)), Sum()),
+        ],
+        inputs=[0, 1, (1, 2, 0), 3, 4, 5, (6, 6)],
+        input_shape=(2, 6, 7),
+    )
+    gate = Network(
+        [
+            *(conv(3, 1, 2, 3, pad=(0, 1, 0, 2)), conv(1, 3, 3, 1, pad=(1, 1, 0, 0)), Gate(gain=[2, -1, 3])),
+            *(conv(3, 1, 2, 2, pad=(1, 0, 1, 0), groups=3), Sum(), MaxPool((1, 2), (2, 3), gain=2)),
+        ],
+        inputs=[0, 1, (1, 2), 3, (4, 1, 3), 5],
+        input_shape=(1, 5, 8),
+    )
+    return residual, shortcut, dense, gate
+
+
 def passes(values: str = "integers") -> list[tuple[Network, Array]]:
-    """Golden networks, with images: of small integers, or of reals."""
+    """Golden networks and `graphs`, with images: of small integers, or of reals."""
     found: list[tuple[Network, Array]] = []
+    for net in graphs():
+        assert net.input_shape is not None
+        found.append((net, tiled(1, *net.input_shape, most=2) / (1 if values == "integers" else 3)))
     for case in vectors.cases():
         if case.operator == "forward":
             assert case.net is not None
@@ -73,8 +142,8 @@ def passes(values: str = "integers") -> list[tuple[Network, Array]]:
 
 
 def units(mode: str) -> list[tuple[Network, int, int]]:
-    """Golden networks, each with a layer and a unit."""
-    return [
+    """Golden networks and `graphs`, each with a layer and a unit."""
+    return [(net, len(net.layers), 1) for net in graphs()] + [
         (case.net, case.parameters["layer"], case.parameters["k"])
         for case in vectors.cases()
         if case.operator == "decode_filter" and case.net is not None and case.parameters["mode"] == mode
@@ -170,3 +239,9 @@ def _long(operator: str, s: dict[str, int], mode: str) -> Call:
 def tiled(*shape: int, most: int = 3) -> Array:
     """−most … most, over and over: 5 or 7 numbers, so that no length above repeats them."""
     return np.resize(np.arange(-most, most + 1.0), prod(shape)).reshape(shape)
+
+
+def mixed(*shape: int, step: int = 3) -> Array:
+    """−3 … 3 in no order that repeats: what channels or places that are exchanged give differs."""
+    i = np.arange(prod(shape))
+    return ((i * step + i * i // 5 + i**3 // 11) % 7 - 3.0).reshape(shape)

@@ -14,6 +14,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 
+from ..backend import takes_groups
 from ..errors import ConformanceFailure, InvalidValueError
 from ..files import replacing
 from .bench import STOPS, Bench, Unsupported
@@ -161,7 +162,14 @@ def parametrize_with_checks(
 
 
 def _offered(each: Check, backend: Any, expected: Mapping[str, str]) -> bool:
-    return each.name in expected or "decode_filter" not in each.operators or hasattr(backend, "decode_filter")
+    """Whether a check that is not named is run: those of what a backend need not have are, where it has it."""
+    return each.name in expected or not {"decode_filter", "groups"}.intersection(_lacking(each, backend))
+
+
+def _lacking(each: Check, backend: Any) -> list[str]:
+    """What the check needs and the backend has not."""
+    groups = [] if takes_groups(backend) or "groups" not in each.operators else ["groups"]
+    return groups + [op for op in each.operators if op != "groups" and not callable(getattr(backend, op, None))]
 
 
 def _as_expected(result: Result, reason: str | None) -> Result:
@@ -176,7 +184,7 @@ def _as_expected(result: Result, reason: str | None) -> Result:
 
 def _run(each: Check, backend: Any, examples: int, seed: int | None) -> Result:
     bench = Bench(backend, examples, seed)
-    lacking = [operator for operator in each.operators if not callable(getattr(backend, operator, None))]
+    lacking = _lacking(each, backend)
     if lacking:
         return Result(each.name, UNSUPPORTED, f"no {', '.join(lacking)}")
     try:

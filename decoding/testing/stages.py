@@ -83,13 +83,13 @@ def judged(steps: Pass, start: Array, precision: Arithmetic, *, groups: bool = F
         Where the bound says nothing any more: at the first stage where zeros would pass.
     """
     start, net = np.asarray(start, np.float64), steps.net
-    calls = _Calls(precision)
+    calls = Calls(precision)
     ledger = {"forward": _Up, "up": _Up, "down": _Down}[steps.way](steps, start, calls)
-    errors, sizes = (_twin(net, lambda bank, more=more: (more + ledger.rounding) * np.abs(bank)) for more in (0, 1))
+    errors, sizes = _twin(net, ledger.rounding), _twin(net, 1 + ledger.rounding)
     walking = zip(
-        steps.walk(net, start, _Backend(calls.answer, groups)),
-        steps.walk(errors, np.zeros_like(start), _Backend(calls.error, groups)),
-        steps.walk(sizes, np.abs(start), _Backend(calls.size, groups)),
+        steps.walk(net, start, calls.backend(calls.answer, groups)),
+        steps.walk(errors, np.zeros_like(start), calls.backend(calls.error, groups)),
+        steps.walk(sizes, np.abs(start), calls.backend(calls.size, groups)),
         strict=False,  # the first stops first
     )
     for number, ((_, want), (_, error), (_, size)) in ((each[0][0], each) for each in walking):
@@ -111,11 +111,23 @@ class _Ledger:
     A grid is None where something was rounded on the way.
     """
 
-    def __init__(self, steps: Pass, start: Array, calls: _Calls) -> None:
+    def __init__(self, steps: Pass, start: Array, calls: Calls) -> None:
         self.net, self.way, self.precision, self.calls = steps.net, steps.way, calls.precision, calls
         self.rounding = self.precision.growth(1)  # of a weight that is read
         self.grids: dict[int, float | None] = {}
         self.begun = False
+
+    def arrive(
+        self, number: int, want: Array, error: Array, size: Array, units: list[float | None]
+    ) -> tuple[str, float | None]:
+        """The name and the grid of what the walk stops at, made by calls of such grids; its error is completed.
+
+        The name is empty where the walk begins.
+        """
+        raise NotImplementedError
+
+    def leave(self, number: int, want: Array, error: Array) -> None:
+        """The walk goes on; what it rounds before it asks an operator is added to the error."""
 
     def layer(self, number: int) -> Layer:
         return self.net.layers[number - 1]
@@ -186,9 +198,6 @@ class _Up(_Ledger):
             raise NotJudged(f"a layer of kind {layer.kind} computes by itself, and has no bound here")
         return grid
 
-    def leave(self, number: int, want: Array, error: Array) -> None:
-        """Nothing is left to do."""
-
 
 class _Down(_Ledger):
     """Maps, going down: all that comes to a layer is there when the walk stops at it; its gain comes after."""
@@ -231,7 +240,7 @@ class _Down(_Ledger):
         self.last = number, grid
 
 
-class _Calls:
+class Calls:
     """The operators' calls of one stage: what the reference answered, and how far from it is honest."""
 
     def __init__(self, precision: Arithmetic) -> None:
@@ -240,9 +249,13 @@ class _Calls:
         self.errors: list[Array] = []
         self.sized = 0
 
+    def backend(self, run: Callable[[Call], Any], groups: bool) -> _Backend:
+        """Operators that hand their calls to `answer`, `error` or `size`."""
+        return _Backend(run, groups)
+
     def answer(self, call: Call) -> Any:
         self.made.append((call, np.asarray(call.on(reference))))
-        return self.made[-1][1]
+        return np.asarray(self.made[-1][1])
 
     def error(self, carried: Call) -> Array:
         """The error of the next call, whose arrays carry errors themselves."""
@@ -253,7 +266,7 @@ class _Calls:
             for array, kept in zip(carried.arrays, call.arrays, strict=True)
         )
         self.errors.append(running_error(call, self.precision, errors))
-        return self.errors[-1].copy()
+        return np.array(self.errors[-1])
 
     def size(self, _: Call) -> Array:
         """The size of the next answer, with its error."""
@@ -277,10 +290,10 @@ class _Backend:
         return lambda *arrays, **options: self.run(Call(operator, arrays, options))
 
 
-def _twin(net: Network, dense: Callable[[Array], Array]) -> Network:
+def _twin(net: Network, share: float) -> Network:
     """The same network for what has no sign: gains without theirs, and parts that share no memory, to be written to.
 
-    `dense` makes of a bank what is to take its place where a bank's filters are its units.
+    Where the filters of a bank are its units, this share of their size takes their place.
     """
 
     def apart(layer: Layer) -> Layer:
@@ -290,7 +303,7 @@ def _twin(net: Network, dense: Callable[[Array], Array]) -> Network:
         if layer.gain is not None:
             changed["gain"] = np.abs(layer.gain)
         if isinstance(layer, Conv):
-            changed["dense"] = dense(layer.dense)
+            changed["dense"] = share * np.abs(np.asarray(layer.dense, np.float64))
         vars(twin).update(vars(layer), **changed)
         return twin
 

@@ -24,7 +24,23 @@ except ImportError as error:  # pragma: no cover
 
 from ..arguments import Array, Pads, Pair
 from ..interpolation import MODES
-from ..layers import LRN, AvgPool, BatchNorm, Conv, Layer, MaxPool, Pool, ReLU, Sigmoid, Softmax
+from ..layers import (
+    LRN,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Gate,
+    Layer,
+    MaxPool,
+    Pool,
+    ReLU,
+    Select,
+    Shape,
+    Sigmoid,
+    Softmax,
+    Sum,
+)
 from ..network import Network
 from .calls import Call
 
@@ -44,6 +60,8 @@ POOL_KINDS: dict[str, tuple[type[Pool], ...]] = {
     "max_pool": (MaxPool,),
     "avg_pool": (AvgPool,),
 }
+JOINS = ("sum", "concat", "gate")
+GAINS = {"integers": (1.0, 2.0, -1.0, 3.0, 0.5, 0.0), "reals": (0.3, 1.7, -0.6, 1.0, 0.05)}
 STRIDES: tuple[Pair, ...] = ((1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 2), (1, 3), (4, 1))
 
 
@@ -207,6 +225,20 @@ def calls(operator: str, values: str = "integers", *, mode: str | None = None) -
 
 
 @st.composite
+def grouped_calls(draw: DrawFn, operator: str, values: str = "integers") -> Call:
+    """Calls of `correlate` or `substitute` whose channels and filters are split into 2 or 3 groups."""
+    groups, share, width = draw(_one_of(2, 3)), draw(_one_of(1, 2, 3)), draw(_one_of(1, 2))
+    filters = draw(fillings((groups * share, width, *draw(_one_of(*WINDOWS))), values, limit=3))
+    options: dict[str, Any] = {"stride": draw(strides())}
+    if operator == "substitute":
+        x = draw(maps(values, channels=len(filters), extra=4))
+        return Call(operator, (x, filters), {**options, "groups": groups})
+    x = draw(maps(values, channels=groups * width, least=(filters.shape[2], filters.shape[3]), extra=3))
+    bias = draw(st.one_of(st.none(), fillings((len(filters),), values)))
+    return Call(operator, (x, filters, bias), {**options, "pad": draw(pads()), "groups": groups})
+
+
+@st.composite
 def convs(draw: DrawFn, channels: int = 1, within: Pair = (6, 6), values: str = "integers", *, limit: int = 2) -> Conv:
     """Convolutions of so many channels whose window fits `within` the map: strides, pads, dilation, groups, biases."""
     groups = draw(_one_of(*(g for g in (1, 1, 2, 3) if channels % g == 0)))
@@ -262,37 +294,160 @@ def norms(draw: DrawFn, channels: int = 1, values: str = "integers") -> Layer:
 
 
 @st.composite
+def gains(draw: DrawFn, channels: int, values: str = "integers") -> Any:
+    """What decoding multiplies a layer by: mostly nothing, else one factor or one for each channel."""
+    which = draw(_one_of("none", "none", "one", "each"))
+    if which == "none":
+        return None
+    return draw(_each(channels, values)) if which == "each" else draw(_one_of(*GAINS[values]))
+
+
+@st.composite
+def _each(draw: DrawFn, channels: int, values: str) -> Array:
+    """A factor for each channel, no two neighbours alike."""
+    factors, first = GAINS[values], draw(_integers(0, 5))
+    return np.array([factors[(first + k) % len(factors)] for k in range(channels)])
+
+
+@st.composite
+def selects(draw: DrawFn, channels: int = 1, within: Pair = (6, 6), *, stride: Pair | None = None) -> Select:
+    """Channels in another order, some twice, some new, some left out; every so many pixels, the first less than a step in."""
+    count = draw(_one_of(*{max(channels - 1, 1), channels, channels, channels + 1}))
+    first, step = draw(_integers(0, channels)), draw(_one_of(1, 2, -1))
+    chosen = [(first + step * k) % (channels + 1) - 1 for k in range(count)]  # -1 is a new one
+    steps = draw(_one_of((1, 1), (1, 1), (1, 2), (2, 1), (2, 2))) if stride is None else stride
+    start = [draw(_integers(0, min(step, side) - 1)) for step, side in zip(steps, within, strict=True)]
+    return Select(chosen, stride=steps, start=(start[0], start[1]))
+
+
+@st.composite
+def convs_onto(
+    draw: DrawFn, below: Shape, above: Shape, stride: Pair = (1, 1), values: str = "integers", *, window: Pair = (1, 1)
+) -> Conv:
+    """Convolutions from maps of one shape to maps of another, whatever window and pads do it; that `window` does."""
+
+    def slack(side: int, size: int, step: int, wanted: int) -> int:
+        """Pads that are needed; −1 where none will do."""
+        pad = max((wanted - 1) * step + size - side, 0)
+        return pad if (side + pad - size) // step + 1 == wanted else -1
+
+    def needed(size: Pair) -> list[int]:
+        return [slack(below[1 + a], size[a], stride[a], above[1 + a]) for a in (0, 1)]
+
+    fits = [size for size in WINDOWS if max(size) <= 4 and min(needed(size)) >= 0 and max(needed(size)) <= 4]
+    size = draw(_one_of(*(fits or [window])))
+    rows, columns = needed(size)
+    top, left = draw(_integers(0, rows)), draw(_integers(0, columns))
+    groups = draw(_one_of(*(g for g in (1, 1, 2, 3) if below[0] % g == 0 and above[0] % g == 0)))
+    filters = draw(fillings((above[0], below[0] // groups, *size), values, limit=2))
+    bias = draw(st.one_of(st.none(), fillings((above[0],), values)))
+    return Conv(filters, bias, stride=stride, pad=(top, rows - top, left, columns - left), groups=groups)
+
+
+class _Sketch:
+    """A network as it is drawn: its layers, what they read, and the shapes of all responses, the image's first."""
+
+    def __init__(self, image: Shape) -> None:
+        self.layers, self.inputs, self.shapes = list[Layer](), list[tuple[int, ...]](), [image]
+
+    def put(self, layer: Layer, *below: int) -> int:
+        """The number of the layer, which reads those `below`."""
+        self.shapes.append(layer.shape(*(self.shapes[i] for i in below)))
+        self.layers.append(layer)
+        self.inputs.append(below)
+        return len(self.layers)
+
+
+@st.composite
 def networks(
-    draw: DrawFn, values: str = "integers", *, most: int = 4, kinds: tuple[str, ...] = ("conv", "pool", "relu")
+    draw: DrawFn,
+    values: str = "integers",
+    *,
+    most: int = 4,
+    kinds: tuple[str, ...] = ("conv", "pool", "relu", "select", *JOINS),
 ) -> Network:
-    """Networks of 1 to `most` layers of these `kinds`, with the size of their images.
+    """Networks of 1 to `most` layers of these `kinds`, with the size of their images; branches come on top of that.
 
     Kinds are ``"conv"``, ``"max_pool"``, ``"avg_pool"`` (``"pool"`` is both), ``"relu"``, ``"norm"`` (see `norms`),
-    and ``"softmax"``, which may end a network. At least one layer is a convolution, if `kinds` has it, so that the image's channels are known.
+    ``"select"``, those of `JOINS`, which make branches that meet (see `_branch`), and ``"softmax"``, which may end a network.
+    At least one layer is a convolution, if `kinds` has it, so that the image's channels are known.
     """
-    shape = draw(_one_of(1, 2, 3)), *draw(map_sizes((3, 3), 7))
-    image, layers, last = shape, list[Layer](), ""
+    net, last = _Sketch((draw(_one_of(1, 2, 3)), *draw(map_sizes((3, 3), 7)))), ""
     count = draw(_one_of(*(n for n in (1, 2, 3, 3, 4, 4, *range(5, most + 1)) if n <= most)))
     inner = [kind for kind in kinds if kind != "softmax"]
     inner += ["conv", "conv"] if "conv" in kinds else []
-    for number in range(count):
+    while len(net.layers) < count:
         kind = draw(_one_of(*([each for each in inner if each != last or each == "conv"] or inner)))
         last = kind  # two pools or two rectifiers in a row tell little
-        if number == count - 1 and "conv" in kinds and not any(isinstance(each, Conv) for each in layers):
+        if len(net.layers) == count - 1 and "conv" in kinds and not any(isinstance(each, Conv) for each in net.layers):
             kind = "conv"
-        if kind == "conv":
-            layer: Layer = draw(convs(shape[0], shape[1:], values))
-        elif kind in POOL_KINDS and shape[1:] != (1, 1):
-            layer = draw(pools(shape[1:], POOL_KINDS[kind]))
-        elif kind == "norm":
-            layer = draw(norms(shape[0], values))
+        if kind in JOINS:
+            draw(_branch(net, kind, values, "relu" in kinds))
         else:
-            layer = draw(relus())
-        layers.append(layer)
-        shape = layer.shape(shape)
+            small = "relu" if "relu" in kinds else "conv"
+            net.put(draw(_plain_layer(kind, net.shapes[-1], values, small)), len(net.layers))
     if "softmax" in kinds and draw(_one_of(False, True, True)):
-        layers.append(Softmax())
-    return Network(layers, input_shape=image)
+        net.put(Softmax(), len(net.layers))
+    return Network(net.layers, inputs=net.inputs, input_shape=net.shapes[0])
+
+
+@st.composite
+def _plain_layer(draw: DrawFn, kind: str, below: Shape, values: str, small: str = "relu") -> Layer:
+    """A layer of that kind that reads one other; one of the kind `small` where the maps are too small for a pool."""
+    if kind in POOL_KINDS and below[1:] == (1, 1):
+        kind = small
+    if kind == "conv":
+        return draw(convs(below[0], below[1:], values))
+    if kind == "norm":
+        return draw(norms(below[0], values))
+    if kind == "select":
+        return draw(selects(below[0], below[1:]))
+    layer: Layer = draw(pools(below[1:], POOL_KINDS[kind]) if kind in POOL_KINDS else relus())
+    return layer.replace(gain=draw(gains(below[0], values)))
+
+
+@st.composite
+def layers(draw: DrawFn, kind: str, below: Shape, values: str = "integers") -> Layer:
+    """A layer of that kind, for maps of one shape; a join for several of them."""
+    joins = {"sum": Sum, "concat": Concat}
+    if kind == "gate":
+        return Gate(gain=draw(_each(below[0], values)))
+    return joins[kind]() if kind in joins else draw(_plain_layer(kind, below, values))
+
+
+@st.composite
+def _branch(draw: DrawFn, net: _Sketch, kind: str, values: str, rectified: bool) -> None:
+    """Two branches from the last layer, of other lengths, windows, pads and steps, and the layer that joins them.
+
+    One is a convolution. The other is nothing at all (a layer read as it is), the same layer again, channels and pixels
+    picked, a convolution, or two of them.
+    """
+    at, below = len(net.layers), net.shapes[-1]
+    if draw(_one_of(True, False)):  # a convolution that keeps the shape, as in a residual block
+        conv = draw(convs_onto(below, below, (1, 1), values))
+    else:
+        conv = draw(convs(below[0], below[1:], values))
+    first = net.put(conv, at)
+    if rectified and draw(_one_of(False, True)):
+        first = net.put(draw(_plain_layer("relu", net.shapes[first], values)), first)
+    goal, stride = net.shapes[first], conv.stride
+    picked = draw(selects(below[0], below[1:], stride=stride)).replace(channels=[k % below[0] for k in range(goal[0])])
+    ways = ["conv", "long", "twice"]
+    ways += ["straight"] * 2 if (stride, below) == ((1, 1), goal) else []
+    ways += ["select"] * 2 if picked.shape(below) == goal else []
+    way = draw(_one_of(*ways))
+    width = goal[0] if kind == "sum" else draw(_one_of(1, goal[0]) if kind == "gate" else _one_of(1, 2, 3))
+    if way == "twice":
+        second = first
+    elif way == "straight":
+        second = at
+    elif way == "select":
+        second = net.put(picked, at)
+    else:
+        second = net.put(draw(convs_onto(below, below, (1, 1), values)), at) if way == "long" else at
+        second = net.put(draw(convs_onto(below, (width, *goal[1:]), stride, values, window=conv.size)), second)
+    both = (first, second) if kind == "gate" or draw(_one_of(True, False)) else (second, first)
+    net.put(draw(layers(kind, goal, values)), *both)
 
 
 @st.composite
