@@ -362,7 +362,7 @@ class _Decoded:
         check_finite(images, f"{self.function}: images")
         if self.order == 2:
             linear, quadratic = respond(self.net, images, self.top, backend=self.backend)
-            found = linear + quadratic
+            found: Array = linear + quadratic
             return found if self.bias is None else found + self.bias.astype(found.dtype)[:, np.newaxis, np.newaxis]
         pads, (rows, columns) = self.net.grid(self.top, images.shape[1:])
         images, pads = within(images, pads)
