@@ -5,9 +5,10 @@
 from . import baselines, fast, inverse, reference
 from .backend import Backend
 from .baselines import LeastSquares
-from .composition import Contribution, contributions
-from .datasets import lenet, mnist, resnet
-from .decoder import decode, decode_filter, decode_layer, decode_parts
+from .composition import Contribution, contributions, pair_contributions
+from .datasets import images_in, lenet, mnist, resnet
+from .decoder import decode, decode_filter, decode_layer, iterate_layer
+from .decoder import decode_parts as decode_parts
 from .eigenpictures import QuadraticUnit, decode_quadratic, quadratic_form
 from .errors import (
     ConformanceFailure,
@@ -171,12 +172,13 @@ __all__ = [
     "decode",
     "decode_filter",
     "decode_layer",
-    "decode_parts",
     "decode_quadratic",
     "decoded_responses",
     "fast",
     "from_torch",
+    "images_in",
     "inverse",
+    "iterate_layer",
     "lenet",
     "linearize",
     "load",
@@ -187,6 +189,7 @@ __all__ = [
     "mnist",
     "montage",
     "natural",
+    "pair_contributions",
     "pattern",
     "patterns",
     "quadratic_form",

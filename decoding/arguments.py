@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import sys
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,16 +17,16 @@ Array: TypeAlias = npt.NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
 Pads: TypeAlias = tuple[int, int, int, int]
 
-ROUNDINGS = (
-    64  # what sums of some thousand terms differ by at most, in units of the last place, where they should be equal
-)
+# What sums of some thousand terms differ by at most, in units of the last place, where they should be equal.
+ROUNDINGS = 64
+LARGEST = 2**40  # of counts and sizes
 
 
 def as_pair(value: Any, what: str) -> Pair:
     """(rows, columns), both at least 1, from one int or two."""
     rows, columns = _integers(value, what, 2, "(rows, columns)")
     if min(rows, columns) < 1:
-        raise ShapeError(f"{what} must be at least 1, and is {value!r}.")
+        raise ShapeError(f"{what} must be at least 1, and is {described(value)}.")
     return rows, columns
 
 
@@ -31,23 +34,48 @@ def as_pads(value: Any, what: str = "pad") -> Pads:
     """(top, bottom, left, right), none negative, from one int or four."""
     top, bottom, left, right = _integers(value, what, 4, "(top, bottom, left, right)")
     if min(top, bottom, left, right) < 0:
-        raise ShapeError(f"{what} must not be negative, and is {value!r}.")
+        raise ShapeError(f"{what} must not be negative, and is {described(value)}.")
     return top, bottom, left, right
 
 
 def as_count(value: Any, what: str) -> int:
-    """An integer that is at least 1."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+    """An integer that is at least 1, and no more than a machine can count."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= LARGEST:
         raise InvalidValueError(f"{what} must be an integer, at least 1, not {described(value)}.")
     return int(value)
 
 
+def as_number(value: Any, what: str, wanted: str, least: float = -math.inf) -> float:
+    """A finite number, at least `least`; `wanted` says so in words."""
+    most = sys.float_info.max
+    if not isinstance(value, (int, float, np.integer, np.floating)) or not max(least, -most) <= value <= most:
+        raise InvalidValueError(f"{what} must be {wanted}, not {described(value)}.")
+    return float(value)
+
+
+def as_choice(value: Any, choices: Sequence[str | None], what: str) -> Any:
+    """One of some texts."""
+    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
+        raise InvalidValueError(f"{what} must be {' or '.join(map(repr, choices))}, not {described(value)}.")
+    return value
+
+
+def as_sequence(value: Any, what: str, wanted: str) -> list[Any]:
+    """The items of a sequence that is no text; `wanted` says of what."""
+    try:
+        if isinstance(value, (str, bytes, dict)):
+            raise TypeError
+        return list(value)
+    except TypeError:
+        raise InvalidValueError(f"{what} must be a sequence of {wanted}, not {described(value)}.") from None
+
+
 def _integers(value: Any, what: str, count: int, several: str) -> list[int]:
     try:
-        numbers = [operator.index(v) for v in (value if np.ndim(value) else [value])]
+        numbers = [operator.index(v) for v in (value if np.ndim(value) == 1 else [value])]
     except (TypeError, ValueError):
         numbers = []
-    if len(numbers) not in (1, count):
+    if len(numbers) not in (1, count) or max(numbers) > LARGEST:
         raise ShapeError(f"{what} must be one integer, or {several}; it is {described(value)}.")
     return numbers * (count // len(numbers))
 
@@ -119,6 +147,11 @@ def refuse_pair(value: Any, what: str) -> None:
                 f"{what}: a pair came, of images and labels as it seems. Give the images alone: pair[0]; of a loader's batches, "
                 "(images for images, labels in batches)."
             )
+
+
+def has_axes(value: Any) -> bool:
+    """Whether it is an array, or a list that may be one."""
+    return isinstance(value, (list, tuple)) or bool(getattr(value, "shape", ()))
 
 
 def described(value: Any, most: int = 80) -> str:
@@ -258,6 +291,17 @@ def scaled_down(array: Array, axis: Any) -> Array:
     """
     largest = np.abs(array).max(axis=axis, keepdims=True)
     return np.asarray(np.ldexp(array, -np.frexp(largest)[1]))
+
+
+def crossed(numbers: Sequence[int]) -> str:
+    """``3×5×5``."""
+    return "×".join(map(str, numbers))
+
+
+def listed(values: Sequence[Any]) -> str:
+    """``3, 4 and 5``."""
+    *most, last = map(str, values)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def plural(count: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from . import reference
 from .arguments import described
 from .errors import InvalidValueError
 
+SAID = ("name", "eps", "dtype", "threads", "groups")
 OPERATORS = ("correlate", "max_pool", "avg_pool", "relu", "softmax", "substitute", "unpool")
 
 
@@ -42,10 +43,10 @@ class ModuleBackend:
     """A module as a backend, which pickles by the module's name."""
 
     def __init__(self, module: ModuleType) -> None:
-        vars(self).update({name: value for name, value in vars(module).items() if name[:1] != "_"})
+        vars(self).update({name: getattr(module, name) for name in SAID if hasattr(module, name)})
         self.module = module
 
-    def __getattr__(self, name: str) -> Any:  # a module may make its operators when it is asked for them
+    def __getattr__(self, name: str) -> Any:
         if name[:1] == "_" or name == "module":
             raise AttributeError(name)
         return getattr(self.module, name)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, brief
+from .arguments import Array, brief, described
 from .boundary import public
 from .errors import InvalidValueError
 from .layers import Conv, Layer, Pool
@@ -55,6 +55,8 @@ def random_filters(net: Network, layer: int | str, *, seed: int = 0) -> npt.NDAr
     """
     as_network(net, "random_filters")
     shape = (net.channels(layer), net.channels(0), *net.receptive_field(layer).size)
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise InvalidValueError(f"random_filters: seed must be an integer, at least 0, not {described(seed)}.")
     return np.random.default_rng(seed).standard_normal(shape)
 
 

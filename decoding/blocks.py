@@ -16,15 +16,15 @@ from .arguments import Array
 from .backend import Backend, takes_threads
 
 Block = TypeVar("Block")
-Part = TypeVar("Part")
+Result = TypeVar("Result")
 
 _SETTING = threading.Lock()  # held while the threads of BLAS are read and set
 
 
-def each(
-    backend: Backend, compute: Callable[[Block], Part], blocks: Iterable[Block], take: Callable[[Part], object]
+def in_order(
+    backend: Backend, compute: Callable[[Block], Result], blocks: Iterable[Block], collect: Callable[[Result], object]
 ) -> None:
-    """``take(compute(block))`` for every block, in order.
+    """``collect(compute(block))`` for every block, in order.
 
     With a backend that says ``threads = True``, as many blocks are computed at a time as BLAS has threads, and BLAS is held to one thread
     meanwhile: a thread that does all of a block's work, not its products alone, seldom waits for another. That takes
@@ -36,13 +36,13 @@ def each(
             _keep_memory()
         if threads == 1:
             for block in blocks:
-                take(compute(block))
+                collect(compute(block))
             return
         from concurrent.futures import Future, ThreadPoolExecutor
 
-        waiting, handling = deque[Future[Part]](), np.geterr()
+        waiting, handling = deque[Future[Result]](), np.geterr()
 
-        def as_here(block: Block) -> Part:
+        def as_here(block: Block) -> Result:
             with np.errstate(**handling):  # which threads do not take over
                 return compute(block)
 
@@ -50,10 +50,10 @@ def each(
             for block in blocks:
                 waiting.append(pool.submit(as_here, block))
                 del block
-                if len(waiting) > threads:  # one more than are computed, so that none waits for `take`
-                    take(waiting.popleft().result())
+                if len(waiting) > threads:  # one more than are computed, so that none waits for `collect`
+                    collect(waiting.popleft().result())
             while waiting:
-                take(waiting.popleft().result())
+                collect(waiting.popleft().result())
 
 
 def gather(backend: Backend, compute: Callable[[int, int], Array], count: int, step: int, empty: Array) -> Array:
@@ -67,14 +67,14 @@ def gather(backend: Backend, compute: Callable[[int, int], Array], count: int, s
         number = min(count, -(-number // threads) * threads)
     edges = [count * i // number for i in range(number + 1)] if number else []
 
-    def take(found: tuple[int, Array]) -> None:
+    def collect(found: tuple[int, Array]) -> None:
         nonlocal out
         start, part = found
         if not start:
             out = np.empty((count, *part.shape[1:]), part.dtype)
         out[start : start + len(part)] = part
 
-    each(backend, lambda block: (block[0], compute(*block)), pairwise(edges), take)
+    in_order(backend, lambda block: (block[0], compute(*block)), pairwise(edges), collect)
     return out
 
 

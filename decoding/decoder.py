@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, as_array4, as_count, check_finite, described, plural
+from .arguments import Array, as_array4, as_count, as_sequence, check_finite, described, plural
 from .backend import Backend, precision, resolve
 from .blocks import gather
 from .boundary import public
@@ -22,6 +22,7 @@ from .network import Network, as_network
 from .walks import Placed
 
 UNPOOLS = (*MODES, "sum")
+NEARLY = 1.1  # how many times the fewest multiplications are hardly more
 BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, where units are carried down together
 
 
@@ -208,7 +209,7 @@ def decode_layer(
     See Also
     --------
     decode_filter : One unit.
-    decode_parts : Some units at a time.
+    iterate_layer : Some units at a time.
 
     Notes
     -----
@@ -228,13 +229,16 @@ def decode_layer(
     top = as_network(net, "decode_layer").index(layer)
     chosen = range(net.channels(top)) if units is None else _chosen(net, top, units)
     plan = _Plan(net, top, len(chosen), len(chosen), unpool, _ready(net, top, unpool, backend))
+    if units is None and plan.bank is not None and plan.way[:2] == (0, top):
+        bank = _finite(plan.bank.maps)
+        return bank if bank.flags.writeable else bank.copy()  # or it would be a layer's own filters
     shape = net.channels(0), *net.receptive_field(top).size
     empty = np.empty((0, *shape), precision(plan.operators, net.dtype))
     return gather(plan.operators, lambda i, j: plan.decoded(chosen[i:j]), len(chosen), plan.step, empty)
 
 
 @public
-def decode_parts(
+def iterate_layer(
     net: Network, layer: int | str, size: int, *, unpool: str = "nearest", backend: Any = None
 ) -> Iterator[Array]:
     """Picture all units of a layer in image space, so many at a time: for a bank that does not fit in memory.
@@ -275,13 +279,16 @@ def decode_parts(
     --------
     >>> from decoding import Conv, Network
     >>> net = Network([Conv([[[[1, 2]]]]), Conv([[[[1, 10]]], [[[0, 1]]], [[[3, 0]]]])])
-    >>> [len(part) for part in decode_parts(net, 2, 2)]
+    >>> [len(part) for part in iterate_layer(net, 2, 2)]
     [2, 1]
     """
-    top, size = as_network(net, "decode_parts").index(layer), as_count(size, "size")
+    top, size = as_network(net, "iterate_layer").index(layer), as_count(size, "size")
     count = net.channels(top)
     plan = _Plan(net, top, count, min(size, count), unpool, _ready(net, top, unpool, backend))
     return (plan.decoded(range(start, min(start + size, count))) for start in range(0, count, size))
+
+
+decode_parts = iterate_layer  # its former name
 
 
 def unit(net: Network, layer: int | str, k: int, function: str) -> int:
@@ -296,9 +303,7 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
 
 def _chosen(net: Network, top: int, ks: Any) -> list[int]:
     """The numbers of some units of a layer."""
-    if isinstance(ks, (str, bytes)) or not isinstance(ks, Iterable):
-        raise InvalidValueError(f"units must be a sequence of the units' numbers, not {described(ks)}; for one, [k].")
-    return [unit(net, top, k, "decode_layer") for k in ks]
+    return [unit(net, top, k, "decode_layer") for k in as_sequence(ks, "units", "numbers, of one unit [k]")]
 
 
 def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:
@@ -331,17 +336,18 @@ class _Plan:
     def __init__(self, net: Network, top: int, count: int, some: int, unpool: str, operators: Backend) -> None:
         self.net, self.top, self.unpool, self.operators = net, top, unpool, operators
         self.dtype = precision(operators, net.dtype)
-        self.way = min(_ways(net, top, count, some, unpool, self.dtype.itemsize), key=lambda way: way.cost)
+        self.way = _best(_ways(net, top, count, some, unpool, self.dtype.itemsize))
         self.bank: Placed | None = None
         if self.way.turn > self.way.base:
             *_, (_, self.bank) = walks.up(net, self.way.turn, self.way.base, operators, self.dtype)
-        self.step = max(1, min(count, BLOCK_BYTES // _bytes_per_unit(net, top)))
+        self.step = max(1, min(count, BLOCK_BYTES // _bytes_per_unit(net, top, self.way)))
 
     def decoded(self, ks: Sequence[int]) -> Array:
         """These units in image space."""
         net, (base, turn, _) = self.net, self.way
         if self.bank is not None and turn == self.top:  # the bank holds the units themselves
-            start = Placed(self.bank.maps[list(ks)], self.bank.origin)
+            chosen = slice(ks.start, ks.stop) if isinstance(ks, range) and ks.step == 1 else list(ks)
+            start = Placed(self.bank.maps[chosen].copy(), self.bank.origin)
             return _finite(_down(net, start, base, 0, self.unpool, self.operators).maps)
         number, start = units(net, self.top, ks, self.dtype)
         here = _down(net, start, number, turn, self.unpool, self.operators)
@@ -386,6 +392,16 @@ def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: 
     return ways
 
 
+def _best(ways: Sequence[_Way]) -> _Way:
+    """The way with the fewest multiplications; of those that take hardly more, the one that goes up from the image most.
+
+    It does more at a time: VGG-16's conv3_3 from the image to its ReLU, and its units in blocks from there, takes as many
+    multiplications as the whole bank, and 3 times as long.
+    """
+    least = min(way.cost for way in ways)
+    return max((way for way in ways if way.cost <= NEARLY * least), key=lambda way: (-way.base, way.turn))
+
+
 def _down_cost(net: Network, number: int, begin: int, top: int, unpool: str) -> float:
     """Multiplications of carrying one unit of layer `top` down through this layer, from `begin` on."""
     layer, seen = net.layers[number - 1], net.fields_within(number)[top]
@@ -422,10 +438,16 @@ def _finite(decoded: Array) -> Array:
     return decoded
 
 
-def _bytes_per_unit(net: Network, top: int) -> int:
+def _bytes_per_unit(net: Network, top: int, way: _Way) -> int:
     """Of the most products or pixels that decoding one unit of layer `top` makes at a time."""
     most = net.channels(0) * math.prod(net.receptive_field(top).size)
+    if way.base < way.turn < top:  # each of its responses in layer `turn` becomes a filter in units of `base`
+        filter_size = net.receptive_field(way.turn, within=way.base).size
+        window = net.receptive_field(top, within=way.turn).size
+        most = max(most, net.channels(way.base) * math.prod(filter_size) * math.prod(window))
     for number in walks.under(net, [top], net.paths):
+        if way.base < number <= way.turn:
+            continue
         seen = net.fields_within(number)[top]
         assert seen is not None
         widest = max(net.channels(i) for i in net.paths[number - 1])

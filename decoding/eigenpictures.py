@@ -23,7 +23,7 @@ from .files import replacing
 from .gains import moments
 from .network import Network
 from .patterns import Independent, Statistics, natural
-from .secondorder import Form, bends
+from .secondorder import Form, check_curvatures
 
 if TYPE_CHECKING:
     from scipy.sparse.linalg import LinearOperator
@@ -137,6 +137,29 @@ class QuadraticUnit:
         parts = [(each[: len(along)], each[-1] / across if across else 0.0) for each in found[:n]]
         images = [self._image(*part) for part in parts]
         return np.stack([image * _sign(image, self.linear) for image in images])
+
+    def tiles(self, radius: float = 3.0) -> tuple[Array, list[str]]:
+        """The unit on one line, to draw: `montage` takes the tiles, (n + 4, C, H, W), and their labels.
+
+        Linear filter, its pattern, the most exciting and the most suppressing image of that radius; then the pictures, as
+        patterns: the excitatory ones before the suppressive ones, each under its eigenvalue relative to the largest.
+
+        Examples
+        --------
+        >>> from decoding import montage
+        >>> one = np.ones((1, 1, 2, 2))
+        >>> unit = QuadraticUnit(one[0], one[0], np.array([2.0]), one / 2, one / 2, np.ones(1))
+        >>> tiles, labels = unit.tiles()
+        >>> labels
+        ['filter', 'pattern', 'exciting', 'suppressing', '+1.00']
+        >>> picture = montage(tiles, labels=labels, columns=len(tiles))
+        """
+        order = np.argsort(-self.eigenvalues, kind="stable")
+        first = [self.linear, self.linear_pattern, self.most_exciting(radius), self.most_suppressing(radius)]
+        largest = np.abs(self.eigenvalues).max(initial=0.0) or 1.0
+        labels = [f"{value:+.2f}" for value in self.eigenvalues[order] / largest]
+        names = ["filter", "pattern", "exciting", "suppressing"]
+        return np.concatenate([np.stack(first), self.patterns[order]]), [*names, *labels]
 
     @property
     def _along(self) -> Array:
@@ -373,8 +396,7 @@ def _form(net: Network, layer: int | str, k: int, to: int | str, backend: Any, f
     k = unit(net, top, k, function)
     net.check_weights(top, bottom)
     net.receptive_field(top, within=bottom)  # refuses where no path leads there
-    if not any(bends(each) for each in net.layers):
-        raise InvalidValueError(f"{function}: the network has no curvatures. Take quadratize(net) first.")
+    check_curvatures(net, function)
     return Form(net, top, k, bottom, backend)
 
 

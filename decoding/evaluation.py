@@ -16,6 +16,7 @@ from .arguments import (
     Array,
     as_array,
     as_array4,
+    as_choice,
     as_count,
     brief,
     check_finite,
@@ -31,6 +32,7 @@ from .decoder import decode_layer, unit
 from .errors import InvalidValueError, ShapeError
 from .measuring import Images, Meter, Progress, batches, measure, within
 from .network import Network, as_network
+from .secondorder import check_curvatures, respond
 
 __all__ = [
     "Contribution",
@@ -123,6 +125,7 @@ class ReconstructionMeter:
         net: Network,
         layer: int | str,
         *,
+        order: int = 1,
         unpool: str = "nearest",
         filters: npt.ArrayLike | None = None,
         bias: npt.ArrayLike | None = None,
@@ -133,17 +136,14 @@ class ReconstructionMeter:
         as_network(net, "ReconstructionMeter")
         contrast = _contrast(contrast, former)
         self.net, self.layer, self.backend, self.contrast = net, net.index(layer), backend, contrast
-        self.filters = _bank("reconstruction_error", net, self.layer, unpool, backend, filters)
-        self.bias = _bias("reconstruction_error", bias, len(self.filters))
+        self.decoded = _Decoded("reconstruction_error", net, self.layer, order, unpool, backend, filters, bias)
         self.parts: list[ReconstructionError] = []
 
     def part(self, images: Array, responses: Array, start: int) -> ReconstructionError:
-        decoded = decoded_responses(
-            self.net, images, self.layer, filters=self.filters, bias=self.bias, backend=self.backend
-        )
+        decoded = self.decoded(images)
         # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
         precision = np.float32 if self.contrast and responses.dtype == decoded.dtype == np.float32 else np.float64
-        want, got = (_by_image(each.astype(precision, copy=False)) for each in (responses, decoded))
+        want, got = (_by_image(given.astype(precision, copy=False)) for given in (responses, decoded))
         if self.contrast:
             want = _full_range(want, f"the network's responses of layer {self.layer}", start)
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
@@ -172,6 +172,7 @@ def reconstruction_error(
     images: Images,
     layer: int | str,
     *,
+    order: int = 1,
     unpool: str = "nearest",
     backend: Any = None,
     contrast: str | None = "image",
@@ -193,7 +194,9 @@ def reconstruction_error(
         As `Network.forward` takes them. Of an iterable, one batch is in memory at a time, or as `measure` says.
     layer : int or str
         Number (from 1) or name.
-    unpool : {"nearest", "bilinear", "bicubic"}
+    order : {1, 2}
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
@@ -246,7 +249,14 @@ def reconstruction_error(
     0.0
     """
     meter = ReconstructionMeter(
-        net, layer, unpool=unpool, filters=filters, bias=bias, contrast=_contrast(contrast, former), backend=backend
+        net,
+        layer,
+        order=order,
+        unpool=unpool,
+        filters=filters,
+        bias=bias,
+        contrast=_contrast(contrast, former),
+        backend=backend,
     )
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     return meter.result()
@@ -258,6 +268,7 @@ def decoded_responses(
     images: npt.ArrayLike,
     layer: int | str,
     *,
+    order: int = 1,
     unpool: str = "nearest",
     filters: npt.ArrayLike | None = None,
     bias: npt.ArrayLike | None = None,
@@ -274,10 +285,12 @@ def decoded_responses(
     images : array_like of shape (N, C, H, W)
     layer : int or str
         Number (from 1) or name.
-    unpool : {"nearest", "bilinear", "bicubic"}
+    order : {1, 2}
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     filters : array_like of shape (K, C, h, w), optional
-        In place of the decoded ones; each of the size of the receptive field.
+        In place of the decoded ones; each of the size of the receptive field. Not with ``order=2``.
     bias : array_like of shape (K,), optional
         Nothing unless given: the biases of the network do not enter.
     backend : object or module, optional
@@ -315,19 +328,51 @@ def decoded_responses(
     array([[[[53., 97.]]]])
     """
     top = as_network(net, "decoded_responses").index(layer)
-    images = net.as_images(images, "decoded_responses")
-    bank = _bank("decoded_responses", net, top, unpool, backend, filters)
-    bias = _bias("decoded_responses", bias, len(bank))
-    pads, (rows, columns) = net.grid(top, images.shape[1:])
-    images, pads = within(images, pads)
-    check_finite(images, "decoded_responses: images")
-    operators, stride = resolve(backend, "correlate"), net.receptive_field(top).stride
-    step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(bank.shape[1:])))
-    parts = [
-        np.asarray(operators.correlate(images[start : start + step], bank, bias, stride=stride, pad=pads))
-        for start in range(0, max(1, len(images)), step)
-    ]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return _Decoded("decoded_responses", net, top, order, unpool, backend, filters, bias)(images)
+
+
+class _Decoded:
+    """What stands for the responses of a layer: its decoded filters, or others in their place; or the second order's pair."""
+
+    def __init__(
+        self,
+        function: str,
+        net: Network,
+        top: int,
+        order: int,
+        unpool: str,
+        backend: Any,
+        filters: npt.ArrayLike | None = None,
+        bias: npt.ArrayLike | None = None,
+    ) -> None:
+        if not isinstance(order, (int, np.integer)) or order not in (1, 2) or isinstance(order, bool):
+            raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
+        if order == 2 and filters is not None:
+            raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
+        self.function, self.net, self.top, self.order = function, net, top, order
+        self.backend = resolve(backend, "correlate")
+        self.bias = _bias(function, bias, net.channels(top))
+        if order == 2:
+            check_curvatures(net, function)
+        else:
+            self.filters = _decoded_or_given(function, net, top, unpool, backend, filters)
+
+    def __call__(self, images: npt.ArrayLike) -> Array:
+        images = self.net.as_images(images, self.function)
+        check_finite(images, f"{self.function}: images")
+        if self.order == 2:
+            linear, quadratic = respond(self.net, images, self.top, backend=self.backend)
+            found = linear + quadratic
+            return found if self.bias is None else found + self.bias.astype(found.dtype)[:, np.newaxis, np.newaxis]
+        pads, (rows, columns) = self.net.grid(self.top, images.shape[1:])
+        images, pads = within(images, pads)
+        stride = self.net.receptive_field(self.top).stride
+        step = max(1, WINDOW_BYTES // (8 * rows * columns * math.prod(self.filters.shape[1:])))
+        parts = [
+            np.asarray(self.backend.correlate(images[i : i + step], self.filters, self.bias, stride=stride, pad=pads))
+            for i in range(0, max(1, len(images)), step)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class TopImages(NamedTuple):
@@ -351,22 +396,22 @@ class TopImagesMeter:
         *,
         n: int = 4,
         via: str = "network",
+        order: int = 1,
         unpool: str = "nearest",
         backend: Any = None,
     ) -> None:
         as_network(net, "TopImagesMeter")
-        if via not in ("network", "decoded"):
-            raise InvalidValueError(f"via must be 'network' or 'decoded', not {described(via)}.")
+        as_choice(via, ("network", "decoded"), "via")
         self.net, self.n, self.backend, self.done = net, as_count(n, "n"), backend, 0
         self.bottom, units = net.index(layer), net.channels(layer)
         self.layer = self.bottom if via == "network" else 0
-        self.filters = _bank("top_images", net, self.bottom, unpool, backend) if via == "decoded" else None
+        self.decoded = _Decoded("top_images", net, self.bottom, order, unpool, backend) if via == "decoded" else None
         self.indices = np.full((units, self.n), -1)
         self.responses = np.full((units, self.n), -np.inf)
 
     def part(self, images: Array, responses: Array, start: int) -> Array:
-        if self.filters is not None:
-            responses = decoded_responses(self.net, images, self.bottom, filters=self.filters, backend=self.backend)
+        if self.decoded is not None:
+            responses = self.decoded(images)
         return np.asarray(responses.max(axis=(2, 3)).T)  # (K, N)
 
     def add(self, part: Array) -> None:
@@ -396,6 +441,7 @@ def top_images(
     *,
     n: int = 4,
     via: str = "network",
+    order: int = 1,
     unpool: str = "nearest",
     backend: Any = None,
     batch_size: int | None = None,
@@ -418,7 +464,9 @@ def top_images(
         How many images; all, if there are fewer.
     via : {"network", "decoded"}
         Whose responses: the network's, or those of the decoded filter.
-    unpool : {"nearest", "bilinear", "bicubic"}
+    order : {1, 2}
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling, for ``via="decoded"``.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
@@ -457,7 +505,7 @@ def top_images(
     >>> top_images(net, [[[[1, 3]]], [[[5, 1]]], [[[7, 0]]]], 1, 0, n=2)      # 7, 7 and 7
     TopImages(indices=array([0, 1]), responses=array([7., 7.]))
     """
-    meter = TopImagesMeter(net, layer, n=n, via=via, unpool=unpool, backend=backend)
+    meter = TopImagesMeter(net, layer, n=n, via=via, order=order, unpool=unpool, backend=backend)
     if k is not None:
         k = unit(net, layer, k, "top_images")
     measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
@@ -507,6 +555,7 @@ def response_matrix(
     layer: int | str,
     *,
     labels: npt.ArrayLike | None = None,
+    order: int = 1,
     unpool: str = "nearest",
     backend: Any = None,
     batch_size: int | None = None,
@@ -525,7 +574,9 @@ def response_matrix(
         Number (from 1) or name.
     labels : array_like of shape (N,), optional
         The class of each image: the number, from 0, of the filter that stands for it.
-    unpool : {"nearest", "bilinear", "bicubic"}
+    order : {1, 2}
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
@@ -569,7 +620,7 @@ def response_matrix(
     top = as_network(net, "response_matrix").index(layer)
     if labels is not None:
         labels = _labels(labels, net.channels(top), batches(images, net)[1])
-    meter = _ScoresMeter(net, top, _bank("response_matrix", net, top, unpool, backend), backend)
+    meter = _ScoresMeter(_Decoded("response_matrix", net, top, order, unpool, backend))
     count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
     scores = np.concatenate(meter.scores)
     chosen = scores.argmax(axis=0)
@@ -597,19 +648,18 @@ class _ScoresMeter:
 
     layer = 0
 
-    def __init__(self, net: Network, top: int, filters: Array, backend: Any) -> None:
-        self.net, self.top, self.filters, self.backend = net, top, filters, backend
+    def __init__(self, decoded: _Decoded) -> None:
+        self.decoded = decoded
         self.scores: list[Array] = []
 
     def part(self, images: Array, responses: Array, start: int) -> Array:
-        decoded = decoded_responses(self.net, images, self.top, filters=self.filters, backend=self.backend)
-        return np.asarray(decoded.max(axis=(2, 3)))
+        return np.asarray(self.decoded(images).max(axis=(2, 3)))
 
     def add(self, part: Array) -> None:
         self.scores.append(part)
 
 
-def _bank(
+def _decoded_or_given(
     function: str, net: Network, top: int, unpool: str, backend: Any, filters: npt.ArrayLike | None = None
 ) -> Array:
     """The decoded filters of layer `top`, or those given in their place."""
@@ -648,9 +698,8 @@ def _contrast(contrast: Any, former: dict[str, Any]) -> str | None:
     if unknown:
         raise TypeError(f"reconstruction_error() got an unexpected keyword argument '{unknown[0]}'")
     contrast = former.get("normalize", contrast)
-    if contrast is not None and (not isinstance(contrast, str) or contrast != "image"):
-        raise InvalidValueError(f"contrast must be 'image' or None, not {described(contrast)}.")
-    return contrast
+    found: str | None = as_choice(contrast, ("image", None), "contrast")
+    return found
 
 
 def _full_range(responses: Array, what: str, done: int) -> Array:

@@ -328,7 +328,7 @@ def _without_images(net: Network, number: int, known: dict[int, Moments | None])
     layer, below = net.layers[number - 1], net.inputs[number - 1]
     if isinstance(layer, Pool):
         return 1 / math.prod(map(min, layer.size, layer.stride))
-    with net.naming(number):
+    with net._blame(number):
         if _scales(layer):
             raise UnsupportedLayerError(
                 "what it multiplies by depends on the image, so without images its gain is not known. Give images: linearize(net, images)."

@@ -120,8 +120,8 @@ def characters() -> Characters:
     array([0, 1, 2, 3, 4, 5, 6, 7])
     """
     strokes = np.array(list(STROKES.values()), np.float64)[:, np.newaxis]
-    subshapes = _bank(SUBSHAPES, list(STROKES), 5)
-    shapes = _bank(CHARACTERS, list(SUBSHAPES), 3)
+    subshapes = _drawn_bank(SUBSHAPES, list(STROKES), 5)
+    shapes = _drawn_bank(CHARACTERS, list(SUBSHAPES), 3)
     # A sub-shape that is strong in its filter is weak in a character's, so that all parts are drawn alike.
     strength = np.array([weight for weight, _ in SUBSHAPES.values()])
     shapes *= np.round(120 / strength)[:, np.newaxis, np.newaxis]
@@ -138,7 +138,7 @@ def characters() -> Characters:
     return Characters(net, decode_layer(net, 4), tuple(STROKES), tuple(SUBSHAPES), tuple(CHARACTERS))
 
 
-def _bank(designs: dict[str, Any], parts: list[str], size: int) -> npt.NDArray[np.float64]:
+def _drawn_bank(designs: dict[str, Any], parts: list[str], size: int) -> npt.NDArray[np.float64]:
     bank = np.zeros((len(designs), len(parts), size, size))
     for k, (weight, cells) in enumerate(designs.values()):
         for part, row, column in cells:

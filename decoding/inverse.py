@@ -26,6 +26,7 @@ What each cannot do:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import reference
-from .arguments import Array, Pads, as_array, as_array4, as_pair, brief, check_finite, plural, scaled_down
+from .arguments import Array, Pads, as_array, as_array4, as_pair, brief, check_finite, described, plural, scaled_down
 from .backend import resolve
 from .boundary import public
 from .errors import InvalidValueError, ShapeError
@@ -74,7 +75,7 @@ def respond(images: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "val
     >>> respond([[[[1, 2, 3]]]], [[[[1, 10]]]], border="full")
     array([[[[10., 21., 32.,  3.]]]])
     """
-    bank, images = _bank("respond", filters), as_array4(images, "respond", "images", "(N, C, H, W)")
+    bank, images = _checked_bank("respond", filters), as_array4(images, "respond", "images", "(N, C, H, W)")
     check_finite(images, "respond: images")
     return np.asarray(resolve(backend, "correlate").correlate(images, bank, None, stride=1, pad=_pads(bank, border)))
 
@@ -120,7 +121,7 @@ def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
     >>> adjoint([[[[1, 100]]]], [[[[1, 2]]]])
     array([[[[  1., 102., 200.]]]])
     """
-    bank, responses = _bank("adjoint", filters), as_array4(responses, "adjoint", "responses", "(N, K, H, W)")
+    bank, responses = _checked_bank("adjoint", filters), as_array4(responses, "adjoint", "responses", "(N, K, H, W)")
     check_finite(responses, "adjoint: responses")
     top, bottom, left, right = _pads(bank, border)
     image = np.asarray(resolve(backend, "substitute").substitute(responses, bank, stride=1))
@@ -152,7 +153,7 @@ def turned(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "v
     >>> turned([[[[1, 100]]]], [[[[1, 2]]]])
     array([[[[  2., 201., 100.]]]])
     """
-    return adjoint(responses, _bank("turned", filters)[:, :, ::-1, ::-1], border=border, backend=backend)
+    return adjoint(responses, _checked_bank("turned", filters)[:, :, ::-1, ::-1], border=border, backend=backend)
 
 
 @public
@@ -237,8 +238,8 @@ def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, bo
     >>> wiener([[[[6]]]], [[[[2]]]], noise=2)      # 2 · 6 / (2² + 2)
     array([[[[2.]]]])
     """
-    if not isinstance(noise, (float, int, np.floating, np.integer)) or not 0 < noise < np.inf:
-        raise InvalidValueError(f"wiener: noise must be a ratio of powers above 0, not {noise!r}.")
+    if not isinstance(noise, (float, int, np.floating, np.integer)) or not 0 < noise <= sys.float_info.max:
+        raise InvalidValueError(f"wiener: noise must be a ratio of powers above 0, not {described(noise)}.")
     return _by_frequency("wiener", responses, filters, border, lambda s, _: s / (s * s + noise))
 
 
@@ -269,7 +270,7 @@ def lost_frequencies(filters: npt.ArrayLike, shape: tuple[int, int]) -> int:
     >>> lost_frequencies([[[[1, -1]]]], (1, 5))      # the mean
     1
     """
-    bank, (rows, columns) = _bank("lost_frequencies", filters), as_pair(shape, "lost_frequencies: shape")
+    bank, (rows, columns) = _checked_bank("lost_frequencies", filters), as_pair(shape, "lost_frequencies: shape")
     _, s, _ = np.linalg.svd(_spectra(bank, (rows + bank.shape[2] - 1, columns + bank.shape[3] - 1)))
     unseen = max(0, bank.shape[1] - bank.shape[0]) * s.shape[0] * s.shape[1]  # channels that no filter is left for
     return int((s <= _cutoff(s)).sum()) + int(unseen)
@@ -340,7 +341,7 @@ def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: st
     >>> linear_system([[[10, 21, 5]]], [[[[1, 10]]]], border="full").augmented_rank      # no image has these responses
     3
     """
-    bank = _bank("linear_system", filters)
+    bank = _checked_bank("linear_system", filters)
     b = as_array(response, "linear_system: response")
     if b.ndim != 3:
         hint = " For the first of several images, write responses[0]." if b.ndim == 4 else ""
@@ -413,7 +414,7 @@ def _by_frequency(
     gain: Callable[[Float64, float], Float64],
 ) -> Float64:
     """``F̄ X = Y`` solved at each frequency, through the singular values s of F̄: each is inverted to ``gain(s, cutoff)``."""
-    bank = _bank(function, filters)
+    bank = _checked_bank(function, filters)
     y = _responses(function, responses, bank)
     _, rows, columns = _image_shape(function, y, bank, border)
     top, _, left, _ = _pads(bank, border)
@@ -442,7 +443,7 @@ def _reciprocal(s: Float64, cutoff: float) -> Float64:
     return np.divide(1, s, out=np.zeros_like(s), where=s > cutoff)
 
 
-def _bank(function: str, filters: npt.ArrayLike) -> Float64:
+def _checked_bank(function: str, filters: npt.ArrayLike) -> Float64:
     bank = as_array4(filters, function, "filters", "(K, C, h, w)")
     check_finite(bank, f"{function}: filters")
     if not len(bank):
@@ -461,8 +462,8 @@ def _responses(function: str, responses: npt.ArrayLike, bank: Float64) -> Float6
 
 
 def _pads(bank: Float64, border: str) -> Pads:
-    if border not in BORDERS:
-        raise InvalidValueError(f"border must be one of {', '.join(map(repr, BORDERS))}, not {border!r}.")
+    if not isinstance(border, str) or border not in BORDERS:
+        raise InvalidValueError(f"border must be one of {', '.join(map(repr, BORDERS))}, not {described(border)}.")
     h, w = bank.shape[2] - 1, bank.shape[3] - 1
     return {"valid": (0, 0, 0, 0), "same": (h // 2, h - h // 2, w // 2, w - w // 2), "full": (h, h, w, w)}[border]
 

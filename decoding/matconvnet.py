@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import graphlib
-import inspect
 import itertools
 import math
 import re
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import layers as every
-from .arguments import Array, check_finite, described, printable
+from .arguments import Array, check_finite, crossed, cut, described, printable
 from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
 from .files import File, as_path, file_first, is_open, replacing, shown
@@ -31,18 +30,21 @@ from .layers import (
     Concat,
     Conv,
     Dropout,
+    Elementwise,
     Gate,
     Layer,
     Loss,
     MaxPool,
     Pool,
     ReLU,
+    Resampling,
+    Scale,
     Sigmoid,
     Softmax,
     Sum,
     UnsupportedLayer,
 )
-from .matfile import Cell, Other, Struct, Variable, open_mat, times
+from .matfile import ALWAYS_ALLOWED, MOST_GROWTH, Cell, Other, Struct, Variable, open_mat
 from .network import Network, as_network
 
 LARGEST = 4096  # stride, pad, pool or dilation
@@ -66,13 +68,14 @@ TYPES: dict[type[Layer], tuple[str, str]] = {
     ReLU: ("relu", "dagnn.ReLU"), Sigmoid: ("sigmoid", "dagnn.Sigmoid"), Softmax: ("softmax", "dagnn.SoftMax"),
     Dropout: ("dropout", "dagnn.DropOut"), BatchNorm: ("bnorm", "dagnn.BatchNorm"), LRN: ("normalize", "dagnn.LRN"),
     Loss: ("loss", "dagnn.Loss"), Sum: ("decoding.Sum", "dagnn.Sum"), Concat: ("decoding.Concat", "dagnn.Concat"),
-    Gate: ("decoding.Gate", "dagnn.Scale"),
+    Scale: ("decoding.Scale", "dagnn.Scale"), Gate: ("decoding.Gate", "dagnn.Scale"),
 }  # fmt: skip
 # What MatConvNet does not have is written with its own fields.
+BASES = (Layer, Elementwise, Pool, Resampling, UnsupportedLayer)
 OWN: dict[str, type[Layer]] = {
     f"decoding.{kind.__name__}": kind
     for kind in vars(every).values()
-    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in (Layer, Pool, UnsupportedLayer)
+    if isinstance(kind, type) and issubclass(kind, Layer) and kind not in BASES
 }
 # What at least one layer of a SimpleNN must be.
 KNOWN = {
@@ -159,7 +162,7 @@ def load_matconvnet(path: File, *, dtype: npt.DTypeLike | None = None, image: st
 
 @public
 def save_matconvnet(net: Network, path: File) -> None:
-    """Write a network for MatConvNet, a compressed MAT v5 file: a chain as SimpleNN, one that branches as DagNN.
+    """Write a network for MatConvNet, a MAT v5 file: a chain as SimpleNN, one that branches as DagNN.
 
     Parameters
     ----------
@@ -190,12 +193,18 @@ def save_matconvnet(net: Network, path: File) -> None:
     path, net = file_first(path, net)
     as_network(net, "save_matconvnet")
     weights = [array for layer in net.layers for array in layer.weights.values()]
-    if sum(array.size * max(array.itemsize, 4) for array in weights) > MOST_BYTES:
+    size = sum(array.size * max(array.itemsize, 4) for array in weights)
+    if size > MOST_BYTES:
         raise InvalidValueError(
             f"save_matconvnet: the weights take more than {MOST_BYTES} bytes, which MAT v5 cannot hold."
         )
+    variables = {"net": _as_struct(net)}
     with replacing(path) as file:
-        scipy.io.savemat(file, {"net": _as_struct(net)}, do_compression=True)
+        scipy.io.savemat(file, variables, do_compression=True)
+        if 1.1 * size > max(ALWAYS_ALLOWED, MOST_GROWTH * file.tell()):  # as a bomb does, which is not read
+            file.seek(0)
+            file.truncate()
+            scipy.io.savemat(file, variables)
 
 
 class _NoSuchImage(DecodingError):
@@ -222,6 +231,13 @@ class _Record:
         """The field, if it is one struct."""
         value = self.get(name)
         return _Record(value, self.place(name)) if isinstance(value, Struct) and _count(value) == 1 else None
+
+    def records(self, name: str) -> list[_Record]:
+        """The field, if it is structs, each of them."""
+        value = self.get(name)
+        if not isinstance(value, Struct):
+            raise WeightsFormatError(f"{self.place(name)} should be structs, and is {_what(value)}.")
+        return [_Record(value, f"{self.place(name)}({i + 1})", i) for i in range(_count(value))]
 
     def place(self, name: str) -> str:
         return f"{self.where}.{printable(name)}" if self.where else printable(name)
@@ -287,13 +303,13 @@ def _find(variables: list[Variable]) -> _Record:
     if len(found) == 1:
         return found[0]
     if found:
-        places = _listed(sorted(each.place("layers") for each in found))
+        places = _names(sorted(each.place("layers") for each in found))
         raise WeightsFormatError(f"there are {len(found)} networks in it: {places}. Keep one.")
     raise WeightsFormatError(f"no MatConvNet network in it: {_guess(readable)}. It holds {_holds(variables)}.")
 
 
 def _holds(variables: list[Variable]) -> str:
-    return _listed([f"{each.name} ({each.what})" for each in variables if each.name]) or "nothing"
+    return _names([f"{each.name} ({each.what})" for each in variables if each.name]) or "nothing"
 
 
 def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]:
@@ -323,10 +339,10 @@ def _guess(variables: dict[str, Variable]) -> str:
         if each.what.startswith("cell"):
             part = next(iter(each.load()), None)
             if isinstance(part, Struct):
-                fields = _listed(part.names)
+                fields = _names(part.names)
                 return f"`{printable(each.name)}` is a cell of structs with the fields {fields}, a layout of its own"
         if each.what.startswith("struct"):
-            fields = _listed(each.load().names)
+            fields = _names(each.load().names)
             return f"`{printable(each.name)}` is a struct without layers; its fields are {fields}"
     return "loose arrays do not say what the layers are" if variables else "there are no variables"
 
@@ -352,13 +368,15 @@ class _Reader:
         net = _advised(net)
         self.check_field(net)
         if size is not None:
-            net = self.optional(f"input size, {times(size)},", lambda: net.replace(input_shape=size)) or net
+            net = self.optional(f"input size, {crossed(size)},", lambda: net.replace(input_shape=size)) or net
         if mean is not None:
             net = self.optional("mean image", lambda: net.replace(mean=self.spread(mean, net))) or net
         if std is not None:
             net = self.optional("deviation", lambda: net.replace(std=self.spread(std, net))) or net
         if meta.get("moments") is not None:
             net = self.optional("moments", lambda: net.replace(moments=self.moments(meta))) or net
+        if meta.get("aliases") is not None:
+            net = self.optional("aliases", lambda: net.replace(aliases=self.aliases(meta))) or net
         return net.replace(classes=self.classes(meta), notes=self.remarks(meta))
 
     def optional(self, what: str, read: Callable[[], Any]) -> Any:
@@ -366,7 +384,7 @@ class _Reader:
         try:
             return read()
         except DecodingError as error:
-            self.notes.append(f"The file's {what} does not fit, and is left out: {error}")
+            self.notes.append(f"The file's {what} does not fit, and is left out: {error.message}")
             return None
 
     def simple(self, root: _Record, channels: int | None) -> Network:
@@ -387,12 +405,12 @@ class _Reader:
                 raise WeightsFormatError(f"{where} should be a layer, and is {_what(layer)}.")
             if "type" not in layer.names:
                 raise WeightsFormatError(
-                    f"{where} has no type; its fields are {_listed(layer.names)}. It holds {self.holds}."
+                    f"{where} has no type; its fields are {_names(layer.names)}. It holds {self.holds}."
                 )
             records.append(_Record(layer, where))
         types = [record.text("type") or "" for record in records]
         if not KNOWN.intersection(types) and not any("unsupported" in record for record in records):
-            kinds = _listed(sorted(set(types)))
+            kinds = _names(sorted(set(types)))
             like = ", as DeepLearnToolbox has them" if DEEP_LEARN_TOOLBOX.issuperset(types) else ""
             raise WeightsFormatError(
                 f"{root.place('layers')} are not MatConvNet's: their types are {kinds}{like}. It holds {self.holds}."
@@ -411,7 +429,7 @@ class _Reader:
         if len(graph.images) > 1:
             channels = None  # what the file says of its images it may say of another
             self.notes.append(
-                f"Several images lead into it: {_listed(graph.images, 100)}. This is the network of '{printable(image)}'; "
+                f"Several images lead into it: {_names(graph.images, 100)}. This is the network of '{printable(image)}'; "
                 "load_matconvnet(path, image=…) takes another."
             )
         order, known = graph.order(image), {image: 0}
@@ -425,7 +443,7 @@ class _Reader:
             seen = {jump for k in below[: layer.follows] if (jump := jumps[k]) is not None}
             if graph.kinds[i] in JOINS and (misfit := _misfit(layer, [widths[k] for k in below], seen)):
                 layer = UnsupportedLayer(graph.types[i], reason=misfit, name=layer.name)
-            jump = None if isinstance(layer, UnsupportedLayer) or not seen else seen.pop()
+            jump = None if isinstance(layer, UnsupportedLayer) or layer.phases or not seen else seen.pop()
             jumps.append(jump and (jump[0] * layer.stride[0], jump[1] * layer.stride[1]))
             widths.append(layer.channels(*(widths[k] if layer.in_channels is None else None for k in below)))
             layers.append(layer)
@@ -433,7 +451,7 @@ class _Reader:
             known |= dict.fromkeys(graph.outputs[i], number)
         left = [graph.names[i] for i in sorted(set(range(len(graph.names))) - set(order))]
         if left:
-            self.notes.append(f"Not on a way from the image '{printable(image)}', and left out: {_listed(left, 100)}.")
+            self.notes.append(f"Not on a way from the image '{printable(image)}', and left out: {_names(left, 100)}.")
         return Network(layers, inputs=inputs)
 
     def node(
@@ -460,7 +478,7 @@ class _Reader:
         except DecodingError as error:
             if record.where in str(error):
                 raise
-            raise WeightsFormatError(f"{record.where}: {error}") from error
+            raise WeightsFormatError(f"{record.where}: {error.message}") from error
 
     def layer(
         self,
@@ -474,12 +492,14 @@ class _Reader:
         name = name or None
         if "unsupported" in own:
             return UnsupportedLayer(kind, reason=self.said(own), name=name)
+        if kind in ("dagnn.Scale", "decoding.Scale"):
+            return self.scale(record, name, weights(), channels)
         if kind in OWN:
             return _made(OWN[kind], record, name)
         options = _options(record)
         leak = options.pop("leak", 0.0) if kind == "relu" else 0.0
         if options and kind in ("conv", "pool", "relu"):
-            return UnsupportedLayer(kind, reason=f"it has the option {_listed(tuple(options))}", name=name)
+            return UnsupportedLayer(kind, reason=f"it has the option {_names(tuple(options))}", name=name)
         if kind == "conv":
             return self.conv(record, own, name, weights(), channels)
         if kind == "bnorm":
@@ -499,8 +519,6 @@ class _Reader:
             return ReLU(leak=self.number(record, "leak", leak), name=name)
         if kind in ("lrn", "normalize"):
             return self.lrn(record, name)
-        if kind == "dagnn.Scale":
-            return self.scale(record, name, weights(), channels)
         if kind in PLAIN:
             return PLAIN[kind](name=name)
         return UnsupportedLayer(kind, reason=REASONS.get(kind, ""), name=name)
@@ -542,15 +560,14 @@ class _Reader:
         return norm.replace(mean=moments[:, 0], std=moments[:, 1])
 
     def scale(self, record: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
-        """A factor for each channel, and a bias: a batch norm of mean 0 and deviation 1."""
+        """A factor for each channel, and a bias; unsupported where there are more."""
         weights = weights[: 2 if self.number(record, "hasBias", 1) else 1]
         arrays = [self.real(weights, k, f"{record.where}: factors and biases") for k in range(max(1, len(weights)))]
         counts = {array.size for array in arrays} - {1}
         if len(counts) > 1 or any(array.size != math.prod(array.shape[2:3]) for array in arrays):
             return UnsupportedLayer("dagnn.Scale", reason="its factors are not one for each channel", name=name)
         count = counts.pop() if counts else channels or 1
-        scale, *bias = (np.broadcast_to(array.ravel(), (count,)) for array in arrays)
-        return BatchNorm(scale, *bias, mean=np.zeros(count, scale.dtype), std=np.ones(count, scale.dtype), name=name)
+        return Scale(*(np.broadcast_to(array.ravel(), (count,)) for array in arrays), name=name)
 
     def lrn(self, record: _Record, name: str | None) -> Layer:
         param = record.numbers("param")
@@ -631,14 +648,14 @@ class _Reader:
 
     def moments(self, meta: _Record) -> dict[int, tuple[Any, Any]]:
         """The moments of layers that `save_matconvnet` wrote."""
-        struct = meta.get("moments")
-        if not isinstance(struct, Struct):
-            raise WeightsFormatError(f"{meta.place('moments')} should be structs, and is {_what(struct)}.")
-        records = [_Record(struct, f"{meta.place('moments')}({i + 1})", i) for i in range(_count(struct))]
         return {
             record.integers("layer", (1,), most=MOST_LAYERS)[0]: (_field(record, "mean"), _field(record, "std"))
-            for record in records
+            for record in meta.records("moments")
         }
+
+    def aliases(self, meta: _Record) -> dict[str, str]:
+        """The further names of layers that `save_matconvnet` wrote."""
+        return {record.text("alias") or "": record.text("name") or "" for record in meta.records("aliases")}
 
     def remarks(self, meta: _Record) -> list[str]:
         """The notes that `save_matconvnet` wrote, and those of this reading."""
@@ -768,7 +785,7 @@ class _Graph:
             return max(self.images, key=counts.__getitem__)
         if asked not in self.images:
             raise _NoSuchImage(
-                f"there is no image named '{printable(str(asked))}'. There are {_listed(self.images, 100)}."
+                f"there is no image named '{printable(str(asked))}'. There are {_names(self.images, 100)}."
             )
         return asked
 
@@ -818,15 +835,15 @@ class _Graph:
             makers = [self.makers.get(each) for each in missing]
             others = {each for each, maker in zip(missing, makers, strict=True) if maker is None}
             others = others.union(*(self.sources[maker] for maker in makers if maker is not None))
-            which = f"the image {_listed(sorted(others))}" if others else f"{_listed(missing)}, which no image leads to"
-            return f"it joins {_listed(reads)}, and needs {which} as well"
+            which = f"the image {_names(sorted(others))}" if others else f"{_names(missing)}, which no image leads to"
+            return f"it joins {_names(reads)}, and needs {which} as well"
         measured = [each for each in reads if self.makers.get(each) in self.losses]
         if measured and not self.owns[i]:
-            return f"it reads {_listed(measured)}, a loss, which needs labels"
+            return f"it reads {_names(measured)}, a loss, which needs labels"
         if len(self.outputs[i]) != 1:
             return f"it has {len(self.outputs[i])} outputs"
         if len(reads) > 1 and kind not in JOINS:
-            return f"it joins {_listed(reads)}"
+            return f"it joins {_names(reads)}"
         if self.types[i] == "dagnn.Concat" and self.block(i).integers("dim", (1,), 3) != [3]:
             return "it does not join channels but rows, columns or images"
         return ""
@@ -837,11 +854,11 @@ def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, 
     if isinstance(layer, UnsupportedLayer):
         return ""
     if len(strides) > 1:
-        return f"it joins layers whose units are not equally far apart in the image: {_listed([times(s) for s in sorted(strides)])}"
+        return f"it joins layers whose units are not equally far apart in the image: {_names([crossed(s) for s in sorted(strides)])}"
     try:
         layer.channels(*widths)
     except ShapeError as error:
-        return str(error).rstrip(".")
+        return error.message.rstrip(".")
     return ""
 
 
@@ -870,7 +887,7 @@ def _simple_weights(record: _Record) -> Callable[[], list[Any]]:
             raise WeightsFormatError(f"{record.place('weights')} should be a cell, and is {_what(cell)}.")
         if record.get("filters") is None:
             raise WeightsFormatError(
-                f"{record.where} has neither weights nor filters; its fields are {_listed(record.struct.names)}."
+                f"{record.where} has neither weights nor filters; its fields are {_names(record.struct.names)}."
             )
         return [record.get("filters"), record.get("biases")]
 
@@ -910,6 +927,8 @@ def _as_struct(net: Network) -> dict[str, Any]:
     if net.moments:
         pairs = [(float(number), *map(_as_field, pair)) for number, pair in net.moments.items()]
         meta["moments"] = _structs(("layer", "mean", "std"), pairs)
+    if net.aliases:
+        meta["aliases"] = _structs(("alias", "name"), [tuple(map(_text, pair)) for pair in net.aliases.items()])
     if net.notes:
         meta["notes"] = _cell([_text(note) for note in net.notes])
     graph = {"layers": _cell([_as_layer(layer) for layer in net.layers])} if net.is_chain else _as_dag(net)
@@ -939,8 +958,8 @@ def _as_dag(net: Network) -> dict[str, Any]:
             block["poolSize"] = block.pop("pool")
         if isinstance(layer, Loss):
             block["loss"] = "log"
-        if isinstance(layer, Gate):
-            block["hasBias"] = False
+        if isinstance(layer, (Scale, Gate)):
+            block["hasBias"] = isinstance(layer, Scale)
         if isinstance(layer, Conv):
             block |= {"size": _row(layer.filters.transpose(2, 3, 1, 0).shape), "hasBias": True}
         if isinstance(layer, BatchNorm):
@@ -1013,6 +1032,8 @@ def _weights(layer: Layer) -> list[Array]:
     if isinstance(layer, BatchNorm):
         moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
         return [_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)]
+    if isinstance(layer, Scale):
+        return [_known(layer.scale[None, None]), _known(layer.bias[None, None])]
     return []
 
 
@@ -1049,14 +1070,19 @@ def _field(record: _Record, name: str) -> Any:
 
 def _made(kind: type[Layer], record: _Record, name: str | None) -> Layer:
     """The layer that was written with its own fields."""
-    names = set(inspect.signature(kind).parameters) - COMMON
+    names = set(kind._parameters()) - COMMON
     fields = {each: value for each in sorted(names) if (value := _field(record, each)) is not None}
     try:
-        return kind(**fields, name=name)
+        layer = kind(**fields, name=name)
     except DecodingError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightsFormatError(f"its fields do not make a {kind.__name__}: {printable(str(error), 200)}.") from None
+    for each in names - layer.weights.keys() - {"channels"}:  # of a Select, which are as many as there are
+        numbers = np.asarray(getattr(layer, each))
+        if numbers.dtype.kind in "iuf" and np.any(np.abs(numbers[np.isfinite(numbers)]) > LARGEST):
+            raise WeightsFormatError(f"{record.place(each)} should be at most {LARGEST}, not {numbers.tolist()}.")
+    return layer
 
 
 def _text(text: str) -> str:
@@ -1122,11 +1148,6 @@ def _empty(value: Any) -> bool:
     return value is None or (isinstance(value, (np.ndarray, Cell, Struct)) and 0 in value.shape)
 
 
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    shown = ", ".join(printable(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
-
-
 def _what(value: Any) -> str:
     """A value in a few words."""
     if value is None:
@@ -1136,5 +1157,10 @@ def _what(value: Any) -> str:
     if isinstance(value, Other):
         return value.what + ELSEWHERE.get(value.what.removeprefix("object of class "), "")
     if isinstance(value, np.ndarray):
-        return f"{value.dtype} {times(value.shape)}"
-    return f"{type(value).__name__.lower()} {times(value.shape)}"
+        return f"{value.dtype} {crossed(value.shape)}"
+    return f"{type(value).__name__.lower()} {crossed(value.shape)}"
+
+
+def _names(names: Sequence[str], most: int = 12) -> str:
+    """Names of a file, fit to be shown."""
+    return cut([printable(name) for name in names], most)

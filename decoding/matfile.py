@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from .arguments import printable
+from .arguments import crossed, printable
 from .errors import WeightsFormatError
 from .files import File, is_open, reading
 
@@ -240,7 +240,7 @@ class _V5:
             _, at = self.word(data, at)
         if kind in (OPAQUE, OBJECT):
             return name, f"object of class {printable(self.word(data, at)[0])}"
-        return name, f"{WORDS.get(kind) or NUMERIC.get(kind) or f'class {kind}'} {times(shape)}"
+        return name, f"{WORDS.get(kind) or NUMERIC.get(kind) or f'class {kind}'} {crossed(shape)}"
 
     def array(self, data: memoryview) -> Any:
         """The value of an array: ndarray, str, `Cell`, `Struct` or `Other`."""
@@ -265,7 +265,7 @@ class _V5:
         stored = np.dtype(self.order + STORAGE[kind])
         if math.prod(shape) * stored.itemsize != end - begin:
             raise Damaged(
-                f"an array claims {times(shape)} numbers of {stored.itemsize} bytes, and holds {end - begin}."
+                f"an array claims {crossed(shape)} numbers of {stored.itemsize} bytes, and holds {end - begin}."
             )
         if begin == end:
             return np.zeros((0, 0), dtype)  # the other sizes may be anything
@@ -284,7 +284,7 @@ class _V5:
         if kind not in TEXT:
             raise Damaged(f"text is stored as type {kind}.")
         if len(shape) != 2 or shape[0] != 1:
-            return Other(f"char {times(shape)}")
+            return Other(f"char {crossed(shape)}")
         encoding = TEXT[kind] + ("" if kind in (1, 2, 16) else "-le" if self.order == "<" else "-be")
         text = bytes(data[begin:end]).decode(encoding, "backslashreplace")
         units = len(text.encode("utf-16-le", "surrogatepass")) // 2
@@ -401,7 +401,7 @@ class _Hdf5:
         if kind and kind not in (*NUMERIC.values(), *CLASSES, "cell", "struct"):
             return f"object of class {printable(kind)}"
         shape = item.shape[::-1] if hasattr(item, "shape") and item.shape is not None else (1, 1)
-        return f"{CLASSES.get(kind, kind) or 'array'} {times(shape)}"
+        return f"{CLASSES.get(kind, kind) or 'array'} {crossed(shape)}"
 
     def loader(self, item: Any) -> Callable[[], Any]:
         def load() -> Any:
@@ -437,7 +437,7 @@ class _Hdf5:
         if item.is_virtual or item.external:
             raise Damaged("a data set lies in another file, which is not opened.")
         if len(item.shape) > MOST_AXES or item.id.get_storage_size() > self.size:
-            raise Damaged(f"an array claims {times(item.shape[:MOST_AXES])} numbers in {self.size} bytes.")
+            raise Damaged(f"an array claims {crossed(item.shape[:MOST_AXES])} numbers in {self.size} bytes.")
         self.budget.take(item.size * item.dtype.itemsize)
         return self.unpacked(item) if item.chunks else item[()]
 
@@ -507,10 +507,6 @@ def _undone(filter_: int, data: bytes, length: int, itemsize: int) -> bytes:
     if filter_ == CHECKSUM:
         return data[:-4]
     raise Damaged("a data set is compressed in a way that MATLAB does not use.")
-
-
-def times(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
 
 
 def _word(data: memoryview) -> str:

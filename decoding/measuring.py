@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
-from .arguments import Array, Pads, as_array, as_count, check_finite, described, refuse_pair
+from .arguments import Array, Pads, as_array, as_count, as_sequence, check_finite, described, refuse_pair
 from .backend import resolve
-from .blocks import each
+from .blocks import in_order
 from .boundary import public
 from .errors import InvalidValueError
 from .network import Network, as_network
@@ -100,9 +100,7 @@ def measure(
     [1, 0]
     """
     as_network(net, "measure")
-    if not isinstance(meters, Iterable) or isinstance(meters, (str, bytes)):
-        raise InvalidValueError(f"measure: meters must be a sequence of meters, not {described(meters)}.")
-    meters = list(meters)
+    meters = as_sequence(meters, "measure: meters", "meters")
     for meter in meters:
         if not all(hasattr(meter, name) for name in ("layer", "part", "add")):
             raise InvalidValueError(f"measure: {described(meter)} is no meter: it must have layer, part and add.")
@@ -122,7 +120,7 @@ def measure(
             parts |= {i: m.part(images, responses, start) for i, m in enumerate(meters) if m.layer == number}
         return len(images), parts
 
-    def take(found: tuple[int, dict[int, Any]]) -> None:
+    def collect(found: tuple[int, dict[int, Any]]) -> None:
         nonlocal done
         count, parts = found
         for i, meter in enumerate(meters):
@@ -131,7 +129,7 @@ def measure(
         if progress is not None:
             progress(done, total)
 
-    each(resolve(backend), compute, _split(net, given, tops, batch_size), take)
+    in_order(resolve(backend), compute, _split(net, given, tops, batch_size), collect)
     if not done:
         raise InvalidValueError("measure: there are no images.")
     return done

@@ -16,14 +16,19 @@ import numpy.typing as npt
 
 from . import walks
 from .arguments import (
+    LARGEST,
     Array,
     Pads,
     Pair,
     as_array,
     as_count,
+    as_sequence,
     check_finite,
+    crossed,
     cut,
     described,
+    has_axes,
+    listed,
     plural,
     printable,
     refuse_pair,
@@ -139,7 +144,7 @@ class Network:
         self.input_shape: Shape | None = None if input_shape is None else _image_shape(input_shape)
         self._channels: list[int | None] = [self._image_channels()]
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
-            with self.naming(number):
+            with self._blame(number):
                 self._channels.append(layer.channels(*(self._channels[i] for i in below)))
                 check_factors(layer, self._channels[-1])
         self.moments = MappingProxyType({i: self._moment(i, *pair) for i, pair in dict(moments or {}).items()})
@@ -333,7 +338,7 @@ class Network:
             found.append(min(ways, default=number if isinstance(layer, UnsupportedLayer) else None))  # type: ignore[type-var]
         return found
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[Any]:
         """The floating-point precision of the weights."""
         dtypes = {array.dtype for layer in self.layers for array in layer.weights.values()}
@@ -363,7 +368,7 @@ class Network:
             order = " Are the arguments in another order? Images come before the layer: (net, images, layer, k)."
             raise UnknownLayerError(
                 f"there is no layer {described(layer)}: a layer is given by its number, 1 to {len(self.layers)}, 0 being the image, "
-                f"or by its name.{order if np.ndim(layer) else ''}"
+                f"or by its name.{order if has_axes(layer) else ''}"
             )
         if not 0 <= layer <= len(self.layers):
             raise UnknownLayerError(
@@ -423,7 +428,7 @@ class Network:
             raise ShapeError(f"images of {plural(shape[0], 'channel')}, and the network takes {self._channels[0]}.")
         found = {0: shape}
         for number in numbers:
-            with self.naming(number):
+            with self._blame(number):
                 found[number] = self.layers[number - 1].shape(*(found[i] for i in self.inputs[number - 1]))
         return found
 
@@ -706,7 +711,7 @@ class Network:
         ShapeError, InvalidValueError, UnknownLayerError
             As `forward`.
         """
-        tops = [self.index(layer) for layer in layers]
+        tops = [self.index(layer) for layer in as_sequence(layers, "layers", "numbers or names")]
         images, operators = self.as_images(images, "walk"), resolve(backend)
         self._checked(images, tops)
         dtype = precision(operators, images.dtype if images.dtype.kind == "f" else self.dtype)
@@ -754,7 +759,7 @@ class Network:
         top, base = self.index(layer), self.index(within)
         for number in walks.under(self, [top], self.paths, base):
             if isinstance(self.layers[number - 1], UnsupportedLayer):
-                with self.naming(number):
+                with self._blame(number):
                     self.layers[number - 1].check()
         found = self.fields_within(base)[top]
         if found is None:
@@ -784,8 +789,8 @@ class Network:
                 fields.append(None)
                 continue
             if len({field.stride for field in seen}) > 1:
-                strides = _listed([f"{_times(f.stride)} (layer {i})" for i in below if (f := fields[i]) is not None])
-                with self.naming(number):
+                strides = listed([f"{crossed(f.stride)} (layer {i})" for i in below if (f := fields[i]) is not None])
+                with self._blame(number):
                     raise ShapeError(
                         f"it joins layers whose units are not equally far apart in the image: strides of {strides}."
                     )
@@ -843,12 +848,12 @@ class Network:
         for number, layer in enumerate(self.layers, 1):
             row = {"layer": str(number), "name": printable(self.names[number - 1]), "kind": layer.kind}
             row |= {"reads": cut(self.inputs[number - 1], 4), "output": self._output(number, shapes)}
-            row["filters"] = "" if layer.size == (1, 1) else _times(layer.size)
+            row["filters"] = "" if layer.size == (1, 1) else crossed(layer.size)
             if isinstance(layer, Conv):
-                row["filters"] = f"{len(layer.filters)} of {_times(layer.filters.shape[1:])}"
+                row["filters"] = f"{len(layer.filters)} of {crossed(layer.filters.shape[1:])}"
             field = self.fields_within(0)[number]
             if field is not None and self._blocked[number] is None:
-                row |= {"field": _times(field.size), "stride": _times(field.stride)}
+                row |= {"field": crossed(field.size), "stride": crossed(field.stride)}
                 row["offset"] = f"{field.offset[0]},{field.offset[1]}"
             if "gain" in layer.fields():
                 row |= {"gain": _range(layer.gain), "curvature": _range(layer.curvature)}
@@ -873,19 +878,19 @@ class Network:
                 if array is None
                 else _range(array)
                 if array.size > 16
-                else _listed([f"{n:.4g}" for n in array.ravel()])
+                else listed([f"{n:.4g}" for n in array.ravel()])
                 for array in (self.mean, self.std)
             ]
             yield f"Images are normalized: less {shown[0]}, over {shown[1]}. Decoded filters are in the units of normalized images."
 
     def _output(self, number: int, shapes: dict[int, Shape]) -> str:
-        return _times(shapes[number]) if number in shapes else str(self._channels[number] or "")
+        return crossed(shapes[number]) if number in shapes else str(self._channels[number] or "")
 
     def _remarks(self) -> Iterator[str]:
         """What does not work."""
         for number, layer in enumerate(self.layers, 1):
             try:
-                with self.naming(number):
+                with self._blame(number):
                     layer.check()
             except DecodingError as error:
                 yield str(error)
@@ -903,7 +908,7 @@ class Network:
             self.check_runs(top)
         shapes = self._shapes(_image_shape(images.shape[1:]), order)
         for number in order:
-            with self.naming(number):
+            with self._blame(number):
                 self.layers[number - 1].check()
         check_finite(images, "images")
         return shapes
@@ -922,7 +927,7 @@ class Network:
         for number in walks.under(self, [top], self.paths, bottom):
             each = self.layers[number - 1]
             if seen[number] is not None or isinstance(each, UnsupportedLayer):
-                with self.naming(number):
+                with self._blame(number):
                     each.check_decoding()
 
     def _check_phases(self, top: int, base: int) -> None:
@@ -930,36 +935,39 @@ class Network:
         for number in walks.under(self, [top], self.paths, base):
             layer = self.layers[number - 1]
             if layer.phases and any(self.fields_within(base)[i] is not None for i in self.paths[number - 1]):
-                with self.naming(number):
+                with self._blame(number):
                     layer.check_decoding()
 
     def check_runs(self, layer: int | str) -> None:
         """Refuse a layer that one that is not supported stands in the way of."""
         number = self.blocked(layer)
         if number is not None:
-            with self.naming(number):
+            with self._blame(number):
                 self.layers[number - 1].check()
 
     @contextmanager
-    def naming(self, number: int) -> Iterator[None]:
+    def _blame(self, number: int) -> Iterator[None]:
         """Says in an error which layer it came from; running out of memory, or a backend without an operator, becomes one."""
-        layer = self.layers[number - 1]
-        where = f"layer {number} {_quoted(self.names[number - 1])} ({layer.kind})"
         try:
             yield
         except DecodingError as error:
             said = error.args[0] if error.args and isinstance(error.args[0], str) else error
-            error.args = (f"{where}: {said}", *error.args[1:])
+            error.args = (f"{self._where(number)}: {said}", *error.args[1:])
             error.function = None  # which was an operator's; whoever called it is named instead
-            if where not in str(error):  # a class of its own that says what it likes
+            if (where := self._where(number)) not in str(error):  # a class of its own that says what it likes
                 vars(error).setdefault("__notes__", []).append(where)
             raise
         except AttributeError as error:
             if not lacks_operator(error):
                 raise
-            raise InvalidValueError(f"{where}: the backend has no {error.name}: {described(error.obj)}.") from None
+            raise InvalidValueError(
+                f"{self._where(number)}: the backend has no {error.name}: {described(error.obj)}."
+            ) from None
         except MemoryError as error:
-            raise InvalidValueError(f"{where}: there is not enough memory for it: {error}") from error
+            raise InvalidValueError(f"{self._where(number)}: there is not enough memory for it: {error}") from error
+
+    def _where(self, number: int) -> str:
+        return f"layer {number} {_quoted(self.names[number - 1])} ({self.layers[number - 1].kind})"
 
 
 def as_network(net: Any, function: str) -> Network:
@@ -987,9 +995,9 @@ def _make(fields: dict[str, Any]) -> Network:
 
 
 def _layers(layers: Any) -> tuple[Layer, ...]:
-    if isinstance(layers, (Network, str)) or not isinstance(layers, Iterable):
-        raise InvalidValueError(f"Network: layers must be a sequence of layers, not {type(layers).__name__}.")
-    found = tuple(layers)
+    if isinstance(layers, Network):
+        raise InvalidValueError("Network: layers must be a sequence of layers, not Network.")
+    found = tuple(as_sequence(layers, "Network: layers", "layers"))
     for number, layer in enumerate(found, 1):
         if not isinstance(layer, Layer):
             raise InvalidValueError(f"Network: layer {number} is not a layer but {type(layer).__name__}.")
@@ -1000,9 +1008,7 @@ def _layers(layers: Any) -> tuple[Layer, ...]:
 
 def _texts(values: Any, what: str) -> tuple[str, ...]:
     """A sequence of texts; numbers, as classes often are, become texts."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise InvalidValueError(f"Network: {what} must be a sequence of names, not {described(values)}.")
-    found = list(values)
+    found = as_sequence(values, f"Network: {what}", "names")
     for each in found:
         if not isinstance(each, (str, int, np.integer)) or isinstance(each, bool):
             raise InvalidValueError(f"Network: {what} must be names, texts, and one is {described(each)}.")
@@ -1022,23 +1028,14 @@ def _statistic(value: npt.ArrayLike, what: str) -> Array:
 
 
 def _image_shape(shape: Sequence[int]) -> Shape:
-    if np.shape(shape) != (3,) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
+    sides = list(shape) if has_axes(shape) and len(shape) == 3 else []
+    if len(sides) != 3 or not all(isinstance(n, (int, np.integer)) and 0 < n <= LARGEST for n in sides):
         raise ShapeError(f"images must have the shape (C, H, W), each at least 1, not {described(shape)}.")
     return int(shape[0]), int(shape[1]), int(shape[2])
 
 
 def _quoted(name: str) -> str:
     return f"'{printable(name)}'"
-
-
-def _times(numbers: Sequence[int]) -> str:
-    return "×".join(map(str, numbers))
-
-
-def _listed(values: Sequence[Any]) -> str:
-    """``3, 4 and 5``."""
-    *most, last = map(str, values)
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _range(factor: Any) -> str:

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_count, check_finite, described, is_constant, plural, scaled_down
+from .arguments import (
+    Array,
+    as_array,
+    as_array4,
+    as_count,
+    as_sequence,
+    check_finite,
+    described,
+    is_constant,
+    plural,
+    scaled_down,
+)
 from .boundary import formerly, public
 from .errors import InvalidValueError, ShapeError
 from .files import File, as_path, file_first, is_open, replacing, shown
@@ -67,7 +78,7 @@ def threshold(df: npt.ArrayLike, *, at: float = 1.0) -> npt.NDArray[np.int8]:
     df = as_array(df, "threshold: df")
     if df.ndim < 2 or not df.size:
         raise ShapeError(f"threshold: df must be (..., C, H, W) or (H, W), not {df.shape}.")
-    if not isinstance(at, (int, float, np.integer, np.floating)) or not 0 <= at < np.inf:
+    if not isinstance(at, (int, float, np.integer, np.floating)) or not 0 <= at <= np.finfo(float).max:
         raise InvalidValueError(
             f"threshold: at must be a number of standard deviations, 0 or more, not {described(at)}."
         )
@@ -145,8 +156,8 @@ def montage(
         )
     if not isinstance(scale, str) or scale not in ("each", "shared"):
         raise InvalidValueError(f"montage: scale must be 'each' or 'shared', not {described(scale)}.")
-    if labels is not None and not hasattr(labels, "__len__"):
-        raise InvalidValueError(f"montage: labels must be a sequence, one for each filter, not {described(labels)}.")
+    if labels is not None and not isinstance(labels, str):
+        labels = as_sequence(labels, "montage: labels", "one for each filter")
     if labels is not None and len(labels) != len(bank):
         raise ShapeError(f"montage: {plural(len(labels), 'label')} for {plural(len(bank), 'filter')}.")
     check_finite(bank, f"montage: filters {bank.shape}")

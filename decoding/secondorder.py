@@ -48,6 +48,12 @@ def bends(layer: Layer) -> bool:
     return layer.curvature is not None and bool(np.any(layer.curvature))
 
 
+def check_curvatures(net: Network, function: str) -> None:
+    """Refuse a network that has none."""
+    if not any("curvature" in layer.fields() and layer.curvature is not None for layer in net.layers):
+        raise InvalidValueError(f"{function}: the network has no curvatures. Take quadratize(net) first.")
+
+
 def bend(layer: Layer, x: Array, backend: Any) -> Array:
     """The layer's quadratic part for curvature 1: ``½ x²``, or for a pool half the mean of squares about each window's mean.
 
@@ -57,9 +63,14 @@ def bend(layer: Layer, x: Array, backend: Any) -> Array:
     if not isinstance(layer, Pool):
         return np.asarray(x * x / 2)
     n = math.prod(layer.size)
-    x = x - x.mean(axis=(0, 2, 3), keepdims=True)
+    x = _centred(x)
     total = np.asarray(layer.linear(x, backend=backend))
     return np.asarray((np.asarray(layer.linear(x * x, backend=backend)) - total * total / n) / (2 * n))
+
+
+def _centred(x: Array) -> Array:
+    """x less a constant for each map: the middle of its range, which rounds nothing of small integers."""
+    return np.asarray(x - (x.max(axis=(2, 3), keepdims=True) + x.min(axis=(2, 3), keepdims=True)) / 2)
 
 
 def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
@@ -67,7 +78,7 @@ def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
     if not isinstance(layer, Pool):
         return np.asarray(s * x)
     n, width = math.prod(layer.size), [x.shape[1]]
-    x = x - x.mean(axis=(2, 3), keepdims=True)
+    x = _centred(x)
 
     def spread(maps: Array) -> Array:
         return np.asarray(layer.decode(maps, width, "sum", backend)[0])
@@ -305,7 +316,7 @@ def _by_moments(net: Network) -> Network:
 
     def bent(number: int, layer: Layer) -> Layer:
         if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
-            with net.naming(number):
+            with net._blame(number):
                 raise UnsupportedLayerError(
                     "without images the spread within its windows is not known. Give images: quadratize(net, images)."
                 )
@@ -332,7 +343,7 @@ def _of_sums(layer: Layer) -> Layer:
 
 def _sample(net: Network, images: Any) -> list[Array]:
     """The first images, in batches: as many as factors are calibrated on."""
-    found, count, most, given = list[Array](), 0, LEAST, batches(images)[0]
+    found, count, most, given = list[Array](), 0, LEAST, batches(images, net)[0]
     for part in given:
         batch = as_array4(part, "quadratize", "images", "(N, C, H, W)")
         check_finite(batch, f"quadratize: images from {count}")
@@ -381,7 +392,7 @@ def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) 
     start = [_Both(x, _Pair(x, None)) for x in (batch.astype(dtype, copy=False) for batch in sample)]
     known[0] = _moments([each.true for each in start])
     for number in order:
-        with net.naming(number):
+        with net._blame(number):
             net.layers[number - 1].check()
     for _ in walks.forward(net, start, net.ends, backend, up):
         pass

@@ -81,7 +81,7 @@ def forward(
     for number in order:
         below = net.inputs[number - 1]
         # Overflow is reported at the end.
-        with net.naming(number), np.errstate(all="ignore"):
+        with net._blame(number), np.errstate(all="ignore"):
             live[number] = step(number, *(live[i] for i in below))
         yield number, live[number]
         for i in {*below, number}:
@@ -110,7 +110,7 @@ def down(
         maps, origin = here = waiting.pop(number)
         yield number, here
         layer, below = net.layers[number - 1], net.paths[number - 1]
-        with net.naming(number), np.errstate(all="ignore"):
+        with net._blame(number), np.errstate(all="ignore"):
             parts = layer.decode(times(maps, layer.gain, 1), net.widths(below), unpool, backend)
             place = tuple(origin[a] * layer.stride[a] - layer.pad[2 * a] for a in (0, 1))
             placed = [Placed(np.asarray(part), place) for part in parts]  # type: ignore[arg-type]
@@ -133,7 +133,7 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
         seen = fields[below[0]]
         assert seen is not None
         jump = seen.stride
-        with net.naming(number), np.errstate(all="ignore"):
+        with net._blame(number), np.errstate(all="ignore"):
             if below == (base,) and is_its_filters(layer):  # its filters are its units already
                 bank = layer.dense.astype(dtype, copy=False)
             else:

@@ -33,7 +33,7 @@ def last_convolution(net):
 def strongest(net, number, unpool, most):
     """The units whose decoded filters have the most energy, and those filters; some units in memory at a time."""
     units, best, done = net.channels(number), [], 0
-    for part in decoding.decode_parts(net, number, AT_A_TIME, unpool=unpool, backend=decoding.fast):
+    for part in decoding.iterate_layer(net, number, AT_A_TIME, unpool=unpool, backend=decoding.fast):
         largest = np.abs(part).max(axis=(1, 2, 3), keepdims=True) + np.finfo(part.dtype).tiny  # no square overflows
         norms = largest.ravel() * np.sqrt(np.square(part / largest).sum(axis=(1, 2, 3)))
         best += [(-norm, done + i, part[i]) for i, norm in enumerate(norms)]

@@ -127,7 +127,10 @@ def networks():
         ("r", "dagnn.ReLU", ["x1"], ["x2"], [], {}, {"name": "", "gain": reals(4, 1, 1), "curvature": np.array([[0.5]])}),
         ("s", "decoding.Select", ["x2"], ["x3"], [], {"channels": np.int32([3, -1, 0, 0]).reshape(4, 1, 1), "stride": np.int32([2, 1]).reshape(2, 1, 1)}, {"name": "ß"}),
         ("g", "dagnn.Scale", ["x3", "x3"], ["x4"], [], {"hasBias": np.uint8([[0]])}, {"name": "", "gain": np.array([[0.5]])}),
-        ("u", "XCorr", ["x4", "x1"], ["x5"], [], {}, {"name": "", "unsupported": "it joins"}),
+        ("p", "decoding.Pad", ["x4"], ["x5"], [], {"pad": np.int32([1, 0, -1, 2]).reshape(4, 1, 1), "value": np.array([[0.5]]), "mode": "edge"}, {"name": ""}),
+        ("m", "decoding.PReLU", ["x5"], ["x6"], [], {"slope": reals(4, 1, 1)}, {"name": "", "gain": np.array([[0.5]])}),
+        ("z", "decoding.Resize", ["x6"], ["x7"], [], {"scale": np.float64([1.5, 2]).reshape(2, 1, 1), "mode": "linear", "align": "centre"}, {"name": ""}),
+        ("u", "XCorr", ["x4", "x1"], ["x8"], [], {}, {"name": "", "unsupported": "it joins"}),
     ]  # fmt: skip
     ours = {
         "layers": Structs([dict(zip((*fields, "decoding"), layer, strict=True)) for layer in ours]),
@@ -256,7 +259,7 @@ def change_value(r, value):
         elif way == 1 and isinstance(inner, np.ndarray) and inner.size:
             inner = inner.copy()
             inner.ravel()[r.randrange(inner.size)] = (
-                r.choice((0, 1, 255)) if inner.dtype == np.uint8 else r.choice((-1, 0.5, 1e9, np.nan))
+                r.choice((0, 1, 255)) if inner.dtype.kind in "ui" else r.choice((-1, 0.5, 1e9, np.nan))
             )
             value[key] = inner
         elif way == 2 and isinstance(inner, np.ndarray) and inner.size:
@@ -276,17 +279,19 @@ def read(path, number):
     net = decoding.load_matconvnet(path)
     str(net), repr(net)
     for top in range(len(net.layers), 0, -1):
-        if net.blocked(top) is None and max(net.receptive_field(top).size) <= 100 and net.channels(top) <= 100:
+        if net.blocked(top) is None and net.channels(top) <= 100:
             decode_and_run(net, top)
             break
 
 
 def decode_and_run(net, top):
-    shape = net.input_shape or (net.channels(0), *net.receptive_field(top).size)
+    seen = net.fields_within(0)[top]
+    shape = net.input_shape or (net.channels(0), *(seen.size if seen else (9, 9)))
     if max(shape) <= 100:
-        gates = [layer.replace(gain=1) if isinstance(layer, decoding.Gate) else layer for layer in net.layers]
-        decoding.decode_filter(net.replace(layers=gates), top, 0)
         net.forward(np.ones((1, *shape)), top)
+    if seen and max(seen.size) <= 100:
+        gates = [layer.replace(gain=1) if layer.needs_gain else layer for layer in net.layers]
+        decoding.decode_filter(net.replace(layers=gates), top, 0)
 
 
 def misbehave(path, number):

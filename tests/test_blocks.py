@@ -118,7 +118,7 @@ def test_blas_is_set_and_set_back_by_one_caller_at_a_time(monkeypatch):
 
     monkeypatch.setattr(blocks, "_blas", Controller)
     taken = []
-    blocks.each(fast, lambda block: (block, Library.num_threads), range(3), taken.append)
+    blocks.in_order(fast, lambda block: (block, Library.num_threads), range(3), taken.append)
     assert len(taken) == 3
     assert Controller.lib_controllers[0].num_threads == 2
 
@@ -134,7 +134,7 @@ def test_a_caller_who_finds_one_thread_sets_nothing(monkeypatch):
     # Another caller has set it by the time this one may: what was read before says nothing.
     monkeypatch.setattr(blocks, "_blas_threads", lambda: 1 if blocks._SETTING.locked() else 2)
     taken = []
-    blocks.each(fast, lambda block: block, range(3), taken.append)
+    blocks.in_order(fast, lambda block: block, range(3), taken.append)
     assert taken == [0, 1, 2]
 
 
@@ -151,16 +151,16 @@ def test_blocks_that_are_done_are_let_go(two_threads):
             yield block
             del block
 
-    blocks.each(fast, lambda block: block.shape, some(), lambda part: None)
+    blocks.in_order(fast, lambda block: block.shape, some(), lambda part: None)
     assert most <= 4  # two at work, one that waits, and the next one
 
 
 def test_threads_treat_divisions_by_zero_as_their_caller_does(two_threads):
     zeros = np.zeros(1)
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
-        blocks.each(fast, lambda block: 1 / zeros, range(3), lambda part: None)
+        blocks.in_order(fast, lambda block: 1 / zeros, range(3), lambda part: None)
     with np.errstate(divide="ignore"):
-        blocks.each(fast, lambda block: 1 / zeros, range(3), lambda part: None)
+        blocks.in_order(fast, lambda block: 1 / zeros, range(3), lambda part: None)
 
 
 def test_blocks_are_of_one_size_and_enough_for_all_threads(two_threads):
@@ -213,7 +213,7 @@ def test_of_an_iterable_no_more_is_read_than_is_worked_on(two_threads):
         taken.append(part)
         ahead.append(len(read) - len(taken))
 
-    blocks.each(fast, lambda block: block, some(), take)
+    blocks.in_order(fast, lambda block: block, some(), take)
     assert taken == read == list(range(9))
     assert max(ahead) <= 2
 

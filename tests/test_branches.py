@@ -35,9 +35,9 @@ from decoding import (
     decode,
     decode_filter,
     decode_layer,
-    decode_parts,
     decoder,
     fast,
+    iterate_layer,
     measure,
     reference,
 )
@@ -219,7 +219,7 @@ def test_units_in_any_order_and_any_sequence(net):
         assert (decode_layer(net, "gate", units=units) == want).all()
     assert decode_layer(net, "gate", units=[]).shape == (0, *bank.shape[1:])
     with pytest.raises(InvalidValueError, match="size must be an integer, at least 1"):
-        list(decode_parts(net, "gate", 0))
+        list(iterate_layer(net, "gate", 0))
 
 
 # 2. Frozen, as every copy is.

@@ -20,8 +20,11 @@ EPS = {np.float64: 2.0**-53, np.float32: 2.0**-24}
 DTYPES = tuple(EPS)
 
 # What decides how an operator goes about it: with FEW = 0 any batch is a large one, and with a BLOCK of 1 or 7 products
-# every block is a part: of the columns, of the rows of the filters, of the rows of the map.
-WAYS = tuple({"FEW": few, "BLOCK": block} for few, block in itertools.product((0, 16), (1, 7, 2**18)))
+# every block is a part: of the columns, of the rows of the filters, of the rows of the map. With MANY = 1 any map is a large one.
+WAYS = tuple(
+    {"FEW": few, "BLOCK": block, "MANY": many}
+    for few, (block, many) in itertools.product((0, 16), ((1, 1), (7, 49), (2**18, 1), (2**18, 49)))
+)
 
 LAYOUTS = {
     "rows last": np.ascontiguousarray,
@@ -318,7 +321,7 @@ def test_a_decoded_layer_is_its_decoded_units(mode, units, dtype):
 def test_parts_make_up_the_layer(data):
     net = data.draw(strategies.networks())
     top, mode = len(net.layers), data.draw(st.sampled_from(MODES))
-    parts = list(decoding.decode_parts(net, top, data.draw(st.integers(1, 4)), unpool=mode, backend=fast))
+    parts = list(decoding.iterate_layer(net, top, data.draw(st.integers(1, 4)), unpool=mode, backend=fast))
     whole = decoding.decode_layer(net, top, unpool=mode)
     if mode == "nearest":
         assert (np.concatenate(parts) == whole).all()
@@ -330,7 +333,7 @@ def test_parts_take_the_memory_of_one_part_and_the_bank_below(mode):
     net = Network([Conv(random(6, 1, 5, 4)), MaxPool(9), Conv(random(640, 6, 5, 4)), ReLU()])
     whole = decoding.decode_layer(net, 4, unpool=mode, backend=fast).nbytes
     tracemalloc.start()
-    for part in decoding.decode_parts(net, 4, 32, unpool=mode, backend=fast):
+    for part in decoding.iterate_layer(net, 4, 32, unpool=mode, backend=fast):
         assert part.shape == (32, 1, *net.receptive_field(4).size)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -339,7 +342,7 @@ def test_parts_take_the_memory_of_one_part_and_the_bank_below(mode):
 
 def test_parts_of_nothing_are_refused():
     with pytest.raises(DecodingError, match="size must be an integer, at least 1"):
-        next(decoding.decode_parts(Network([Conv(np.ones((2, 1, 3, 2)))]), 1, 0))
+        next(decoding.iterate_layer(Network([Conv(np.ones((2, 1, 3, 2)))]), 1, 0))
 
 
 def test_a_batch_has_as_many_images_as_the_largest_responses_allow():

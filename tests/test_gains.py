@@ -451,8 +451,8 @@ def test_responses_and_equation_3_follow_the_gains():
     assert (decoded_responses(net, images, 3) == decoded_responses(folded, images, 3)).all()
     assert (decode_layer(net, 3) == decode_layer(folded, 3)).all()
     assert (decoding.decode_filter(net, 3, 1) == decode_layer(folded, 3)[1]).all()
-    error = reconstruction_error(net, images, 3, normalize=None).per_image
-    want = reconstruction_error(net, images, 3, normalize=None, filters=decode_layer(folded, 3)).per_image
+    error = reconstruction_error(net, images, 3, contrast=None).per_image
+    want = reconstruction_error(net, images, 3, contrast=None, filters=decode_layer(folded, 3)).per_image
     assert (error == want).all()
     lower = decode_layer(Network([net.layer(1)]), 1)
     total = np.zeros((1, 3, 3))

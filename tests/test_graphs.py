@@ -24,9 +24,9 @@ from decoding import (
     decode,
     decode_filter,
     decode_layer,
-    decode_parts,
     decoder,
     fast,
+    iterate_layer,
     reference,
     walks,
 )
@@ -231,7 +231,7 @@ def test_every_way_down_and_up_gives_the_same(unpool, data):
             some = decode_layer(net, top, units=chosen, unpool=unpool, backend=backend)
             assert some.shape == (len(chosen), *bank.shape[1:])
             assert (some == bank[chosen]).all()
-            parts = list(decode_parts(net, top, size, unpool=unpool, backend=backend))
+            parts = list(iterate_layer(net, top, size, unpool=unpool, backend=backend))
             assert [len(part) for part in parts[:-1]] == [size] * (len(parts) - 1)
             assert (np.concatenate(parts) == bank).all()
 
@@ -253,7 +253,7 @@ class Multiplying:
 
 
 @given(graphs(kinds=("conv", "conv", "depthwise", "grouped")), st.data())
-def test_the_cost_of_a_way_is_what_it_multiplies_and_the_cheapest_is_taken(net, data):
+def test_the_cost_of_a_way_is_what_it_multiplies_and_one_of_the_cheapest_is_taken(net, data):
     """Of convolutions alone; a layer that adds, or picks, counts as one multiplication for each number."""
     note(readable(net))
     top, plain = data.draw(st.sampled_from(numbers(net))), Multiplying()
@@ -265,7 +265,7 @@ def test_the_cost_of_a_way_is_what_it_multiplies_and_the_cheapest_is_taken(net, 
             decode_layer(net, top, units=units, backend=backend)
             assert backend.count == way.cost
     decode_layer(net, top, units=units, backend=plain)
-    assert plain.count == min(way.cost for way in ways)
+    assert plain.count <= decoder.NEARLY * min(way.cost for way in ways)
 
 
 # 5. Symmetry.

@@ -22,6 +22,7 @@ from decoding import (
     MaxPool,
     Network,
     ReLU,
+    Scale,
     Select,
     Sigmoid,
     Softmax,
@@ -39,6 +40,7 @@ def assert_equal(one, other):
     """Bit for bit."""
     assert (one.classes, one.input_shape, str(one)) == (other.classes, other.input_shape, str(other))
     assert (one.inputs, one.notes) == (other.inputs, other.notes)
+    assert one.aliases == other.aliases
     assert one.moments.keys() == other.moments.keys()
     pairs = zip(sum(one.moments.values(), ()), sum(other.moments.values(), ()), strict=True)
     for a, b in ((one.mean, other.mean), (one.std, other.std), *pairs):
@@ -415,7 +417,7 @@ def test_all_kinds_of_layers(load, single):
             Sigmoid(name="sigmoid"),
             Sum(name="sum"),
             Concat(name="concat"),
-            BatchNorm(single(8), single(8) + 1, mean=np.zeros(8, "f4"), std=np.ones(8, "f4"), name="scale"),
+            Scale(single(8), single(8) + 1, name="scale"),
             Gate(name="gate"),
             Softmax(name="prob"),
         ],
@@ -1013,6 +1015,7 @@ def branching(ramp):
         classes=["a"],
         notes=["A note."],
         moments={14: ([0.5], [2])},
+        aliases={"a.b": "gate", "ß": "lrn"},
     )
 
 
@@ -1020,8 +1023,17 @@ def test_what_branches_is_read_back_bit_for_bit(branching, tmp_path):
     save_matconvnet(branching, tmp_path / "net.mat")
     again = load_matconvnet(tmp_path / "net.mat")
     assert_equal(again, branching)
+    assert again == branching
     save_matconvnet(again, tmp_path / "again.mat")
     assert_equal(load_matconvnet(tmp_path / "again.mat"), branching)
+
+
+def test_constant_weights_are_not_packed_as_a_bomb_is(tmp_path):
+    net = Network([Conv(np.ones((1200, 800, 3, 3), np.float32)), Conv(np.zeros((1, 1200, 1, 1)))])
+    save_matconvnet(net, tmp_path / "net.mat")
+    assert load_matconvnet(tmp_path / "net.mat") == net
+    save_matconvnet(net.trim(1).replace(layers=[Conv(np.ones((2, 8, 3, 3)))]), tmp_path / "net.mat")
+    assert (tmp_path / "net.mat").stat().st_size < 1000
 
 
 def test_gains_of_a_chain_are_read_back_bit_for_bit(net, ramp, tmp_path):
@@ -1042,6 +1054,55 @@ def test_gains_of_a_chain_are_read_back_bit_for_bit(net, ramp, tmp_path):
     chain = net.replace(layers=[*layers[:13], *more, *layers[13:]], inputs=None, moments=moments)
     save_matconvnet(chain, tmp_path / "net.mat")
     assert_equal(load_matconvnet(tmp_path / "net.mat"), chain)
+
+
+def test_what_matconvnet_does_not_have_is_read_back_bit_for_bit(ramp, tmp_path):
+    """Every kind of layer that there is, in a chain and beside another branch."""
+    from decoding import layers as kinds
+    from decoding.matconvnet import BASES, OWN
+
+    k = ramp(4) / 7
+    made = [
+        Scale(k, k + 1), Select([3, -1, 0, 0], start=(1, 0)), Sum(), Concat(), kinds.Pad((1, -1, 0, 2), value=0.25, mode="edge"),
+        kinds.ConvTranspose(ramp(4, 2, 2, 3) / 7, k, stride=(2, 1), pad=(1, 0, 0, 1), extra=(1, 0), dilation=(1, 2), groups=2),
+        kinds.PixelShuffle((1, 2)), Conv(ramp(4, 2, 1, 1)), kinds.Resize((1.5, 2), mode="linear", align="corners"),
+        kinds.GroupNorm(k, k + 1, groups=2, epsilon=1e-3, gain=k), kinds.LayerNorm(k.astype(np.float32), gain=0.5),
+        kinds.Clip(-np.inf, 6, gain=k), kinds.ELU(alpha=0.5, scale=2), kinds.SELU(), kinds.GELU(approximate="tanh", curvature=k),
+        kinds.HardSigmoid(alpha=0.2), kinds.PReLU(k), kinds.SiLU(beta=1.7), kinds.HardSwish(), kinds.LogSoftmax(), kinds.Mish(),
+        kinds.Exp(), kinds.Softplus(), kinds.Softsign(), kinds.Tanh(name="last"),
+    ]  # fmt: skip
+    left = set(OWN.values()) - {type(layer) for layer in made}
+    assert left == {BatchNorm, MaxPool, AvgPool, ReLU, Sigmoid, Softmax, Dropout, LRN, Loss, Gate}
+    assert not set(BASES) & set(OWN.values())
+    chain = Network(made, input_shape=(4, 9, 8))
+    branching = Network(
+        [*made, Sum(), Gate(gain=k)], inputs=[*range(len(made)), (20, 25), (25, 26)], input_shape=(4, 9, 8)
+    )
+    for net in (chain, branching):
+        save_matconvnet(net, tmp_path / "net.mat")
+        assert_equal(load_matconvnet(tmp_path / "net.mat"), net)
+
+
+def test_fields_of_our_own_are_checked(load):
+    def select(**fields):
+        layer = {"type": "decoding.Select", "channels": np.int32([0]).reshape(1, 1, 1), **fields}
+        return {"net": {"layers": [layer]}}
+
+    assert load(select()).layers[0].fields()["channels"] == [0]
+    refused(
+        load,
+        select(stride=np.float64([[1e9]])),
+        r"net.layers\{1\}: Select: stride must be one integer|should be at most 4096",
+    )
+    refused(
+        load, select(stride=np.int32([[5000]])), r"net.layers\{1\}.stride should be at most 4096, not \[5000, 5000\]"
+    )
+    refused(load, select(channels=[1.0]), r"net.layers\{1\}.channels should be numbers or text, and is cell")
+    refused(
+        load,
+        {"net": {"layers": [{"type": "decoding.Clip", "low": np.float64([[3]])}]}},
+        "its fields do not make a Clip: .*high",
+    )
 
 
 def test_groups_without_an_input_size_are_read_back(ramp, tmp_path):
@@ -1121,7 +1182,11 @@ def loadobj(net):
         inputs, outputs = row(layer["inputs"]), row(layer["outputs"])
         for each in row(layer["params"]):
             params.setdefault(each, kind)
-        assert len(row(layer["params"])) == {"dagnn.Conv": 2, "dagnn.BatchNorm": 3}.get(kind, 0)
+        assert len(row(layer["params"])) == {
+            "dagnn.Conv": 2,
+            "dagnn.BatchNorm": 3,
+            "dagnn.Scale": 2 if len(inputs) == 1 else 0,
+        }.get(kind, 0)
         names.append(name)
         variables |= {*inputs, *outputs}
         reads[name] = inputs, outputs
@@ -1138,7 +1203,14 @@ def test_what_branches_is_what_loadobj_takes(branching, tmp_path):
     import scipy.io
 
     below = branching.trim("gate")
-    above = [LRN(gain=2), Dropout(), Sigmoid(), Softmax(), Loss(name="loss")]
+    above = [
+        Scale(np.arange(18.0), np.arange(18.0) + 1),
+        LRN(gain=2),
+        Dropout(),
+        Sigmoid(),
+        Softmax(),
+        Loss(name="loss"),
+    ]
     inputs = [*below.inputs, *range(len(below), len(below) + len(above))]
     net = below.replace(layers=[*below.layers, *above], inputs=inputs)
     save_matconvnet(net, tmp_path / "net.mat")

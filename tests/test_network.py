@@ -286,8 +286,8 @@ def test_running_out_of_memory_names_the_layer():
     net = Network([Conv(np.ones((1, 1, 2, 2)), name="big")])
     with pytest.raises(InvalidValueError, match=r"layer 1 'big' \(Conv\): there is not enough memory"):
         net.forward(np.ones((1, 1, 2, 2)), backend=Greedy)
-    with pytest.raises(InvalidValueError, match=r"layer 1 'big' \(Conv\): there is not enough memory"):
-        decode_layer(Network([*net, Conv(np.ones((1, 1, 2, 2)))]), 2, backend=Greedy)
+    with pytest.raises(InvalidValueError, match=r"layer 2 'layer2' \(Conv\): there is not enough memory"):
+        decode_layer(Network([*net, Conv(np.ones((1, 1, 2, 2)))]), 2, backend=Greedy)  # the first is its own bank
 
 
 def test_responses_that_overflow_are_an_error():

@@ -37,9 +37,9 @@ from decoding import (
     decode,
     decode_filter,
     decode_layer,
-    decode_parts,
     decoded_responses,
     inverse,
+    iterate_layer,
     measure,
     mnist,
     montage,
@@ -433,7 +433,7 @@ def every_function(tmp_path):
         yield backend.softmax(x * 1e3)
         yield backend.correlate(x, np.full((1, 1, 1, 2), 1e-300))
         yield backend.substitute(x, np.full((1, 1, 1, 2), 1e-300))
-    yield from decode_parts(tiny, 3, 1)
+    yield from iterate_layer(tiny, 3, 1)
     yield reconstruction_error(tiny, x, 3).per_image
     yield reconstruction_error(tiny, x, 3, contrast=None).correlations
     yield decoded_responses(tiny, x, 3)
@@ -641,7 +641,7 @@ TAKES_A_NETWORK = {
     "decode": lambda net: decode(net, 1, IMAGES),
     "decode_filter": lambda net: decode_filter(net, 1, 0),
     "decode_layer": lambda net: decode_layer(net, 1),
-    "decode_parts": lambda net: decode_parts(net, 1, 2),
+    "iterate_layer": lambda net: iterate_layer(net, 1, 2),
     "measure": lambda net: measure(net, IMAGES, [TopImagesMeter(NET, 1)]),
     "reconstruction_error": lambda net: reconstruction_error(net, IMAGES, 1),
     "decoded_responses": lambda net: decoded_responses(net, IMAGES, 1),
@@ -971,3 +971,88 @@ def test_networks_in_open_files_and_in_either_order(tmp_path):
         decoding.save_matconvnet([Conv([[[[1.0]]]])], tmp_path / "other.mat")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         decoding.save_matconvnet(net, tmp_path / "nowhere" / "net.mat")
+
+
+# Whatever is given
+
+SMALL = np.random.default_rng(0).standard_normal((3, 1, 2, 12))
+NET_OF_ALL = Network(
+    [Conv(np.arange(6.0).reshape(2, 1, 1, 3)), MaxPool((1, 2)), Conv(np.ones((3, 2, 1, 2)))],
+    mean=[0.0],
+    input_shape=(1, 2, 12),
+)
+GIVEN = [
+    None, "x", 3, -1, 1.5, True, np.nan, [], [1, 2], {}, object(), SMALL, SMALL[0], "conv", b"b", np.zeros(0), np.array("a"),
+    np.array([None]), range(3), lambda: 0, 10**30, [[1], [1, 2]], NET_OF_ALL,
+]  # fmt: skip
+BANK = np.ones((1, 1, 1, 2))
+CALLS = [
+    (decode, [NET_OF_ALL, 3, np.ones((1, 3, 1, 1))], {"to": 0, "unpool": "nearest"}),
+    (decode_filter, [NET_OF_ALL, 3, 0], {"unpool": "nearest", "backend": None}),
+    (decode_layer, [NET_OF_ALL, 3], {"units": [0], "unpool": "nearest", "backend": None}),
+    (iterate_layer, [NET_OF_ALL, 3, 2], {"unpool": "nearest"}),
+    (measure, [NET_OF_ALL, SMALL, [TopImagesMeter(NET_OF_ALL, 3)]], {"batch_size": 2}),
+    (reconstruction_error, [NET_OF_ALL, SMALL, 3], {"filters": None, "bias": None, "contrast": "image"}),
+    (decoded_responses, [NET_OF_ALL, SMALL, 3], {"filters": None, "bias": None}),
+    (top_images, [NET_OF_ALL, SMALL, 3, 0], {"n": 2, "via": "network"}),
+    (response_matrix, [NET_OF_ALL, SMALL, 3], {"labels": [0, 1, 2]}),
+    (contributions, [NET_OF_ALL, 3, 0], {"top": 1}),
+    (baselines.random_filters, [NET_OF_ALL, 3], {"seed": 0}),
+    (baselines.turned, [NET_OF_ALL], {"below": 3}),
+    (baselines.zero_insertion, [NET_OF_ALL], {}),
+    (baselines.least_squares_filters, [NET_OF_ALL, SMALL, 3], {}),
+    (threshold, [SMALL], {"at": 1.0}),
+    (montage, [SMALL], {"columns": 1, "scale": "each", "zoom": 1, "labels": ["a"] * 3}),
+    (save_picture, ["out.png", PICTURE], {}),
+    (mnist, [decoding.datasets.DATA, "test"], {}),
+    (decoding.load_matconvnet, [LENET], {"dtype": None}),
+    (decoding.save_matconvnet, [NET_OF_ALL, "net.mat"], {}),
+    (NET_OF_ALL.forward, [SMALL, 3], {"backend": None, "batch_size": 2}),
+    (NET_OF_ALL.activations, [SMALL, 3], {}),
+    (NET_OF_ALL.walk, [SMALL, [3]], {}),
+    (NET_OF_ALL.normalize, [SMALL], {}),
+    (NET_OF_ALL.per_pixel, [SMALL], {}),
+    (NET_OF_ALL.receptive_field, [3], {"within": 0}),
+    (NET_OF_ALL.channels, [3], {}),
+    (NET_OF_ALL.shapes, [(1, 2, 12), 3], {}),
+    (NET_OF_ALL.batch_size, [(1, 2, 12), 3], {}),
+    (NET_OF_ALL.trim, [3], {}),
+    (NET_OF_ALL.layer, [3], {}),
+    (Network, [NET_OF_ALL.layers], {"inputs": None, "mean": None, "std": None, "classes": None, "input_shape": None, "notes": ()}),
+    (Conv, [np.ones((2, 1, 1, 2)), None], {"stride": 1, "pad": 0, "dilation": 1, "groups": 1, "name": None}),
+    (MaxPool, [2, 2], {"pad": 0, "gain": None, "name": None}),
+    (ReLU, [], {"leak": 0.0, "gain": None, "curvature": None}),
+    (BatchNorm, [[1.0], None], {"mean": None, "std": None, "epsilon": 0.0}),
+    (decoding.LRN, [5], {"kappa": 1.0, "alpha": 1.0, "beta": 1.0}),
+    (Select, [[0]], {"stride": 1, "start": 0}),
+    (inverse.adjoint, [SMALL, BANK], {"border": "valid"}),
+    (inverse.respond, [SMALL, BANK], {"border": "valid"}),
+    (inverse.fourier, [SMALL, BANK], {"border": "valid"}),
+    (inverse.wiener, [SMALL, BANK], {"noise": 0.1}),
+    (inverse.linear_system, [SMALL[0], BANK], {"border": "valid"}),
+    (inverse.recovery_error, [SMALL, SMALL], {}),
+    (inverse.lost_frequencies, [BANK, (3, 4)], {}),
+]  # fmt: skip
+
+
+def length_of_refusal(function, arguments, options):
+    """How long the message is, where it refuses; any other error is none of the family."""
+    try:
+        function(*arguments, **options)
+    except (DecodingError, OSError) as refused:
+        return len(str(refused))
+    return 0
+
+
+@pytest.mark.parametrize(("function", "arguments", "options"), CALLS, ids=[call[0].__qualname__ for call in CALLS])
+def test_whatever_is_given_for_an_argument_is_taken_or_refused_in_the_family(
+    function, arguments, options, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    function(*arguments, **options)
+    for given in GIVEN:
+        for place in range(len(arguments)):
+            changed = [*arguments[:place], given, *arguments[place + 1 :]]
+            assert length_of_refusal(function, changed, options) < 700
+        for name in options:
+            assert length_of_refusal(function, arguments, {**options, name: given}) < 700

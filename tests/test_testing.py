@@ -665,6 +665,17 @@ def test_strategies_draw_what_they_promise():
             seen.update({"unequal strides"} if each.stride[0] != each.stride[1] else ())
             seen.update({"unequal pads"} if len(set(each.pad)) > 1 else ())
             seen.update({"overlapping pool"} if isinstance(each, MaxPool) and each.size > each.stride else ())
+            seen.update({"gaps"} if isinstance(each, MaxPool) and each.size < each.stride else ())
+            seen.update({"gain"} if each.gain is not None else ())
+        for below in net.inputs:
+            if len(below) > 1:
+                seen.update({"twice"} if len(set(below)) < len(below) else ())
+                fields = [net.receptive_field(i) for i in below if i]
+                seen.update({"other pads"} if len({field.offset for field in fields}) > 1 else ())
+                lengths = {len(walks.under(net, [i], net.paths)) for i in below}
+                seen.update({"other lengths"} if len(lengths) > 1 else ())
+                strides = [net.layers[i - 1].stride for i in below if i]
+                seen.update({"other strides"} if len(set(strides)) > 1 else ())
         seen.update({"one pixel"} if x.shape[2:] == (1, 1) else ())
         seen.update({"negative"} if (x < 0).all() else ())
         seen.update({"zeros"} if not x.any() else ())
@@ -674,7 +685,8 @@ def test_strategies_draw_what_they_promise():
     look()
     assert seen == {
         *("Conv", "MaxPool", "AvgPool", "ReLU", "groups", "dilation", "unequal strides", "unequal pads"),
-        *("overlapping pool", "one pixel", "negative", "zeros", "does not divide"),
+        *("overlapping pool", "one pixel", "negative", "zeros", "does not divide", "gaps", "gain"),
+        *("Select", "Sum", "Concat", "Gate", "twice", "other pads", "other lengths", "other strides"),
     }
 
 

@@ -7,9 +7,9 @@ import pytest
 from honest import TapByTap
 
 import decoding
-from decoding import BatchNorm, Conv, Network, reference
+from decoding import BatchNorm, Concat, Conv, Gate, Network, ReLU, Sum, reference
 from decoding.interpolation import MODES, matrix
-from decoding.testing import CHECKS, Call, bench, check_backend, stages, strategies
+from decoding.testing import CHECKS, Call, bench, check_backend, explicit, stages, strategies
 from decoding.testing.bounds import Arithmetic, NotJudged, error_bound, exact_unit, running_error
 from decoding.testing.report import FAILED, NOT_JUDGED, PASSED, Mismatch
 
@@ -102,6 +102,118 @@ def test_a_response_that_is_normalized_carries_its_error_into_the_roundings():
     first, last = stages.judged(stages.decode(net, 2, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(HALF))
     gamma = Arithmetic(HALF).growth(3)
     assert (last.bound >= 0.3 * (first.bound + gamma * (first.want + first.bound))).all()
+
+
+# What the walks multiply and add by themselves.
+
+
+def same(bound, derived):
+    """Equal, but for the order in which the bound itself was added up."""
+    return ((derived <= bound * (1 + 1e-12)) & (bound <= derived * (1 + 1e-12))).all()
+
+
+def two(join, *more):
+    """A network whose two convolutions meet."""
+    layers = [Conv([[[[0.3]]]]), Conv([[[[-0.7]]]], [0.1]), join, *more]
+    return Network(layers, inputs=[0, 0, (1, 2), *range(3, 3 + len(more))], input_shape=(1, 2, 3))
+
+
+@pytest.mark.parametrize("eps", [HALF, SINGLE])
+def test_a_sum_of_branches_is_rounded_once_for_each_term_but_one(eps):
+    precision, x = Arithmetic(eps), np.array([[[[0.1, 0.2, 0.3], [1.0, 5.0, 7.0]]]])
+    for terms in (2, 3):
+        net = Network(
+            [Conv([[[[0.3]]]]), Conv([[[[-0.7]]]], [0.1]), Sum()],
+            inputs=[0, 0, (1, 2, 1)[:terms]],
+            input_shape=(1, 2, 3),
+        )
+        first, second, last = stages.judged(stages.forward(net, 3), x, precision)
+        parts = (first, second, first)[:terms]
+        sizes = sum(np.abs(part.want) + part.bound for part in parts)
+        assert same(last.bound, sum(part.bound for part in parts) + precision.growth(terms - 1) * sizes)
+        (decoded,) = list(stages.judged(stages.decode(net, 3, "nearest"), np.ones((1, 1, 1, 1)), precision))[-1:]
+        weights = (0.3, 0.7, 0.3)[:terms] if terms == 2 else (0.6, 0.7)
+        assert decoded.bound[0, 0, 0, 0] >= precision.growth(4) * sum(weights) * (1 - 1e-12)
+
+
+def test_a_sum_of_what_comes_down_counts_the_sizes_of_its_parts():
+    precision, one = Arithmetic(HALF), np.ones((1, 1, 1, 1))
+    (alone,) = stages.judged(
+        stages.decode(Network([Conv([[[[0.3]]]])], input_shape=(1, 2, 3)), 1, "nearest"), one, precision
+    )
+    (other,) = stages.judged(
+        stages.decode(Network([Conv([[[[-0.7]]]])], input_shape=(1, 2, 3)), 1, "nearest"), one, precision
+    )
+    *_, both = stages.judged(stages.decode(two(Sum()), 3, "nearest"), one, precision)
+    sizes = 0.3 + 0.7 + alone.bound + other.bound
+    assert same(both.bound, alone.bound + other.bound + precision.growth(1) * sizes)
+    assert both.name == "layer 2 (Conv) and layer 1 (Conv)"
+
+
+def test_a_bank_where_branches_meet_counts_the_sizes_of_its_parts():
+    precision, one = Arithmetic(HALF), np.ones((1, 1, 1, 1))
+    first, second, both = stages.judged(stages.decode_bottom_up(two(Sum()), 3), one, precision)
+    assert same(first.bound, precision.growth(1) * 0.3)  # a weight that is read
+    sizes = 1.0 + first.bound + second.bound
+    assert same(both.bound, first.bound + second.bound + precision.growth(1) * sizes)
+
+
+@pytest.mark.parametrize("way", [stages.decode, stages.decode_bottom_up])
+def test_a_gain_is_one_product(way):
+    precision = Arithmetic(HALF)
+    net = Network([Conv([[[[1.0]]]]), ReLU(gain=-0.3)], input_shape=(1, 2, 3))
+    options = ("nearest",) if way is stages.decode else ()
+    judged = list(stages.judged(way(net, 2, *options), np.ones((1, 1, 1, 1)), precision))
+    scaled = judged[0 if way is stages.decode else 1]
+    below = 0 if way is stages.decode else judged[0].bound
+    assert same(scaled.bound, 0.3 * below + precision.growth(3) * 0.3 * (1 + below) + precision.range.tiny)
+    assert scaled.unit is None
+    for gain, grid in ((0.5, 0.5), (-3.0, 1.0)):
+        exact = net.replace(layers=[net.layers[0], ReLU(gain=gain)])
+        stage = list(stages.judged(way(exact, 2, *options), np.ones((1, 1, 1, 1)), precision))[-1]
+        assert stage.unit == grid
+
+
+def test_a_gate_carries_the_errors_of_both_its_factors():
+    precision, x = Arithmetic(HALF), np.array([[[[0.1, 0.2, 0.3], [1.0, 5.0, 7.0]]]])
+    first, second, gated = stages.judged(stages.forward(two(Gate()), 3), x, precision)
+    a, b = np.abs(first.want), np.abs(second.want)
+    carried = a * second.bound + b * first.bound + first.bound * second.bound
+    own = precision.growth(1) * (a + first.bound) * (b + second.bound) + precision.range.tiny
+    assert same(gated.bound, carried + own)
+
+
+def test_what_is_cut_or_put_together_is_not_rounded():
+    first, second, both = stages.judged(stages.forward(two(Concat()), 3), np.full((1, 1, 2, 3), 0.3), Arithmetic(HALF))
+    assert (both.bound == np.concatenate([first.bound, second.bound], axis=1)).all()
+
+
+@pytest.mark.parametrize("net", explicit.graphs(), ids=["residual", "shortcut", "dense", "gate"])
+def test_branches_of_small_integers_must_be_exact(net):
+    top, precision = len(net), Arithmetic(HALF)
+    image = explicit.tiled(1, *net.input_shape, most=1)
+    passes = [
+        (stages.forward(net, 3), image),
+        (stages.decode(net, top, "nearest"), np.eye(net.channels(top))[:, :, None, None]),
+    ]
+    for steps, start in passes:
+        assert None not in {stage.unit for stage in stages.judged(steps, start, precision)}
+
+
+@pytest.mark.parametrize("wrong", [1 + 2.0**-18, 1 - 2.0**-18])
+def test_a_gain_or_a_sum_that_is_off_by_more_than_its_roundings_is_refused(wrong):
+    desk, net = bench.Bench(backend(eps=SINGLE), 1), two(Sum(), ReLU(gain=0.3))
+    steps = stages.decode(net, 4, "nearest")
+    desk.passes(steps, np.ones((1, 1, 1, 1)), "")
+    *_, last = stages.judged(steps, np.ones((1, 1, 1, 1)), desk.precision)
+    with pytest.raises(Mismatch):
+        desk.compare(last.want * wrong, last, "")
+
+
+def test_layers_that_compute_by_themselves_are_not_judged_on_the_way_up():
+    net = Network([BatchNorm([0.3], [0.0], mean=[0.0], std=[1.0])], input_shape=(1, 2, 3))
+    with pytest.raises(NotJudged, match="BatchNorm computes by itself"):
+        list(stages.judged(stages.forward(net, 1), np.ones((1, 1, 2, 3)), Arithmetic(HALF)))
 
 
 # Unpooling.

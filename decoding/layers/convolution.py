@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Array, Pair, as_array, as_array4, as_pads, as_pair, plural
+from ..arguments import Array, Pair, as_array, as_array4, as_pads, as_pair, described, plural
 from ..backend import takes_groups
 from ..errors import ShapeError
 from .base import Layer, kept
@@ -82,7 +82,7 @@ class Conv(Layer):
         if offsets.shape != (len(bank),):
             raise ShapeError(f"Conv: bias {offsets.shape} for {plural(len(bank), 'filter')}: filters {bank.shape}.")
         if not isinstance(groups, (int, np.integer)) or isinstance(groups, bool) or groups < 1 or len(bank) % groups:
-            raise ShapeError(f"Conv: {plural(len(bank), 'filter')} cannot be split into {groups!r} groups.")
+            raise ShapeError(f"Conv: {plural(len(bank), 'filter')} cannot be split into {described(groups)} groups.")
         self._set(
             filters=bank,
             bias=kept(offsets),
@@ -143,22 +143,22 @@ class Conv(Layer):
         return len(self.filters)
 
     def forward(self, *xs: Array, backend: Any) -> Any:
-        filters, options = self._bank(backend)
+        filters, options = self._for_backend(backend)
         return backend.correlate(xs[0], filters, self.bias, stride=self.stride, pad=self.pad, **options)
 
     def linear(self, *xs: Array, backend: Any) -> Any:
-        filters, options = self._bank(backend)
+        filters, options = self._for_backend(backend)
         return backend.correlate(xs[0], filters, None, stride=self.stride, pad=self.pad, **options)
 
     def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:
-        filters, options = self._bank(backend)
+        filters, options = self._for_backend(backend)
         return (backend.substitute(maps, filters, stride=self.stride, **options),)
 
     def decode_bank(self, *banks: Array, jump: Pair, backend: Any) -> Any:
-        filters, options = self._bank(backend)
+        filters, options = self._for_backend(backend)
         return substitute_bank(filters, banks[0], jump, backend, **options)
 
-    def _bank(self, backend: Any) -> tuple[Array, dict[str, int]]:
+    def _for_backend(self, backend: Any) -> tuple[Array, dict[str, int]]:
         """The filters as this backend takes them, and its option for groups."""
         if self.groups > 1 and takes_groups(backend):
             return self.spread, {"groups": self.groups}

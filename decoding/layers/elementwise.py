@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import Array
-from ..errors import InvalidValueError
+from ..arguments import Array, as_number
 from .base import Layer
 
 
@@ -36,9 +35,7 @@ class ReLU(Layer):
 
     def __init__(self, *, leak: float = 0.0, gain: Any = None, curvature: Any = None, name: str | None = None) -> None:
         super().__init__(gain=gain, curvature=curvature, name=name)
-        if not isinstance(leak, (int, float, np.integer, np.floating)) or not np.isfinite(leak):
-            raise InvalidValueError(f"ReLU: leak must be a finite number, not {leak!r}.")
-        self._set(leak=float(leak))
+        self._set(leak=as_number(leak, "ReLU: leak", "a finite number"))
 
     def forward(self, *xs: Array, backend: Any) -> Any:
         return backend.relu(xs[0], leak=self.leak)

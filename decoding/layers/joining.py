@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Array, Pads, Pair, as_array, as_pair, plural
+from ..arguments import Array, Pads, Pair, as_array, as_pair, described, listed, plural
 from ..errors import InvalidValueError, ShapeError
 from .base import Layer, Shape
 
@@ -47,12 +47,12 @@ class Sum(Layer):
     def channels(self, *widths: int | None) -> int | None:
         known = {width for width in widths if width is not None}
         if len(known) > 1:
-            raise ShapeError(f"it adds maps of {_listed(widths)} channels, which must be as many.")
+            raise ShapeError(f"it adds maps of {listed(widths)} channels, which must be as many.")
         return known.pop() if known else None
 
     def shape(self, *shapes: Shape) -> Shape:
         if len(set(shapes)) > 1:
-            raise ShapeError(f"it adds maps that differ in shape, (channels, rows, columns): {_listed(shapes)}.")
+            raise ShapeError(f"it adds maps that differ in shape, (channels, rows, columns): {listed(shapes)}.")
         return shapes[0]
 
     def forward(self, *xs: Array, backend: Any) -> Any:
@@ -104,7 +104,7 @@ class Concat(Layer):
 
     def shape(self, *shapes: Shape) -> Shape:
         if len({shape[1:] for shape in shapes}) > 1:
-            raise ShapeError(f"it joins maps that differ in size, (channels, rows, columns): {_listed(shapes)}.")
+            raise ShapeError(f"it joins maps that differ in size, (channels, rows, columns): {listed(shapes)}.")
         return sum(shape[0] for shape in shapes), *shapes[0][1:]
 
     def forward(self, *xs: Array, backend: Any) -> Any:
@@ -277,11 +277,7 @@ def _start(value: Any) -> Pair:
     except (TypeError, ValueError):
         rows = columns = -1
     if min(rows, columns) < 0:
-        raise InvalidValueError(f"Select: start must be one integer or (rows, columns), none negative, not {value!r}.")
+        raise InvalidValueError(
+            f"Select: start must be one integer or (rows, columns), none negative, not {described(value)}."
+        )
     return rows, columns
-
-
-def _listed(values: Sequence[Any]) -> str:
-    """``3, 4 and 5``."""
-    *most, last = map(str, values)
-    return f"{', '.join(most)} and {last}" if most else last

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Array, as_array, as_count, plural
+from ..arguments import Array, as_array, as_count, as_number, plural
 from ..errors import InvalidValueError, ShapeError, UnsupportedLayerError
 from .base import Layer, kept
 
@@ -84,8 +84,7 @@ class BatchNorm(Layer):
                 )
         if arrays["bias"] is None:
             arrays["bias"] = kept(np.zeros_like(arrays["scale"]))
-        if not isinstance(epsilon, (int, float, np.integer, np.floating)) or not 0 <= epsilon < np.inf:
-            raise InvalidValueError(f"BatchNorm: epsilon must be a number, at least 0, not {epsilon!r}.")
+        as_number(epsilon, "BatchNorm: epsilon", "a number, at least 0", 0)
         self._set(**arrays, epsilon=float(epsilon), curvature=None, name=name)
 
     @property
@@ -178,8 +177,7 @@ class LRN(Layer):
     ) -> None:
         super().__init__(gain=gain, name=name)
         for what, value in {"kappa": kappa, "alpha": alpha, "beta": beta}.items():
-            if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value) or value < 0:
-                raise InvalidValueError(f"LRN: {what} must be a number, at least 0, not {value!r}.")
+            as_number(value, f"LRN: {what}", "a number, at least 0", 0)
         self._set(depth=as_count(depth, "LRN: depth"), kappa=float(kappa), alpha=float(alpha), beta=float(beta))
 
     def forward(self, *xs: Array, backend: Any) -> Any:

@@ -39,9 +39,10 @@ def check_backend(
     Parameters
     ----------
     backend : object or module
-        Operators of `decoding.reference`, by their names and signatures; `name`; `eps`, the unit roundoff of its
-        arithmetic. Optionally `input_eps` (operands are rounded on the way in), ``exact = False`` (Fourier transforms,
-        Winograd), and a `decode_filter(net, layer, k, *, unpool)` of its own.
+        Operators of `decoding.reference`, by their names and signatures; `eps`, the unit roundoff of its arithmetic.
+        Optionally `name`, `input_eps` (operands are rounded on the way in), ``exact = False`` (Fourier transforms,
+        Winograd), `dtype` (what networks hand it arrays in), ``groups = True`` (correlations and substitutions take
+        ``groups=``), and a `decode_filter(net, layer, k, *, unpool)` of its own.
     expected_failures : dict of str to str, optional
         Names of checks that are known to fail, and why. One that passes is a failure; so is one that is unsupported or
         not judged. Names that are not among `checks` are left alone.
