@@ -591,10 +591,13 @@ def test_operands_may_be_rounded_on_the_way_in_where_that_is_declared():
     assert undeclared.status("correlate_reals") == undeclared.status("substitute_reals") == FAILED
 
 
-def test_own_decoders_are_checked_where_they_are_offered():
-    assert not OWN & {result.check for result in check_backend(reference, examples=1).results}
-    own = backend(decode_filter=decoding.decode_filter)
+def test_own_decoders_and_groups_are_checked_where_they_are_offered():
+    plain = types.SimpleNamespace(name="x", eps=2.0**-53, relu=reference.relu)
+    assert not OWN & {result.check for result in check_backend(plain, examples=1).results}
+    own = backend(decode_filter=decoding.decode_filter, groups=True)
     assert {result.status for result in check_backend(own, checks=sorted(OWN)).results} == {PASSED}
+    (result,) = check_backend(backend(), checks=["grouped_reals"], on_failure="return").results
+    assert (result.status, result.detail) == (UNSUPPORTED, "no groups")
 
 
 def single_decoder(net, layer, k, *, unpool):
