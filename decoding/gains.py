@@ -20,7 +20,7 @@ from .arguments import Array, plural
 from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
 from .interpolation import matrix
-from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pool, Select, Sum
+from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pad, Pool, Scale, Select, Sum
 from .measuring import Images, Progress, measure
 from .network import Network, as_network
 
@@ -164,6 +164,7 @@ def moments(net: Network) -> dict[int, Moments | None]:
     - elementwise layers have the moments of `expected`;
     - the parts of a sum are taken as independent: means add up, and variances; a layer read twice is one part;
     - concatenations and selected channels keep theirs; new channels are 0;
+    - pads count for nothing;
     - the n cells of a pool's window are taken to correlate by ρ = 0.75, as neighbours do: an average has the variance
       ``ρ + (1 − ρ)/n`` of theirs; a maximum the mean ``μ + σ·√(1 − ρ)·e_n``, e_n being the expected maximum of n normal numbers,
       and their variance.
@@ -205,7 +206,9 @@ def _carried(layer: Layer, numbers: Sequence[int], below: Sequence[Moments | Non
         return first._replace(std=first.std * math.sqrt(ALIKE + (1 - ALIKE) / math.prod(layer.size)))
     if isinstance(layer, MaxPool):
         return first._replace(mean=first.mean + first.std * math.sqrt(1 - ALIKE) * _largest(math.prod(layer.size)))
-    if isinstance(layer, (Dropout, Loss)):
+    if isinstance(layer, Scale):
+        return Moments(first.mean * layer.scale + layer.bias, first.std * np.abs(layer.scale))
+    if isinstance(layer, (Dropout, Loss, Pad)):
         return first
     if _bends(layer):
         return Moments(*expected(layer, *first)[:2])
@@ -309,7 +312,7 @@ def _bends(layer: Layer) -> bool:
 
 def _scales(layer: Layer) -> bool:
     """Whether it multiplies each response by a factor that depends on the image."""
-    return hasattr(layer, "factor")
+    return callable(getattr(layer, "factor", None))
 
 
 def _bent(net: Network) -> list[int]:
@@ -358,7 +361,7 @@ def _reason(net: Network, number: int, known: dict[int, Moments | None]) -> str:
 
 
 def _passes(layer: Layer) -> bool:
-    return _bends(layer) or isinstance(layer, (Sum, Concat, Select, Pool, Dropout, Loss))
+    return _bends(layer) or isinstance(layer, (Sum, Concat, Select, Pool, Scale, Pad, Dropout, Loss))
 
 
 @dataclass(frozen=True, eq=False)
