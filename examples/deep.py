@@ -217,6 +217,14 @@ def aligned(head, rows):
     )
 
 
+def written(path, title, rows):
+    """A table as text, which is printed, and as a file of numbers."""
+    text = f"{title}\n{aligned(*rows)}\n"
+    print(text, flush=True)
+    save_text(path, as_csv(*rows))
+    return text
+
+
 def plot(labels, series, size=(760, 360)):
     """Lines over depth, one for each way to decode, from −0.1 to 1."""
     from PIL import Image, ImageDraw

@@ -9,34 +9,26 @@ all places of digits, which are small.
 """
 
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 import decoding
+import deep
 from decoding import fast
 from decoding.files import check_folder
 from decoding.secondorder import pairs
 from decoding.terminal import run
-from deep import (
-    FEW,
-    TERMS,
-    aligned,
-    arguments,
-    batches,
-    chosen_layers,
-    everywhere,
-    inside,
-    pearson,
-    pictures,
-    plot,
-    read,
-)
-from panels import as_csv, page, progress, save_text
+from deep import inside, pearson
+from panels import page, progress, save_text
 
 COUNTS = (0, 1, 2, 4, 8, 16, 32)  # of pictures
+TABLES = ("r", "r", 3), ("R²", "explained", 2), ("equation 3", "equation3", 4), ("the network's choice", "choice", 3)
 RADII = (1, 3, 4)
 WRITTEN_OUT = 1000  # numbers of a field, up to which a form's pictures are cheap
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # of least squares, by a pixel's mean variance: the best for what is judged is shown
 CROPS = 500  # of each picture; of a digit, one
 TILES = 12  # units drawn
 
@@ -45,25 +37,20 @@ class Judge:
     """r and R² of each unit, equation 3 and the network's choice, of one way to say what several layers respond."""
 
     def __init__(self, net, layers, say, places):
-        self.net, self.layers, self.say, self.places = net, tuple(layers), say, places
-        self.layer = layers[0]
+        self.net, self.layers, self.layer, self.say, self.places = net, tuple(layers), layers[0], say, places
         self.sums, self.scores, self.errors = ({n: [] for n in layers} for _ in range(3))
 
     def part(self, images, responses, start):
         said = self.say(images)
-        found = []
-        for n, y in zip(self.layers, responses, strict=True):
-            rows, columns = self.places(self.net, n, images.shape[1:])
-            found.append(
-                (tallied(*(each[:, :, rows, columns].astype(float) for each in (said[n], y))), unlike(said[n], y))
-            )
-        return found
+        cuts = {n: (..., *self.places(self.net, n, images.shape[1:])) for n in self.layers}
+        both = zip(self.layers, responses, strict=True)
+        return [(tallied(said[n][cuts[n]], y[cuts[n]]), unlike(said[n], y)) for n, y in both]
 
     def add(self, part):
         for n, (sums, errors) in zip(self.layers, part, strict=True):
             self.sums[n].append(sums.sum(axis=1))
             self.errors[n].append(errors)
-            if sums[0, 0, 0] >= FEW:
+            if sums[0, 0, 0] >= deep.FEW:
                 self.scores[n].append(scores(sums))
 
     def result(self, n):
@@ -76,6 +63,7 @@ class Judge:
 
 def tallied(x, y):
     """The sums of 1, x, y, x², y² and x·y over places: (6, N, K)."""
+    x, y = x.astype(float), y.astype(float)
     count = np.full(x.shape[:2], float(x[0, 0].size))
     return np.stack([count, *(each.sum(axis=(2, 3)) for each in (x, y, x * x, y * y, x * y))])
 
@@ -91,30 +79,22 @@ def unlike(x, y):
     """For each image, equation 3 of all units, and whether the largest response is the same unit's: (2, N)."""
     x, y = (each.reshape(len(each), -1).astype(float) for each in (x, y))
 
-    def full_range(z):
-        low, high = z.min(axis=1, keepdims=True), z.max(axis=1, keepdims=True)
-        return (z - low) / np.where(high > low, high - low, 1)
-
-    return np.stack([((full_range(x) - full_range(y)) ** 2).mean(axis=1), x.argmax(axis=1) == y.argmax(axis=1)])
+    low, high = ([bound(each, axis=1, keepdims=True) for each in (x, y)] for bound in (np.min, np.max))
+    full = [(z - a) / np.where(b > a, b - a, 1) for z, a, b in zip((x, y), low, high, strict=True)]
+    return np.stack([((full[0] - full[1]) ** 2).mean(axis=1), x.argmax(axis=1) == y.argmax(axis=1)])
 
 
 def second_order(net, layers):
     """The pair's sum at several layers, in one walk."""
 
-    def say(images):
-        return {n: pair.linear + pair.square for n, pair in pairs(net, images, layers, fast) if n in layers}
-
-    return say
+    return lambda images: {n: p.linear + p.square for n, p in pairs(net, images, layers, fast) if n in layers}
 
 
 def first_order(net, banks, bias=None):
-    def say(images):
-        return {
-            n: decoding.decoded_responses(net, images, n, filters=bank, bias=bias and bias[n], backend=fast)
-            for n, bank in banks.items()
-        }
+    def said(n, images):
+        return decoding.decoded_responses(net, images, n, filters=banks[n], bias=bias and bias[n], backend=fast)
 
-    return say
+    return lambda images: {n: said(n, images) for n in banks}
 
 
 def quadratized(net, train):
@@ -140,25 +120,43 @@ def judges(net, nets, layers, train, places):
     for name, other in {"identity": net, "gains": gains}.items():
         banks = {n: decoding.decode_layer(other, n, backend=fast) for n in layers}
         found[name] = Judge(net, layers, first_order(net, banks), places)
-    small = [n for n in layers if net.channels(0) * math.prod(net.receptive_field(n).size) <= TERMS]
-    fits = {n: decoding.baselines.least_squares_filters(net, train(), n, backend=fast) for n in small}
-    if fits:
-        banks, bias = ({n: getattr(fit, what) for n, fit in fits.items()} for what in ("filters", "bias"))
-        found["least squares"] = Judge(net, small, first_order(net, banks, bias), places)
+    meters = [
+        decoding.baselines.LeastSquaresMeter(net, n)
+        for n in layers
+        if net.channels(0) * math.prod(net.receptive_field(n).size) <= deep.TERMS
+    ]
+    if meters:
+        decoding.measure(net, train(), meters, backend=fast, progress=progress("least squares"))
+    for ridge in RIDGES if meters else ():
+        banks = {meter.layer: deep.fitted(net, meter, ridge) for meter in meters}
+        lines = {m.layer: banks[m.layer].reshape(m.moments.shape[1], -1) @ m.gram[:-1, -1] for m in meters}
+        bias = {m.layer: (m.moments[-1] - lines[m.layer]) / m.gram[-1, -1] for m in meters}
+        found[f"least squares {ridge:g}"] = Judge(net, list(banks), first_order(net, banks, bias), places)
     for name, other in nets.items():
         found[name] = Judge(net, layers, second_order(other, layers), places)
     return found
 
 
-def table(net, layers, judged, what, places):
+def results(judged):
+    """By layer and what the way is called: r, R², equation 3 and the share of like choices."""
+    found = {}
+    for name, judge in judged.items():
+        name = re.sub(" [-.e0-9]+$", "", name)
+        for n in judge.layers:
+            found[n, name] = max(found.get((n, name), (-1,)), judge.result(n))  # by r
+    return found
+
+
+def table(net, layers, found, what, places):
     """One line for each layer; `what` is 0 to 3: r, R², equation 3, and of what classifies the network's choice."""
+    names = list(dict.fromkeys(name for _, name in found))
     rows = [
         [str(n), net.names[n - 1], "×".join(map(str, net.receptive_field(n).size))]
-        + [f"{judge.result(n)[what]:.{places}f}" if n in judge.layers else "" for judge in judged.values()]
+        + [f"{found[n, name][what]:.{places}f}" if (n, name) in found else "" for name in names]
         for n in layers
         if what < 3 or classifies(net, n)
     ]
-    return ["layer", "name", "field", *judged], rows
+    return ["layer", "name", "field", *names], rows
 
 
 class Crops:
@@ -210,7 +208,8 @@ def answers(net, layer, images):
 
 def extremes(net, layer, units, real):
     """For each radius, what the network answers to the images that should drive it, as percentiles of real responses."""
-    head = ["radius", "linear pattern", "most exciting", "most suppressing", "better than the pattern", "own class"]
+    head = ["radius", "linear pattern", "most exciting", "most suppressing", "exciting above pattern"]
+    head += ["own class, of both"] * classifies(net, layer)
     classes, rows = np.arange(len(units)), []
     for radius in RADII:
         patterns = [u.linear_pattern * radius / np.sqrt(np.vdot(u.linear, u.linear_pattern)) for u in units]
@@ -219,10 +218,10 @@ def extremes(net, layer, units, real):
         pattern, best, worst = (answers(net, layer, each) for each in images)
         own = [each[classes, classes] for each in (pattern, best, worst)]
         shares = [100 * (real[:, : len(units)] < each).mean() for each in own]
-        taken = f"{(best.argmax(axis=1) == classes).sum()}" if classifies(net, layer) else ""
-        rows.append(
-            [str(radius), *(f"{share:.1f}" for share in shares), f"{(own[1] > own[0]).sum()} of {len(units)}", taken]
-        )
+        taken = [(each.argmax(axis=1) == classes).sum() for each in (pattern, best)]
+        better = f"{(own[1] > own[0]).sum()} of {len(units)}"
+        own_class = ["{}, {}".format(*taken)] if classifies(net, layer) else []
+        rows.append([str(radius), *(f"{share:.1f}" for share in shares), better, *own_class])
     return head, rows
 
 
@@ -232,17 +231,14 @@ def classifies(net, layer):
 
 def statistics(net, layer, train, digits):
     """Digits': their covariance, or that of crops, the same at all places. Photographs': the natural prior."""
-    size = net.receptive_field(layer).size
     if not digits:
         return None
-    images = train()
+    images, size = train(), net.receptive_field(layer).size
     return decoding.covariance(images) if size == images.shape[2:] else decoding.autocovariance(images, size)
 
 
 def drawn(units, radius):
     """A line for each: filter, pattern, most exciting and most suppressing image, and the eight strongest pictures."""
-    from dataclasses import replace
-
     lines = []
     for k, unit in enumerate(units[:TILES]):
         eight = {name: getattr(unit, name)[:8] for name in ("eigenvalues", "filters", "patterns", "explained")}
@@ -251,50 +247,35 @@ def drawn(units, radius):
     return page(lines)
 
 
-def default_layer(net, layers, shape):
-    """The last whose field is small enough to be written out, and fits into a picture."""
-    fields = {n: net.receptive_field(n).size for n in layers}
-    fitting = [n for n, (h, w) in fields.items() if h <= shape[1] and w <= shape[2] and shape[0] * h * w <= WRITTEN_OUT]
-    return fitting[-1] if fitting else layers[0]
-
-
 def main():
-    parser = arguments(
-        __doc__.splitlines()[0],
-        "second-order",
-        "the layer whose pictures are drawn (default: the last of small fields)",
-    )
+    parser = deep.arguments(__doc__.splitlines()[0], "second-order", "the layer whose pictures are drawn")
     parser.add_argument("--units", type=int, help="of the layer that is drawn, the first so many (default: all)")
     parser.set_defaults(network="lenet", digits=10_000)
     options = parser.parse_args()
     check_folder(options.output)
-    net, digits = read(options), not options.pictures
+    net, digits = deep.read(options), not options.pictures
     if digits:
         images = net.normalize(decoding.mnist()[0][: options.digits])
         train, test = ((lambda part=part: part) for part in np.array_split(images, 2))
     else:
-        files = pictures(options.pictures)
-        train, test = (batches(net, files[i::2], options.reduce, options.brightest) for i in (0, 1))
-    layers, texts, folder = chosen_layers(net, options), [], Path(options.output)
+        files = deep.pictures(options.pictures)
+        train, test = (deep.batches(net, files[i::2], options.reduce, options.brightest) for i in (0, 1))
+    layers, texts, folder = deep.chosen_layers(net, options), [], Path(options.output)
     nets = quadratized(net, train)
 
-    judged = judges(net, nets, layers, train, everywhere if digits else inside)
+    judged = judges(net, nets, layers, train, deep.everywhere if digits else inside)
     decoding.measure(net, test(), list(judged.values()), backend=fast, progress=progress("judging"))
-    for what, (title, decimals) in enumerate(
-        [("r", 3), ("R², as it stands", 2), ("equation 3", 4), ("the network's choice", 3)][: 4 if digits else 2]
-    ):
-        rows = table(net, layers, judged, what, decimals)
-        texts.append(f"{title}\n{aligned(*rows)}")
-        save_text(folder / f"{('r', 'explained', 'equation3', 'choice')[what]}.csv", as_csv(*rows))
-        print(texts[-1], flush=True)
-    series = {
-        name: [judge.result(n)[0] if n in judge.layers else None for n in layers] for name, judge in judged.items()
-    }
-    decoding.save_picture(folder / "second-order.png", plot([net.names[n - 1] for n in layers], series))
+    found = results(judged)
+    for what, (title, file, decimals) in enumerate(TABLES if digits else TABLES[:2]):
+        texts.append(deep.written(folder / f"{file}.csv", title, table(net, layers, found, what, decimals)))
+    names = dict.fromkeys(name for _, name in found)
+    series = {name: [found[n, name][0] if (n, name) in found else None for n in layers] for name in names}
+    decoding.save_picture(folder / "second-order.png", deep.plot([net.names[n - 1] for n in layers], series))
 
-    shape = next(iter(test())).shape[-3:]
-    draw = options.draw and net.index(int(options.draw) if options.draw.isdecimal() else options.draw)
-    layer = draw or default_layer(net, layers, shape)
+    shape, draw = next(iter(test())).shape[-3:], options.draw
+    size = {n: net.receptive_field(n).size for n in layers}
+    few = [n for n, (h, w) in size.items() if h <= shape[1] and w <= shape[2] and shape[0] * h * w <= WRITTEN_OUT]
+    layer = net.index(int(draw) if draw.isdecimal() else draw) if draw else (few or layers[:1])[-1]
     name, quadratic = next(iter(nets.items()))
     quadratic = quadratic.replace(moments={**quadratic.moments, 0: nets["second order, calibrated"].moments[0]})
     ks = range(min(options.units or net.channels(layer), net.channels(layer)))
@@ -305,19 +286,11 @@ def main():
     crops, responses, said = meter.result()
     by = by_pictures(units, crops, responses, said)
     few = ["pictures", *map(str, COUNTS[: len(by) - 1]), "all"], [["r", *(f"{each:.3f}" for each in by.mean(axis=1))]]
-    found = extremes(net, layer, units, responses)
-    for title, rows, file in (
-        (
-            f"layer {layer}, {net.names[layer - 1]}, {len(units)} units, {name}: r by the number of pictures",
-            few,
-            "pictures",
-        ),
-        (f"what the network answers, as percentiles of {len(responses)} real responses", found, "extremes"),
-    ):
-        texts.append(f"{title}\n{aligned(*rows)}")
-        save_text(folder / f"{file}.csv", as_csv(*rows))
-        print(texts[-1], flush=True)
-    save_text(folder / "second-order.txt", "\n\n".join(texts) + "\n")
+    what = f"layer {layer}, {net.names[layer - 1]}, {len(units)} units, {name}: "
+    texts.append(deep.written(folder / "pictures.csv", what + "r by the number of pictures", few))
+    what += f"what the network answers, as percentiles of {len(responses)} real responses"
+    texts.append(deep.written(folder / "extremes.csv", what, extremes(net, layer, units, responses)))
+    save_text(folder / "second-order.txt", "\n".join(texts))
     path = folder / f"second-order-{net.names[layer - 1]}.png"
     decoding.save_picture(path, drawn(units, RADII[-1]))
     print(path)
