@@ -368,7 +368,8 @@ def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: 
     order = walks.under(net, [top], net.paths)
     begin = net.paths[top - 1][0] if top and is_its_filters(net.layers[top - 1]) else top
     # Every path goes through these layers: none that lies below one is read by one that lies above it.
-    through = [n for n in [0, *order] if all(i >= n for m in order if m > n for i in net.paths[m - 1])]
+    least = list(accumulate((min(net.paths[m - 1]) for m in reversed(order)), min, initial=top))[::-1]
+    through = [n for n, lowest in zip([0, *order], least, strict=True) if lowest >= n]
     costs = {n: _down_cost(net, n, begin, top, unpool) for n in order}
     below = dict(zip([0, *order], accumulate((costs[n] for n in order), initial=0.0), strict=True))
     result = some * net.channels(0) * math.prod(net.receptive_field(top).size) * itemsize
@@ -442,8 +443,9 @@ def _bytes_per_unit(net: Network, top: int, way: _Way) -> int:
     """Of the most products or pixels that decoding one unit of layer `top` makes at a time."""
     most = net.channels(0) * math.prod(net.receptive_field(top).size)
     if way.base < way.turn < top:  # each of its responses in layer `turn` becomes a filter in units of `base`
-        seen, window = (net.receptive_field(n, within=base).size for n, base in ((way.turn, way.base), (top, way.turn)))
-        most = max(most, net.channels(way.base) * math.prod(seen) * math.prod(window))
+        filter_size = net.receptive_field(way.turn, within=way.base).size
+        window = net.receptive_field(top, within=way.turn).size
+        most = max(most, net.channels(way.base) * math.prod(filter_size) * math.prod(window))
     for number in walks.under(net, [top], net.paths):
         if way.base < number <= way.turn:
             continue

@@ -80,7 +80,7 @@ REFUSED = {
     "a cycle": (
         lambda: Network([Sum(name="a"), one()], inputs=[(0, 2), 1]),
         ShapeError,
-        r"layer 1 'a' \(Sum\) reads 0 and 2.*no cycle",
+        r"layer 1 'a' \(Sum\) reads 0, 2: .*no cycle",
     ),
     "a layer below the image": (lambda: Network([one(), one()], inputs=[0, -1]), ShapeError, r"layer 2 .* reads -1"),
     "a sum of 3 and 4 channels": (
@@ -111,7 +111,7 @@ REFUSED = {
     "a rectifier with two inputs": (
         lambda: Network([one(), ReLU(name="r")], inputs=[0, (0, 1)]),
         ShapeError,
-        r"layer 2 'r' \(ReLU\) reads 2 layers, 0 and 1, and takes one. Sum, Concat and Gate join several",
+        r"layer 2 'r' \(ReLU\) reads 2 layers, 0, 1, and takes one. Sum, Concat and Gate join several",
     ),
     "a gate with one input": (lambda: Network([Gate()]), ShapeError, "a gate reads a map and its factors.*reads 1"),
     "a gate with three": (lambda: Network([Gate()], inputs=[(0, 0, 0)]), ShapeError, "reads 3"),

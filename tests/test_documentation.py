@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pkgutil
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,16 @@ def test_readme(tmp_path, monkeypatch):
     lines = [
         line.split() for line in README.read_text("utf-8").splitlines() if line.startswith("    .venv/bin/decoding ")
     ]
-    assert [words[1] for words in lines] == ["show", "decode"]
+    assert [words[1] for words in lines] == ["show", "decode", "decode"]
     for words in lines:
         assert main(words[1:]) == 0
+
+
+@pytest.mark.parametrize("page", ["graphs", "own-layer"])
+def test_pages_with_examples(page):
+    result = doctest.testfile(str(README.parent / "docs" / f"{page}.rst"), module_relative=False)
+    assert result.attempted > 1
+    assert not result.failed
 
 
 def test_the_picture_in_the_readme_is_what_it_says(lenet):
@@ -53,3 +61,11 @@ def test_the_picture_in_the_readme_is_what_it_says(lenet):
 @pytest.mark.parametrize("name", [name for name in decoding.__all__ if callable(getattr(decoding, name))])
 def test_public_names_are_documented(name):
     assert len((getattr(decoding, name).__doc__ or "").strip()) > 20
+
+
+def test_public_names_are_on_the_page_of_names():
+    """By themselves, or with their module, which shows all it lists."""
+    page = (README.parent / "docs/api.rst").read_text("utf-8")
+    modules = map(importlib.import_module, re.findall(r"automodule:: (decoding[.\w]*)", page))
+    listed = {name for module in modules for name in getattr(module, "__all__", vars(module))}
+    assert [name for name in decoding.__all__ if name not in listed and not re.search(rf"\b{name}\b", page)] == []
