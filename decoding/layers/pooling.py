@@ -66,7 +66,7 @@ class Pool(Layer):
         n, c, h, w = x.shape
         if takes_groups(backend):
             ones = np.ones((c, 1, *self.size), x.dtype)
-            return backend.correlate(x, ones, None, stride=self.stride, pad=0, groups=c)
+            return backend.correlate(x, ones, None, stride=self.stride, pad=self.pad, groups=c)
         ones = np.ones((1, 1, *self.size), x.dtype)
         y = backend.correlate(x.reshape(n * c, 1, h, w), ones, None, stride=self.stride, pad=self.pad)
         out = np.asarray(y)
