@@ -5,8 +5,8 @@
 from . import baselines, fast, inverse, reference
 from .backend import Backend
 from .baselines import LeastSquares
-from .composition import Contribution, contributions
-from .datasets import lenet, mnist, resnet
+from .composition import Contribution, contributions, pair_contributions
+from .datasets import images_in, lenet, mnist, resnet
 from .decoder import decode, decode_filter, decode_layer, iterate_layer
 from .decoder import decode_parts as decode_parts
 from .eigenpictures import QuadraticUnit, decode_quadratic, quadratic_form
@@ -176,6 +176,7 @@ __all__ = [
     "decoded_responses",
     "fast",
     "from_torch",
+    "images_in",
     "inverse",
     "iterate_layer",
     "lenet",
@@ -188,6 +189,7 @@ __all__ = [
     "mnist",
     "montage",
     "natural",
+    "pair_contributions",
     "pattern",
     "patterns",
     "quadratic_form",

@@ -10,14 +10,28 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from . import Network, __version__, datasets, decode_layer, fast, load, montage, save_picture, threshold
+from . import (
+    BatchNorm,
+    Network,
+    __version__,
+    datasets,
+    decode_layer,
+    decode_quadratic,
+    fast,
+    load,
+    montage,
+    quadratize,
+    save_picture,
+    threshold,
+)
 from .arguments import Array, cut
+from .decoder import UNPOOLS
 from .errors import InvalidValueError
 from .files import check_writable, replacing, shown
-from .interpolation import MODES
 from .loading import format_of
 from .picture import FORMATS
 from .terminal import Parser, run
@@ -46,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="decoding", description="Picture what drives the units of a trained convolutional network.")
     parser.add_argument("--version", action="version", version=f"decoding {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="show|decode")
+    commands = parser.add_subparsers(required=True, metavar="show|decode|quadratic")
 
     show = commands.add_parser(
         "show", help="print the table of a network's layers", description="Print the table of a network's layers."
@@ -57,44 +71,74 @@ def _parser() -> Parser:
     )
     draw.set_defaults(run=_decode)
     for command in (show, draw):
-        command.add_argument(
-            "net",
-            metavar="FILE",
-            help=f"a network, .mat (MatConvNet) or .onnx, or one that is bundled: {', '.join(BUNDLED)}",
-        )
-        command.add_argument(
-            "--input-shape",
-            type=_shape,
-            metavar="CxHxW",
-            help="the size of the images, such as 3x224x224, where an .onnx file leaves it open",
-        )
-        command.add_argument(
-            "--mean",
-            type=_numbers,
-            metavar="M",
-            help="what the images of an .onnx network were normalized by: one number for each channel, such as 0.485,0.456,0.406",
-        )
-        command.add_argument(
-            "--std",
-            type=_numbers,
-            metavar="S",
-            help="the same, for the standard deviation; filters are drawn divided by it, in the units of pixels",
-        )
+        _add_network(command)
 
     draw.add_argument(
         "--layer", required=True, metavar="L", help="number, from 1, or name; name:1 is the layer named 1"
     )
     draw.add_argument("--filter", type=_units, metavar="K", help="units, k, from 0, such as 0-4,7 9; all unless given")
     draw.add_argument(
-        "--unpool", choices=MODES, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
+        "--unpool", choices=UNPOOLS, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
     )
     draw.add_argument("--threshold", action="store_true", help="three levels, at one standard deviation of the filter")
+    pair = commands.add_parser(
+        "quadratic",
+        help="draw what units respond to beyond a line",
+        description="Draw units to the second order, one a line: linear filter, its pattern, the most exciting and the most "
+        "suppressing image, and the eigenpictures, excitatory before suppressive.",
+    )
+    pair.set_defaults(run=_quadratic)
+    _add_network(pair)
+    pair.add_argument("layer", metavar="LAYER", help="number, from 1, or name; name:1 is the layer named 1")
+    pair.add_argument("-k", "--filter", type=_units, metavar="K", required=True, help="units, from 0, such as 0-4,7")
+    pair.add_argument("-n", type=int, default=8, metavar="N", help="pictures of each unit (default: %(default)s)")
+    pair.add_argument(
+        "--radius",
+        type=float,
+        default=3.0,
+        metavar="R",
+        help="of the most exciting image, in standard deviations (default: %(default)s)",
+    )
+    pair.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="pictures to calibrate on, 0 to 255, or 0 to 1 where --std is below 1; the bundled digits for bundled networks that need images; none for networks with batch norms",
+    )
+    pair.add_argument("-o", "--output", required=True, metavar="unit.png", help="the picture to write")
+
     draw.add_argument("--each", action="store_true", help="a file for each unit: out-0.png, out-1.png, …")
     draw.add_argument(
         "-o", "--output", required=True, metavar="out.png",
         help="what to write: a picture, or numbers (.npy: an array (units, channels, rows, columns); .csv: a row for each number)",
     )  # fmt: skip
     return parser
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    """The network, and what a file may leave open."""
+    command.add_argument(
+        "net",
+        metavar="FILE",
+        help=f"a network, .mat (MatConvNet) or .onnx, or one that is bundled: {', '.join(BUNDLED)}",
+    )
+    command.add_argument(
+        "--input-shape",
+        type=_shape,
+        metavar="CxHxW",
+        help="the size of the images, such as 3x224x224, where an .onnx file leaves it open",
+    )
+    command.add_argument(
+        "--mean",
+        type=_numbers,
+        metavar="M",
+        help="what the images of an .onnx network were normalized by: one number for each channel, such as 0.485,0.456,0.406",
+    )
+    command.add_argument(
+        "--std",
+        type=_numbers,
+        metavar="S",
+        help="the same, for the standard deviation; filters are drawn divided by it, in the units of pixels",
+    )
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -206,6 +250,34 @@ def _decode(options: argparse.Namespace) -> None:
     print(
         f"{where}: {count} decoded filter{'s' * (count != 1)} of layer {shown(options.layer)}, {rows}×{columns} each{units_of}"
     )
+
+
+def _quadratic(options: argparse.Namespace) -> None:
+    output = Path(options.output)
+    if output.suffix.lower() not in FORMATS:
+        raise InvalidValueError(f"'{shown(output)}' should end in one of {', '.join(FORMATS)}.")
+    check_writable(output)
+    net = _network(options)
+    layer = _layer(net, options.layer)
+    net = quadratize(net, _images(net, options), backend=fast)
+    found = decode_quadratic(net, layer, options.filter, n=options.n, backend=fast)
+    lines = [each.tiles(options.radius) for each in found]
+    tiles = np.concatenate([tiles for tiles, _ in lines])
+    labels = [label for _, labels in lines for label in labels]
+    save_picture(output, montage(tiles, labels=labels, columns=len(lines[0][0])))
+    units = ", ".join(map(str, options.filter))
+    print(f"{shown(output)}: unit {units} of layer {shown(options.layer)}, to the second order")
+
+
+def _images(net: Network, options: argparse.Namespace) -> Any:
+    """What to calibrate on: the folder's pictures; digits for a bundled network without batch norms; otherwise none."""
+    if options.images is not None:
+        small = net.std is not None and float(net.std.max()) < 1  # of pixels from 0 to 1
+        given = datasets.images_in(options.images, channels=net.channels(0))
+        return (net.normalize(batch / np.float32(255 if small else 1)) for batch in given)
+    if options.net in BUNDLED and not any(isinstance(each, BatchNorm) for each in net.layers):
+        return net.normalize(datasets.mnist()[0][:2000])
+    return None
 
 
 def _write(path: Path, units: Sequence[int], filters: Array) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,10 +11,14 @@ from . import reference
 from .arguments import as_count
 from .boundary import public
 from .decoder import unit, units
-from .errors import UnknownLayerError
+from .eigenpictures import quadratic_form
+from .errors import InvalidValueError, UnknownLayerError
+from .gains import moments
 from .layers import Conv
 from .network import Network, as_network
 from .walks import times
+
+MOST = 4096  # numbers of a layer whose pairs are listed
 
 
 class Contribution(NamedTuple):
@@ -37,6 +42,109 @@ class Contribution(NamedTuple):
     cell: tuple[int, int]
     pixel: tuple[int, int]
     weight: float
+
+
+class PairContribution(NamedTuple):
+    """Two units of a lower layer whose product a unit's second order weighs; the same one twice is its square.
+
+    Attributes
+    ----------
+    layer : int
+        The layer of both.
+    first, second : (k, row, column)
+        Each unit's channel, and its place in the window that the higher unit sees of that layer.
+    weight : float
+        Of the product, or the square, of the two responses about their means.
+    strength : float
+        Its size times the standard deviations of both responses, by which these are sorted.
+    """
+
+    layer: int
+    first: tuple[int, int, int]
+    second: tuple[int, int, int]
+    weight: float
+    strength: float
+
+
+@public
+def pair_contributions(
+    net: Network, layer: int | str, k: int, *, to: int | str, top: int | None = None, backend: Any = None
+) -> list[PairContribution]:
+    """List the pairs of lower units that a unit's second order is made of: which, where and how strongly.
+
+    ``|Q_ij| · sd_i · sd_j``, twice that for two units that differ.
+
+    Parameters
+    ----------
+    net : Network
+        With curvatures and moments: see `quadratize`.
+    layer : int or str
+        Number (from 1) or name.
+    k : int
+        The unit, from 0.
+    to : int or str
+        The layer of the lower units, such as that of the block below.
+    top : int, optional
+        How many; all other than zero unless given.
+    backend : object or module, optional
+        The operators to use; `decoding.reference` unless given.
+
+    Returns
+    -------
+    list of PairContribution
+        The strongest first.
+
+    Raises
+    ------
+    UnknownLayerError
+        If there is no such layer or unit, or it sees nothing of `to`.
+    InvalidValueError
+        If the network has no curvatures, the moments of `to` are not known, or the unit sees more than 4,096 numbers of it.
+
+    See Also
+    --------
+    contributions : Of the first order.
+    decode_quadratic : The same form as pictures.
+
+    Notes
+    -----
+    Our choice; not in the paper.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network, ReLU
+    >>> layers = [Conv([[[[1]]], [[[2]]]]), Conv([[[[1]], [[-1]]]]), ReLU(gain=0.5, curvature=2)]
+    >>> net = Network(layers, moments={1: ([0, 0], [1, 3])})
+    >>> for each in pair_contributions(net, 3, 0, to=1, top=2):      # (x - y)²
+    ...     print(each)
+    PairContribution(layer=1, first=(1, 0, 0), second=(1, 0, 0), weight=1.0, strength=9.0)
+    PairContribution(layer=1, first=(0, 0, 0), second=(1, 0, 0), weight=-2.0, strength=6.0)
+    """
+    as_network(net, "pair_contributions")
+    most = None if top is None else as_count(top, "pair_contributions: top")
+    bottom = net.index(to)
+    shape = net.channels(bottom), *net.receptive_field(layer, within=bottom).size
+    pixels = math.prod(shape)
+    if pixels > MOST:
+        raise InvalidValueError(
+            f"pair_contributions: the unit sees {pixels} numbers of layer {bottom}, and {MOST} are the most. Take a layer nearer to it."
+        )
+    pair = net.moments.get(bottom) or moments(net)[bottom]
+    if pair is None:
+        raise InvalidValueError(
+            f"pair_contributions: the moments of layer {bottom} are not known. Give images to quadratize."
+        )
+    form = quadratic_form(net, layer, k, to=bottom, backend=backend) @ np.eye(pixels)
+    weights = np.triu(form) + np.triu(form, 1)
+    spread = np.broadcast_to(np.asarray(pair[1])[:, np.newaxis, np.newaxis], shape).ravel()
+    strength = np.abs(weights) * spread * spread[:, np.newaxis]
+    found = np.argwhere(strength)
+    order = np.argsort(-strength[tuple(found.T)], kind="stable")[:most]
+    places = list(np.ndindex(*shape))
+    return [
+        PairContribution(bottom, places[i], places[j], float(weights[i, j]), float(strength[i, j]))
+        for i, j in found[order].tolist()
+    ]
 
 
 @public
@@ -74,6 +182,7 @@ def contributions(net: Network, layer: int | str, k: int, *, top: int | None = N
     See Also
     --------
     decode_filter : Their sum, in image space.
+    pair_contributions : Of the second order.
 
     Notes
     -----

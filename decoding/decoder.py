@@ -443,8 +443,9 @@ def _bytes_per_unit(net: Network, top: int, way: _Way) -> int:
     """Of the most products or pixels that decoding one unit of layer `top` makes at a time."""
     most = net.channels(0) * math.prod(net.receptive_field(top).size)
     if way.base < way.turn < top:  # each of its responses in layer `turn` becomes a filter in units of `base`
-        filters, window = net.receptive_field(way.turn, within=way.base), net.receptive_field(top, within=way.turn)
-        most = max(most, net.channels(way.base) * math.prod(filters.size) * math.prod(window.size))
+        filter_size = net.receptive_field(way.turn, within=way.base).size
+        window = net.receptive_field(top, within=way.turn).size
+        most = max(most, net.channels(way.base) * math.prod(filter_size) * math.prod(window))
     for number in walks.under(net, [top], net.paths):
         if way.base < number <= way.turn:
             continue

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, as_array4, as_count, check_finite, plural
+from .boundary import public
 from .decoder import unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
 from .files import replacing
 from .gains import moments
-from .network import Network
+from .network import Network, as_network
 from .patterns import Independent, Statistics, natural
 from .secondorder import Form, check_curvatures
 
@@ -78,6 +79,7 @@ class QuadraticUnit:
         size = "×".join(map(str, self.linear.shape))
         return f"<QuadraticUnit: {size}, {plural(len(self.eigenvalues), 'picture')}, {self.explained.sum():.0%} of q explained>"
 
+    @public
     def respond(self, images: npt.ArrayLike) -> Array:
         """The responses, but for a constant, to images (N, C, H, W) of the size of the receptive field: (N,)."""
         d = as_array4(images, "respond", "images", "(N, C, H, W)")
@@ -88,6 +90,7 @@ class QuadraticUnit:
         weights = np.tensordot(d, self.filters, axes=((1, 2, 3), (1, 2, 3)))
         return np.asarray(np.tensordot(d, self.linear, axes=3) + (weights**2) @ self.eigenvalues)
 
+    @public
     def most_exciting(self, radius: float = 3.0) -> Array:
         """The image, about the mean, of so many standard deviations to which the unit responds most: (C, H, W).
 
@@ -111,10 +114,12 @@ class QuadraticUnit:
         """
         return self._image(*self._extreme(radius, 1)[:2])
 
+    @public
     def most_suppressing(self, radius: float = 3.0) -> Array:
         """The image, about the mean, of so many standard deviations to which the unit responds least: (C, H, W)."""
         return self._image(*self._extreme(radius, -1)[:2])
 
+    @public
     def invariances(self, n: int = 2, radius: float = 3.0) -> Array:
         """Directions along which the most exciting image can change most freely, flattest first: (n, C, H, W).
 
@@ -137,6 +142,30 @@ class QuadraticUnit:
         parts = [(each[: len(along)], each[-1] / across if across else 0.0) for each in found[:n]]
         images = [self._image(*part) for part in parts]
         return np.stack([image * _sign(image, self.linear) for image in images])
+
+    @public
+    def tiles(self, radius: float = 3.0) -> tuple[Array, list[str]]:
+        """The unit on one line, to draw: `montage` takes the tiles, (n + 4, C, H, W), and their labels.
+
+        Linear filter, its pattern, the most exciting and the most suppressing image of that radius; then the pictures, as
+        patterns: the excitatory ones before the suppressive ones, each under its eigenvalue relative to the largest.
+
+        Examples
+        --------
+        >>> from decoding import montage
+        >>> one = np.ones((1, 1, 2, 2))
+        >>> unit = QuadraticUnit(one[0], one[0], np.array([2.0]), one / 2, one / 2, np.ones(1))
+        >>> tiles, labels = unit.tiles()
+        >>> labels
+        ['filter', 'pattern', 'exciting', 'suppressing', '+1.00']
+        >>> picture = montage(tiles, labels=labels, columns=len(tiles))
+        """
+        order = np.argsort(-self.eigenvalues, kind="stable")
+        first = [self.linear, self.linear_pattern, self.most_exciting(radius), self.most_suppressing(radius)]
+        largest = np.abs(self.eigenvalues).max(initial=0.0) or 1.0
+        labels = [f"{value:+.2f}" for value in self.eigenvalues[order] / largest]
+        names = ["filter", "pattern", "exciting", "suppressing"]
+        return np.concatenate([np.stack(first), self.patterns[order]]), [*names, *labels]
 
     @property
     def _along(self) -> Array:
@@ -214,6 +243,7 @@ class QuadraticUnit:
             raise DataFormatError(f"{path}: it holds no unit that QuadraticUnit.save wrote: {error}") from error
 
 
+@public
 def quadratic_form(net: Network, layer: int | str, k: int, *, to: int | str = 0, backend: Any = None) -> LinearOperator:
     """The quadratic part of a unit's response as an operator: ``q(x) = xᵀ Q x``.
 
@@ -259,6 +289,7 @@ def quadratic_form(net: Network, layer: int | str, k: int, *, to: int | str = 0,
     return _operator(_form(net, layer, k, to, backend, "quadratic_form"))
 
 
+@public
 def decode_quadratic(
     net: Network,
     layer: int | str,
@@ -369,6 +400,7 @@ def _decoded(form: Form, root: _Root, n: int) -> QuadraticUnit:
 
 
 def _form(net: Network, layer: int | str, k: int, to: int | str, backend: Any, function: str) -> Form:
+    as_network(net, function)
     top, bottom = net.index(layer), net.index(to)
     k = unit(net, top, k, function)
     net.check_weights(top, bottom)

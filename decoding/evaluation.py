@@ -345,7 +345,7 @@ class _Decoded:
         filters: npt.ArrayLike | None = None,
         bias: npt.ArrayLike | None = None,
     ) -> None:
-        if order not in (1, 2) or isinstance(order, bool):
+        if not isinstance(order, (int, np.integer)) or order not in (1, 2) or isinstance(order, bool):
             raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
         if order == 2 and filters is not None:
             raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
@@ -362,7 +362,7 @@ class _Decoded:
         check_finite(images, f"{self.function}: images")
         if self.order == 2:
             linear, quadratic = respond(self.net, images, self.top, backend=self.backend)
-            found = linear + quadratic
+            found: Array = linear + quadratic
             return found if self.bias is None else found + self.bias.astype(found.dtype)[:, np.newaxis, np.newaxis]
         pads, (rows, columns) = self.net.grid(self.top, images.shape[1:])
         images, pads = within(images, pads)

@@ -255,7 +255,8 @@ def _substitute(maps: Array, filters: Array, stride: Pair, dtype: np.dtype[Any])
 def _substitute_pixels(maps: Array, filters: Array, stride: Pair) -> Array:
     """Filters of one pixel, whose copies do not overlap: one product of (C, K) by (K, positions) per image."""
     (n, k, rows, columns), c = maps.shape, filters.shape[1]
-    products = np.matmul(filters.reshape(k, c).T, maps.reshape(n, k, rows * columns)).reshape(n, c, rows, columns)
+    products: Array = np.matmul(filters.reshape(k, c).T, maps.reshape(n, k, rows * columns))
+    products = products.reshape(n, c, rows, columns)
     if stride == (1, 1):
         return np.asarray(products)
     out = np.zeros((n, c, (rows - 1) * stride[0] + 1, (columns - 1) * stride[1] + 1), maps.dtype)

@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, plural
-from .backend import resolve
 from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
 from .interpolation import matrix
-from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pool, Select, Sum
+from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pad, Pool, Scale, Select, Sum
 from .measuring import Images, Progress, measure
 from .network import Network, as_network
 
@@ -165,6 +164,7 @@ def moments(net: Network) -> dict[int, Moments | None]:
     - elementwise layers have the moments of `expected`;
     - the parts of a sum are taken as independent: means add up, and variances; a layer read twice is one part;
     - concatenations and selected channels keep theirs; new channels are 0;
+    - pads count for nothing;
     - the n cells of a pool's window are taken to correlate by ρ = 0.75, as neighbours do: an average has the variance
       ``ρ + (1 − ρ)/n`` of theirs; a maximum the mean ``μ + σ·√(1 − ρ)·e_n``, e_n being the expected maximum of n normal numbers,
       and their variance.
@@ -206,7 +206,9 @@ def _carried(layer: Layer, numbers: Sequence[int], below: Sequence[Moments | Non
         return first._replace(std=first.std * math.sqrt(ALIKE + (1 - ALIKE) / math.prod(layer.size)))
     if isinstance(layer, MaxPool):
         return first._replace(mean=first.mean + first.std * math.sqrt(1 - ALIKE) * _largest(math.prod(layer.size)))
-    if isinstance(layer, (Dropout, Loss)):
+    if isinstance(layer, Scale):
+        return Moments(first.mean * layer.scale + layer.bias, first.std * np.abs(layer.scale))
+    if isinstance(layer, (Dropout, Loss, Pad)):
         return first
     if _bends(layer):
         return Moments(*expected(layer, *first)[:2])
@@ -310,7 +312,7 @@ def _bends(layer: Layer) -> bool:
 
 def _scales(layer: Layer) -> bool:
     """Whether it multiplies each response by a factor that depends on the image."""
-    return hasattr(layer, "factor")
+    return callable(getattr(layer, "factor", None))
 
 
 def _bent(net: Network) -> list[int]:
@@ -359,7 +361,7 @@ def _reason(net: Network, number: int, known: dict[int, Moments | None]) -> str:
 
 
 def _passes(layer: Layer) -> bool:
-    return _bends(layer) or isinstance(layer, (Sum, Concat, Select, Pool, Dropout, Loss))
+    return _bends(layer) or isinstance(layer, (Sum, Concat, Select, Pool, Scale, Pad, Dropout, Loss))
 
 
 @dataclass(frozen=True, eq=False)
@@ -429,8 +431,6 @@ class GainMeter:
     net : Network
     layer : int or str
         Number (from 1) or name, of a layer that takes a gain.
-    backend : object or module, optional
-        The operators to use; `decoding.reference` unless given.
 
     Attributes
     ----------
@@ -458,7 +458,7 @@ class GainMeter:
     """
 
     @public
-    def __init__(self, net: Network, layer: int | str, *, backend: Any = None) -> None:
+    def __init__(self, net: Network, layer: int | str) -> None:
         as_network(net, "GainMeter")
         self.number = net.index(layer)
         if self.number not in _bent(net):
@@ -466,16 +466,17 @@ class GainMeter:
                 f"GainMeter: layer {self.number} takes no gain: only functions, pools, gates and normalizations do."
             )
         self.what, self.units = net.layers[self.number - 1], net.channels(self.number)
-        self.layer, self.backend = net.inputs[self.number - 1][-1], resolve(backend)
+        self.layer = net.inputs[self.number - 1][-1]
+        self.layers = (self.layer, self.number)
         self.sums: Sums | None = None
 
-    def part(self, images: Array, responses: Array, start: int) -> Sums:
+    def part(self, images: Array, responses: tuple[Array, Array], start: int) -> Sums:
         layer: Any = self.what
+        x, y = responses
         if _scales(layer):
-            factor = np.asarray(layer.factor(responses))
+            factor = np.asarray(layer.factor(x))
             return _sums(factor, factor)
-        y = np.asarray(layer.forward(responses, backend=self.backend))
-        return _sums(_shared(layer, responses, y.shape[2:]) if isinstance(layer, Pool) else responses, y)
+        return _sums(_shared(layer, x, y.shape[2:]) if isinstance(layer, Pool) else x, y)
 
     def add(self, part: Sums) -> None:
         self.sums = part if self.sums is None else self.sums + part
@@ -490,6 +491,14 @@ class GainMeter:
 
 def _shared(pool: Pool, x: Array, size: Sequence[int]) -> Array:
     """The sum over the cells that nearest unpooling fills from each response: its adjoint."""
+    if pool.size[0] <= pool.stride[0] and pool.size[1] <= pool.stride[1] and not any(pool.pad):
+        (h, w), (down, right) = size, pool.stride
+        cells = [
+            x[:, :, i : i + (h - 1) * down + 1 : down, j : j + (w - 1) * right + 1 : right]
+            for i in range(pool.size[0])
+            for j in range(pool.size[1])
+        ]
+        return np.asarray(sum(cells[1:], start=cells[0]))
     for axis, (n, window, stride, before) in enumerate(
         zip(size, pool.size, pool.stride, pool.pad[::2], strict=True), 2
     ):
@@ -515,7 +524,7 @@ class _Varies:
 
 
 def _measured(net: Network, images: Images, backend: Any, progress: Progress | None) -> dict[int, Any]:
-    meters, varies = {number: GainMeter(net, number, backend=backend) for number in _bent(net)}, _Varies()
+    meters, varies = {number: GainMeter(net, number) for number in _bent(net)}, _Varies()
     count = measure(net, images, [varies, *meters.values()], backend=backend, progress=progress)
     if count < LEAST:
         raise InvalidValueError(

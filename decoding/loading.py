@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .arguments import printable
+from .boundary import public
 from .errors import InvalidValueError, WeightsFormatError
 from .files import as_path, refuse_devices
 from .matconvnet import load_matconvnet
@@ -52,6 +53,7 @@ FOREIGN = {
 }
 
 
+@public
 def load(path: str | os.PathLike[str], **options: Any) -> Network:
     """Read a network from a file of any format that is known here.
 

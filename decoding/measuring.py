@@ -30,11 +30,13 @@ class Meter(Protocol):
     ----------
     layer : int
         The number of the layer that it reads; 0 for one that reads the images alone.
+    layers : tuple of int, optional
+        The numbers of several that it reads together, in place of `layer`; `part` is given a tuple of their responses.
     """
 
     layer: int
 
-    def part(self, images: Array, responses: Array, start: int) -> Any:
+    def part(self, images: Array, responses: Any, start: int) -> Any:
         """What a batch adds: images (N, C, H, W) from number `start` on, and the responses of `layer`, (N, K, H', W').
 
         Batches may be computed at the same time, in other threads: the meter stays as it is.
@@ -106,7 +108,8 @@ def measure(
             raise InvalidValueError(f"measure: {described(meter)} is no meter: it must have layer, part and add.")
     if not meters:
         raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
-    tops = sorted({meter.layer for meter in meters})
+    reads = [getattr(meter, "layers", (meter.layer,)) for meter in meters]
+    tops = sorted({number for numbers in reads for number in numbers})
     given, total = batches(images, net)
     done = 0
 
@@ -114,10 +117,17 @@ def measure(
         start, images = batch
         check_finite(images, f"measure: images from {start}")
         parts: dict[int, Any] = {}
+        held: dict[int, Array] = {}
         for number, responses in net.walk(images, tops, backend=backend):
             images = responses if number == 0 else images
             check_finite(responses, f"measure: responses of layer {number} to images from {start}")
-            parts |= {i: m.part(images, responses, start) for i, m in enumerate(meters) if m.layer == number}
+            held[number] = responses
+            for i, (meter, numbers) in enumerate(zip(meters, reads, strict=True)):
+                if max(numbers) == number:
+                    read = tuple(held[n] for n in numbers) if hasattr(meter, "layers") else responses
+                    parts[i] = meter.part(images, read, start)
+            del responses
+            held = {n: x for n, x in held.items() if any(n in numbers and max(numbers) > number for numbers in reads)}
         return len(images), parts
 
     def collect(found: tuple[int, dict[int, Any]]) -> None:

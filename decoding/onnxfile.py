@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, printable
+from .boundary import public
 from .builder import LARGEST_IMAGE, Builder, Cannot, Opaque, Tensor, View
 from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
 from .files import refuse_devices
@@ -92,6 +93,7 @@ class _WrongArgument(InvalidValueError):
     """What is wrong is not the file but what was asked of it."""
 
 
+@public
 def load_onnx(
     path: str | os.PathLike[str],
     *,

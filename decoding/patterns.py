@@ -707,10 +707,10 @@ class PatternMeter:
     def part(self, images: Array, responses: Array, start: int) -> Products:
         pads, grid = self.net.grid(self.top, images.shape[1:])
         images, (top, bottom, left, right) = within(images, pads)
-        images = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
+        images = np.pad(images, ((0, 0), (0, 0), (top, bottom), (left, right)))
         images = images[:, :, : (grid[0] - 1) * self.field.stride[0] + self.field.size[0]]
         images = images[:, :, :, : (grid[1] - 1) * self.field.stride[1] + self.field.size[1]]
-        y = None if self.filters is not None else responses[:, self.units].astype(np.float64)
+        y = None if self.filters is not None else responses[:, self.units]
         find = _by_fourier if _fourier_pays(images.shape, grid, self.field.size, len(self.units)) else _by_windows
         return find(images, y, self.filters, grid, self.field.size, self.field.stride)
 
@@ -758,7 +758,9 @@ def _by_windows(
         strip = images[:, :, row * stride[0] :][:, :, : size[0]]
         views = np.lib.stride_tricks.sliding_window_view(strip, size[1], axis=3)[:, :, :, :: stride[1]]
         for start in range(0, n, step):
-            windows = views[start : start + step].transpose(0, 3, 1, 2, 4).reshape(-1, numbers)
+            windows = (
+                views[start : start + step].transpose(0, 3, 1, 2, 4).reshape(-1, numbers).astype(np.float64, copy=False)
+            )
             here = windows @ bank.T if y is None else y[start : start + step, :, row].swapaxes(1, 2).reshape(-1, units)
             responses += here.sum(axis=0)
             crops += windows.sum(axis=0)
@@ -774,31 +776,34 @@ def _by_fourier(
     size: Sequence[int],
     stride: Sequence[int],
 ) -> Products:
-    """Products of spectra: crops begin where units look, and are as long as the field."""
-    from scipy.fft import irfft2, next_fast_len, rfft2
+    """Products of spectra, unit by unit: crops begin where units look, and are as long as the field."""
+    from scipy.fft import fft, ifft, irfft, next_fast_len, rfft, rfft2
 
     n, c = images.shape[:2]
     torus = tuple(next_fast_len(side, real=True) for side in images.shape[2:])
     units = len(filters) if filters is not None else y.shape[1]  # type: ignore[union-attr]
-    waves = [rfft2(image, torus) for image in images]
-    ends = [(m - 1) * s + 1 for m, s in zip(grid, stride, strict=True)]
+    (down, across), ends = stride, [(m - 1) * s + 1 for m, s in zip(grid, stride, strict=True)]
     responses, both = np.zeros(units), np.zeros((units + 1, c, *size))
-    for k in range(units + 1):  # the last responds with 1 everywhere
-        spectrum = np.zeros((c, torus[0], torus[1] // 2 + 1), complex)
-        bank = rfft2(filters[k], torus).conj() if filters is not None and k < units else None
-        for i, wave in enumerate(waves):
-            here = np.zeros(torus)
-            places = here[: ends[0] : stride[0], : ends[1] : stride[1]]
+    step = max(1, BLOCK // (c * math.prod(torus)))
+    for start in range(0, n, step):
+        waves = rfft2(images[start : start + step], torus)
+        rows = np.zeros((len(waves), grid[0], torus[1]), images.dtype)  # of the units; the others are zero
+        places = rows[:, :, : ends[1] : across]
+        for k in range(units + 1):  # the last responds with 1 everywhere
             if k == units:
                 places[...] = 1
-            elif bank is None:
-                places[...] = y[i, k]  # type: ignore[index]
+            elif filters is None:
+                places[...] = y[start : start + step, k]  # type: ignore[index]
             else:
-                places[...] = irfft2((bank * wave).sum(axis=0), torus)[: ends[0] : stride[0], : ends[1] : stride[1]]
+                bank = rfft2(filters[k].astype(images.dtype, copy=False), torus).conj()
+                found = ifft(np.einsum("cuv,ncuv->nuv", bank, waves), axis=1)[:, : ends[0] : down]
+                places[...] = irfft(found, torus[1], axis=2)[:, :, : ends[1] : across]
             if k < units:
-                responses[k] += places.sum()
-            spectrum += rfft2(here).conj() * wave
-        both[k] = irfft2(spectrum, torus)[:, : size[0], : size[1]]
+                responses[k] += places.sum(dtype=np.float64)
+            spread = np.zeros((len(waves), torus[0], waves.shape[3]), waves.dtype)
+            spread[:, : ends[0] : down] = rfft(rows, axis=2)
+            spectrum = np.einsum("nuv,ncuv->cuv", fft(spread, axis=1).conj(), waves)
+            both[k] += irfft(ifft(spectrum, axis=1)[:, : size[0]], torus[1], axis=2)[:, :, : size[1]]
     return Products(n * math.prod(grid), responses, both[-1], both[:-1])
 
 

@@ -105,7 +105,8 @@ def montage(
     """Draw filters side by side.
 
     One channel is drawn from blue (negative) over grey (zero) to red (positive); three channels are drawn in true
-    colours around mid-grey (zero).
+    colours around mid-grey (zero). Decoded filters are in the units of normalized images; for those of pixels give
+    ``net.per_pixel(filters)``, which differs where the network's `std` does from channel to channel.
 
     Parameters
     ----------

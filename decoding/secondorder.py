@@ -18,14 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import walks
-from .arguments import Array, as_array4, check_finite, plural
+from .arguments import Array, check_finite, plural
 from .backend import precision, resolve
 from .blocks import gather
+from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
 from .gains import expected, linearize, moments
 from .layers import AvgPool, Layer, MaxPool, Pool
 from .measuring import batches
-from .network import BATCH, Network
+from .network import BATCH, Network, as_network
 from .walks import Placed, times
 
 BLOCK_BYTES = 32 * 2**20  # of vectors' maps that go through a network together, in products with a form
@@ -111,6 +112,7 @@ def step(layer: Layer, below: Sequence[_Pair], backend: Any) -> _Pair:
     return _Pair(linear, quadratic)
 
 
+@public
 def respond(net: Network, images: Array, layer: int | str, *, backend: Any = None) -> Order2:
     """The linear and the quadratic part of the responses of `layer`, with the network's pads, as `forward` has them.
 
@@ -151,7 +153,7 @@ def respond(net: Network, images: Array, layer: int | str, *, backend: Any = Non
     >>> respond(net, [[[[5, 2]]]], 2)      # of a difference of 3: a half, and its square
     Order2(linear=array([[[[1.5]]]]), quadratic=array([[[[9.]]]]))
     """
-    images, operators = as_array4(images, "respond", "images", "(N, C, H, W)"), resolve(backend)
+    images, operators = as_network(net, "respond").as_images(images, "respond"), resolve(backend)
     top = net.index(layer)
     net.check_weights(top)
     check_finite(images, "respond: images")
@@ -256,6 +258,7 @@ class Form:
         return np.concatenate(parts) if parts else np.zeros_like(vectors)
 
 
+@public
 def quadratize(net: Network, images: Any = None, *, backend: Any = None, progress: Any = None) -> Network:
     """Give every layer that is not linear the gain and the curvature that stand for it best.
 
@@ -306,6 +309,7 @@ def quadratize(net: Network, images: Any = None, *, backend: Any = None, progres
     >>> net.layer(2).gain, (net.layer(2).curvature * 3 * np.sqrt(2 * np.pi)).round(9)
     (array([0.5]), array([1.]))
     """
+    as_network(net, "quadratize")
     if images is None:
         return _by_moments(net)
     return _calibrated(net, _sample(net, images), resolve(backend), progress)
@@ -345,7 +349,7 @@ def _sample(net: Network, images: Any) -> list[Array]:
     """The first images, in batches: as many as factors are calibrated on."""
     found, count, most, given = list[Array](), 0, LEAST, batches(images, net)[0]
     for part in given:
-        batch = as_array4(part, "quadratize", "images", "(N, C, H, W)")
+        batch = net.as_images(part, "quadratize")
         check_finite(batch, f"quadratize: images from {count}")
         alive = net.alive(batch.shape[1:], net.ends)
         most = max(LEAST, SAMPLE // alive)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, printable
+from .boundary import public
 from .builder import LARGEST_IMAGE, Builder, Cannot, Opaque, View
 from .errors import DecodingError, InvalidValueError, ShapeError, UnsupportedLayerError
 from .layers import (
@@ -46,6 +47,7 @@ HOOKS = (
 )  # fmt: skip
 
 
+@public
 def from_torch(
     module: Any,
     input_shape: Sequence[int],

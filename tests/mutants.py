@@ -831,7 +831,8 @@ def in_groups(change):
         def run(*arrays, groups=1, **options):
             if groups == 1:
                 return function(*arrays, **options)
-            return change(lambda *a: function(*a, groups=groups, **options), groups, *map(np.asarray, arrays))
+            given = (None if array is None else np.asarray(array) for array in arrays)
+            return change(lambda *a: function(*a, groups=groups, **options), groups, *given)
 
         return run
 
@@ -849,7 +850,7 @@ def dealt(array, groups):
 
 
 def half(array):
-    return array if array.dtype == object else array.astype(np.float16).astype(float)
+    return None if array is None else array.astype(np.float16).astype(float)
 
 
 def alone(operator, run):

@@ -46,7 +46,7 @@ class Elementwise(Layer):
 
 
 class Tanh(Elementwise):
-    """``tanh(z)``."""
+    """``tanh(z)``; decodes as the identity times its gain."""
 
     def function(self, z: Array) -> Array:
         return np.asarray(np.tanh(z))
@@ -135,7 +135,7 @@ class HardSigmoid(Elementwise):
 
 
 class HardSwish(Elementwise):
-    """``z · min(max(z / 6 + 1/2, 0), 1)``."""
+    """``z · min(max(z / 6 + 1/2, 0), 1)``; decodes as the identity times its gain."""
 
     def function(self, z: Array) -> Array:
         return np.asarray(z * np.clip(z / 6 + 0.5, 0, 1))
@@ -235,28 +235,28 @@ class SELU(Elementwise):
 
 
 class Softplus(Elementwise):
-    """``log(1 + exp(z))``."""
+    """``log(1 + exp(z))``; decodes as the identity times its gain."""
 
     def function(self, z: Array) -> Array:
         return np.asarray(np.logaddexp(z, np.zeros((), z.dtype)))
 
 
 class Mish(Elementwise):
-    """``z tanh(log(1 + exp(z)))``."""
+    """``z tanh(log(1 + exp(z)))``; decodes as the identity times its gain."""
 
     def function(self, z: Array) -> Array:
         return np.asarray(z * np.tanh(np.logaddexp(z, np.zeros((), z.dtype))))
 
 
 class Softsign(Elementwise):
-    """``z / (1 + |z|)``."""
+    """``z / (1 + |z|)``; decodes as the identity times its gain."""
 
     def function(self, z: Array) -> Array:
         return np.asarray(z / (1 + np.abs(z)))
 
 
 class Exp(Elementwise):
-    """``exp(z)``."""
+    """``exp(z)``; decodes as the identity times its gain."""
 
     def function(self, z: Array) -> Array:
         return np.asarray(np.exp(z))
