@@ -332,7 +332,8 @@ def batches(net, files, reductions, brightest):
 def read(options):
     if options.network in ("resnet", "lenet"):
         return getattr(decoding, options.network)()
-    net = decoding.load(options.network) if hasattr(decoding, "load") else decoding.load_matconvnet(options.network)
+    load = decoding.load_onnx if options.network.endswith(".onnx") else decoding.load_matconvnet
+    net = load(options.network)
     given = {what: getattr(options, what) for what in ("mean", "std") if getattr(options, what)}
     return net.replace(**given) if given else net
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import decoding
-from decoding import Conv, MaxPool, Network, ReLU, Sum, fast, reference
+from decoding import BatchNorm, Conv, MaxPool, Network, ReLU, Sum, fast, reference
 
 MODES = ("nearest", "bilinear", "bicubic")
 LEAST = 0.3  # seconds: shorter work is repeated
@@ -138,6 +138,57 @@ def resnet_units(backend: Any, together: bool, count: int = RESNET_UNITS) -> Sid
         f"{some} units one by one, scaled",
         count / some,
     )
+
+
+def gains(count: int, measured: bool) -> Side:
+    """Measuring gains, and the forward pass alone."""
+    net = decoding.resnet()
+    images = net.normalize(digits(count))
+    if not measured:
+        return Side(lambda: net.forward(images, backend=fast)[..., 0, 0])
+    return Side(
+        lambda: decoding.linearize(net, images, backend=fast) and net.forward(images[:16], backend=fast)[..., 0, 0]
+    )
+
+
+def found_patterns(count: int, measured: bool) -> Side:
+    """The patterns of the last sum of the second stage, and the forward pass alone."""
+    net = decoding.resnet()
+    images = net.normalize(digits(count))
+    if not measured:
+        return Side(lambda: net.forward(images, backend=fast)[..., 0, 0])
+
+    def run() -> Any:
+        decoding.patterns(net, images, "block2.1.sum", via="network", backend=fast)
+        return net.forward(images[:16], backend=fast)[..., 0, 0]
+
+    return Side(run)
+
+
+def free_gains() -> Side:
+    """ResNet-50's shape, a batch normalization before each rectifier."""
+    net = normalized(resnet50())
+    return Side(
+        lambda: np.concatenate([layer.gain for layer in decoding.linearize(net) if isinstance(layer, ReLU)])[
+            :, np.newaxis
+        ]
+    )
+
+
+def normalized(net: Network) -> Network:
+    """The same with a batch normalization after each convolution."""
+    layers: list[Any] = []
+    inputs: list[Any] = []
+    place = {0: 0}
+    for number, (layer, below) in enumerate(zip(net.layers, net.inputs, strict=True), 1):
+        layers.append(layer)
+        inputs.append([place[i] for i in below])
+        if isinstance(layer, Conv):
+            ones = np.ones(len(layer.filters), np.float32)
+            layers.append(BatchNorm(ones, mean=0 * ones, std=ones))
+            inputs.append([len(layers) - 1])
+        place[number] = len(layers)
+    return Network(layers, inputs=inputs)
 
 
 def equation3(backend: Any, count: int) -> Side:
@@ -402,6 +453,19 @@ WORK = {
         {"fast": lambda: resnet_units(fast, True), "one by one": lambda: resnet_units(fast, False)},
         True,
     ),
+    "gains": Work(
+        "``linearize(net, images)``, ``resnet()``, 2,000 digits ÷ their forward pass",
+        1.3,
+        {"fast": lambda: gains(2000, True), "forward": lambda: gains(2000, False)},
+        True,
+    ),
+    "patterns": Work(
+        "``patterns`` of the second stage, ``resnet()``, 2,000 digits ÷ their forward pass",
+        2.0,
+        {"fast": lambda: found_patterns(2000, True), "forward": lambda: found_patterns(2000, False)},
+        True,
+    ),
+    "free-gains": Work("``linearize(net)`` of ResNet-50's shape: seconds", 1.0, {"fast": free_gains}),
     "equation3": Work(
         "Equation 3, layers 3, 5, 7 × three interpolations, 70,000 digits",
         1.5,
