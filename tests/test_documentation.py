@@ -39,7 +39,7 @@ def test_readme(tmp_path, monkeypatch):
     lines = [
         line.split() for line in README.read_text("utf-8").splitlines() if line.startswith("    .venv/bin/decoding ")
     ]
-    assert [words[1] for words in lines] == ["show", "decode", "decode"]
+    assert [words[1] for words in lines] == ["show", "decode", "quadratic"]
     for words in lines:
         assert main(words[1:]) == 0
 
