@@ -11,7 +11,7 @@ as decoding: here is only what is new at each layer, the bend and its gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -115,6 +115,11 @@ def step(layer: Layer, below: Sequence[_Pair], backend: Any) -> _Pair:
     return _Pair(linear, quadratic)
 
 
+def pairs(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterator[tuple[int, _Pair]]:
+    """The walk of the pair: yields the number of each layer that `tops` need, and what it has."""
+    return walks.forward(net, _Pair(x, None), tops, backend, lambda n, *below: step(net.layers[n - 1], below, backend))
+
+
 @public
 def respond(net: Network, images: Array, layer: int | str, *, backend: Any = None) -> Order2:
     """The linear and the quadratic part of the responses of `layer`, with the network's pads, as `forward` has them.
@@ -164,12 +169,7 @@ def respond(net: Network, images: Array, layer: int | str, *, backend: Any = Non
     dtype = precision(operators, images.dtype if images.dtype.kind == "f" else net.dtype)
 
     def responses(start: int, stop: int) -> Array:
-        x = images[start:stop].astype(dtype, copy=False)
-
-        def up(number: int, *below: _Pair) -> _Pair:
-            return step(net.layers[number - 1], below, operators)
-
-        *_, (_, pair) = walks.forward(net, _Pair(x, None), [top], operators, up)
+        *_, (_, pair) = pairs(net, images[start:stop].astype(dtype, copy=False), [top], operators)
         check_finite(pair.square, f"the second order's responses of layer {top} to images from {start}")
         return np.stack([pair.linear, pair.square], axis=1)
 

@@ -261,6 +261,14 @@ def aligned(head, rows):
     )
 
 
+def written(path, title, rows):
+    """A table as text, which is printed, and as a file of numbers."""
+    text = f"{title}\n{aligned(*rows)}\n"
+    print(text, flush=True)
+    save_text(path, as_csv(*rows))
+    return text
+
+
 def plot(labels, series, size=(760, 360)):
     """Lines over depth, one for each way to decode, from −0.1 to 1."""
     from PIL import Image, ImageDraw
@@ -373,16 +381,15 @@ def read(options):
     return net.replace(**given) if given else net
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(description, output, draw):
+    """What the scripts on depth can be told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("network", nargs="?", default="resnet", help="resnet, lenet, or a file (default: %(default)s)")
     parser.add_argument("pictures", nargs="*", help="files or folders, at least four (default: the bundled digits)")
     parser.add_argument(
         "--layers", nargs="+", metavar="L", help="names or numbers (default: those that something bends)"
     )
-    parser.add_argument(
-        "--draw", metavar="L", help="the layer whose filters and patterns are drawn (default: the middle one)"
-    )
+    parser.add_argument("--draw", metavar="L", help=draw)
     parser.add_argument(
         "--reduce",
         type=int,
@@ -402,7 +409,21 @@ def main():
     )
     parser.add_argument("--std", type=float, nargs="+", help="their standard deviation, by channel")
     parser.add_argument("--digits", type=int, default=4000, help="bundled digits to take (default: %(default)s)")
-    parser.add_argument("-o", "--output", default="deep", help="folder for what is made (default: %(default)s)")
+    parser.add_argument("-o", "--output", default=output, help="folder for what is made (default: %(default)s)")
+    return parser
+
+
+def chosen_layers(net, options):
+    """Those that are named, or all where filters can be judged."""
+    if not options.layers:
+        return judged(net)
+    return [net.index(int(each) if each.isdecimal() else each) for each in options.layers]
+
+
+def main():
+    parser = arguments(
+        __doc__.splitlines()[0], "deep", "the layer whose filters and patterns are drawn (default: the middle one)"
+    )
     options = parser.parse_args()
     check_folder(options.output)
 
@@ -413,11 +434,7 @@ def main():
     else:
         digits = net.normalize(decoding.mnist()[0][: options.digits])
         train, test = ((lambda part=digits[i::2]: part) for i in (0, 1))
-    layers = (
-        [net.index(int(each) if each.isdecimal() else each) for each in options.layers]
-        if options.layers
-        else judged(net)
-    )
+    layers = chosen_layers(net, options)
     nets = variants(net, train)
     found = correlations(nets, layers, train, test, inside if options.pictures else everywhere)
     names = list(dict.fromkeys(name for _, name in found))

@@ -1,5 +1,6 @@
 """The example scripts, on real input or on a small one of the same kind."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,32 @@ def test_natural_draws_the_last_layer_that_can_be_decoded_in_colour(tmp_path, ra
         assert done.returncode != 0
         assert done.stderr.startswith(message)
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_second_order_writes_its_tables_and_pictures(tmp_path):
+    pictures, net = tmp_path / "pictures", tmp_path / "net.mat"
+    pictures.mkdir()
+    random = np.random.default_rng(0)
+    for name in range(4):
+        image = random.integers(0, 256, (24, 30, 1)).repeat(3, axis=2)
+        decoding.save_picture(pictures / f"{name}.png", image.astype(np.uint8))
+    layers = [decoding.Conv(random.normal(size=(3, 3, 3, 3))), decoding.ReLU(), decoding.MaxPool(2)]
+    layers.append(decoding.Conv(random.normal(size=(2, 3, 2, 2)), name="top"))
+    decoding.save_matconvnet(decoding.Network(layers), net)
+    done = run("second_order.py", net, pictures, "--reduce", 1, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {
+        *("second-order.txt", "second-order.png", "second-order-top.png"),
+        *("r.csv", "explained.csv", "pictures.csv", "extremes.csv"),
+    }
+    head, first, last = csv.reader((tmp_path / "out/r.csv").read_text("utf-8").splitlines())
+    assert head[3:] == ["identity", "gains", "least squares", "second order, calibrated"]
+    assert {float(cell) for cell in first[3:]} == {1}  # nothing bends before it
+    assert float(last[-1]) > float(last[3])
+    counts, r = csv.reader((tmp_path / "out/pictures.csv").read_text("utf-8").splitlines())
+    assert counts == ["pictures", "0", "1", "2", "4", "8", "16", "32", "all"]
+    assert float(r[1]) < float(r[-2]) <= 1
 
 
 def test_deep_measures_how_far_a_linear_picture_goes(tmp_path):
