@@ -480,6 +480,14 @@ def test_mean_and_deviation_are_arguments(tmp_path):
     net = loaded(tmp_path, made, mean=[1, 2, 3, 4], std=[1, 2, 4, 8], classes=["a", "b", "c"])
     assert net.classes == ("a", "b", "c")
     assert (net.normalize(np.full((1, 4, 6, 9), 9.0))[0, :, 0, 0] == [8, 3.5, 1.5, 0.625]).all()
+    net = loaded(tmp_path, made, mean=5, std=np.float32(0.5))
+    assert (net.mean.ravel() == [5, 5, 5, 5]).all()
+    assert (net.std.ravel() == [0.5, 0.5, 0.5, 0.5]).all()
+    for wrong in ({"mean": [1, 2, 3]}, {"std": [[1, 2, 3, 4]]}):
+        with pytest.raises(decoding.ShapeError, match=f"Network: {next(iter(wrong))} "):  # which says nothing of the file
+            loaded(tmp_path, made, **wrong)
+    with pytest.raises(InvalidValueError, match="std must be positive"):
+        loaded(tmp_path, made, std=0)
 
 
 def test_it_says_what_is_missing(tmp_path, monkeypatch):
