@@ -403,6 +403,9 @@ class _Store:
             raise WeightsFormatError(f"{what}: '{shown}' cannot be read: {printable(str(error), 200)}.") from None
         if len(tensor.raw_data) != want:
             raise WeightsFormatError(f"{what} takes {want} bytes, and '{shown}' gave {len(tensor.raw_data)}.")
+        # They are here now: onnx 1.21 would look for them again, from where it runs.
+        tensor.ClearField("data_location")
+        tensor.ClearField("external_data")
 
     def _regular(self, location: str, shown: str, what: str) -> int:
         """The size of a second file; an error for whatever is not a regular file beside the first."""
