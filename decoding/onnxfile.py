@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from .arguments import Array, printable
 from .boundary import public
-from .builder import LARGEST_IMAGE, Builder, Cannot, Opaque, Tensor, View
+from .builder import LARGEST_IMAGE, Builder, Cannot, Opaque, Tensor, View, for_channels
 from .errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
 from .files import refuse_devices
 from .layers import (
@@ -113,7 +113,7 @@ def load_onnx(
         An ``.onnx`` file. Weights in a second file beside it are read from there.
     input_shape : (C, H, W), optional
         The size of the images, also where the file has the channels last. Needed where the file leaves it open.
-    mean, std : array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
+    mean, std : float, or array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
         What the images were normalized by, in the units that `normalize` is given: a file does not say.
     classes : sequence of str, optional
         What the channels of the last layer stand for.
@@ -136,6 +136,8 @@ def load_onnx(
     WeightsFormatError
         If the file is damaged, or no ONNX file; it says what it seems to be, and the way in. If it needs
         `input_shape`.
+    ShapeError
+        If `mean` or `std` does not fit the images.
     InvalidValueError
         If onnx is not installed, or `dtype` is no floating-point type.
 
@@ -166,13 +168,15 @@ def load_onnx(
         size = len(content)
         del content
         store = _Store(onnx, path, size, precision)
-        return _Reader(model, store, input_shape, image, progress).network(mean, std, classes)
+        net = _Reader(model, store, input_shape, image, progress).network(mean is None and std is None)
     except _WrongArgument as error:
         raise InvalidValueError(f"{path}: {error}") from error
     except DecodingError as error:
         raise WeightsFormatError(f"{path}: {error}") from error
     except (RecursionError, MemoryError) as error:
         raise WeightsFormatError(f"{path}: it asks for more than there is: {type(error).__name__}.") from error
+    each = net.channels(0)
+    return net.replace(mean=for_channels(mean, each), std=for_channels(std, each), classes=classes)
 
 
 def _import() -> Any:
@@ -399,6 +403,9 @@ class _Store:
             raise WeightsFormatError(f"{what}: '{shown}' cannot be read: {printable(str(error), 200)}.") from None
         if len(tensor.raw_data) != want:
             raise WeightsFormatError(f"{what} takes {want} bytes, and '{shown}' gave {len(tensor.raw_data)}.")
+        # They are here now: onnx 1.21 would look for them again, from where it runs.
+        tensor.ClearField("data_location")
+        tensor.ClearField("external_data")
 
     def _regular(self, location: str, shown: str, what: str) -> int:
         """The size of a second file; an error for whatever is not a regular file beside the first."""
@@ -644,7 +651,8 @@ class _Reader:
                 read.update(node.output)
         return len(known) == 4 and known[3] in (1, 3, 4) and known[1] not in (1, 3, 4)
 
-    def network(self, mean: Any, std: Any, classes: Sequence[str] | None) -> Network:
+    def network(self, unknown: bool) -> Network:
+        """The network; with a note where its mean and deviation are `unknown`."""
         made = {each.name for each in self.graph.input} | set(self.stored) | self.sparse
         total = len(self.graph.node)
         for number, proto in enumerate(self.graph.node, 1):
@@ -676,12 +684,9 @@ class _Reader:
             raise WeightsFormatError("no layer of it reads its image: there is nothing to decode.")
         if self.last:
             self.notes.append("The file has the channels of its images last; here they come first, (N, C, H, W).")
-        if mean is None and std is None:
+        if unknown:
             self.notes.append(UNKNOWN)
-        net = Network(
-            layers, inputs=inputs, mean=mean, std=std, classes=classes, input_shape=self.image_shape, notes=self.notes,
-            aliases=aliases,
-        )  # fmt: skip
+        net = Network(layers, inputs=inputs, input_shape=self.image_shape, notes=self.notes, aliases=aliases)
         for layer, seen in zip(net.names, net.fields_within(0)[1:], strict=True):
             if seen is not None and max(*seen.size, *seen.stride) > LARGEST_IMAGE:
                 raise WeightsFormatError(

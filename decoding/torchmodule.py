@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .arguments import Array, printable
 from .boundary import public
-from .builder import LARGEST_IMAGE, Builder, Cannot, Opaque, View
+from .builder import LARGEST_IMAGE, Builder, Cannot, Opaque, View, for_channels
 from .errors import DecodingError, InvalidValueError, ShapeError, UnsupportedLayerError
 from .layers import (
     ELU,
@@ -64,7 +64,7 @@ def from_torch(
         It is read as it computes in eval mode, and left as it was found. Hooks of the user's are not read.
     input_shape : (C, H, W)
         The size of the images.
-    mean, std : array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
+    mean, std : float, or array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
         What the images were normalized by.
     classes : sequence of str, optional
         What the channels of the last layer stand for.
@@ -118,8 +118,9 @@ def from_torch(
     layers, inputs, aliases = _Reader(torch, program, shape, holds).read()
     unknown = mean is None and std is None
     notes = ["The module does not say how its images were normalized: give mean= and std=."] if unknown else []
+    statistics = {"mean": for_channels(mean, shape[0]), "std": for_channels(std, shape[0])}
     return Network(
-        layers, inputs=inputs, mean=mean, std=std, classes=classes, input_shape=shape, aliases=aliases, notes=notes
+        layers, inputs=inputs, classes=classes, input_shape=shape, aliases=aliases, notes=notes, **statistics
     )
 
 

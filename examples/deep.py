@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import decoding
+from decoding import walks
 from decoding.files import check_folder
 from decoding.terminal import run
 from panels import as_csv, page, progress, save_text
@@ -21,7 +22,9 @@ from panels import as_csv, page, progress, save_text
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 FEW = 25  # places of a map, below which r is taken over all images together
 TERMS = 800  # pixels of a field for which least squares is affordable
+GRADIENT = "mean of true gradients"
 FIT, RIDGES = "least squares", (1e-5, 1e-4, 1e-3, 1e-2)  # of these, the best on the pictures that it is judged on
+PATCHES = 192  # places over which the true gradient is averaged
 ROWS, BEST = 6, 4  # units drawn, and the crops that drive each of them most
 COLOURS = ((120, 120, 120), (210, 120, 30), (40, 110, 200), (20, 150, 90), (190, 60, 140), (90, 60, 30))
 
@@ -175,6 +178,10 @@ def correlations(nets, layers, train, test, places):
                 net, layer, decoding.decode_layer(other, layer, backend=decoding.fast), places
             )
     for layer in layers:
+        gradients = mean_gradients(net, layer, train())
+        if gradients is not None:
+            meters[layer, GRADIENT] = Correlation(net, layer, gradients, places)
+    for layer in layers:
         if net.channels(0) * math.prod(net.receptive_field(layer).size) <= TERMS:
             meter = decoding.baselines.LeastSquaresMeter(net, layer)
             decoding.measure(
@@ -189,6 +196,43 @@ def correlations(nets, layers, train, test, places):
         if fits:
             found[layer, FIT] = max(fits, key=np.mean)
     return found
+
+
+def mean_gradients(net, layer, images):
+    """The mean gradient of every unit by the image, over some places in the images; None where a maximum is taken.
+
+    The walk down is that of decoding; at each rectifier, what comes down passes where the network's own response was
+    positive at this place.
+    """
+    order = walks.under(net, [layer], net.paths)
+    if any(isinstance(net.layers[n - 1], decoding.MaxPool) for n in order):
+        return None
+    random, total, count = np.random.default_rng(0), 0, 0
+    impulses = np.eye(net.channels(layer), dtype=np.float32)[:, :, np.newaxis, np.newaxis]
+    rectifiers = [n for n in order if isinstance(net.layers[n - 1], decoding.ReLU)]
+    read = {n: net.inputs[n - 1][0] for n in rectifiers}
+    digits = isinstance(images, np.ndarray)
+    for image in images if digits else (image for batch in images for image in batch):
+        seen = dict(net.walk(image[np.newaxis], [*read.values(), layer], backend=decoding.fast))
+        places = inside(net, layer, image.shape)
+        for _ in range(1 if digits else 16):
+            origin = tuple(int(random.integers(each.start, each.stop)) for each in places)
+            for number, here in walks.down(net, walks.Placed(impulses.copy(), origin), layer, 0, "sum", decoding.fast):
+                if number in read:
+                    positive = seen[read[number]][0] > 0
+                    here.maps[...] *= at(positive, here.origin, here.maps.shape[2:])
+            total, count = total + here.maps, count + 1
+        if count >= PATCHES:
+            break
+    return total / count
+
+
+def at(maps, origin, size):
+    """A window of maps (C, H, W) that begins at `origin`: zeros where it lies beyond the edge."""
+    pads = [(max(0, -origin[a]), max(0, origin[a] + size[a] - maps.shape[1 + a])) for a in (0, 1)]
+    wide = np.pad(maps, ((0, 0), *pads))
+    row, column = (max(0, origin[a]) for a in (0, 1))
+    return wide[:, row : row + size[0], column : column + size[1]]
 
 
 def fitted(net, meter, ridge):
@@ -332,8 +376,7 @@ def batches(net, files, reductions, brightest):
 def read(options):
     if options.network in ("resnet", "lenet"):
         return getattr(decoding, options.network)()
-    load = decoding.load_onnx if options.network.endswith(".onnx") else decoding.load_matconvnet
-    net = load(options.network)
+    net = decoding.load(options.network)
     given = {what: getattr(options, what) for what in ("mean", "std") if getattr(options, what)}
     return net.replace(**given) if given else net
 
