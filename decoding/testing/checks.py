@@ -21,7 +21,7 @@ import decoding
 
 from .. import reference
 from ..arguments import Array, Pads, Pair
-from ..backend import takes_groups
+from ..backend import OPERATORS, takes_groups
 from ..decoder import decode_filter
 from ..interpolation import MODES
 from ..layers import AvgPool, Conv, Dropout, Layer, MaxPool, Pool, Select
@@ -80,7 +80,7 @@ def check(
 
 # Operators, one at a time: equal on small integers, within the derived bound on reals.
 
-_OPERATORS = {
+_SOURCES = {
     "correlate": ("section 2, the ⋆ operator", "flips, swapped axes, strides, pads, a lost or doubled bias"),
     "max_pool": ("section 4, non-overlapping 2×2 regions", "maxima that start at zero, sizes rounded up, zero padding"),
     "avg_pool": ("our choice: MatConvNet's divisor", "padding that is counted, sizes rounded up"),
@@ -105,7 +105,7 @@ def _differential(name: str, operator: str, values: str, mode: str | None, sourc
     CHECKS[name] = Check(name, f"{exactly}.", source, hunts, (operator,), run)
 
 
-for _operator, (_source, _hunts) in _OPERATORS.items():
+for _operator, (_source, _hunts) in _SOURCES.items():
     _differential(f"{_operator}_integers", _operator, "integers", None, _source, _hunts)
     _differential(f"{_operator}_reals", _operator, "reals", None, _source, "less precision than was declared")
 for _mode, _hunts in zip(
@@ -848,10 +848,7 @@ def law_gain(bench: Bench) -> None:
 
 
 @check(
-    "correlate",
-    "avg_pool",
-    "substitute",
-    "unpool",
+    *OPERATORS,
     says="Correlating an image with a decoded filter (nearest), sampled at the unit's stride, is the network with sums for pools, no rectifiers and no biases.",
     source="section 4, figure 3, made exact",
     hunts="a decoder that agrees with itself but not with the network",
@@ -1001,12 +998,8 @@ def _holds(bench: Bench, problem: str, lines: list[str]) -> None:
         raise Mismatch(f"raises {type(error).__name__}: {error}", code) from error
 
 
-_NETS = ("conv", "pool", "relu", "select", *draws.JOINS)
-
-
 @check(
-    "correlate",
-    "substitute",
+    *OPERATORS,
     says="Branches meet in their places: the decoded bank is the Jacobian of the linear network, found by impulses.",
     source="equations 1 and 2, for branches our choice",
     hunts="origins that forget strides or pads, branches that overwrite each other, channels cut or put back in another order",
@@ -1045,8 +1038,7 @@ def law_meets(bench: Bench) -> None:
     def small(net: Network) -> bool:
         return max(net.receptive_field(len(net.layers)).size) <= 9
 
-    kinds = [kind for kind in _NETS if kind != "pool" or "avg_pool" in bench.operators]
-    bench.forall(draws.networks(kinds=tuple(kinds)).filter(small), meets, 0.5, explicit.graphs())
+    bench.forall(draws.networks().filter(small), meets, 0.5, explicit.graphs())
 
 
 def _grown(net: Network, least: list[int]) -> tuple[int, int, int]:
@@ -1088,8 +1080,7 @@ def law_ways(bench: Bench) -> None:
 
 
 @check(
-    "correlate",
-    "substitute",
+    *OPERATORS,
     says="Decoding multiplies by gains, channel by channel; the forward pass does not. Biases are not decoded.",
     source="our choice; the paper's gain is 1",
     hunts="gains left out, given to other channels, used twice or on the way up; biases on the way down",
@@ -1111,10 +1102,10 @@ def law_gains(bench: Bench) -> None:
         for number in {*gained, top}:
             channels = net.channels(number)
             grid = _exactly(bench, stages.decode(net, number, mode), _eye(channels))
-            _exactly(bench, stages.decode(plain, number, mode), _eye(channels))
             factors = np.ones(channels) * (1 if net.layers[number - 1].gain is None else net.layers[number - 1].gain)
             below = plain.replace(layers=[*net.layers[: number - 1], *plain.layers[number - 1 :]])
             below = below.replace(layers=[_unbiased(each) for each in below.layers])
+            _exactly(bench, stages.decode(below, number, mode), _eye(channels))
             lines = [
                 f"net = {source(net)}",
                 f"unbiased = {source(below)}",
@@ -1129,19 +1120,10 @@ def law_gains(bench: Bench) -> None:
 
     @st.composite
     def cases(draw: DrawFn) -> tuple[Network, Array]:
-        net = draw(draws.networks(kinds=kinds))
+        net = draw(draws.networks())
         return net, draw(draws.images_for(net, batch=1))
 
-    kinds = tuple(
-        kind
-        for kind in _NETS
-        if kind not in ("pool", "relu") or {"max_pool", "avg_pool", "relu"} <= set(bench.operators)
-    )
-    always = [
-        each
-        for each in explicit.passes()
-        if not each[0].is_chain and _has(bench, each[0], MaxPool="max_pool", AvgPool="avg_pool")
-    ]
+    always = [each for each in explicit.passes() if not each[0].is_chain]
     bench.forall(cases(), multiply, 0.25, always)
 
 
