@@ -146,11 +146,17 @@ def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
 
 @contextmanager
 def _undisturbed(torch: Any, module: Any) -> Iterator[None]:
-    """Eval mode, and no hooks but torch's own, such as those of weight norms; afterwards all as it was."""
+    """Eval mode, and no hooks but torch's own, such as those of weight norms; afterwards all as it was.
+
+    A dropout in place leaves no trace in the export; one that is not leaves its name, by which people ask.
+    """
     modules = list(module.modules())
+    dropouts = [each for each in modules if isinstance(each, torch.nn.modules.dropout._DropoutNd) and each.inplace]
     modes = [each.training for each in modules]
     hooks = [{name: vars(each)[name] for name in HOOKS if name in vars(each)} for each in modules]
     try:
+        for each in dropouts:
+            each.inplace = False
         for each, held in zip(modules, hooks, strict=True):
             each.training = False
             for name, table in held.items():
@@ -162,6 +168,8 @@ def _undisturbed(torch: Any, module: Any) -> Iterator[None]:
                 vars(each)[name] = type(table)(own)
         yield
     finally:
+        for each in dropouts:
+            each.inplace = True
         for each, mode, held in zip(modules, modes, hooks, strict=True):
             each.training = mode
             vars(each).update(held)

@@ -484,9 +484,7 @@ def test_mean_and_deviation_are_arguments(tmp_path):
     assert (net.mean.ravel() == [5, 5, 5, 5]).all()
     assert (net.std.ravel() == [0.5, 0.5, 0.5, 0.5]).all()
     for wrong in ({"mean": [1, 2, 3]}, {"std": [[1, 2, 3, 4]]}):
-        with pytest.raises(
-            decoding.ShapeError, match=f"Network: {next(iter(wrong))} "
-        ):  # which says nothing of the file
+        with pytest.raises(decoding.ShapeError, match=f"Network: {next(iter(wrong))} "):
             loaded(tmp_path, made, **wrong)
     with pytest.raises(InvalidValueError, match="std must be positive"):
         loaded(tmp_path, made, std=0)

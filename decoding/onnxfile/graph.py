@@ -132,7 +132,7 @@ class Reader:
         last = self.channels_last(value.name, known)
         shape = self.shape(value.name, known, last, input_shape)
         images = known[0] if known and 1 < known[0] <= 4096 else 1
-        self.builder = Builder(shape, images)
+        self.builder: Builder = Builder(shape, images)
         self.image_shape, self.last = shape, last
         self.values[value.name] = self.builder.image(last)
         for each in inputs:
