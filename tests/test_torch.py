@@ -87,7 +87,7 @@ def test_names_kinds_and_answers():
     assert net.classes == tuple("abcde")
     assert (from_torch(nn.Conv2d(3, 4, 3), (3, 9, 9), mean=5).mean.ravel() == [5, 5, 5]).all()
     assert net.dtype == np.float64
-    assert np.allclose(net["layer1.0.bn1"].epsilon, 1e-5)
+    assert net["layer1.0.bn1"].epsilon == 1e-5
     same_answers(module, net, (3, 17, 19))
 
 
