@@ -173,14 +173,15 @@ def _shape(text: str) -> tuple[int, int, int]:
     return int(numbers[0]), int(numbers[1]), int(numbers[2])
 
 
-def _numbers(text: str) -> list[float]:
-    """``0.5,0.25`` → [0.5, 0.25]."""
+def _numbers(text: str) -> list[float] | float:
+    """``0.5,0.25`` → [0.5, 0.25]; one number is that of every channel."""
     try:
-        return [float(each) for each in text.split(",")]
+        numbers = [float(each) for each in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"invalid numbers: {text!r}; give one for each channel, such as 0.485,0.456,0.406"
         ) from None
+    return numbers if len(numbers) > 1 else numbers[0]
 
 
 def _network(options: argparse.Namespace) -> Network:

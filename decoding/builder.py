@@ -59,6 +59,13 @@ class Cannot(UnsupportedLayerError):
     """What an operator does has no layer; it becomes an unsupported one, with this as the reason."""
 
 
+def for_channels(value: Any, count: int) -> Any:
+    """A mean or deviation that is one number, as one for each channel."""
+    return (
+        np.full(count, value) if isinstance(value, (float, int, np.number)) and not isinstance(value, bool) else value
+    )
+
+
 class Part(NamedTuple):
     """A factor of an axis of a layer's maps: `size` cells, `step` apart along it."""
 

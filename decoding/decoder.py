@@ -459,6 +459,8 @@ def _bytes_per_unit(net: Network, top: int, way: _Way) -> int:
 def _ready(net: Network, top: int, unpool: str, backend: Any, bottom: int = 0) -> Backend:
     if not isinstance(unpool, str) or unpool not in UNPOOLS:
         raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, UNPOOLS))}, not {described(unpool)}.")
-    net.check_weights(top, bottom)
-    net.receptive_field(top, within=bottom)  # refuses where no path leads there
+    if (top, bottom) not in net.decodable:  # a network is frozen: what could be decoded once can be decoded
+        net.check_weights(top, bottom)
+        net.receptive_field(top, within=bottom)  # refuses where no path leads there
+        net.decodable.add((top, bottom))
     return resolve(backend)

@@ -108,7 +108,7 @@ class QuadraticUnit:
 
         Notes
         -----
-        A trust-region problem: ``y = ½ (ν − M)⁻¹ g`` with the one ν above the largest eigenvalue that gives |y| = radius. If
+        A trust-region problem: ``y = ½ (ν − M)⁻¹ g`` with the one ν above the largest eigenvalue that gives ``‖y‖ = radius``. If
         the gradient has nothing along the strongest picture, that is added, with its own sign, to fill the radius (the
         "hard case"). A unit that is only suppressed, and has no gradient, has no exciting image: zeros.
         """

@@ -258,7 +258,7 @@ def _substitute_pixels(maps: Array, filters: Array, stride: Pair) -> Array:
     products: Array = np.matmul(filters.reshape(k, c).T, maps.reshape(n, k, rows * columns))
     products = products.reshape(n, c, rows, columns)
     if stride == (1, 1):
-        return products
+        return np.asarray(products)
     out = np.zeros((n, c, (rows - 1) * stride[0] + 1, (columns - 1) * stride[1] + 1), maps.dtype)
     out[:, :, :: stride[0], :: stride[1]] = products
     return out

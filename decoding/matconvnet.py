@@ -374,9 +374,9 @@ class _Reader:
         if std is not None:
             net = self.optional("deviation", lambda: net.replace(std=self.spread(std, net))) or net
         if meta.get("moments") is not None:
-            net = self.optional("moments", lambda: net.replace(moments=self.moments(meta))) or net
+            net = self.optional("table of moments", lambda: net.replace(moments=self.moments(meta))) or net
         if meta.get("aliases") is not None:
-            net = self.optional("aliases", lambda: net.replace(aliases=self.aliases(meta))) or net
+            net = self.optional("table of further names", lambda: net.replace(aliases=self.aliases(meta))) or net
         return net.replace(classes=self.classes(meta), notes=self.remarks(meta))
 
     def optional(self, what: str, read: Callable[[], Any]) -> Any:

@@ -464,6 +464,11 @@ class Network:
         return most
 
     @cached_property
+    def decodable(self) -> set[tuple[int, int]]:
+        """The layers that were found to decode, each with the layer down to which."""
+        return set()
+
+    @cached_property
     def ends(self) -> list[int]:
         """The numbers of the layers that run and that no other layer that runs reads."""
         runs = [number for number in range(1, len(self.layers) + 1) if self._blocked[number] is None]

@@ -71,7 +71,7 @@ class Statistics:
 
     @public
     def root(self, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """A root of the covariance times arrays (…, *root_shape): of white noise it makes images of these statistics.
+        """A root of the covariance times arrays (…, ``*root_shape``): of white noise it makes images of these statistics.
 
         ``root(root_t(v))`` is ``cov(v)``.
         """

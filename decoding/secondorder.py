@@ -11,7 +11,7 @@ as decoding: here is only what is new at each layer, the bend and its gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from .gains import expected, linearize, moments
 from .layers import AvgPool, Layer, MaxPool, Pool
 from .measuring import batches
 from .network import BATCH, Network, as_network
-from .walks import Placed, times
+from .walks import Placed, spread, times
 
 BLOCK_BYTES = 32 * 2**20  # of vectors' maps that go through a network together, in products with a form
 SAMPLE = 2**26  # numbers alive between two layers, of all images that factors are calibrated on
@@ -62,7 +62,9 @@ def bend(layer: Layer, x: Array, backend: Any) -> Array:
     not see, is taken off first: the difference of squares would lose it in single precision.
     """
     if not isinstance(layer, Pool):
-        return np.asarray(x * x / 2)
+        half: Array = x * x.dtype.type(0.5)
+        half *= x
+        return half
     n = math.prod(layer.size)
     x = _centred(x)
     total = np.asarray(layer.linear(x, backend=backend))
@@ -107,9 +109,15 @@ def step(layer: Layer, below: Sequence[_Pair], backend: Any) -> _Pair:
         quadratic = np.asarray(layer.linear(*(pair.square for pair in followed), backend=backend))
         quadratic = times(quadratic, layer.gain, 1)
     if bends(layer):
-        bent = times(bend(layer, followed[0].linear, backend), layer.curvature, 1)
-        quadratic = bent if quadratic is None else quadratic + bent
+        bent = bend(layer, followed[0].linear, backend)
+        bent *= spread(layer.curvature, bent, 1)
+        quadratic = bent if quadratic is None else np.add(bent, quadratic, out=bent)
     return _Pair(linear, quadratic)
+
+
+def pairs(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterator[tuple[int, _Pair]]:
+    """The walk of the pair: yields the number of each layer that `tops` need, and what it has."""
+    return walks.forward(net, _Pair(x, None), tops, backend, lambda n, *below: step(net.layers[n - 1], below, backend))
 
 
 @public
@@ -161,12 +169,7 @@ def respond(net: Network, images: Array, layer: int | str, *, backend: Any = Non
     dtype = precision(operators, images.dtype if images.dtype.kind == "f" else net.dtype)
 
     def responses(start: int, stop: int) -> Array:
-        x = images[start:stop].astype(dtype, copy=False)
-
-        def up(number: int, *below: _Pair) -> _Pair:
-            return step(net.layers[number - 1], below, operators)
-
-        *_, (_, pair) = walks.forward(net, _Pair(x, None), [top], operators, up)
+        *_, (_, pair) = pairs(net, images[start:stop].astype(dtype, copy=False), [top], operators)
         check_finite(pair.square, f"the second order's responses of layer {top} to images from {start}")
         return np.stack([pair.linear, pair.square], axis=1)
 
@@ -419,7 +422,7 @@ def _fitted(layer: Layer, pairs: Sequence[Sequence[_Pair]], true: Sequence[Array
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """Count, means (3, K) and sums of products about the means (3, 3, K) of two features and what they are to explain."""
+    """Count, means (3, K) and sums of products about the means (3, 3, K), of two features and what they are to explain."""
 
     count: int
     mean: Array
@@ -427,11 +430,17 @@ class Scatter:
 
     @classmethod
     def of(cls, maps: Sequence[Array]) -> Scatter:
-        """Of maps (N, K, H, W), in double precision."""
-        x = np.stack([each.swapaxes(0, 1).reshape(each.shape[1], -1) for each in maps]).astype(np.float64)
-        mean = x.mean(axis=2)
-        x -= mean[:, :, np.newaxis]
-        return cls(x.shape[2], mean, np.einsum("ikm,jkm->ijk", x, x))
+        """Of maps (N, K, H, W), which are summed in their own precision along a row, in double precision over rows."""
+        n, _, h, w = maps[0].shape
+        # About a value near the mean, which each image's first row tells: else squares would cancel.
+        near = [np.asarray(x[:, :, : 1 + h // 2].mean(axis=(0, 2, 3), keepdims=True)) for x in maps]
+        about = [x - shift for x, shift in zip(maps, near, strict=True)]
+        mean, count = np.stack([_total(x) for x in about]) / (n * h * w), n * h * w
+        products = np.empty((len(maps), *mean.shape))
+        for i, x in enumerate(about):
+            for j, y in enumerate(about[: i + 1]):
+                products[i, j] = products[j, i] = _total(x, y) - count * mean[i] * mean[j]
+        return cls(count, mean + np.stack([shift.ravel() for shift in near]), products)
 
     def __add__(self, other: Scatter) -> Scatter:
         count, apart = self.count + other.count, other.mean - self.mean
@@ -453,7 +462,12 @@ class Scatter:
 
 def _moments(maps: Sequence[Array]) -> tuple[Array, Array]:
     """Mean and deviation of each channel over all batches."""
-    count = sum(x.size // x.shape[1] for x in maps)
-    mean = sum(x.sum(axis=(0, 2, 3), dtype=np.float64) for x in maps) / count
-    squares = sum(((x - mean[:, np.newaxis, np.newaxis]) ** 2).sum(axis=(0, 2, 3), dtype=np.float64) for x in maps)
-    return np.asarray(mean), np.sqrt(squares / count)
+    parts = [Scatter.of([x]) for x in maps]
+    whole = sum(parts[1:], start=parts[0])
+    return whole.mean[0], np.sqrt(np.maximum(whole.products[0, 0], 0) / whole.count)
+
+
+def _total(*maps: Array) -> Array:
+    """The sum over images and places of the product of maps (N, K, H, W), (K,)."""
+    rows = np.einsum(f"{','.join(['nkhw'] * len(maps))}->nkh", *maps)
+    return np.asarray(rows.sum(axis=(0, 2), dtype=np.float64))

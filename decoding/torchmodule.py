@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from .arguments import Array, printable
 from .boundary import public
-from .builder import LARGEST_IMAGE, Builder, Cannot, Opaque, View
+from .builder import LARGEST_IMAGE, Builder, Cannot, Opaque, View, for_channels
 from .errors import DecodingError, InvalidValueError, ShapeError, UnsupportedLayerError
 from .layers import (
     ELU,
@@ -64,7 +64,7 @@ def from_torch(
         It is read as it computes in eval mode, and left as it was found. Hooks of the user's are not read.
     input_shape : (C, H, W)
         The size of the images.
-    mean, std : array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
+    mean, std : float, or array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
         What the images were normalized by.
     classes : sequence of str, optional
         What the channels of the last layer stand for.
@@ -118,8 +118,9 @@ def from_torch(
     layers, inputs, aliases = _Reader(torch, program, shape, holds).read()
     unknown = mean is None and std is None
     notes = ["The module does not say how its images were normalized: give mean= and std=."] if unknown else []
+    statistics = {"mean": for_channels(mean, shape[0]), "std": for_channels(std, shape[0])}
     return Network(
-        layers, inputs=inputs, mean=mean, std=std, classes=classes, input_shape=shape, aliases=aliases, notes=notes
+        layers, inputs=inputs, classes=classes, input_shape=shape, aliases=aliases, notes=notes, **statistics
     )
 
 
@@ -145,11 +146,17 @@ def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
 
 @contextmanager
 def _undisturbed(torch: Any, module: Any) -> Iterator[None]:
-    """Eval mode, and no hooks but torch's own, such as those of weight norms; afterwards all as it was."""
+    """Eval mode, and no hooks but torch's own, such as those of weight norms; afterwards all as it was.
+
+    A dropout in place leaves no trace in the export; one that is not leaves its name, by which people ask.
+    """
     modules = list(module.modules())
+    dropouts = [each for each in modules if isinstance(each, torch.nn.modules.dropout._DropoutNd) and each.inplace]
     modes = [each.training for each in modules]
     hooks = [{name: vars(each)[name] for name in HOOKS if name in vars(each)} for each in modules]
     try:
+        for each in dropouts:
+            each.inplace = False
         for each, held in zip(modules, hooks, strict=True):
             each.training = False
             for name, table in held.items():
@@ -161,6 +168,8 @@ def _undisturbed(torch: Any, module: Any) -> Iterator[None]:
                 vars(each)[name] = type(table)(own)
         yield
     finally:
+        for each in dropouts:
+            each.inplace = True
         for each, mode, held in zip(modules, modes, hooks, strict=True):
             each.training = mode
             vars(each).update(held)

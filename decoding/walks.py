@@ -155,7 +155,10 @@ def add(parts: Sequence[Placed]) -> Placed:
 
 def times(maps: Array, factor: Any, axis: int) -> Array:
     """The maps times one factor, or one for each channel, the channels lying along `axis`; None is 1."""
-    if factor is None:
-        return maps
-    factor = np.asarray(factor, maps.dtype)
-    return np.asarray(maps * (factor if not factor.ndim else factor.reshape(-1, *(1,) * (maps.ndim - 1 - axis))))
+    return maps if factor is None else np.asarray(maps * spread(factor, maps, axis))
+
+
+def spread(factor: Any, maps: Array, axis: int) -> Array:
+    """One factor, or one for each channel, in the maps' precision, so that it multiplies their channels along `axis`."""
+    array: Array = np.asarray(factor, maps.dtype)
+    return array if not array.ndim else array.reshape(-1, *(1,) * (maps.ndim - 1 - axis))

@@ -2,9 +2,11 @@
 
     python docs/architectures.py [NAME …]
 
-Weights come from a seed; nothing is downloaded. Needs torch, torchvision, onnx and onnxscript.
+With names, those networks' rows are measured anew and the others stay. Weights come from a seed; nothing is downloaded. Needs
+torch, torchvision, onnx and onnxscript.
 """
 
+import itertools
 import sys
 import tempfile
 import time
@@ -26,8 +28,8 @@ HEADER = f"""Networks that were tried
 torchvision's networks with seeded weights, by torch {torch.__version__.split("+")[0]}, through ``from_torch`` and through ``load_onnx`` from the files of torch's
 new exporter (``dynamo=True``) and its old one. *Decodable* is convolutions (linear layers included) that decode as they are, of all; the others lie
 above a gate or a normalization by the image, and decode with gains. *Difference* is the largest between the answers of the module and of the
-network here, in single precision, over the largest answer. *Seconds* are those of ``from_torch`` and ``load_onnx``. Written by
-``python docs/architectures.py``.
+network here, in single precision, over the largest answer. *Seconds* are those that one processor spends on ``from_torch`` and ``load_onnx``
+(``time.process_time``, one thread). Written by ``python docs/architectures.py``.
 
 """
 
@@ -47,9 +49,9 @@ def decodable(net):
 
 
 def row(name, door, read, x, want):
-    began = time.perf_counter()
+    began = time.process_time()
     net = read()
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     got = net.forward(x.numpy(), backend=decoding.fast).ravel()
     off = np.abs(got - want).max() / np.abs(want).max()
     return [name, door, str(len(net)), decodable(net), f"{seconds:.1f}", f"{off:.0e}"]
@@ -85,14 +87,31 @@ def table(found):
     return "\n".join([*lines, rule, ""])
 
 
+PAGE = HERE / "architectures-measured.rst"
+
+
+def written():
+    """The rows that the page has, by network."""
+    found, places = {}, [0, None]
+    for line in PAGE.read_text().splitlines() if PAGE.exists() else ():
+        if line.split(" ")[0] in architectures.NAMES:
+            cells = [line[begin:end].strip() for begin, end in itertools.pairwise(places)]
+            found.setdefault(cells[0], []).append(cells)
+        elif line.startswith("==="):  # the rule says where columns begin
+            places = [0, *(i for i, c in enumerate(line) if c == " "), None]
+    return found
+
+
 def main():
     warnings.simplefilter("ignore")
-    found = []
+    decoding.from_torch(torch.nn.Conv2d(3, 4, 3), (3, 8, 8))  # what torch imports at the first export is not measured
+    found = written()
     for name in sys.argv[1:] or architectures.NAMES:
+        found[name] = []
         for cells in rows(name):
-            found.append(cells)
+            found[name].append(cells)
             print(*cells, flush=True)
-    (HERE / "architectures-measured.rst").write_text(HEADER + table(found))
+        PAGE.write_text(HEADER + table([cells for each in architectures.NAMES for cells in found.get(each, [])]))
 
 
 if __name__ == "__main__":

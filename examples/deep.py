@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import decoding
+from decoding import walks
 from decoding.files import check_folder
 from decoding.terminal import run
 from panels import as_csv, page, progress, save_text
@@ -21,7 +22,9 @@ from panels import as_csv, page, progress, save_text
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 FEW = 25  # places of a map, below which r is taken over all images together
 TERMS = 800  # pixels of a field for which least squares is affordable
+GRADIENT = "mean of true gradients"
 FIT, RIDGES = "least squares", (1e-5, 1e-4, 1e-3, 1e-2)  # of these, the best on the pictures that it is judged on
+PATCHES = 192  # places over which the true gradient is averaged
 ROWS, BEST = 6, 4  # units drawn, and the crops that drive each of them most
 COLOURS = ((120, 120, 120), (210, 120, 30), (40, 110, 200), (20, 150, 90), (190, 60, 140), (90, 60, 30))
 
@@ -175,6 +178,10 @@ def correlations(nets, layers, train, test, places):
                 net, layer, decoding.decode_layer(other, layer, backend=decoding.fast), places
             )
     for layer in layers:
+        gradients = mean_gradients(net, layer, train())
+        if gradients is not None:
+            meters[layer, GRADIENT] = Correlation(net, layer, gradients, places)
+    for layer in layers:
         if net.channels(0) * math.prod(net.receptive_field(layer).size) <= TERMS:
             meter = decoding.baselines.LeastSquaresMeter(net, layer)
             decoding.measure(
@@ -189,6 +196,43 @@ def correlations(nets, layers, train, test, places):
         if fits:
             found[layer, FIT] = max(fits, key=np.mean)
     return found
+
+
+def mean_gradients(net, layer, images):
+    """The mean gradient of every unit by the image, over some places in the images; None where a maximum is taken.
+
+    The walk down is that of decoding; at each rectifier, what comes down passes where the network's own response was
+    positive at this place.
+    """
+    order = walks.under(net, [layer], net.paths)
+    if any(isinstance(net.layers[n - 1], decoding.MaxPool) for n in order):
+        return None
+    random, total, count = np.random.default_rng(0), 0, 0
+    impulses = np.eye(net.channels(layer), dtype=np.float32)[:, :, np.newaxis, np.newaxis]
+    rectifiers = [n for n in order if isinstance(net.layers[n - 1], decoding.ReLU)]
+    read = {n: net.inputs[n - 1][0] for n in rectifiers}
+    digits = isinstance(images, np.ndarray)
+    for image in images if digits else (image for batch in images for image in batch):
+        seen = dict(net.walk(image[np.newaxis], [*read.values(), layer], backend=decoding.fast))
+        places = inside(net, layer, image.shape)
+        for _ in range(1 if digits else 16):
+            origin = tuple(int(random.integers(each.start, each.stop)) for each in places)
+            for number, here in walks.down(net, walks.Placed(impulses.copy(), origin), layer, 0, "sum", decoding.fast):
+                if number in read:
+                    positive = seen[read[number]][0] > 0
+                    here.maps[...] *= at(positive, here.origin, here.maps.shape[2:])
+            total, count = total + here.maps, count + 1
+        if count >= PATCHES:
+            break
+    return total / count
+
+
+def at(maps, origin, size):
+    """A window of maps (C, H, W) that begins at `origin`: zeros where it lies beyond the edge."""
+    pads = [(max(0, -origin[a]), max(0, origin[a] + size[a] - maps.shape[1 + a])) for a in (0, 1)]
+    wide = np.pad(maps, ((0, 0), *pads))
+    row, column = (max(0, origin[a]) for a in (0, 1))
+    return wide[:, row : row + size[0], column : column + size[1]]
 
 
 def fitted(net, meter, ridge):
@@ -215,6 +259,14 @@ def aligned(head, rows):
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
     )
+
+
+def written(path, title, rows):
+    """A table as text, which is printed, and as a file of numbers."""
+    text = f"{title}\n{aligned(*rows)}\n"
+    print(text, flush=True)
+    save_text(path, as_csv(*rows))
+    return text
 
 
 def plot(labels, series, size=(760, 360)):
@@ -324,21 +376,20 @@ def batches(net, files, reductions, brightest):
 def read(options):
     if options.network in ("resnet", "lenet"):
         return getattr(decoding, options.network)()
-    net = decoding.load(options.network) if hasattr(decoding, "load") else decoding.load_matconvnet(options.network)
+    net = decoding.load(options.network)
     given = {what: getattr(options, what) for what in ("mean", "std") if getattr(options, what)}
     return net.replace(**given) if given else net
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def arguments(description, output, draw):
+    """What the scripts on depth can be told."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("network", nargs="?", default="resnet", help="resnet, lenet, or a file (default: %(default)s)")
     parser.add_argument("pictures", nargs="*", help="files or folders, at least four (default: the bundled digits)")
     parser.add_argument(
         "--layers", nargs="+", metavar="L", help="names or numbers (default: those that something bends)"
     )
-    parser.add_argument(
-        "--draw", metavar="L", help="the layer whose filters and patterns are drawn (default: the middle one)"
-    )
+    parser.add_argument("--draw", metavar="L", help=draw)
     parser.add_argument(
         "--reduce",
         type=int,
@@ -358,7 +409,21 @@ def main():
     )
     parser.add_argument("--std", type=float, nargs="+", help="their standard deviation, by channel")
     parser.add_argument("--digits", type=int, default=4000, help="bundled digits to take (default: %(default)s)")
-    parser.add_argument("-o", "--output", default="deep", help="folder for what is made (default: %(default)s)")
+    parser.add_argument("-o", "--output", default=output, help="folder for what is made (default: %(default)s)")
+    return parser
+
+
+def chosen_layers(net, options):
+    """Those that are named, or all where filters can be judged."""
+    if not options.layers:
+        return judged(net)
+    return [net.index(int(each) if each.isdecimal() else each) for each in options.layers]
+
+
+def main():
+    parser = arguments(
+        __doc__.splitlines()[0], "deep", "the layer whose filters and patterns are drawn (default: the middle one)"
+    )
     options = parser.parse_args()
     check_folder(options.output)
 
@@ -369,11 +434,7 @@ def main():
     else:
         digits = net.normalize(decoding.mnist()[0][: options.digits])
         train, test = ((lambda part=digits[i::2]: part) for i in (0, 1))
-    layers = (
-        [net.index(int(each) if each.isdecimal() else each) for each in options.layers]
-        if options.layers
-        else judged(net)
-    )
+    layers = chosen_layers(net, options)
     nets = variants(net, train)
     found = correlations(nets, layers, train, test, inside if options.pictures else everywhere)
     names = list(dict.fromkeys(name for _, name in found))

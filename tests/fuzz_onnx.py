@@ -207,12 +207,11 @@ def change(r, made, other):
 def evil(r, field):
     """A value that its type allows; None for messages."""
     kind = field.cpp_type
-    if kind in (field.CPPTYPE_INT32, field.CPPTYPE_ENUM):
-        return (
-            r.choice([n for n in (*EVIL, -2, 10, 16) if -(2**31) <= n < 2**31])
-            if kind == field.CPPTYPE_INT32
-            else r.choice([0, 1, 2, 3, 7])
-        )
+    if kind == field.CPPTYPE_INT32:
+        return r.choice([n for n in (*EVIL, -2, 10, 16) if -(2**31) <= n < 2**31])
+    if kind == field.CPPTYPE_ENUM:
+        number, known = r.choice([0, 1, 2, 3, 7]), field.enum_type.values_by_number
+        return number if number in known else max(known)  # the library sets no others; bytes of a file may
     if kind == field.CPPTYPE_INT64:
         return r.choice([n for n in (*EVIL, -1, -2, -3, 4, 5, 13) if n < 2**63])
     if kind in (field.CPPTYPE_UINT32, field.CPPTYPE_UINT64):

@@ -35,16 +35,16 @@ def test_readme(tmp_path, monkeypatch):
     result = doctest.testfile(str(README), module_relative=False)
     assert result.attempted > 5
     assert not result.failed
-    assert (tmp_path / "three.png").stat().st_size > 0
+    assert all((tmp_path / name).stat().st_size > 0 for name in ("cell.png", "three.png"))
     lines = [
         line.split() for line in README.read_text("utf-8").splitlines() if line.startswith("    .venv/bin/decoding ")
     ]
-    assert [words[1] for words in lines] == ["show", "decode", "decode"]
+    assert [words[1] for words in lines] == ["show", "decode", "quadratic"]
     for words in lines:
         assert main(words[1:]) == 0
 
 
-@pytest.mark.parametrize("page", ["graphs", "own-layer"])
+@pytest.mark.parametrize("page", ["graphs", "own-layer", "second-order"])
 def test_pages_with_examples(page):
     result = doctest.testfile(str(README.parent / "docs" / f"{page}.rst"), module_relative=False)
     assert result.attempted > 1
@@ -56,6 +56,13 @@ def test_the_picture_in_the_readme_is_what_it_says(lenet):
     shown = np.asarray(Image.open(README.parent / "docs/images/layer7-filter3.png"))
     # Sums in another order may round a colour the other way.
     assert np.abs(shown.astype(int) - picture).max() <= 1
+
+
+def test_the_complex_cell_in_the_readme_is_what_it_says(tmp_path):
+    net = decoding.quadratize(decoding.resnet())
+    tiles, labels = decoding.decode_quadratic(net, "block1.1.sum", 0).tiles()
+    shown = np.asarray(Image.open(README.parent / "docs/images/second-order-cell.png"))
+    assert np.abs(shown.astype(int) - decoding.montage(tiles, labels=labels, columns=12)).max() <= 1
 
 
 @pytest.mark.parametrize("name", [name for name in decoding.__all__ if callable(getattr(decoding, name))])

@@ -1,5 +1,6 @@
 """The example scripts, on real input or on a small one of the same kind."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,59 @@ def test_natural_draws_the_last_layer_that_can_be_decoded_in_colour(tmp_path, ra
         assert done.returncode != 0
         assert done.stderr.startswith(message)
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_second_order_writes_its_tables_and_pictures(tmp_path):
+    pictures, net = tmp_path / "pictures", tmp_path / "net.mat"
+    pictures.mkdir()
+    random = np.random.default_rng(0)
+    for name in range(4):
+        image = random.integers(0, 256, (24, 30, 1)).repeat(3, axis=2)
+        decoding.save_picture(pictures / f"{name}.png", image.astype(np.uint8))
+    layers = [decoding.Conv(random.normal(size=(3, 3, 3, 3))), decoding.ReLU(), decoding.MaxPool(2)]
+    layers.append(decoding.Conv(random.normal(size=(2, 3, 2, 2)), name="top"))
+    decoding.save_matconvnet(decoding.Network(layers), net)
+    done = run("second_order.py", net, pictures, "--reduce", 1, "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {
+        *("second-order.txt", "second-order.png", "second-order-top.png"),
+        *("r.csv", "explained.csv", "pictures.csv", "extremes.csv"),
+    }
+    head, first, last = csv.reader((tmp_path / "out/r.csv").read_text("utf-8").splitlines())
+    assert head[3:] == ["identity", "gains", "least squares", "second order, calibrated"]
+    assert {float(cell) for cell in first[3:]} == {1}  # nothing bends before it
+    assert float(last[-1]) > float(last[3])
+    counts, r = csv.reader((tmp_path / "out/pictures.csv").read_text("utf-8").splitlines())
+    assert counts == ["pictures", "0", "1", "2", "4", "8", "16", "32", "all"]
+    assert float(r[1]) < float(r[-2]) <= 1
+
+
+def test_deep_measures_how_far_a_linear_picture_goes(tmp_path):
+    done = run("deep.py", "--digits", 12, "--layers", "bn1", "9", "--draw", "block1.0.sum", "-o", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "deep.txt", "deep.csv", "deep.png", "deep-block1.0.sum.png",
+    }  # fmt: skip
+    head, *rows = (line.split(",") for line in (tmp_path / "out" / "deep.csv").read_text().splitlines())
+    assert [row[1] for row in rows] == ["bn1", "block1.0.sum"]
+    assert {"identity", '"gains', "least squares"} <= set(head)
+    assert rows[0][3:] == ["1.000"] * 5  # a first convolution is its filter
+    done = run("deep.py", "lenet", "--digits", 4, "--layers", "nowhere", cwd=tmp_path)
+    assert (done.returncode != 0, len(done.stderr.splitlines())) == (True, 1)
+    done = run("deep.py", "lenet", ".", cwd=tmp_path)
+    assert "0 pictures: at least four are needed" in done.stderr
+
+
+def test_deep_reads_pictures_of_several_sizes(tmp_path, ramp):
+    from PIL import Image
+
+    for i in range(4):
+        pixels = np.random.default_rng(i).integers(0, 256, (30 + i, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    layers = [decoding.Conv(ramp(4, 3, 3, 3)), decoding.ReLU(), decoding.Conv(ramp(2, 4, 2, 2))]
+    decoding.save_matconvnet(decoding.Network(layers), tmp_path / "net.mat")
+    done = run("deep.py", "net.mat", *(f"{i}.png" for i in range(4)), "--reduce", 1, "--brightest", 255, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no gains without images" in done.stdout
+    assert (tmp_path / "deep" / "deep.csv").exists()

@@ -18,6 +18,7 @@ from decoding import (
     Loss,
     MaxPool,
     Network,
+    Pad,
     ReceptiveField,
     ReLU,
     ShapeError,
@@ -471,3 +472,8 @@ def test_single_precision_weights_are_normalized_in_the_precision_of_the_respons
     scale, std = np.array([1], np.float32), np.array([3], np.float32)
     net = Network([Conv(np.ones((1, 1, 1, 1), np.float32)), BatchNorm(scale, mean=np.zeros(1, np.float32), std=std)])
     assert net.forward([[[[1]]]]).item() == decode_filter(net, 2, 0).item() == 1 / 3
+
+
+def test_a_pad_that_crops_a_map_to_nothing_is_refused():
+    with pytest.raises(ShapeError, match="crop the map"):
+        Network([Pad((-2, 3, 0, 0), mode="edge")], input_shape=(1, 2, 3))

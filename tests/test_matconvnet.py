@@ -1083,6 +1083,23 @@ def test_what_matconvnet_does_not_have_is_read_back_bit_for_bit(ramp, tmp_path):
         assert_equal(load_matconvnet(tmp_path / "net.mat"), net)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("moments", Structs([{"layer": np.float64([[9]]), "mean": np.ones((4, 1, 1)), "std": np.ones((4, 1, 1))}])),
+        ("moments", Structs([{"layer": np.float64([[1]]), "mean": np.ones((3, 1, 1)), "std": np.ones((3, 1, 1))}])),
+        ("moments", np.float64([[1]])),
+        ("aliases", "a"),
+    ],
+)
+def test_tables_that_do_not_fit_are_left_out_and_told(load, single, field, value):
+    layers = [{"type": "conv", "weights": [single(3, 2, 1, 4)]}]
+    net = load({"net": {"layers": layers, "meta": {field: value}}})
+    assert (len(net.moments), len(net.aliases)) == (0, 0)
+    assert "The file's table of " in net.notes[0]
+    assert "does not fit, and is left out" in net.notes[0]
+
+
 def test_fields_of_our_own_are_checked(load):
     def select(**fields):
         layer = {"type": "decoding.Select", "channels": np.int32([0]).reshape(1, 1, 1), **fields}

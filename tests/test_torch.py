@@ -1,5 +1,7 @@
 """PyTorch modules: read as they are, left as they were, and decoded to the gradient of the linear network."""
 
+import functools
+import re
 import sys
 import warnings
 
@@ -83,8 +85,9 @@ def test_names_kinds_and_answers():
     assert net.index("layer1.0") == net.index("layer1.0.relu_1")
     assert net.index("flatten") == net.index("adaptive_avg_pool2d")
     assert net.classes == tuple("abcde")
+    assert (from_torch(nn.Conv2d(3, 4, 3), (3, 9, 9), mean=5).mean.ravel() == [5, 5, 5]).all()
     assert net.dtype == np.float64
-    assert np.allclose(net["layer1.0.bn1"].epsilon, 1e-5)
+    assert net["layer1.0.bn1"].epsilon == 1e-5
     same_answers(module, net, (3, 17, 19))
 
 
@@ -115,6 +118,13 @@ def test_the_module_is_left_as_it_was():
     assert net.dtype == np.float32
     half = small(torch.float16).double()
     same_answers(half, net, (3, 17, 19), bound=1e-5)
+
+
+def test_names_of_dropouts_find_what_they_read():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(inplace=True), nn.ReLU(), nn.Dropout())
+    net = from_torch(module, (3, 9, 9))
+    assert [net.index(name) for name in "0123"] == [1, 1, 2, 2]
+    assert [module[1].inplace, module[3].inplace] == [True, False]
 
 
 class Branches(nn.Module):
@@ -158,10 +168,10 @@ class Call(nn.Module):
 
 F = nn.functional
 FUNCTIONS = {
-    "add": lambda x: x + x.flip(1) if False else x + 2 * x, "minus": lambda x: 1 - x, "scaled": lambda x: (x * 3 - 2) / 4, "clamp": lambda x: x.clamp(-0.5, 1),
+    "add": lambda x: x + 2 * x, "minus": lambda x: 1 - x, "scaled": lambda x: (x * 3 - 2) / 4, "clamp": lambda x: x.clamp(-0.5, 1),
     "chunk": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1), "index": lambda x: x[:, [2, 0, 1]], "slice": lambda x: x[:, 1:, ::2, 1::3], "select": lambda x: x[:, 1].unsqueeze(1),
     "stack": lambda x: torch.stack([x[:, 3], x[:, 0]], 1), "mean": lambda x: x.mean([2, 3]), "sum": lambda x: x.sum((-1, -2), keepdim=True), "amax": lambda x: x.amax((2, 3)),
-    "pixel shuffle": lambda x: F.pixel_shuffle(x, 2), "pixel unshuffle": lambda x: F.pixel_unshuffle(x, 3), "channel shuffle": lambda x: F.channel_shuffle(x, 2),
+    "pixel shuffle": lambda x: -F.pixel_shuffle(x, 2), "pixel unshuffle": lambda x: -F.pixel_unshuffle(x, 3), "channel shuffle": lambda x: -F.channel_shuffle(x, 2),
     "nearest": lambda x: F.interpolate(x, scale_factor=2), "nearest to": lambda x: F.interpolate(x, size=(12, 18)), "bilinear": lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"),
     "bilinear corners": lambda x: F.interpolate(x, size=(11, 13), mode="bilinear", align_corners=True),
     "pad": lambda x: F.pad(x, (1, 2, 0, 3), value=1.5), "reflect": lambda x: F.pad(x, (1, 2, 0, 3), mode="reflect"), "replicate": lambda x: F.pad(x, (1, 2, 0, 3), mode="replicate"),
@@ -173,9 +183,9 @@ FUNCTIONS = {
     "softsign": F.softsign, "leaky": lambda x: F.leaky_relu(x, 0.2), "hardswish": F.hardswish, "hardsigmoid": F.hardsigmoid, "tanh": torch.tanh, "exp": torch.exp,
 }  # fmt: skip
 MODULES = {
-    "conv": lambda: nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), 2), "same": lambda: nn.Conv2d(4, 3, (3, 2), padding="same"), "circular": None,
+    "conv": lambda: nn.Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), 2), "same": lambda: nn.Conv2d(4, 3, (3, 2), padding="same"),
     "transposed": lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, 2), "prelu": lambda: nn.PReLU(4), "prelu of one": lambda: nn.PReLU(), "group norm": lambda: nn.GroupNorm(2, 4), "instance norm": lambda: nn.InstanceNorm2d(4, affine=True),
-    "batch norm without weights": lambda: nn.BatchNorm2d(4, affine=False), "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(216, 5)), "linear of channels": lambda: Call(nn.Linear(4, 3)) if False else Last(), "lrn": None,
+    "batch norm without weights": lambda: nn.BatchNorm2d(4, affine=False), "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(216, 5)), "linear of channels": lambda: Last(),
     "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 3, 2)), "spectral norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(4, 3, 2)),
 }  # fmt: skip
 
@@ -189,22 +199,41 @@ class Last(nn.Module):
         return self.linear(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize("case", FUNCTIONS)
-def test_functions(case):
-    module = Call(FUNCTIONS[case])
-    same_answers(module, from_torch(module, (4, 6, 9)), (4, 6, 9), bound=1e-6)
+class Cases(nn.Module):
+    """All functions and modules beside each other: one export, of which each takes a fifth of a second, for all."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        made = {name: Call(function) for name, function in FUNCTIONS.items()}
+        made |= {name: make() for name, make in MODULES.items()}
+        self.cases = nn.ModuleDict(made).double()
+        for each in self.modules():
+            if isinstance(each, (nn.GroupNorm, nn.InstanceNorm2d)):
+                each.weight.data.uniform_(0.5, 2)
+                each.bias.data.uniform_(-1, 1)
+        self.eval()
+
+    def forward(self, x):
+        return tuple(case(x) for case in self.cases.values())
 
 
-@pytest.mark.parametrize("case", [name for name, make in MODULES.items() if make])
-def test_modules(case):
-    torch.manual_seed(1)
-    module = MODULES[case]().double()
-    for each in module.modules():
-        if isinstance(each, (nn.GroupNorm, nn.InstanceNorm2d)):
-            each.weight.data.uniform_(0.5, 2)
-            each.bias.data.uniform_(-1, 1)
-    module.eval()
-    same_answers(module, from_torch(module, (4, 6, 9)), (4, 6, 9))
+@pytest.fixture(scope="module")
+def cases():
+    module = Cases()
+    return module, from_torch(module, (4, 6, 9))
+
+
+@pytest.mark.parametrize("case", [*FUNCTIONS, *MODULES])
+def test_functions_and_modules(case, cases):
+    module, net = cases
+    x = torch.from_numpy(np.random.default_rng(1).uniform(-2, 2, (2, 4, 6, 9)))
+    with torch.no_grad():
+        want = module.cases[case](x).numpy()
+    own = [name for name in net.names if re.fullmatch(rf"cases\.{case}(_\d+|_output|\..*)?", name)]
+    got = net.forward(x.numpy(), own[-1])
+    bound = 1e-6 if case in FUNCTIONS else 1e-9
+    assert np.abs(got.reshape(want.shape) - want).max() <= bound * max(1, np.abs(want).max())
 
 
 def test_what_is_not_known_blocks_only_what_reads_it():
@@ -226,10 +255,6 @@ def test_what_is_not_known_blocks_only_what_reads_it():
 # torchvision's networks
 
 
-def rows(names, always):
-    return [pytest.param(name, marks=() if name in always else pytest.mark.slow) for name in names]
-
-
 architectures = pytest.importorskip("architectures")
 try:
     with warnings.catch_warnings():
@@ -239,13 +264,38 @@ try:
 except ImportError:
     absent = "torchvision is not installed"
 needs_torchvision = pytest.mark.skipif(bool(absent), reason=absent)
+# Small images and fields always; whole ones, which take minutes, by night.
+SMALL, WHOLE = (64, 120), (224, 520)
+BY_NIGHT = [
+    pytest.param(name, architectures.SIDES.get(name, WHOLE[0]), WHOLE[1], marks=pytest.mark.slow, id=name)
+    for name in architectures.NAMES
+]
+ALWAYS = [pytest.param(name, *SMALL, id=f"{name}-small") for name in architectures.ALWAYS]
+
+
+def by_exporter(rows, slowly=()):
+    """Each row for the new exporter and for the old one."""
+    for row in rows:
+        name, *_ = row.values
+        for new in (True, False):
+            marks = pytest.mark.slow if new and name in slowly else row.marks
+            yield pytest.param(*row.values, new, marks=marks, id=f"{row.id}-{'new' if new else 'old'} exporter")
+
+
+# The new exporter takes five seconds for a network, the old one half of one: it always writes the smallest.
+EXPORTED = [*by_exporter(ALWAYS, slowly=("resnet18", "shufflenet_v2_x0_5")), *by_exporter(BY_NIGHT)]
+
+
+@functools.lru_cache(maxsize=len(architectures.ALWAYS))
+def from_module(name, side):
+    """A network in double precision, which several tests read."""
+    return from_torch(architectures.make(name), (3, side, side))
 
 
 @needs_torchvision
-@pytest.mark.parametrize("name", rows(architectures.NAMES, architectures.ALWAYS))
-def test_architectures_run_and_decode_as_the_module_does(name):
-    module, side = architectures.make(name), architectures.SIDES.get(name, 224)
-    net = from_torch(module, (3, side, side))
+@pytest.mark.parametrize(("name", "side", "field"), ALWAYS + BY_NIGHT)
+def test_architectures_run_and_decode_as_the_module_does(name, side, field):
+    module, net = architectures.make(name), from_module(name, side)
     assert not any(isinstance(layer, decoding.Unsupported) for layer in net.layers)
     x = torch.from_numpy(np.random.default_rng(2).uniform(-1, 1, (1, 3, side, side)))
     with torch.no_grad():
@@ -274,10 +324,11 @@ def test_architectures_run_and_decode_as_the_module_does(name):
         warnings.simplefilter("ignore")
         theirs = [each for each in get_graph_node_names(module)[1][1:] if not any(word in each for word in dropped)]
     assert [each for each in theirs if each not in net.names and each not in net.aliases] == []
-    check_gradients(net, architectures.linear(module))
+    check_gradients(net, architectures.linear(module), field)
 
 
-def check_gradients(net, module):
+def check_gradients(net, module, field):
+    """The first, the middle and the last convolution whose field is not larger."""
     convolutions = [number for number, layer in enumerate(net.layers, 1) if isinstance(layer, decoding.Conv)]
     decodable, why = [], []
     for number in convolutions:
@@ -286,8 +337,10 @@ def check_gradients(net, module):
         except UnsupportedLayerError as error:
             why.append(str(error))
             continue
+        if net.names[number - 1].endswith((".fc1", ".fc2")):  # of a gate: its field is the whole of whatever image
+            continue
         found = dict(module.named_modules()).get(net.names[number - 1])
-        if isinstance(found, nn.Conv2d) and max(net.receptive_field(number).size) <= 520:
+        if isinstance(found, nn.Conv2d) and max(net.receptive_field(number).size) <= field:
             decodable.append(number)
     assert decodable
     assert all("gain" in each for each in why)
@@ -306,20 +359,19 @@ def check_gradients(net, module):
 
 
 @needs_torchvision
-@pytest.mark.parametrize("new", [True, False], ids=["new exporter", "old exporter"])
-@pytest.mark.parametrize("name", rows(architectures.NAMES, architectures.ALWAYS))
-def test_exported_architectures_are_the_module(name, new, tmp_path):
+@pytest.mark.parametrize(("name", "side", "field", "new"), EXPORTED)
+def test_exported_architectures_are_the_module(name, side, field, new, tmp_path):
     pytest.importorskip("onnx")
     if new:
         pytest.importorskip("onnxscript")
-    module, side = architectures.make(name, torch.float32), architectures.SIDES.get(name, 224)
+    module = architectures.make(name, torch.float32)
     x = torch.from_numpy(np.random.default_rng(2).uniform(-1, 1, (1, 3, side, side)).astype(np.float32))
     with torch.no_grad():
         want = module(x).numpy().ravel()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(module, (x,), tmp_path / "net.onnx", dynamo=new, verbose=False)
-    net, other = decoding.load_onnx(tmp_path / "net.onnx"), from_torch(module, (3, side, side))
+    net, other = decoding.load_onnx(tmp_path / "net.onnx"), from_module(name, side)
     assert not any(isinstance(layer, decoding.Unsupported) for layer in net.layers)
     got = net.forward(x.numpy(), backend=decoding.fast).ravel()
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()

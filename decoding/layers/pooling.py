@@ -10,7 +10,6 @@ import numpy as np
 from ..arguments import Array, Pair, as_pool
 from ..backend import takes_groups
 from .base import Layer
-from .convolution import substitute_bank
 
 
 class Pool(Layer):
@@ -86,9 +85,6 @@ class Pool(Layer):
     def decode_bank(self, *banks: Array, jump: Pair, backend: Any) -> Any:
         """Each unit of the pool stands for a window of ones in its own map."""
         k, c, h, w = banks[0].shape
-        if takes_groups(backend):
-            ones = np.ones((k, 1, *self.size), banks[0].dtype)
-            return substitute_bank(ones, banks[0], jump, backend, k)
         # One filter of K·C0 channels. Units within channels, because that is how the tuned operators leave a bank in
         # memory: nothing is copied.
         flat = banks[0].swapaxes(0, 1).reshape(1, c * k, h, w)

@@ -124,6 +124,8 @@ class Pad(Layer):
         sides = ((rows, shapes[0][1], self.pad[:2]), (columns, shapes[0][2], self.pad[2:]))
         if self.mode == "reflect" and any(max(pads) >= side for _, side, pads in sides):
             raise ShapeError(f"its pads {self.pad} mirror more than the map {shapes[0]} has.")
+        if any(side + min(pads[0], 0) + min(pads[1], 0) < 1 for _, side, pads in sides):
+            raise ShapeError(f"its pads {self.pad} crop the map {shapes[0]} to nothing.")
         return channels, rows, columns
 
     def forward(self, *xs: Array, backend: Any) -> Any:

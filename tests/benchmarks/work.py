@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import decoding
-from decoding import Conv, MaxPool, Network, ReLU, Sum, fast, reference
+from decoding import BatchNorm, Conv, MaxPool, Network, ReLU, Sum, fast, reference
 
 MODES = ("nearest", "bilinear", "bicubic")
 LEAST = 0.3  # seconds: shorter work is repeated
@@ -138,6 +138,150 @@ def resnet_units(backend: Any, together: bool, count: int = RESNET_UNITS) -> Sid
         f"{some} units one by one, scaled",
         count / some,
     )
+
+
+def gains(count: int, measured: bool) -> Side:
+    """Measuring gains, and the forward pass alone."""
+    net = decoding.resnet()
+    images = net.normalize(digits(count))
+    if not measured:
+        return Side(lambda: net.forward(images, backend=fast)[..., 0, 0])
+    return Side(
+        lambda: decoding.linearize(net, images, backend=fast) and net.forward(images[:16], backend=fast)[..., 0, 0]
+    )
+
+
+def found_patterns(count: int, measured: bool) -> Side:
+    """The patterns of the last sum of the second stage, and the forward pass alone."""
+    net = decoding.resnet()
+    images = net.normalize(digits(count))
+    if not measured:
+        return Side(lambda: net.forward(images, backend=fast)[..., 0, 0])
+
+    def run() -> Any:
+        decoding.patterns(net, images, "block2.1.sum", via="network", backend=fast)
+        return net.forward(images[:16], backend=fast)[..., 0, 0]
+
+    return Side(run)
+
+
+def free_gains() -> Side:
+    """ResNet-50's shape, a batch normalization before each rectifier."""
+    net = normalized(resnet50())
+    return Side(
+        lambda: np.concatenate([layer.gain for layer in decoding.linearize(net) if isinstance(layer, ReLU)])[
+            :, np.newaxis
+        ]
+    )
+
+
+def basic_blocks(widths: tuple[int, ...], blocks: tuple[int, ...], stem: list[Any], name: str) -> Network:
+    """A residual network of two convolutions a block, batch normalizations and random weights, up to the sum `name`."""
+    random = np.random.default_rng(0)
+    layers, inputs, channels = list(stem), [[i] for i in range(len(stem))], widths[0]
+
+    def add(layer: Any, *below: int) -> int:
+        layers.append(layer)
+        inputs.append(list(below))
+        return len(layers)
+
+    def conv(below: int, read: int, k: int, size: int, stride: int = 1) -> int:
+        bank = random.standard_normal((k, read, size, size), np.float32) * np.float32((2 / size / size / read) ** 0.5)
+        ones = np.ones(k, np.float32)
+        return add(BatchNorm(ones, mean=0 * ones, std=ones), add(Conv(bank, stride=stride, pad=size // 2), below))
+
+    top = len(layers)
+    for stage, (k, count) in enumerate(zip(widths, blocks, strict=True), 1):
+        for block in range(count):
+            stride = 2 if stage > 1 and not block else 1
+            branch = conv(add(ReLU(), conv(top, channels, k, 3, stride)), k, k, 3)
+            shortcut = top if (channels, stride) == (k, 1) else conv(top, channels, k, 1, stride)
+            meet, channels = add(Sum(name=f"{stage}.{block}"), branch, shortcut), k
+            if layers[meet - 1].name == name:
+                return Network(layers, inputs=inputs)
+            top = add(ReLU(), meet)
+    raise ValueError(name)
+
+
+def stem(k: int, size: int, stride: int, *pool: Any) -> list[Any]:
+    bank = np.random.default_rng(1).standard_normal((k, 3, size, size), np.float32) / np.float32(size * 3**0.5)
+    ones = np.ones(k, np.float32)
+    return [Conv(bank, stride=stride, pad=size // 2), BatchNorm(ones, mean=0 * ones, std=ones), ReLU(), *pool]
+
+
+def resnet20(name: str = "2.2") -> Network:
+    """ResNet-20's shape up to the sum of a block, with gains and curvatures."""
+    return decoding.quadratize(basic_blocks((16, 32, 64), (3, 3, 3), stem(16, 3, 1), name))
+
+
+def resnet18(name: str = "3.1") -> Network:
+    """ResNet-18's, calibrated on noise."""
+    net = basic_blocks((64, 128, 256, 512), (2, 2, 2, 2), stem(64, 7, 2, MaxPool(3, 2, pad=1)), name)
+    noise = np.random.default_rng(2).standard_normal((2, 3, 112, 112), np.float32)
+    return decoding.quadratize(net, noise, backend=fast)
+
+
+def pair(count: int, second: bool) -> Side:
+    """The second order's responses of the last layer, and the forward pass alone."""
+    net = decoding.resnet()
+    images = net.normalize(digits(count))
+    if not second:
+        return Side(lambda: net.forward(images, backend=fast)[..., 0, 0])
+    quadratic = decoding.quadratize(net)
+
+    def run() -> Any:
+        decoding.secondorder.respond(quadratic, images, len(net), backend=fast)
+        return net.forward(images[:16], backend=fast)[..., 0, 0]
+
+    return Side(run)
+
+
+def calibrated(count: int) -> Side:
+    """Calibration; `pair` has the forward pass of the same images."""
+    net = decoding.resnet()
+    images = net.normalize(digits(count))
+
+    def run() -> Any:
+        decoding.quadratize(net, images, backend=fast)
+        return net.forward(images[:16], backend=fast)[..., 0, 0]
+
+    return Side(run)
+
+
+def product(net: Network, form: bool) -> Side:
+    """A product with the form of a unit; the forward pass of its field and its decoding."""
+    top = len(net)
+    shape = net.channels(0), *net.receptive_field(top).size
+    x = np.random.default_rng(3).standard_normal(shape, np.float32)
+    if form:
+        quadratic = decoding.quadratic_form(net, top, 3, backend=fast)
+        return Side(lambda: 0 * (quadratic @ x.ravel())[:1, np.newaxis] + 1)
+
+    def run() -> Any:
+        net.forward(x[np.newaxis], top, backend=fast)
+        return 0 * decoding.decode_filter(net, top, 3, unpool="sum", backend=fast)[:1, 0, :1] + 1
+
+    return Side(run)
+
+
+def eight_pictures(net: Network) -> Side:
+    return Side(lambda: decoding.decode_quadratic(net, len(net), 3, backend=fast).eigenvalues[:, np.newaxis])
+
+
+def normalized(net: Network) -> Network:
+    """The same with a batch normalization after each convolution."""
+    layers: list[Any] = []
+    inputs: list[Any] = []
+    place = {0: 0}
+    for number, (layer, below) in enumerate(zip(net.layers, net.inputs, strict=True), 1):
+        layers.append(layer)
+        inputs.append([place[i] for i in below])
+        if isinstance(layer, Conv):
+            ones = np.ones(len(layer.filters), np.float32)
+            layers.append(BatchNorm(ones, mean=0 * ones, std=ones))
+            inputs.append([len(layers) - 1])
+        place[number] = len(layers)
+    return Network(layers, inputs=inputs)
 
 
 def equation3(backend: Any, count: int) -> Side:
@@ -402,6 +546,52 @@ WORK = {
         {"fast": lambda: resnet_units(fast, True), "one by one": lambda: resnet_units(fast, False)},
         True,
     ),
+    "gains": Work(
+        "``linearize(net, images)``, ``resnet()``, 2,000 digits ÷ their forward pass",
+        1.3,
+        {"fast": lambda: gains(2000, True), "forward": lambda: gains(2000, False)},
+        True,
+    ),
+    "patterns": Work(
+        "``patterns`` of the second stage, ``resnet()``, 2,000 digits ÷ their forward pass",
+        2.0,
+        {"fast": lambda: found_patterns(2000, True), "forward": lambda: found_patterns(2000, False)},
+        True,
+    ),
+    "second-pair": Work(
+        "``respond`` (the second order), ``resnet()``, 2,000 digits ÷ forward",
+        2.5,
+        {"fast": lambda: pair(2000, True), "forward": lambda: pair(2000, False)},
+    ),
+    "second-calibration": Work(
+        "``quadratize(net, images)``, ``resnet()``, 2,000 digits ÷ forward",
+        6,
+        {"fast": lambda: calibrated(2000), "forward": lambda: pair(2000, False)},
+        True,
+    ),
+    "second-product-20": Work(
+        "a product with the form, ResNet-20's shape, 2.2 ÷ (forward + decoding) of the field",
+        1.0,
+        {"fast": lambda: product(resnet20(), True), "forward": lambda: product(resnet20(), False)},
+    ),
+    "second-product-18": Work(
+        "the same, ResNet-18's shape, 3.1",
+        1.0,
+        {"fast": lambda: product(resnet18(), True), "forward": lambda: product(resnet18(), False)},
+        True,
+    ),
+    "second-20": Work(
+        "``decode_quadratic``, 8 pictures, ResNet-20's shape, 2.2: seconds",
+        1.0,
+        {"fast": lambda: eight_pictures(resnet20())},
+    ),
+    "second-18": Work(
+        "``decode_quadratic``, 8 pictures, ResNet-18's shape, 3.1: seconds",
+        10.0,
+        {"fast": lambda: eight_pictures(resnet18())},
+        True,
+    ),
+    "free-gains": Work("``linearize(net)`` of ResNet-50's shape: seconds", 1.0, {"fast": free_gains}),
     "equation3": Work(
         "Equation 3, layers 3, 5, 7 × three interpolations, 70,000 digits",
         1.5,

@@ -1,0 +1,145 @@
+"""ONNX files, read as networks; the only rooms that know ONNX.
+
+A file is a stranger's. Its messages are counted on the wire before protobuf parses them, and tensors are held against the
+bytes that are there before they are read (`wire`); constants are folded by one-line functions whose results are bounded
+before they are made (`folding`). `graph` walks the nodes, `names` says what they are called, `operators` what those that read
+maps are; what that means here is in `..builder`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..boundary import public
+from ..builder import for_channels
+from ..errors import DecodingError, InvalidValueError, WeightsFormatError
+from ..files import refuse_devices
+from ..network import Network
+from .graph import Reader, WrongArgument
+from .wire import MOST_FILE, Store, parsed
+
+__all__ = ["load_onnx"]
+
+
+@public
+def load_onnx(
+    path: str | os.PathLike[str],
+    *,
+    input_shape: Sequence[int] | None = None,
+    mean: npt.ArrayLike | None = None,
+    std: npt.ArrayLike | None = None,
+    classes: Sequence[str] | None = None,
+    dtype: npt.DTypeLike | None = None,
+    image: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Network:
+    """Read a network from an ONNX file.
+
+    Parameters
+    ----------
+    path : path
+        An ``.onnx`` file. Weights in a second file beside it are read from there.
+    input_shape : (C, H, W), optional
+        The size of the images, also where the file has the channels last. Needed where the file leaves it open.
+    mean, std : float, or array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
+        What the images were normalized by, in the units that `normalize` is given: a file does not say.
+    classes : sequence of str, optional
+        What the channels of the last layer stand for.
+    dtype : float32 or float64, optional
+        The precision to keep the weights in; that of the file unless given, float16 as float32.
+    image : str, optional
+        Which of several inputs is the image.
+    progress : callable, optional
+        Called with the nodes read so far, and how many there are.
+
+    Returns
+    -------
+    Network
+        Its layers have the names that PyTorch's feature extractors use where the file tells them (``layer4.1.conv2``).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    WeightsFormatError
+        If the file is damaged, or no ONNX file; it says what it seems to be, and the way in. If it needs
+        `input_shape`.
+    ShapeError
+        If `mean` or `std` does not fit the images.
+    InvalidValueError
+        If onnx is not installed, or `dtype` is no floating-point type.
+
+    See Also
+    --------
+    from_torch : For a module in memory, which keeps its batch norms.
+    load : For a file of any format.
+
+    Notes
+    -----
+    Our choice: what has no layer here stands in the network under its own name, unsupported, and blocks only what reads
+    it. Nothing in a file is executed, and no file is opened but this one and regular ones beside it that it names.
+    """
+    try:
+        precision = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        precision = np.dtype(object)
+    if precision is not None and precision.kind != "f":
+        raise InvalidValueError(f"load_onnx: dtype must be a floating-point type, not {dtype!r}.")
+    onnx = _import()
+    refuse_devices(path)
+    _refuse_others(path)
+    if os.path.getsize(path) > MOST_FILE:
+        raise WeightsFormatError(f"{path}: it has more than {MOST_FILE} bytes, the most that the format allows.")
+    content = Path(path).read_bytes()
+    try:
+        model = parsed(onnx, content)
+        size = len(content)
+        del content
+        store = Store(onnx, path, size, precision)
+        net = Reader(model, store, input_shape, image, progress).network(mean is None and std is None)
+    except WrongArgument as error:
+        raise InvalidValueError(f"{path}: {error}") from error
+    except DecodingError as error:
+        raise WeightsFormatError(f"{path}: {error}") from error
+    except (RecursionError, MemoryError) as error:
+        raise WeightsFormatError(f"{path}: it asks for more than there is: {type(error).__name__}.") from error
+    each = net.channels(0)
+    return net.replace(mean=for_channels(mean, each), std=for_channels(std, each), classes=classes)
+
+
+def _import() -> Any:
+    try:
+        import onnx
+        import onnx.external_data_helper
+        import onnx.numpy_helper
+    except ImportError:
+        raise InvalidValueError('load_onnx: this needs onnx: pip install "filter-decoding[onnx]".') from None
+    version = tuple(int(n) for n in re.findall(r"\d+", onnx.__version__)[:2])
+    if version < (1, 21):
+        raise InvalidValueError(
+            f"load_onnx: onnx {onnx.__version__} follows links out of a file's folder; 1.21 is the first that does not. "
+            'pip install "filter-decoding[onnx]".'
+        )
+    return onnx
+
+
+def _refuse_others(path: str | os.PathLike[str]) -> None:
+    """Refuse what is plainly a file of another kind, with the way in."""
+    from ..loading import FOREIGN, format_of
+
+    kind = format_of(Path(path))
+    if kind == "ONNX":
+        return
+    what = (
+        "it is a MatConvNet network. Use decoding.load_matconvnet."
+        if kind == "MatConvNet"
+        else FOREIGN.get(kind, f"it is {kind}.")
+    )
+    raise WeightsFormatError(f"{path}: this is no ONNX file: {what}")

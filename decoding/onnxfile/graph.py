@@ -1,0 +1,365 @@
+"""The graph of an ONNX file, node after node: what it makes of its image, and its size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..arguments import Array, printable
+from ..builder import LARGEST_IMAGE, Builder, Cannot, Opaque, Tensor, View
+from ..errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
+from ..layers import Shape
+from ..network import Network
+from .folding import FOLDED
+from .names import Names
+from .operators import OPERATORS, REASONS
+from .wire import MOST_AXES, MOST_FOLDED, MOST_WEIGHTS, Store
+
+UNKNOWN = "The file does not say how its images were normalized: give mean= and std=."
+
+
+class WrongArgument(InvalidValueError):
+    """What is wrong is not the file but what was asked of it."""
+
+
+class Node:
+    """One node: its inputs, and its attributes by name."""
+
+    def __init__(self, proto: Any, number: int, store: Store) -> None:
+        self.proto, self.number, self.store = proto, number, store
+        self.type: str = proto.op_type
+        self.inputs: list[str] = list(proto.input)
+        self.outputs: list[str] = list(proto.output)
+        self.attributes = {each.name: each for each in proto.attribute}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.attributes
+
+    @property
+    def what(self) -> str:
+        name = self.proto.name or (self.outputs[0] if self.outputs else "")
+        return f"node {self.number} '{printable(name)}' ({printable(self.type)})"
+
+    def integer(self, name: str, default: int = 0) -> int:
+        each = self.attributes.get(name)
+        if each is None:
+            return default
+        if each.type not in (0, 2):
+            raise WeightsFormatError(f"its {name} should be an integer.")
+        return int(each.i)
+
+    def number_(self, name: str, default: float) -> float:
+        each = self.attributes.get(name)
+        if each is None:
+            return default
+        if each.type not in (0, 1):
+            raise WeightsFormatError(f"its {name} should be a number.")
+        return float(each.f)
+
+    def integers(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
+        each = self.attributes.get(name)
+        if each is None:
+            return None if default is None else list(default)
+        if each.type not in (0, 7) or len(each.ints) > MOST_FOLDED:
+            raise WeightsFormatError(f"its {name} should be integers.")
+        return [int(n) for n in each.ints]
+
+    def text(self, name: str, default: str = "") -> str:
+        each = self.attributes.get(name)
+        return default if each is None else bytes(each.s).decode("utf-8", "replace")
+
+
+# What code meets in a node whose inputs or attributes are not those of its kind.
+ODD = (ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
+
+
+class Reader:
+    """Walks the nodes of a graph in their order, and fills a `Builder`."""
+
+    def __init__(
+        self,
+        model: Any,
+        store: Store,
+        input_shape: Sequence[int] | None,
+        image: str | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.graph, self.store, self.progress = model.graph, store, progress
+        self.opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=1)
+        self.functions = {(each.domain, each.name) for each in model.functions}
+        self.stored = {each.name: each for each in self.graph.initializer}
+        self.sparse = {each.values.name for each in self.graph.sparse_initializer}
+        self.values: dict[str, Tensor | Cannot] = {}
+        self.readers: dict[str, int] = {}
+        self.notes: list[str] = []
+        for node in self.graph.node:
+            for name in node.input:
+                self.readers[name] = self.readers.get(name, 0) + 1
+        for each in self.graph.output:
+            self.readers[each.name] = self.readers.get(each.name, 0) + 1
+        self.names = Names(self.graph.node)
+        self.start(input_shape, image)
+
+    def start(self, input_shape: Sequence[int] | None, image: str | None) -> None:
+        """Finds the image among the inputs, and its size."""
+        inputs = [each for each in self.graph.input if each.name not in self.stored]
+        if image is not None:
+            chosen = [each for each in inputs if each.name == image]
+        else:
+            chosen = [each for each in inputs if _rank(each) in (4, None)]
+            chosen = chosen if len(chosen) == 1 else [each for each in chosen if _rank(each) == 4] or chosen
+        names = ", ".join(f"'{printable(each.name)}'" for each in inputs[:8]) or "none"
+        if not inputs:
+            raise WeightsFormatError("its graph has no inputs, so it computes the same for every image.")
+        if len(chosen) != 1:
+            what = (
+                f"no input '{printable(image)}'" if image is not None else f"{len(chosen)} inputs that may be the image"
+            )
+            kind = WeightsFormatError if image is None else WrongArgument
+            raise kind(f"it has {what}: its inputs are {names}. Give image= the name of one.")
+        value = chosen[0]
+        if not value.type.HasField("tensor_type"):
+            raise WeightsFormatError(f"its input '{printable(value.name)}' is no tensor.")
+        sizes = [each.dim_value if each.HasField("dim_value") else 0 for each in value.type.tensor_type.shape.dim]
+        known = [n if 0 < n <= LARGEST_IMAGE else 0 for n in sizes]
+        if len(known) not in (0, 4):
+            raise WeightsFormatError(
+                f"its input '{printable(value.name)}' has {len(known)} axes {tuple(sizes[:8])}; images have four."
+            )
+        last = self.channels_last(value.name, known)
+        shape = self.shape(value.name, known, last, input_shape)
+        images = known[0] if known and 1 < known[0] <= 4096 else 1
+        self.builder: Builder = Builder(shape, images)
+        self.image_shape, self.last = shape, last
+        self.values[value.name] = self.builder.image(last)
+        for each in inputs:
+            if each is not value:
+                self.values[each.name] = Cannot(f"it reads '{printable(each.name)}', an input besides the image")
+                self.notes.append(
+                    f"The input '{printable(each.name)}' is not the image, and what reads it is not supported."
+                )
+
+    def shape(self, name: str, known: list[int], last: bool, given: Sequence[int] | None) -> Shape:
+        if given is not None:
+            if np.shape(given) != (3,) or not all(
+                isinstance(n, (int, np.integer)) and 0 < n <= LARGEST_IMAGE for n in given
+            ):
+                raise WrongArgument(f"load_onnx: input_shape must be (C, H, W), each at least 1, not {given!r}.")
+            channels = (known[3] if last else known[1]) if known else 0
+            if channels and channels != given[0]:
+                raise WrongArgument(
+                    f"load_onnx: input_shape {tuple(given)} has {given[0]} channels, and the file's images have {channels}"
+                    + (" (last)." if last else ".")
+                )
+            return int(given[0]), int(given[1]), int(given[2])
+        shape = (known[3], known[1], known[2]) if last and known else tuple(known[1:])
+        if len(shape) != 3 or not all(shape):
+            order = "N×H×W×C" if last else "N×C×H×W"
+            text = "×".join(str(n) if n else "?" for n in known) or "unknown"
+            raise WeightsFormatError(
+                f"it does not say how large its images are: its input '{printable(name)}' is {text} ({order}). "
+                "Give input_shape=(C, H, W)."
+            )
+        return shape[0], shape[1], shape[2]
+
+    def channels_last(self, name: str, known: list[int]) -> bool:
+        """Whether the image has its channels last, by what reads it first, or else by its sizes."""
+        read = {name}
+        for node in self.graph.node:
+            if not read.intersection(node.input):
+                continue
+            if node.op_type == "Transpose":
+                order = [int(n) for each in node.attribute if each.name == "perm" for n in each.ints]
+                return order == [0, 3, 1, 2]
+            if node.op_type in ("Conv", "MaxPool", "AveragePool", "BatchNormalization", "QLinearConv"):
+                return False
+            if node.op_type in ("Cast", "Identity", "Sub", "Add", "Mul", "Div", "Pad", "Resize"):
+                read.update(node.output)
+        return len(known) == 4 and known[3] in (1, 3, 4) and known[1] not in (1, 3, 4)
+
+    def network(self, unknown: bool) -> Network:
+        """The network; with a note where its mean and deviation are `unknown`."""
+        made = {each.name for each in self.graph.input} | set(self.stored) | self.sparse
+        total = len(self.graph.node)
+        for number, proto in enumerate(self.graph.node, 1):
+            node = Node(proto, number, self.store)
+            for name in node.inputs:
+                if name and name not in made:
+                    raise WeightsFormatError(
+                        f"{node.what} reads '{printable(name)}', which nothing before it makes: the graph has a cycle, or "
+                        "its nodes are out of order."
+                    )
+            for name in filter(None, node.outputs):
+                if name in made:
+                    raise WeightsFormatError(f"{node.what} makes '{printable(name)}', which was there before.")
+                made.add(name)
+            self.node(node)
+            if self.progress is not None:
+                self.progress(number, total)
+        outputs: list[Tensor] = []
+        for each in self.graph.output:
+            if each.name not in made:
+                raise WeightsFormatError(f"its output '{printable(each.name)}' is made by no node.")
+            value = self.values.get(each.name)
+            if isinstance(value, (View, Opaque)):
+                value = self.builder.settled(value, each.name)
+                outputs.append(value)
+                self.builder.aliases[each.name] = value.layer
+        layers, inputs, aliases = self.builder.finish(outputs)
+        if not layers:
+            raise WeightsFormatError("no layer of it reads its image: there is nothing to decode.")
+        if self.last:
+            self.notes.append("The file has the channels of its images last; here they come first, (N, C, H, W).")
+        if unknown:
+            self.notes.append(UNKNOWN)
+        net = Network(layers, inputs=inputs, input_shape=self.image_shape, notes=self.notes, aliases=aliases)
+        for layer, seen in zip(net.names, net.fields_within(0)[1:], strict=True):
+            if seen is not None and max(*seen.size, *seen.stride) > LARGEST_IMAGE:
+                raise WeightsFormatError(
+                    f"the layer '{printable(layer)}' would see more than {LARGEST_IMAGE} pixels in a row: a size, stride or "
+                    "dilation is damaged."
+                )
+        return net
+
+    def node(self, node: Node) -> None:
+        """Gives the outputs of a node their values."""
+        candidates = self.names.of(node)
+        self.builder.label = candidates[0]
+        try:
+            if node.proto.domain not in ("", "ai.onnx") or (node.proto.domain, node.type) in self.functions:
+                raise Cannot(f"it is an operator of '{printable(node.proto.domain)}', which is not known here")
+            results = self.run(node)
+        except Cannot as error:
+            results = self.blocked(node, str(error))
+        except DecodingError as error:
+            raise type(error)(f"{node.what}: {error}") from error
+        for name, value in zip(
+            node.outputs,
+            [*results, *[Cannot("it reads a result that is not made here")] * len(node.outputs)],
+            strict=False,
+        ):
+            if name:
+                self.values[name] = value
+        first = results[0] if results else None
+        if isinstance(first, (View, Opaque)):
+            self.builder.within(self.names.placed(node.proto)[0], first.layer)
+            for name in candidates[:-1]:
+                self.builder.aliases.setdefault(name, first.layer)
+
+    def blocked(self, node: Node, reason: str) -> list[Any]:
+        """An unsupported layer; a constant that nothing here can read, where no map goes in."""
+        below = [value for value in map(self.peek, node.inputs) if isinstance(value, (View, Opaque))]
+        if not below and not any(isinstance(self.peek(name), Cannot) for name in node.inputs):
+            return [Cannot(reason)] * max(len(node.outputs), 1)
+        opaque = self.builder.unsupported(node.type, below, reason)
+        return [opaque] * max(len(node.outputs), 1)
+
+    def peek(self, name: str) -> Tensor | Cannot | None:
+        return self.values.get(name)
+
+    def value(self, node: Node, i: int) -> Tensor | None:
+        """Input `i` of a node, read where it is stored; None where it is left out."""
+        if i >= len(node.inputs) or not node.inputs[i]:
+            return None
+        name = node.inputs[i]
+        if name not in self.values:
+            if name in self.stored:
+                try:
+                    self.values[name] = self.store.tensor(self.stored[name], f"the tensor '{printable(name)}'")
+                except Cannot as error:
+                    self.values[name] = error
+            else:
+                self.values[name] = Cannot(f"it reads '{printable(name)}', a sparse tensor")
+        value = self.values[name]
+        if isinstance(value, Cannot):
+            raise Cannot(str(value))
+        if isinstance(value, Opaque):
+            below = self.builder.layers[value.layer - 1]
+            raise Cannot(
+                f"it reads a layer that is not supported, {printable(self.builder.labels[value.layer] or below.kind)}"
+            )
+        return value
+
+    def run(self, node: Node) -> list[Any]:
+        """The outputs of a node."""
+        if node.type not in OPERATORS and node.type not in FOLDED:
+            raise Cannot(REASONS.get(node.type, "it has no decoding, or is not known here"))
+        values = [self.value(node, i) for i in range(len(node.inputs))]
+        if not any(isinstance(value, View) for value in values):
+            if node.type not in FOLDED:
+                raise Cannot("it computes with constants in a way that is not known here")
+            with np.errstate(all="ignore"):
+                try:
+                    return FOLDED[node.type](self, node, values)
+                except DecodingError:
+                    raise
+                except ODD as error:
+                    raise Cannot(f"its constants do not fit each other: {printable(str(error), 100)}") from None
+        if node.type not in OPERATORS:
+            raise Cannot(REASONS.get(node.type, "it has no decoding, or is not known here"))
+        try:
+            result = OPERATORS[node.type](self, node, values)
+        except DecodingError:
+            raise
+        except ODD as error:
+            raise Cannot(f"its arguments are not those of its kind: {printable(str(error), 100)}") from None
+        return result if isinstance(result, list) else [result]
+
+    # What operators ask for
+
+    def maps(self, values: Sequence[Any], i: int = 0) -> View:
+        value = values[i] if i < len(values) else None
+        if not isinstance(value, View):
+            raise Cannot("its first input is a constant")
+        return value
+
+    def constant(self, values: Sequence[Any], i: int, what: str) -> Array | None:
+        value = values[i] if i < len(values) else None
+        if isinstance(value, View):
+            raise Cannot(f"its {what} is computed from the image")
+        return value
+
+    def weights(self, values: Sequence[Any], i: int, what: str) -> Array:
+        array = self.constant(values, i, what)
+        if array is None:
+            raise ShapeError(f"it has no {what}.")
+        if array.size > MOST_WEIGHTS:
+            raise ShapeError(f"its {what} would be {array.shape}, more than {MOST_WEIGHTS} numbers.")
+        return self.store.real(array)
+
+    def whole_numbers(self, node: Node, values: Sequence[Any], i: int, attribute: str) -> list[int] | None:
+        """Integers that moved from an attribute to input `i`."""
+        if attribute in node:
+            return node.integers(attribute)
+        array = self.constant(values, i, attribute)
+        if array is None:
+            return None
+        if array.size > MOST_FOLDED or array.dtype.kind not in "iu":
+            raise ShapeError(f"its {attribute} should be a few integers, and are {array.dtype} {array.shape}.")
+        return [int(n) for n in array.ravel()]
+
+    def sole(self, node: Node, i: int) -> bool:
+        return self.readers.get(node.inputs[i], 0) == 1
+
+    def bounded(self, shape: Sequence[int], *sources: Array) -> tuple[int, ...]:
+        """A shape that a constant may have: small, or not larger than what is stored."""
+        most = max([MOST_FOLDED, *(each.size for each in sources if any(each.strides) or each.size <= 1)])
+        if len(shape) > MOST_AXES or any(n < 0 for n in shape) or math.prod(shape) > most:
+            raise Cannot(f"it computes a constant of the shape {tuple(shape)[:8]}, which is too large")
+        self.store.spend(8 * math.prod(shape), f"a constant {tuple(shape)}")
+        return tuple(int(n) for n in shape)
+
+    def spread(self, value: Array, shape: Sequence[int]) -> Array:
+        """A constant that is kept as one value and a shape."""
+        if len(shape) > MOST_AXES or any(n < 0 or n > 2**40 for n in shape) or math.prod(shape) > 2**40:
+            raise Cannot(f"it computes a constant of the shape {tuple(shape)[:8]}, which is too large")
+        return np.broadcast_to(value, tuple(int(n) for n in shape))
+
+
+def _rank(value: Any) -> int | None:
+    if not value.type.HasField("tensor_type"):
+        return 0
+    return len(value.type.tensor_type.shape.dim) if value.type.tensor_type.HasField("shape") else None

@@ -1,0 +1,65 @@
+"""What the nodes of an ONNX file are called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .graph import Node
+
+
+class Names:
+    """What a node is called, by the best that the file has: as torchvision's and timm's feature extractors call it."""
+
+    def __init__(self, nodes: Sequence[Any]) -> None:
+        placed = [self.placed(node) for node in nodes]
+        # A module that holds others, or several layers with weights: what is called in it directly is a function.
+        self.containers = {""}
+        weighted: dict[str, int] = {}
+        for node, (module, _) in zip(nodes, placed, strict=True):
+            parts = module.split(".")
+            self.containers.update(".".join(parts[:i]) for i in range(1, min(len(parts), 32)))
+            weighted[module] = weighted.get(module, 0) + (node.op_type in WEIGHTED)
+        self.containers.update(module for module, count in weighted.items() if count > 1)
+
+    def of(self, node: Node) -> list[str]:
+        """Names, the best first."""
+        module, function = self.placed(node.proto)
+        scoped = module
+        if function and module in self.containers:
+            scoped = f"{module}.{function}" if module else function
+        found = [self.by_weight(node), scoped, node.proto.name]
+        found += [node.outputs[0] if node.outputs else "", f"{node.type.lower()}{node.number}"]
+        return list(dict.fromkeys(name for name in found if name))
+
+    def by_weight(self, node: Node) -> str:
+        name = node.inputs[1] if node.type in WEIGHTED and len(node.inputs) > 1 else ""
+        return name.removesuffix(".weight") if name.endswith(".weight") and "::" not in name else ""
+
+    def placed(self, node: Any) -> tuple[str, str]:
+        """(module, function) that a node was called in."""
+        for each in node.metadata_props:  # torch's new exporter
+            if each.key == "pkg.torch.onnx.name_scopes" and len(each.value) < 10_000:
+                scopes = re.findall(r"'([^']*)'", each.value)
+                if len(scopes) > 1:
+                    return scopes[-2], re.sub(r"_\d+$", "", scopes[-1])
+        if node.name.startswith("/") and len(node.name) < 1000:  # its old one: /layer1/layer1.0/conv1/Conv
+            *path, last = node.name.strip("/").split("/")
+            parts: list[str] = []
+            for each in path:
+                if parts and each.startswith(f"{parts[-1]}."):
+                    parts[-1] = each
+                else:
+                    parts.append(each)
+            return ".".join(parts), re.sub(r"^[a-z]+", lambda found: FUNCTIONS.get(found[0], found[0]), last.lower())
+        return "", ""
+
+
+# What torch calls the operators that its old exporter writes.
+FUNCTIONS = {
+    "concat": "cat", "globalaveragepool": "adaptive_avg_pool2d", "averagepool": "avg_pool2d", "maxpool": "max_pool2d",
+    "gemm": "linear", "clip": "hardtanh",
+}  # fmt: skip
+WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "PRelu"}
