@@ -6,6 +6,7 @@ import math
 import operator
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -161,6 +162,8 @@ def described(value: Any, most: int = 80) -> str:
     if isinstance(shape, tuple) and shape:
         dtype = str(getattr(value, "dtype", ""))
         return f"{'an array' if kind is np.ndarray else kind.__name__} {tuple(shape)}{f' of {dtype}' if dtype else ''}"
+    if isinstance(value, ModuleType):  # whose own text holds its path
+        return f"the module {value.__name__}"
     if isinstance(value, (list, tuple)) and len(value) > 4:
         return f"a {kind.__name__} of {len(value)}"
     try:

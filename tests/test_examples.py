@@ -138,7 +138,8 @@ def test_deep_measures_how_far_a_linear_picture_goes(tmp_path):
     head, *rows = (line.split(",") for line in (tmp_path / "out" / "deep.csv").read_text().splitlines())
     assert [row[1] for row in rows] == ["bn1", "block1.0.sum"]
     assert {"identity", '"gains', "least squares"} <= set(head)
-    assert rows[0][3:] == ["1.000"] * 5  # a first convolution is its filter
+    assert {"mean of true gradients"} <= set(head)
+    assert rows[0][3:] == ["1.000"] * 6  # a first convolution is its filter
     done = run("deep.py", "lenet", "--digits", 4, "--layers", "nowhere", cwd=tmp_path)
     assert (done.returncode != 0, len(done.stderr.splitlines())) == (True, 1)
     done = run("deep.py", "lenet", ".", cwd=tmp_path)
