@@ -85,7 +85,7 @@ def as_array(value: Any, what: str) -> Array:
     """An array of real numbers, as it is; an error that names `what` otherwise."""
     _refuse_masked(value, what)
     try:
-        array = np.asarray(value)
+        array = np.asarray([np.asarray(v) for v in value] if _are_pictures(value) else value)
     except MemoryError:
         raise
     except ValueError as error:
@@ -131,6 +131,11 @@ def _tensor_hint(value: Any) -> str:
     if hasattr(value, "toarray"):
         return " It is sparse: give x.toarray()."
     return ""
+
+
+def _are_pictures(value: Any) -> bool:
+    """Whether it is a list of Pillow's images, of which NumPy before 1.25 makes no array."""
+    return isinstance(value, (list, tuple)) and bool(value) and all(hasattr(each, "getbands") for each in value)
 
 
 def _picture_hint(value: Any) -> str:
