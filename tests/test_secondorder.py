@@ -256,8 +256,8 @@ def smoothed(net, torch, x):
             found.append(torch.cat(zs, 1))
         elif isinstance(layer, Select):
             z = zs[0][:, :, layer.start[0] :: layer.stride[0], layer.start[1] :: layer.stride[1]]
-            new = torch.as_tensor(layer.chosen < 0)[:, None, None]
-            found.append(torch.where(new, torch.zeros(()).double(), z[:, torch.as_tensor(layer.chosen)]))
+            new = torch.tensor(layer.chosen < 0)[:, None, None]
+            found.append(torch.where(new, torch.zeros(()).double(), z[:, torch.tensor(layer.chosen)]))
     return found[-1]
 
 
