@@ -350,7 +350,12 @@ def _of_sums(layer: Layer) -> Layer:
 
 def _sample(net: Network, images: Any) -> list[Array]:
     """The first images, in batches: as many as factors are calibrated on."""
-    found, count, most, given = list[Array](), 0, LEAST, batches(images, net)[0]
+    found, count, most, given = (
+        list[Array](),
+        0,
+        LEAST,
+        batches(images, lambda part: net.as_images(part, "quadratize"))[0],
+    )
     for part in given:
         batch = net.as_images(part, "quadratize")
         check_finite(batch, f"quadratize: images from {count}")
