@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -166,8 +166,10 @@ def _feed(digest: Any, value: Any, known: dict[int, tuple[Any, bytes]]) -> None:
     elif isinstance(value, (np.ndarray, np.generic)) and value.dtype != object:
         digest.update(f"array {value.dtype.str} {value.shape};".encode())
         digest.update(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
-    elif isinstance(value, (type, FunctionType)):
-        digest.update(f"{value.__module__}.{value.__qualname__};".encode())
+    elif isinstance(value, (type, FunctionType, BuiltinFunctionType, np.ufunc)):
+        digest.update(
+            f"{getattr(value, '__module__', 'numpy')}.{getattr(value, '__qualname__', value.__name__)};".encode()
+        )
     elif isinstance(value, ModuleType):
         digest.update(f"module {value.__name__};".encode())
     else:

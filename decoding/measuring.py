@@ -247,14 +247,15 @@ def run(
 
     def collect(found: list[tuple[int, Sequence[Any]]]) -> None:
         nonlocal blocks, done, whole
-        whole = False
+        whole, before = False, done
         for count, parts in found:
             for meter, part in zip(meters, parts, strict=True):
                 meter.add(part)
             done += count
-            if progress is not None:
-                progress(done, total)
         blocks, whole = blocks + 1, True
+        if progress is not None:
+            for count, _ in found:
+                progress(before := before + count, total)
         if kept is not None:
             kept.step(blocks, done)
 
