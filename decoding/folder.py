@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "TIFF", "MPO")  # as Pillow calls them; MPO are some cameras' JPEG
+FORMATS = ("PNG", "JPEG", "TIFF")  # as Pillow calls them
 MOST_PIXELS = 89 * 10**6  # of a file: they take 267 megabytes as RGB
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # grey levels of 16 bits
 PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa")
@@ -163,7 +163,7 @@ def images_in(
     --------
     >>> import decoding, tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     decoding.save_picture(pathlib.Path(folder, "a.png"), np.full((2, 3, 3), 0.5))
+    ...     decoding.save_picture(pathlib.Path(folder, "a.png"), np.full((2, 3, 3), 99, np.uint8))
     ...     pictures = images_in(folder, mode="L")
     ...     pictures[0].shape, len(pictures)
     ((1, 1, 2, 3), 1)
