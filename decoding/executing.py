@@ -17,6 +17,7 @@ import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as OutOfTime  # before Python 3.11 not the built-in one
 from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn, TypeVar
@@ -30,6 +31,7 @@ Block = TypeVar("Block")
 
 AHEAD = 2  # tasks under way for each worker: one is computed, one waits
 KEPT = 2  # works that a worker keeps
+LOOK = 2.0  # seconds between looks at whether an engine that does not answer is gone
 WORKERS = 8  # of an engine that does not say how many it has
 
 _ALONE = threading.Lock()  # held by the one thread that runs a backend that does not say it may be run in several
@@ -142,19 +144,21 @@ class _Here:
             self._lost(error)
 
     def _answer(self, future: Future[Any]) -> Any:
-        try:
-            return future.result()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # some engines' are no Exception: asyncio's CancelledError
-            self._lost(error)
+        while True:
+            try:
+                return future.result(LOOK)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # some engines' are no Exception: asyncio's CancelledError
+                if future.done() or not isinstance(error, OutOfTime) or _is_gone(self.executor):
+                    self._lost(error)
 
     def _lost(self, error: BaseException) -> NoReturn:
         if _lacks_package(error):
             raise ExecutorError(
                 f"{self.function}: the workers of {_kind(self.executor)} lack the package decoding: install it there, of the same version."
             ) from error
-        said = " ".join(str(error).split())[:300]
+        said = "it has closed" if _is_gone(self.executor) else " ".join(str(error).split())[:300]
         raise ExecutorError(
             f"{self.function}: the executor, {_kind(self.executor)}, failed: {type(error).__name__}{f': {said}' if said else ''}."
         ) from error
@@ -293,6 +297,11 @@ def _pickles(value: Any) -> bool:
     except Exception:
         return False
     return True
+
+
+def _is_gone(executor: Any) -> bool:
+    """Whether it is dask's, and its client has closed: some of its futures then never end."""
+    return getattr(getattr(executor, "_client", None), "status", None) in ("closing", "closed")
 
 
 def _lacks_package(error: BaseException | None) -> bool:
