@@ -25,9 +25,10 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 
 from .arguments import described
-from .errors import ExecutorError, InvalidValueError
+from .errors import DecodingError, ExecutorError, InvalidValueError
 
 Block = TypeVar("Block")
+E = TypeVar("E", bound=DecodingError)
 
 AHEAD = 2  # tasks under way for each worker: one is computed, one waits
 KEPT = 2  # works that a worker keeps
@@ -42,13 +43,15 @@ _KEEPING = threading.Lock()
 def check_executor(executor: Any, function: str) -> Executor:
     """The executor, if it is one that takes work; an error that says what to give otherwise."""
     if isinstance(executor, type) and issubclass(executor, Executor):
-        raise InvalidValueError(
-            f"{function}: executor is the class {executor.__name__}: make one, {executor.__name__}()."
+        raise _named(
+            InvalidValueError, function, f"executor is the class {executor.__name__}: make one, {executor.__name__}()."
         )
     if not isinstance(executor, Executor):
         hint = " A dask client has one: client.get_executor()." if hasattr(executor, "get_executor") else ""
-        raise InvalidValueError(
-            f"{function}: executor must be a concurrent.futures.Executor, such as ProcessPoolExecutor(), not {described(executor)}.{hint}"
+        raise _named(
+            InvalidValueError,
+            function,
+            f"executor must be a concurrent.futures.Executor, such as ProcessPoolExecutor(), not {described(executor)}.{hint}",
         )
     return executor
 
@@ -138,8 +141,10 @@ class _Here:
                 return self.executor.submit(call, *arguments)
         except Exception as error:
             if "shutdown" in str(error) or "shut down" in str(error):
-                raise InvalidValueError(
-                    f"{self.function}: the executor, {_kind(self.executor)}, is shut down: call inside its with block, or make another."
+                raise _named(
+                    InvalidValueError,
+                    self.function,
+                    f"the executor, {_kind(self.executor)}, is shut down: call inside its with block, or make another.",
                 ) from error
             self._lost(error)
 
@@ -155,12 +160,16 @@ class _Here:
 
     def _lost(self, error: BaseException) -> NoReturn:
         if _lacks_package(error):
-            raise ExecutorError(
-                f"{self.function}: the workers of {_kind(self.executor)} lack the package decoding: install it there, of the same version."
+            raise _named(
+                ExecutorError,
+                self.function,
+                f"the workers of {_kind(self.executor)} lack the package decoding: install it there, of the same version.",
             ) from error
         said = "it has closed" if _is_gone(self.executor) else " ".join(str(error).split())[:300]
-        raise ExecutorError(
-            f"{self.function}: the executor, {_kind(self.executor)}, failed: {type(error).__name__}{f': {said}' if said else ''}."
+        raise _named(
+            ExecutorError,
+            self.function,
+            f"the executor, {_kind(self.executor)}, failed: {type(error).__name__}{f': {said}' if said else ''}.",
         ) from error
 
 
@@ -182,8 +191,10 @@ class _There(_Here):
 
         there = self._answer(self._submit(eval, "__import__('decoding').__version__"))
         if there != __version__:
-            raise ExecutorError(
-                f"{self.function}: the workers of {_kind(self.executor)} have decoding {there}, and here it is {__version__}: results would not be the same."
+            raise _named(
+                ExecutorError,
+                self.function,
+                f"the workers of {_kind(self.executor)} have decoding {there}, and here it is {__version__}: results would not be the same.",
             )
 
     def submit(self, block: Any, asked: bool = False) -> Future[Any]:
@@ -198,8 +209,10 @@ class _There(_Here):
         if said == "failed":
             error, text = pickle.loads(value)
             if error is None:
-                raise ExecutorError(
-                    f"{self.function}: a worker of {_kind(self.executor)} failed: {text.strip().splitlines()[-1]}"
+                raise _named(
+                    ExecutorError,
+                    self.function,
+                    f"a worker of {_kind(self.executor)} failed: {text.strip().splitlines()[-1]}",
                 )
             raise error from Traceback(text)
         return pickle.loads(value)
@@ -277,9 +290,11 @@ def _pickled(work: Any, function: str, named: Mapping[str, Any]) -> bytes:
     except Exception as error:
         what = next((name for name, part in _taken_apart(named) if not _pickles(part)), "the work")
         said = " ".join(str(error).split())[:300]
-        raise InvalidValueError(
-            f"{function}: {what} cannot travel to another process, since it does not pickle: {type(error).__name__}: {said}. "
-            "Threads need no pickling: ThreadPoolExecutor()."
+        raise _named(
+            InvalidValueError,
+            function,
+            f"{what} cannot travel to another process, since it does not pickle: {type(error).__name__}: {said}. "
+            "Threads need no pickling: ThreadPoolExecutor().",
         ) from error
 
 
@@ -314,6 +329,13 @@ def _lacks_package(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _named(kind: type[E], function: str, text: str) -> E:
+    """An error that names the function, unless one that calls it is named instead."""
+    error = kind(text)
+    error.function = function
+    return error
 
 
 def _kind(executor: Any) -> str:

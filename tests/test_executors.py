@@ -510,3 +510,37 @@ def test_without_an_executor_no_engine_is_imported():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["serial", "threads", "processes"])
+def test_memory_is_bounded_over_a_million_images(engine, request):
+    """A stream that is made as it is read: what grows is what a result holds of each image, and nothing else."""
+    import tracemalloc
+
+    executor = None if engine == "serial" else request.getfixturevalue(engine)
+    draw = np.random.default_rng(0).standard_normal
+    net = Network([Conv(draw((4, 1, 3, 3)).astype(np.float32)), ReLU(), MaxPool(2)])
+    batch, seen = draw((1000, 1, 8, 8)).astype(np.float32), []
+
+    def progress(done, total):
+        if done in (10**5, 10**6):
+            seen.append(tracemalloc.get_traced_memory())
+            tracemalloc.reset_peak()
+
+    def run(meters):
+        seen.clear()
+        stream = (batch + np.float32(i % 7) for i in range(1000))
+        assert measure(net, stream, meters, backend=fast, progress=progress, executor=executor) == 10**6
+        (_, before), (_, after) = seen
+        return after - before
+
+    tracemalloc.start()
+    try:
+        fixed = [decoding.TopImagesMeter(net, 3), decoding.GainMeter(net, 2), decoding.PatternMeter(net, 3)]
+        assert run(fixed) < 10**6
+        assert (
+            run([decoding.ReconstructionMeter(net, 3, backend=fast)]) < 24 * 10**6
+        )  # two numbers for each image are 16
+    finally:
+        tracemalloc.stop()
