@@ -25,7 +25,7 @@ def loaded(tmp_path, made, **options):
 # Operators, against onnxruntime: (opset, nodes, constants[, shape of the image])
 
 W = {"w": reals(5, 4, 3, 2), "b": reals(5)}
-I64 = np.int64
+FUSED = {"domain": "com.microsoft"}  # what onnxruntime's optimizer writes
 FORWARD = {
     "conv": (17, [("Conv", "x w b", "y", {"strides": [2, 1], "pads": [1, 0, 2, 1], "dilations": [1, 2]})], W),
     "conv without bias or kernel": (11, [("Conv", "x w", "y")], {"w": W["w"]}),
@@ -215,6 +215,19 @@ FORWARD = {
     "weights made of one number": (
         9, [("ConstantOfShape", "s", "w", {"value": helper.make_tensor("v", 1, [1], [0.02])}), ("Conv", "x w", "y")], {"s": np.array([5, 4, 3, 2])},
     ),
+    "fused with relu": (17, [("FusedConv", "x w b", "y", {**FUSED, "activation": "Relu", "pads": [1, 0, 2, 1]})], W),
+    "fused with a sum": (
+        17, [("FusedConv", "x w b x", "y", {**FUSED, "activation": "LeakyRelu", "activation_params": [0.3], "pads": [1, 1, 1, 1]})], {"w": reals(4, 4, 3, 3), "b": reals(4)},
+    ),
+    "fused with clip": (17, [("FusedConv", "x w", "y", {**FUSED, "activation": "Clip", "activation_params": [-0.5, 0.25]})], {"w": W["w"]}),
+    "fused with hard sigmoid": (17, [("FusedConv", "x w", "y", {**FUSED, "activation": "HardSigmoid", "activation_params": [0.3, 0.4]})], {"w": W["w"]}),
+    "fused gemm": (
+        17, [("Flatten", "x", "f"), ("FusedGemm", "f w b", "y", {**FUSED, "activation": "LeakyRelu", "activation_alpha": 0.3, "transB": 1, "beta": 2.0})],
+        {"w": reals(5, 216), "b": reals(5)},
+    ),
+    "fused matmul": (17, [("Flatten", "x", "f"), ("FusedMatMul", "f w", "y", {**FUSED, "transB": 1, "alpha": 0.5})], {"w": reals(5, 216)}),
+    "fused gelu": (17, [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("BiasGelu", "t b", "h", FUSED), ("Gelu", "h", "g", FUSED), ("Transpose", "g", "y", {"perm": [0, 3, 1, 2]})], {"b": reals(4)}),
+    "fast gelu": (17, [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("FastGelu", "t b", "h", FUSED), ("QuickGelu", "h", "g", {**FUSED, "alpha": 1.5}), ("Transpose", "g", "y", {"perm": [0, 3, 1, 2]})], {"b": reals(4)}),
     "shapes computed": (
         13,
         [("Shape", "x", "s"), ("Gather", "s i", "n", {"axis": 0}), ("Unsqueeze", "n a", "u"), ("Concat", "u m", "t", {"axis": 0}), ("Reshape", "x t", "f"), ("MatMul", "f w", "y")],
@@ -465,6 +478,23 @@ def test_names_are_those_of_feature_extractors(tmp_path):
     for node, path in zip(old.graph.node, paths, strict=True):
         node.name = path
     assert loaded(tmp_path, old).names == want
+
+
+def test_what_onnxruntime_fused_keeps_the_name_of_its_weights(tmp_path):
+    fused = {**FUSED, "activation": "Relu"}
+    nodes = [("FusedConv", "x ConvBnFusion_W_layer1.0.conv1.weight", "a", fused), ("FusedConv", "a w", "y", fused)]
+    net = loaded(tmp_path, model(nodes, {nodes[0][1].split()[1]: whole(3, 4, 1, 1), "w": whole(2, 3, 1, 1)}))
+    assert net.names == ("layer1.0.conv1", "layer1.0.conv1.relu", "n1", "n1.relu")
+    assert [net.index(name) for name in ("a", "y")] == [2, 4]
+
+
+def test_what_onnxruntime_wrote_for_one_processor_says_so(tmp_path):
+    made = model([("Conv", "x w", "y", {"domain": "com.microsoft.nchwc"})], {"w": whole(8, 4, 1, 1)})
+    net = loaded(tmp_path, made)
+    assert net.blocked(1) == 1
+    assert "ORT_ENABLE_EXTENDED" in str(net)
+    with pytest.raises(UnsupportedLayerError, match="Give the file that it was made from"):
+        decoding.decode_filter(net, 1, 0)
 
 
 def test_long_and_strange_names_are_shown_cut_and_escaped(tmp_path):

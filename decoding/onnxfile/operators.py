@@ -72,7 +72,7 @@ def _auto_pads(
     return out
 
 
-def _conv(r: Reader, node: Node, v: list[Any]) -> Any:
+def conv(r: Reader, node: Node, v: list[Any]) -> Any:
     filters = r.weights(v, 1, "filters")
     bias = None if len(v) < 3 or v[2] is None else r.weights(v, 2, "bias").reshape(-1)
     if filters.ndim != 4:
@@ -119,7 +119,7 @@ def _conv_transpose(r: Reader, node: Node, v: list[Any]) -> Any:
     )
 
 
-def _gemm(r: Reader, node: Node, v: list[Any]) -> Any:
+def gemm(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
     weights = r.weights(v, 1, "weights")
     if weights.ndim != 2 or node.integer("transA"):
@@ -138,7 +138,7 @@ def _gemm(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.linear(view, weights, bias)
 
 
-def _matmul(r: Reader, node: Node, v: list[Any]) -> Any:
+def matmul(r: Reader, node: Node, v: list[Any]) -> Any:
     if not isinstance(v[0], View) or isinstance(v[1], View):
         raise Cannot("it multiplies two computed tensors" if isinstance(v[0], View) else "it multiplies from the left")
     weights = r.weights(v, 1, "weights")
@@ -560,7 +560,7 @@ def _image_scaler(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 OPERATORS: dict[str, Callable[[Reader, Node, list[Any]], Any]] = {
-    "Conv": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul,
+    "Conv": conv, "ConvTranspose": _conv_transpose, "Gemm": gemm, "MatMul": matmul,
     "BatchNormalization": _batch_norm, "Add": _binary, "Sub": _binary, "Mul": _binary, "Div": _binary, "Sum": _sum,
     "Relu": _unary(lambda node: ReLU()),
     "LeakyRelu": _unary(lambda node: ReLU(leak=node.number_("alpha", 0.01))),
