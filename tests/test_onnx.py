@@ -184,6 +184,8 @@ FORWARD = {
         13, [("Div", "x r", "a"), ("Erf", "a", "b"), ("Add", "b one", "c"), ("Mul", "x c", "d"), ("Mul", "d half", "y")],
         {"r": np.float32(math.sqrt(2)), "one": np.float32(1), "half": np.float32(0.5)},
     ),
+    "gelu in TensorFlow's pieces": (13, [("Mul", "x r", "a"), ("Neg", "a", "n"), ("Erf", "n", "b"), ("Sub", "one b", "c"), ("Mul", "x half", "d"), ("Mul", "d c", "y")], {"r": np.float32(math.sqrt(0.5)), "one": np.float32(1), "half": np.float32(0.5)}),
+    "bounds": (13, [("Max", "x a", "h"), ("Min", "b h", "y")], {"a": np.float32(-0.5), "b": np.float32(0.25)}),
     "gelu by tanh in pieces": (
         13,
         [("Mul", "x x", "a"), ("Mul", "a x", "b"), ("Mul", "b k", "c"), ("Add", "x c", "d"), ("Mul", "d r", "e"), ("Tanh", "e", "f"), ("Add", "f one", "g"), ("Mul", "x g", "h"), ("Mul", "h half", "y")],
@@ -191,6 +193,45 @@ FORWARD = {
     ),
     "mish in pieces": (13, [("Softplus", "x", "a"), ("Tanh", "a", "b"), ("Mul", "x b", "y")], {}),
     "softplus in pieces": (13, [("Exp", "x", "a"), ("Add", "a one", "b"), ("Log", "b", "y")], {"one": np.float32(1)}),
+    "layer norm in pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Pow", "d two", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Sqrt", "w", "r"),
+         ("Div", "d r", "n"), ("Mul", "n g", "h"), ("Add", "h b", "y")],
+        {"two": np.float32(2), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "layer norm in pieces, channels last": (
+        13,
+        [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("ReduceMean", "t", "m", {"axes": [-1]}), ("Sub", "t m", "d"), ("Sub", "t m", "o"), ("Mul", "o o", "s"),
+         ("ReduceMean", "s", "v", {"axes": [-1]}), ("Add", "v e", "w"), ("Sqrt", "w", "r"), ("Reciprocal", "r", "q"), ("Mul", "q d", "n"), ("Mul", "n g", "h"), ("Add", "h b", "f"), ("Transpose", "f", "y", {"perm": [0, 3, 1, 2]})],
+        {"e": np.float32(0.1), "g": reals(4), "b": reals(4)},
+    ),
+    "instance norm in pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [2, 3]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [2, 3]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"), ("Mul", "d q", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1)},
+    ),
+    "group norm of all in pieces, channels last": (
+        13,
+        [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("ReduceMean", "t", "m", {"axes": [1, 2, 3]}), ("Sub", "t m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1, 2, 3]}),
+         ("Add", "v e", "w"), ("Sqrt", "w", "r"), ("Div", "d r", "n"), ("Transpose", "n", "y", {"perm": [0, 3, 1, 2]})],
+        {"e": np.float32(0.1)},
+    ),
+    "layer norm in TensorFlow's pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"),
+         ("Mul", "q g", "i"), ("Mul", "x i", "j"), ("Mul", "m i", "k"), ("Sub", "b k", "l"), ("Add", "j l", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "global response norm": (
+        13,
+        [("ReduceL2", "x", "g", {"axes": [2, 3]}), ("ReduceMean", "g", "m", {"axes": [1]}), ("Add", "m e", "a"), ("Div", "g a", "n"), ("Mul", "x n", "h"), ("Mul", "h w", "i"), ("Add", "i x", "y")],
+        {"e": np.float32(0.1), "w": reals(4, 1, 1)},
+    ),
+    "divided by a norm": (
+        13, [("ReduceL2", "x", "g", {"axes": [1]}), ("Clip", "g e -", "c"), ("Expand", "c s", "d"), ("Div", "x d", "y")], {"e": np.float32(1e-12), "s": np.array([1, 4, 6, 9])},
+    ),
+    "sum of squares": (13, [("ReduceSumSquare", "x", "y", {"axes": [1, 2], "keepdims": 0})], {}),
+    "generalized mean": (13, [("Clip", "x e -", "c"), ("Pow", "c p", "d"), ("GlobalAveragePool", "d", "g"), ("Pow", "g q", "y")], {"e": np.float32(0.1), "p": np.float32(3), "q": np.float32(1 / 3)}),
     "relu": (13, [("Relu", "x", "y")], {}), "leaky relu": (13, [("LeakyRelu", "x", "y", {"alpha": 0.3})], {}),
     "prelu": (13, [("PRelu", "x s", "y")], {"s": reals(4, 1, 1, low=-2, high=2)}),
     "prelu of one": (13, [("PRelu", "x s", "y")], {"s": reals(1)}),
@@ -342,31 +383,51 @@ def test_gates_run_and_decode_with_a_gain(tmp_path):
 @pytest.mark.parametrize(
     ("case", "kind"),
     {"silu in pieces": "SiLU", "hard swish in pieces": "HardSwish", "gelu in pieces": "GELU", "gelu by tanh in pieces": "GELU",
-     "mish in pieces": "Mish", "hard sigmoid in pieces": "HardSigmoid", "softplus in pieces": "Softplus"}.items(),
+     "mish in pieces": "Mish", "hard sigmoid in pieces": "HardSigmoid", "softplus in pieces": "Softplus", "layer norm in pieces": "LayerNorm",
+     "layer norm in pieces, channels last": "LayerNorm", "layer norm in TensorFlow's pieces": "LayerNorm", "instance norm in pieces": "GroupNorm", "group norm of all in pieces, channels last": "GroupNorm"}.items(),
 )  # fmt: skip
-def test_activations_in_pieces_are_one_layer(case, kind, tmp_path):
+def test_activations_and_norms_in_pieces_are_one_layer(case, kind, tmp_path):
     opset, nodes, constants = FORWARD[case]
     net = loaded(tmp_path, model(nodes, constants, opset=opset))
     assert [layer.kind for layer in net.layers] == [kind]
+    if kind == "GroupNorm":
+        assert net.layers[0].groups == (1 if "all" in case else 4)
     if kind == "GELU":
         assert net.layers[0].approximate == ("tanh" if "tanh" in case else "none")
 
 
 def test_what_is_not_known_blocks_only_what_reads_it(tmp_path):
-    nodes = [("Conv", "x w", "a"), ("Mul", "a a", "b"), ("Relu", "b", "c"), ("TopK", "a k", "d e"), ("Relu", "a", "y")]
+    nodes = [
+        ("Conv", "x w", "a"),
+        ("Relu", "a", "f"),
+        ("Conv", "x w", "g"),
+        ("Mul", "g f", "b"),
+        ("Relu", "b", "c"),
+        ("TopK", "a k", "d e"),
+        ("Relu", "a", "y"),
+    ]
     made = model(nodes, {"w": whole(3, 4, 1, 1), "k": np.array([1])}, outputs=("y", "c", "d"))
     made.graph.node.append(helper.make_node("Frobnicate", ["y"], ["z"], name="strange", domain="com.example"))
     made.opset_import.append(helper.make_opsetid("com.example", 1))
     made.graph.output.append(helper.make_tensor_value_info("z", 1, None))
     net = loaded(tmp_path, made)
     kinds = {name: layer.kind for name, layer in zip(net.names, net.layers, strict=True)}
-    assert kinds == {"n0": "Conv", "n1": "Mul", "n2": "ReLU", "n3": "TopK", "n4": "ReLU", "strange": "Frobnicate"}
+    assert kinds == {
+        "n0": "Conv",
+        "n1": "ReLU",
+        "n2": "Conv",
+        "n3": "Mul",
+        "n4": "Relu",
+        "n5": "TopK",
+        "n6": "ReLU",
+        "strange": "Frobnicate",
+    }
     assert decoding.decode_layer(net, "y").shape == (3, 4, 1, 1)
     for layer, why in {
         "b": "multiplies two computed maps",
         "d": "picks the largest",
         "z": "com.example",
-        "c": "'n1' \\(Mul\\)",
+        "c": "'n3' \\(Mul\\)",
     }.items():
         with pytest.raises(UnsupportedLayerError, match=why):
             decoding.decode_filter(net, layer, 0)

@@ -24,6 +24,7 @@ from ..layers import (
     Layer,
     LogSoftmax,
     Mish,
+    Power,
     ReLU,
     Sigmoid,
     SiLU,
@@ -222,6 +223,17 @@ def _clip(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.clip(r.maps(v), low, high)
 
 
+def _bounded(r: Reader, node: Node, v: list[Any]) -> Any:
+    """Min and Max of a map and numbers."""
+    views, numbers = [each for each in v if isinstance(each, View)], [each for each in v if not isinstance(each, View)]
+    if len(views) != 1 or any(np.size(each) != 1 for each in numbers):
+        raise Cannot("it takes the larger or the smaller of several maps, which no linear decoding can")
+    bounds = [float(np.reshape(each, ())) for each in numbers]
+    if node.type == "Max":
+        return r.builder.clip(views[0], max(bounds, default=-math.inf), math.inf)
+    return r.builder.clip(views[0], -math.inf, min(bounds, default=math.inf))
+
+
 def _prelu(r: Reader, node: Node, v: list[Any]) -> Any:
     slope, view = r.weights(v, 1, "slope"), r.maps(v)
     if slope.ndim == 1 and slope.size > 1 and len(view.axes) == 4 and view.shape[3] != slope.size:
@@ -234,9 +246,9 @@ def _gelu(node: Node) -> Layer:
 
 
 def _erf(r: Reader, node: Node, v: list[Any]) -> Any:
-    from scipy.special import erf
+    from scipy.special import erf, erfc
 
-    return _piece(r, node, r.maps(v), erf)
+    return _piece(r, node, r.maps(v), erfc if node.type == "Erfc" else erf)
 
 
 def _piece(r: Reader, node: Node, view: View, function: Callable[[Array], Array]) -> Any:
@@ -247,8 +259,7 @@ def _pow(r: Reader, node: Node, v: list[Any]) -> Any:
     power = r.constant(v, 1, "power")
     if power is None or power.size != 1:
         raise Cannot("it raises to more than one power")
-    exponent = float(power.reshape(()))
-    return _piece(r, node, r.maps(v), lambda z: np.power(z, exponent))
+    return r.builder.elementwise(r.maps(v), Power(float(power.reshape(()))))
 
 
 def _simple(function: Callable[[Array], Array]) -> Callable[[Reader, Node, list[Any]], Any]:
@@ -338,8 +349,13 @@ def _reduce(r: Reader, node: Node, v: list[Any]) -> Any:
         if node.integer("noop_with_empty_axes"):
             return view
         axes = list(range(len(view.axes)))
+    keep = bool(node.integer("keepdims", 1))
+    if node.type == "ReduceL2":
+        return r.builder.norm(view, axes, keep)
+    if node.type == "ReduceSumSquare":
+        return r.builder.over(r.builder.elementwise(view, Power(2)), axes, keep, "sum")
     kind = {"ReduceMean": "mean", "ReduceMax": "max", "ReduceSum": "sum"}[node.type]
-    return r.builder.over(view, axes, bool(node.integer("keepdims", 1)), kind)
+    return r.builder.over(view, axes, keep, kind)
 
 
 def _concat(r: Reader, node: Node, v: list[Any]) -> Any:
@@ -572,12 +588,12 @@ OPERATORS: dict[str, Callable[[Reader, Node, list[Any]], Any]] = {
     "Celu": _unary(lambda node: ELU(alpha=node.number_("alpha", 1.0), scale=node.number_("alpha", 1.0))),
     "Selu": _unary(lambda node: SELU(alpha=node.number_("alpha", 1.67326319217681884765625), gamma=node.number_("gamma", 1.05070102214813232421875))),
     "Softplus": _unary(lambda node: Softplus()), "Softsign": _unary(lambda node: Softsign()), "Exp": _unary(lambda node: Exp()),
-    "Clip": _clip, "PRelu": _prelu, "Erf": _erf, "Pow": _pow, "Abs": _simple(np.abs), "Log": _simple(np.log),
-    "Sqrt": _simple(np.sqrt), "Reciprocal": _simple(np.reciprocal), "Neg": lambda r, node, v: r.builder.affine(r.maps(v), -1.0, 0.0),
+    "Clip": _clip, "Max": _bounded, "Min": _bounded, "PRelu": _prelu, "Erf": _erf, "Erfc": _erf, "Pow": _pow, "Abs": _simple(np.abs), "Log": _simple(np.log),
+    "Sqrt": _unary(lambda node: Power(0.5)), "Reciprocal": _unary(lambda node: Power(-1)), "Neg": lambda r, node, v: r.builder.affine(r.maps(v), -1.0, 0.0),
     "Softmax": _softmax, "LogSoftmax": _softmax, "LRN": _lrn, "Dropout": _dropout,
     "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm, "GroupNormalization": _group_norm,
     "MaxPool": _pool, "AveragePool": _pool, "GlobalAveragePool": _global_pool, "GlobalMaxPool": _global_pool,
-    "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "Concat": _concat, "Split": _split,
+    "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "ReduceL2": _reduce, "ReduceSumSquare": _reduce, "Concat": _concat, "Split": _split,
     "Slice": _slice, "Gather": _gather, "Reshape": _reshape, "Transpose": _transpose, "Flatten": _flatten,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Shape": _shape, "Pad": _pad, "Resize": _resize, "Upsample": _resize,
     "Expand": _expand, "DepthToSpace": _depth_to_space, "SpaceToDepth": _space_to_depth, "Identity": _same,
@@ -595,5 +611,4 @@ REASONS = {
     "QLinearConv": "its weights are quantized",
     "QuantizeLinear": "it quantizes its responses",
     "DequantizeLinear": "its responses are quantized",
-    "ReduceL2": "it divides by a norm of the very image",
 }
