@@ -307,7 +307,10 @@ class Builder:
         order = [_axis(i, len(view.axes)) for i in order]
         if sorted(order) != list(range(len(view.axes))):
             raise ShapeError(f"{order} is no order of the axes of a tensor {view.shape}.")
-        return self._moved(view, tuple(view.axes[i] for i in order))
+        turned = {
+            (layer, tuple(_merged(axes[i]) for i in order)): trace for (layer, axes), trace in view.traces.items()
+        }
+        return View(view.layer, tuple(_merged(view.axes[i]) for i in order), turned)
 
     def flatten(self, view: View, start: int = 1, end: int = -1) -> View:
         first, last = _axis(start, len(view.axes)), _axis(end, len(view.axes))
@@ -721,9 +724,26 @@ class Builder:
             raise ShapeError(f"a tensor {view.shape} cannot be spread to {tuple(shape)}.")
         if want == list(view.shape):
             return view
-        if rank != 4 or len(view.axes) != 4:
+        if len(view.axes) != rank:
             raise Cannot(f"it repeats a tensor {view.shape} to {tuple(want)}")
-        return self._repeated(view, want, self._layout(view))
+        return self._repeated(view, want, self._layout(view)) if rank == 4 else self._copied(view, want)
+
+    def _copied(self, view: View, want: Sequence[int]) -> View:
+        """Each row or column several times: along axes of length 1 right after theirs."""
+        axes, number = list(view.axes), view.layer
+        for i, n in enumerate(want):
+            if n == view.shape[i]:
+                continue
+            before = _merged(axes[i - 1]) if i else ()
+            axis = before[0].axis if before else IMAGES
+            if axis not in (ROWS, COLUMNS) or before != _full(axis, self._shape(number)[axis - 1]):
+                raise Cannot(f"it repeats a tensor {view.shape} to {tuple(want)}")
+            number = self.put(
+                Resize((n, 1) if axis == ROWS else (1, n)), number, part="rows" if axis == ROWS else "columns"
+            )
+            axes = [tuple(p._replace(step=p.step * n) if p.axis == axis else p for p in parts) for parts in axes]
+            axes[i] = (Part(axis, n, 1),)
+        return View(number, tuple(axes))
 
     def _repeated(self, view: View, want: Sequence[int], order: list[int]) -> View:
         """Maps of the size `want`, in whose axes images, channels, rows and columns lie in this order."""
@@ -898,18 +918,20 @@ class Builder:
     def _normalized(self, a: View, b: View) -> View | None:
         """The normalization of x that a + b is: a = x · f, b = bias - mean(x) · f, f = scale · (variance + epsilon) ** -½."""
         gate, bias = (self.layers[each.layer - 1] if each.layer else None for each in (a, b))
-        if not isinstance(gate, Gate) or not isinstance(bias, Scale) or (bias.scale != -1).any():
+        if not isinstance(gate, Gate) or not isinstance(bias, Scale):
             return None
         (x, factor), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
         if not below or not isinstance(self.layers[below - 1], Gate) or factor not in self.inputs[below - 1]:
             return None
-        mean = self._average(sum(self.inputs[below - 1]) - factor)
-        made, layer = self.layers[factor - 1], self._spread_from(factor)
+        sign, other = bias.scale, sum(self.inputs[below - 1]) - factor
+        if other and isinstance(minus := self.layers[other - 1], Scale) and (minus.scale == -1).all():
+            sign, other = -sign, self.inputs[other - 1][0]
+        mean, made, layer = self._average(other), self.layers[factor - 1], self._spread_from(factor)
         scale = np.ones(self._shape(x)[0], self.dtype)
         if isinstance(made, Scale) and not made.bias.any():
             scale, layer = made.scale, self._spread_from(self.inputs[factor - 1][0])
         deviation = self._deviation(layer)
-        if mean is None or deviation is None or mean[1:] != (x, 0) or deviation[:2] != mean[:2]:
+        if (sign != -1).any() or mean is None or deviation is None or mean[1:] != (x, 0) or deviation[:2] != mean[:2]:
             return None
         return self._normalization(mean, deviation[2], scale, bias.bias, a.axes)
 

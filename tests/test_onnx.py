@@ -141,6 +141,10 @@ FORWARD = {
     "resize of opset 10": (10, [("Resize", "x s", "y", {"mode": "nearest"})], {"s": np.array([1, 1, 2, 2], np.float32)}),
     "upsample 9": (9, [("Upsample", "x s", "y", {"mode": "linear"})], {"s": np.array([1, 1, 2, 2], np.float32)}),
     "upsample 7": (7, [("Upsample", "x", "y", {"mode": "nearest", "scales": [1.0, 1.0, 3.0, 2.0]})], {}),
+    "enlarged by tiles": (
+        13, [("Unsqueeze", "x a", "u"), ("Tile", "u t", "v"), ("Reshape", "v s", "h"), ("Unsqueeze", "h b", "w"), ("Expand", "w e", "z"), ("Reshape", "z r", "y")],
+        {"a": np.array([3]), "t": np.array([1, 1, 1, 2, 1]), "s": np.array([1, 4, 12, 9]), "b": np.array([4]), "e": np.array([1, 1, 1, 1, 3]), "r": np.array([1, 4, 12, 27])},
+    ),
     "pad": (13, [("Pad", "x p v", "y")], {"p": np.array([0, 0, 1, 2, 0, 0, 0, 3]), "v": np.array(1.5, np.float32)}),
     "pad channels": (13, [("Pad", "x p", "y")], {"p": np.array([0, 1, 0, 0, 0, 2, 0, 0])}),
     "pad by attribute": (2, [("Pad", "x", "y", {"pads": [0, 0, 1, 2, 0, 0, 0, 3]})], {}),
@@ -184,6 +188,12 @@ FORWARD = {
         13, [("Div", "x r", "a"), ("Erf", "a", "b"), ("Add", "b one", "c"), ("Mul", "x c", "d"), ("Mul", "d half", "y")],
         {"r": np.float32(math.sqrt(2)), "one": np.float32(1), "half": np.float32(0.5)},
     ),
+    "gelu with turns": (
+        13,
+        [("Mul", "x r", "a"), ("Transpose", "a", "t", {"perm": [0, 2, 3, 1]}), ("Erf", "t", "b"), ("Add", "b one", "c"), ("Mul", "x half", "d"), ("Transpose", "d", "u", {"perm": [0, 2, 3, 1]}),
+         ("Mul", "u c", "e"), ("Transpose", "e", "y", {"perm": [0, 3, 1, 2]})],
+        {"r": np.float32(math.sqrt(0.5)), "one": np.float32(1), "half": np.float32(0.5)},
+    ),
     "gelu in TensorFlow's pieces": (13, [("Mul", "x r", "a"), ("Neg", "a", "n"), ("Erf", "n", "b"), ("Sub", "one b", "c"), ("Mul", "x half", "d"), ("Mul", "d c", "y")], {"r": np.float32(math.sqrt(0.5)), "one": np.float32(1), "half": np.float32(0.5)}),
     "bounds": (13, [("Max", "x a", "h"), ("Min", "b h", "y")], {"a": np.float32(-0.5), "b": np.float32(0.25)}),
     "gelu by tanh in pieces": (
@@ -215,6 +225,12 @@ FORWARD = {
         [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("ReduceMean", "t", "m", {"axes": [1, 2, 3]}), ("Sub", "t m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1, 2, 3]}),
          ("Add", "v e", "w"), ("Sqrt", "w", "r"), ("Div", "d r", "n"), ("Transpose", "n", "y", {"perm": [0, 3, 1, 2]})],
         {"e": np.float32(0.1)},
+    ),
+    "layer norm in tf2onnx's pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"),
+         ("Mul", "q g", "i"), ("Mul", "x i", "j"), ("Neg", "m", "o"), ("Mul", "o i", "k"), ("Add", "k b", "l"), ("Add", "j l", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
     ),
     "layer norm in TensorFlow's pieces": (
         13,
@@ -384,7 +400,7 @@ def test_gates_run_and_decode_with_a_gain(tmp_path):
     ("case", "kind"),
     {"silu in pieces": "SiLU", "hard swish in pieces": "HardSwish", "gelu in pieces": "GELU", "gelu by tanh in pieces": "GELU",
      "mish in pieces": "Mish", "hard sigmoid in pieces": "HardSigmoid", "softplus in pieces": "Softplus", "layer norm in pieces": "LayerNorm",
-     "layer norm in pieces, channels last": "LayerNorm", "layer norm in TensorFlow's pieces": "LayerNorm", "instance norm in pieces": "GroupNorm", "group norm of all in pieces, channels last": "GroupNorm"}.items(),
+     "layer norm in pieces, channels last": "LayerNorm", "layer norm in TensorFlow's pieces": "LayerNorm", "layer norm in tf2onnx's pieces": "LayerNorm", "gelu with turns": "GELU", "instance norm in pieces": "GroupNorm", "group norm of all in pieces, channels last": "GroupNorm"}.items(),
 )  # fmt: skip
 def test_activations_and_norms_in_pieces_are_one_layer(case, kind, tmp_path):
     opset, nodes, constants = FORWARD[case]

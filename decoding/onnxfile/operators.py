@@ -526,6 +526,15 @@ def _expand(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.expand(r.maps(v), shape)
 
 
+def _tile(r: Reader, node: Node, v: list[Any]) -> Any:
+    view, repeats = r.maps(v), r.whole_numbers(node, v, 1, "repeats")
+    if repeats is None or len(repeats) != len(view.axes) or min(repeats) < 1:
+        raise ShapeError(f"its repeats {repeats} are not for the axes of a tensor {view.shape}.")
+    if any(n > 1 and side > 1 for n, side in zip(repeats, view.shape, strict=True)):
+        raise Cannot("it lays copies of a map side by side")
+    return r.builder.expand(view, [n * side for n, side in zip(repeats, view.shape, strict=True)])
+
+
 def _depth_to_space(r: Reader, node: Node, v: list[Any]) -> Any:
     n, channels, rows, columns = _four(r.maps(v))
     block, build = node.integer("blocksize", 1), r.builder
@@ -596,7 +605,7 @@ OPERATORS: dict[str, Callable[[Reader, Node, list[Any]], Any]] = {
     "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "ReduceL2": _reduce, "ReduceSumSquare": _reduce, "Concat": _concat, "Split": _split,
     "Slice": _slice, "Gather": _gather, "Reshape": _reshape, "Transpose": _transpose, "Flatten": _flatten,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Shape": _shape, "Pad": _pad, "Resize": _resize, "Upsample": _resize,
-    "Expand": _expand, "DepthToSpace": _depth_to_space, "SpaceToDepth": _space_to_depth, "Identity": _same,
+    "Expand": _expand, "Tile": _tile, "DepthToSpace": _depth_to_space, "SpaceToDepth": _space_to_depth, "Identity": _same,
     "Cast": _cast_maps, "CastLike": _cast_maps, "ImageScaler": _image_scaler,
     "Size": lambda r, node, v: np.array(math.prod(v[0].shape), np.int64),
 }  # fmt: skip
