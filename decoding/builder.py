@@ -448,17 +448,8 @@ class Builder:
     ) -> View:
         if filters.ndim != 4 or len(view.axes) != 4:
             raise Cannot(f"it does not run over rows and columns: filters {filters.shape}, a tensor {view.shape}")
-        layer: Layer = ConvTranspose(
-            filters, bias, stride=stride, pad=pad, extra=extra, dilation=dilation, groups=groups
-        )
-        sizes = [(filters.shape[2 + a] - 1) * dilation[a] for a in (0, 1)]
-        whole = [sizes[i // 2] - p for i, p in enumerate(pad)]
-        if tuple(stride) == (1, 1) and tuple(extra) == (0, 0) and min(whole) >= 0:  # a convolution with the bank turned
-            count, share = len(filters) // groups, filters.shape[1]
-            bank = filters.reshape(groups, count, share, *filters.shape[2:]).swapaxes(1, 2)[..., ::-1, ::-1]
-            bank = bank.reshape(groups * share, count, *filters.shape[2:])
-            layer = Conv(bank, bias, pad=whole, dilation=dilation, groups=groups)
-        return self.whole(self.put(layer, self.maps(view)))
+        layer = ConvTranspose(filters, bias, stride=stride, pad=pad, extra=extra, dilation=dilation, groups=groups)
+        return self.whole(self.put(layer.plain(), self.maps(view)))
 
     def linear(self, view: View, weights: Array, bias: Array | None = None) -> View:
         """A product with (inputs, units) along the last axis: a convolution of all that was flattened into it."""
