@@ -139,6 +139,7 @@ def _add_network(command: argparse.ArgumentParser) -> None:
         metavar="S",
         help="the same, for the standard deviation; filters are drawn divided by it, in the units of pixels",
     )
+    command.add_argument("--image", metavar="NAME", help="which input is the image, where the file has several")
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -187,8 +188,14 @@ def _numbers(text: str) -> list[float] | float:
 def _network(options: argparse.Namespace) -> Network:
     """A file, or else one of the bundled networks."""
     name = options.net
-    given = {key: getattr(options, key) for key in ("input_shape", "mean", "std") if getattr(options, key) is not None}
+    given = {
+        key: getattr(options, key)
+        for key in ("input_shape", "mean", "std", "image")
+        if getattr(options, key) is not None
+    }
     if name in BUNDLED and not Path(name).exists():
+        if "image" in given:
+            raise InvalidValueError(f"--image: {name}, a bundled network, has one input.")
         found: Network = getattr(datasets, name)()
         return found.replace(**given) if given else found
     if format_of(Path(name)) == "ONNX":
