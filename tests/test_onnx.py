@@ -926,7 +926,7 @@ def test_sparse_weights_are_not_made_dense(tmp_path):
     [
         ([("Add", "x b", "a"), ("Relu", "a", "b"), ("Relu", "b", "y")], "cycle"),
         ([("Add", "x y", "y")], "cycle"),
-        ([("Add", "x nowhere", "y")], "nothing before it makes"),
+        ([("Add", "x nowhere", "y")], "no node of the graph makes it"),
         ([("Relu", "x", "y"), ("Tanh", "x", "y")], "was there before"),
         ([("Relu", "x", "x")], "was there before"),
     ],
@@ -955,6 +955,14 @@ def test_weights_that_do_not_fit(tmp_path):
         save(model([("Flatten", "x", "f"), ("Gemm", "f w", "y")], {"w": whole(7, 2)}), tmp_path / "net.onnx"),
         "do not fit",
     )
+
+
+def test_nodes_may_be_out_of_order(tmp_path):
+    """As onnxruntime's conversion to half precision leaves them."""
+    nodes = [("Conv", "c w", "a"), ("Relu", "b", "y"), ("Tanh", "a", "b"), ("Cast", "x", "c", {"to": 1})]
+    net = loaded(tmp_path, model(nodes, {"w": whole(3, 4, 1, 1)}))
+    assert [layer.kind for layer in net.layers] == ["Conv", "Tanh", "ReLU"]
+    assert net.names == ("n0", "n2", "n1")
 
 
 def test_nested_graphs_are_not_entered(tmp_path):
