@@ -35,6 +35,7 @@ from .layers import (
     PixelShuffle,
     Power,
     PReLU,
+    Quantize,
     ReLU,
     Resampling,
     Resize,
@@ -1021,7 +1022,7 @@ class Builder:
         """Whether a layer's responses are factors: reciprocals, or between −1 and 1; perhaps scaled, resized or ordered."""
         while layer:
             made = self.layers[layer - 1]
-            if isinstance(made, (Resampling, Select)) or (isinstance(made, Scale) and not made.bias.any()):
+            if isinstance(made, (Resampling, Select, Quantize)) or (isinstance(made, Scale) and not made.bias.any()):
                 layer = self.inputs[layer - 1][0]
                 continue
             clips = isinstance(made, Clip) and made.low >= -1 and made.high <= 1

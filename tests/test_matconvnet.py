@@ -1104,7 +1104,7 @@ def test_what_matconvnet_does_not_have_is_read_back_bit_for_bit(ramp, tmp_path):
         kinds.GroupNorm(k, k + 1, groups=2, epsilon=1e-3, gain=k), kinds.LayerNorm(k.astype(np.float32), gain=0.5),
         kinds.Clip(-np.inf, 6, gain=k), kinds.ELU(alpha=0.5, scale=2), kinds.SELU(), kinds.GELU(approximate="tanh", curvature=k),
         kinds.HardSigmoid(alpha=0.2), kinds.PReLU(k), kinds.SiLU(beta=1.7), kinds.HardSwish(), kinds.LogSoftmax(), kinds.Mish(),
-        kinds.Exp(), kinds.Power(-0.5, gain=k), kinds.Softplus(), kinds.Softsign(), kinds.Tanh(name="last"),
+        kinds.Exp(), kinds.Power(-0.5, gain=k), kinds.Quantize(0.25, zero=3, low=-8, high=7), kinds.Softplus(), kinds.Softsign(), kinds.Tanh(name="last"),
     ]  # fmt: skip
     left = set(OWN.values()) - {type(layer) for layer in made}
     assert left == {BatchNorm, MaxPool, AvgPool, ReLU, Sigmoid, Softmax, Dropout, LRN, Loss, Gate}

@@ -16,10 +16,13 @@ from ..network import Network
 from .folding import FOLDED
 from .names import Names
 from .operators import OPERATORS, REASONS
+from .quantized import QUANTIZED
 from .runtime import BLOCKED, DOMAIN, FUSED, ONE_PROCESSOR
 from .wire import MOST_AXES, MOST_FOLDED, MOST_WEIGHTS, Store
 
 Table = dict[str, Callable[["Reader", "Node", list[Any]], Any]]
+OWN: Table = {**OPERATORS, **QUANTIZED}
+MICROSOFTS: Table = {**FUSED, **QUANTIZED}
 UNKNOWN = "The file does not say how its images were normalized: give mean= and std=."
 
 
@@ -276,9 +279,9 @@ class Reader:
         domain = node.proto.domain
         if (domain, node.type) not in self.functions:
             if domain in ("", "ai.onnx"):
-                return OPERATORS
-            if domain == DOMAIN and node.type in FUSED:
-                return FUSED
+                return OWN
+            if domain == DOMAIN and node.type in MICROSOFTS:
+                return MICROSOFTS
             if domain == BLOCKED:
                 self.warn(f"Some of it can neither be run nor decoded: {ONE_PROCESSOR}.")
                 raise Cannot(ONE_PROCESSOR)
@@ -324,7 +327,7 @@ class Reader:
 
     def run(self, node: Node, operators: Table) -> list[Any]:
         """The outputs of a node."""
-        folded = FOLDED if operators is OPERATORS else {}
+        folded = FOLDED if operators is OWN or node.type in ("QuantizeLinear", "DequantizeLinear") else {}
         if node.type not in operators and node.type not in folded:
             raise Cannot(REASONS.get(node.type, "it has no decoding, or is not known here"))
         values = [self.value(node, i) for i in range(len(node.inputs))]

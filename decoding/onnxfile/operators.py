@@ -266,7 +266,7 @@ def _simple(function: Callable[[Array], Array]) -> Callable[[Reader, Node, list[
     return lambda r, node, v: _piece(r, node, r.maps(v), function)
 
 
-def _softmax(r: Reader, node: Node, v: list[Any]) -> Any:
+def softmax(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
     if r.opset < 13:  # all axes from this one on, as one
         axis = node.integer("axis", 1) % max(len(view.axes), 1)
@@ -313,7 +313,7 @@ def _group_norm(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.group_norm(view, groups, scale, bias, node.number_("epsilon", 1e-5))
 
 
-def _pool(r: Reader, node: Node, v: list[Any]) -> Any:
+def pool(r: Reader, node: Node, v: list[Any]) -> Any:
     size = node.integers("kernel_shape")
     if size is None or len(size) != 2:
         raise Cannot(f"its window {size} does not run over rows and columns")
@@ -337,7 +337,7 @@ def _pool(r: Reader, node: Node, v: list[Any]) -> Any:
     )
 
 
-def _global_pool(r: Reader, node: Node, v: list[Any]) -> Any:
+def global_pool(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
     return r.builder.over(view, range(2, len(view.axes)), True, "max" if "Max" in node.type else "mean")
 
@@ -599,9 +599,9 @@ OPERATORS: dict[str, Callable[[Reader, Node, list[Any]], Any]] = {
     "Softplus": _unary(lambda node: Softplus()), "Softsign": _unary(lambda node: Softsign()), "Exp": _unary(lambda node: Exp()),
     "Clip": _clip, "Max": _bounded, "Min": _bounded, "PRelu": _prelu, "Erf": _erf, "Erfc": _erf, "Pow": _pow, "Abs": _simple(np.abs), "Log": _simple(np.log),
     "Sqrt": _unary(lambda node: Power(0.5)), "Reciprocal": _unary(lambda node: Power(-1)), "Neg": lambda r, node, v: r.builder.affine(r.maps(v), -1.0, 0.0),
-    "Softmax": _softmax, "LogSoftmax": _softmax, "LRN": _lrn, "Dropout": _dropout,
+    "Softmax": softmax, "LogSoftmax": softmax, "LRN": _lrn, "Dropout": _dropout,
     "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm, "GroupNormalization": _group_norm,
-    "MaxPool": _pool, "AveragePool": _pool, "GlobalAveragePool": _global_pool, "GlobalMaxPool": _global_pool,
+    "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": global_pool, "GlobalMaxPool": global_pool,
     "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "ReduceL2": _reduce, "ReduceSumSquare": _reduce, "Concat": _concat, "Split": _split,
     "Slice": _slice, "Gather": _gather, "Reshape": _reshape, "Transpose": _transpose, "Flatten": _flatten,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Shape": _shape, "Pad": _pad, "Resize": _resize, "Upsample": _resize,
@@ -617,7 +617,5 @@ REASONS = {
     "NonMaxSuppression": "it picks boxes, which no linear decoding can",
     "TopK": "it picks the largest, which no linear decoding can",
     "ArgMax": "it gives places, not responses",
-    "QLinearConv": "its weights are quantized",
-    "QuantizeLinear": "it quantizes its responses",
-    "DequantizeLinear": "its responses are quantized",
+    "DynamicQuantizeLinear": "it rounds by a scale that depends on the image: quantize the file with fixed ones, or give the one before",
 }
