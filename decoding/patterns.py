@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array, as_array4, as_pair, check_finite, described, plural
+from .arguments import Array, as_array, as_array4, as_pair, check_finite, crossed, described, plural
 from .boundary import public
 from .decoder import decode_layer, unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
@@ -174,7 +174,7 @@ class Stationary(Statistics):
         rows, columns = as_pair(size, "size")
         if rows > self.shape[1] or columns > self.shape[2]:
             raise ShapeError(
-                f"statistics of {_times(self.shape[1:])} pixels are smaller than {rows}×{columns}. Make them of that size."
+                f"statistics of {crossed(self.shape[1:])} pixels are smaller than {rows}×{columns}. Make them of that size."
             )
         self.spectrum  # noqa: B018  # once for all sizes
         return self._with(shape=(self.shape[0], rows, columns))
@@ -318,8 +318,8 @@ class Covariance(Statistics):
     def within(self, size: Any) -> Covariance:
         if as_pair(size, "size") != self.shape[1:]:
             raise ShapeError(
-                f"a full covariance is bound to its places, {_times(self.shape[1:])} pixels, and cannot serve "
-                f"{_times(as_pair(size, 'within: size'))}. Make one of images of that size, or take autocovariance."
+                f"a full covariance is bound to its places, {crossed(self.shape[1:])} pixels, and cannot serve "
+                f"{crossed(as_pair(size, 'within: size'))}. Make one of images of that size, or take autocovariance."
             )
         return self
 
@@ -454,7 +454,7 @@ def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
     sides = images.shape[2:]
     if sides[0] < size[0] or sides[1] < size[1]:
         raise ShapeError(
-            f"autocovariance: images {images.shape} are smaller than the size, {_times(size)}: pixels so far apart never occur."
+            f"autocovariance: images {images.shape} are smaller than the size, {crossed(size)}: pixels so far apart never occur."
         )
     padded = tuple(next_fast_len(side + n, real=True) for side, n in zip(sides, size, strict=True))
     products, (n, c) = np.zeros((c := images.shape[1], c, *(2 * side for side in size))), images.shape[:2]
@@ -517,7 +517,7 @@ def _covariance(images: Array) -> Covariance:
     numbers = math.prod(images.shape[1:])
     if numbers > MOST:
         raise InvalidValueError(
-            f"covariance: images of {_times(images.shape[1:])} have {numbers} numbers, and at most {MOST} are taken. Take autocovariance."
+            f"covariance: images of {crossed(images.shape[1:])} have {numbers} numbers, and at most {MOST} are taken. Take autocovariance."
         )
     flat = images.reshape(len(images), -1).astype(np.float64, copy=False)
     return Covariance(len(images), flat.sum(axis=0).reshape(images.shape[1:]), flat.T @ flat)
@@ -829,10 +829,6 @@ def _positive(value: Any, what: str) -> float:
     if not isinstance(value, (int, float, np.integer, np.floating)) or not 0 < value < np.inf:
         raise InvalidValueError(f"{what} must be a positive number, not {described(value)}.")
     return float(value)
-
-
-def _times(numbers: Sequence[int]) -> str:
-    return "×".join(map(str, numbers))
 
 
 class Independent(Statistics):

@@ -20,7 +20,7 @@ from ..errors import InvalidValueError
 from .bounds import NotJudged, arithmetic, error_bound, exact_unit
 from .calls import Call, in_shape, inputs
 from .report import Mismatch
-from .stages import Judged, Pass, judged
+from .stages import Expected, Pass, expectations
 
 T = TypeVar("T")
 NOT_THE_SAME = " (and not the same each time: the answer depends on earlier calls, or on chance)"
@@ -171,7 +171,7 @@ class Bench:
 
     def answer(self, call: Call) -> Array:
         """What the backend answers to copies of the call's arrays."""
-        return self.asked(lambda: call.on(self.backend, *map(_copy, call.arrays)), call)
+        return self.asked(lambda: call.on(self.backend, *call.copies()), call)
 
     def agrees(self, call: Call, got: Array | None = None, code: str | None = None) -> None:
         """The backend, asked or having answered `got` to `code`, does what the reference does."""
@@ -180,9 +180,9 @@ class Bench:
         exact = unit is not None and self.precision.exact
         bound = np.zeros(want.shape) if exact else error_bound(call, self.precision)
         got = self.answer(call) if got is None else got
-        self.compare(got, Judged("", want, bound, unit), call if code is None else code)
+        self.compare(got, Expected("", want, bound, unit), call if code is None else code)
 
-    def passes(self, steps: Pass, start: Array, code: str) -> None:
+    def agrees_on_pass(self, steps: Pass, start: Array, code: str) -> None:
         """The backend's pass through a network is the reference's, stage by stage.
 
         It is the same walk, with the backend's operators: each stage gets what the backend made of the stage before.
@@ -190,11 +190,11 @@ class Bench:
         given = start.astype(precision(self.backend, start.dtype))
         start = values = given.astype(np.float64)  # what the backend is given is what the reference is given
         found = steps.answers(given, self.backend)
-        for should in judged(steps, start, self.precision, groups=takes_groups(self.backend)):
+        for should in expectations(steps, start, self.precision, groups=takes_groups(self.backend)):
             given, values = values, self.asked(lambda: next(found)[1], code, should.name)
             self.compare(values, should, code, {"start": start, "stage_input": given})
 
-    def compare(self, got: Array, should: Judged, code: str | Call, arrays: dict[str, Array] | None = None) -> None:
+    def compare(self, got: Array, should: Expected, code: str | Call, arrays: dict[str, Array] | None = None) -> None:
         """Equality where every partial sum is exact, the bound elsewhere.
 
         Raises
@@ -242,7 +242,3 @@ class Bench:
             raise NotJudged("the bound exceeds what is rounded away")
         got = self.answer(call)
         return got if self.precision.exact else np.asarray(np.rint(got / unit) * unit)
-
-
-def _copy(array: Array | None) -> Array | None:
-    return None if array is None else np.array(array)
