@@ -72,16 +72,19 @@ class ReconstructionError:
     correlations: npt.NDArray[np.float64]
 
     @property
+    @np.errstate(all="ignore")
     def mean(self) -> float:
         """Over images: the figure of table 1."""
         return float(self.per_image.mean())
 
     @property
+    @np.errstate(all="ignore")
     def std(self) -> float:
         """Standard deviation over images: what follows ± in table 1."""
         return float(self.per_image.std())
 
     @property
+    @np.errstate(all="ignore")
     def correlation(self) -> float:
         """The mean of `correlations`."""
         return float(self.correlations.mean())
@@ -538,11 +541,13 @@ class ResponseMatrix:
         return brief(self, ("matrix", "images", "labels", "accuracy"))
 
     @property
+    @np.errstate(all="ignore")
     def rows(self) -> npt.NDArray[np.bool_]:
         """Whether each row has its maximum on the diagonal; by construction it has, the image being chosen so."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=1))
 
     @property
+    @np.errstate(all="ignore")
     def columns(self) -> npt.NDArray[np.bool_]:
         """Whether each column has its maximum on the diagonal: the image is liked best by the filter that chose it."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
