@@ -152,7 +152,7 @@ class ReconstructionMeter:
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
-        if not self.contrast:  # whatever the scale of each
+        if not self.contrast:  # their correlation does not depend on scale, and squares would overflow
             want, got = scaled_down(want, 0), scaled_down(got, 0)
         return ReconstructionError(squares / len(difference), _correlations(want, got))
 
@@ -716,7 +716,7 @@ def _full_range(responses: Array, what: str, done: int) -> Array:
             f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
             "normalize. Leave that image out, or give contrast=None."
         )
-    if not np.isfinite(high - low).all():  # half of it is
+    if not np.isfinite(high - low).all():  # the range overflows; half of it does not
         responses, low, high = responses / 2, low / 2, high / 2
     result = responses - low
     result /= high - low
