@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
 from .. import reference
-from ..arguments import Array
+from ..arguments import Array, described
 from ..backend import OPERATORS, precision, takes_groups
 from ..errors import InvalidValueError
 from .bounds import NotJudged, arithmetic, error_bound, exact_unit
@@ -52,6 +52,7 @@ class Bench:
             raise InvalidValueError(
                 f"check_backend: {backend!r} has none of the operators {', '.join(OPERATORS)}. Its functions must have these names."
             )
+        self.answered = np.dtype(np.float64)  # the type of the last answer
         self.ran = 0
         self.skipped: list[str] = []
         self.lacking: list[str] = []
@@ -134,7 +135,8 @@ class Bench:
     def asked(self, function: Callable[[], Any], code: str | Call, stage: str = "") -> Array:
         """What the backend answers, as a copy in double precision."""
         try:
-            answer = function()
+            with np.errstate():  # what a backend sets with `numpy.seterr` ends with its call
+                answer = function()
         except NotImplementedError as error:
             raise Unsupported(str(error)) from None
         except STOPS as error:
@@ -144,7 +146,8 @@ class Bench:
     def unless_refused(self, function: Callable[[], Any], code: str | Call) -> Array | None:
         """What the backend answers, as `asked` does; None if it refuses, in whatever words."""
         try:
-            answer = function()
+            with np.errstate():
+                answer = function()
         except NotImplementedError as error:
             raise Unsupported(str(error)) from None
         except SystemExit as error:
@@ -161,12 +164,22 @@ class Bench:
         Mismatch
             If it is no array of real numbers.
         """
+        kind = type(answer).__name__
+        if isinstance(answer, Iterator):
+            raise Mismatch(f"gives a {kind}, which is to be gone through once, and no array", code, stage)
+        if isinstance(answer, np.ma.MaskedArray) and np.ma.is_masked(answer):
+            masked = int(np.ma.getmaskarray(answer).sum())
+            raise Mismatch(f"gives a masked array, {masked} of its {answer.size} values masked", code, stage)
         try:
             array = np.asarray(answer)
         except STOPS as error:
-            raise Mismatch(f"gives a {type(answer).__name__}, which is no array: {error}", code, stage) from error
+            raise Mismatch(f"gives a {kind}, which is no array: {error}", code, stage) from error
+        if array.dtype.kind == "O":
+            inside = f" of objects such as {described(array.flat[0])}" if array.ndim and array.size else ""
+            raise Mismatch(f"gives a {kind}{inside}, which is no array of numbers", code, stage)
         if array.dtype.kind not in "buif":
             raise Mismatch(f"gives {array.dtype}, which are no real numbers", code, stage)
+        self.answered = array.dtype
         return np.array(array, np.float64)
 
     def answer(self, call: Call) -> Array:
@@ -225,6 +238,8 @@ class Bench:
             problem += "and these must be equal: every partial sum is exact"
         else:
             problem += f"off by {error[worst]:.3g}, {excess[worst]:.3g} times the bound {bound[worst]:.3g}"
+        if self.answered.kind == "f" and np.finfo(self.answered).eps > 4 * self.precision.eps:
+            problem += f"; the answer is {self.answered}, and eps says {self.precision.eps:.2g}"
         raise Mismatch(problem, code, should.name, arrays)
 
     def exactly(self, call: Call) -> Array:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import reference
-from ..arguments import Array, as_pads, as_pair
+from ..arguments import Array, as_pads, as_pair, described
 from ..errors import InvalidValueError
 from . import loops
 from .calls import Call
@@ -84,11 +84,12 @@ class Arithmetic(NamedTuple):
     eps: float
     input_eps: float = 0.0
     exact: bool = True
+    stated: Range | None = None
 
     @property
     def range(self) -> Range:
-        """What the narrowest usual format with this `eps` can hold: double, single or half."""
-        return next(format for eps, format in RANGES if self.eps <= eps)
+        """What the format that the backend states can hold; else the narrowest usual one with this `eps`."""
+        return self.stated or next(format for eps, format in RANGES if self.eps <= eps)
 
     def growth(self, n: int, operands: int = 0) -> float:
         """``γ_n``; of products, each of so many `operands` being first rounded to `input_eps`."""
@@ -117,7 +118,24 @@ def arithmetic(backend: Any) -> Arithmetic:
             )
     if not eps:
         raise InvalidValueError("check_backend: the backend's eps is 0. No floating-point arithmetic is exact.")
-    return Arithmetic(float(eps), float(inputs), bool(getattr(backend, "exact", True)))
+    return Arithmetic(float(eps), float(inputs), bool(getattr(backend, "exact", True)), _stated_range(backend))
+
+
+def _stated_range(backend: Any) -> Range | None:
+    """That of the format in which a backend says that it holds its numbers, if it says so."""
+    stated = getattr(backend, "range", None)
+    if stated is None:
+        return None
+    try:
+        size = np.dtype(stated).itemsize if np.dtype(stated).kind == "f" else 0
+    except TypeError:
+        size = 0
+    if size < 2:
+        raise InvalidValueError(
+            f"check_backend: the backend's range is {described(stated)}. It must be the floating-point type whose range its "
+            "numbers have, such as numpy.float32 for pairs of singles."
+        )
+    return RANGES[{2: 2, 4: 1}.get(size, 0)][1]
 
 
 def error_bound(call: Call, precision: Arithmetic) -> Array:
@@ -204,7 +222,8 @@ def exact_unit(call: Call, precision: Arithmetic) -> float | None:
     elif call.operator == "avg_pool":
         cells = math.prod(as_pair(call.options["size"], "a call"))
         counts = np.rint(cells * _inside(call))
-        if (np.log2(counts) % 1).any():
+        # As the mean of the whole window over the share of it that lies inside, too.
+        if (np.log2(counts) % 1).any() or math.log2(cells) % 1:
             return None
         total, finer = cells * _largest(arrays[0]), 1 / float(counts.max(initial=1))
     elif call.operator == "unpool":
@@ -279,7 +298,8 @@ def _linear(
         # A Fourier transform errs by the norm of what it transforms (Higham, section 24.1), not cell by cell.
         norms = [np.sqrt((a**2).sum(axis=(2, 3), keepdims=True)) for a in (x, loose)]
         options = {"groups": call.options.get("groups", 1)}
-        mass = np.zeros_like(mass) + getattr(reference, call.operator)(*norms, **options)
+        # Two filters, or two images, may be transformed as one, real and imaginary part: each errs as the larger one does.
+        mass = np.full_like(mass, math.sqrt(2) * _largest(getattr(reference, call.operator)(*norms, **options)))
         terms += 15 * math.ceil(
             math.log2(math.prod(a + b for a, b in zip(x.shape[2:], filters.shape[2:], strict=True)))
         )

@@ -989,7 +989,8 @@ def _holds(bench: Bench, problem: str, lines: list[str]) -> None:
     scope |= {"np": np, "backend": bench.backend}
     code = "\n".join(lines)
     try:
-        exec(compile(code, "a check", "exec"), scope)
+        with np.errstate():
+            exec(compile(code, "a check", "exec"), scope)
     except AssertionError:
         raise Mismatch(problem, code) from None
     except NotImplementedError as error:

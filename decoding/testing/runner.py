@@ -14,7 +14,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 
-from ..backend import takes_groups
+from ..backend import name_of, takes_groups
 from ..errors import ConformanceFailure, InvalidValueError
 from ..files import replacing
 from .bench import STOPS, Bench, Unsupported
@@ -99,7 +99,7 @@ def check_backend(
         "hypothesis": hypothesis.__version__,
         "decoding": _version(),
     }
-    report = Report(str(getattr(backend, "name", backend)), header, results)
+    report = Report(name_of(backend), header, results)
     if not report.ok and on_failure == "raise":
         raise ConformanceFailure(str(report), report)
     return report
@@ -137,7 +137,7 @@ def parametrize_with_checks(
         def run(backend: Any) -> None:
             result = _run(check, backend, examples, seed)
             if result.status == FAILED:
-                name = re.sub(r"[^\w.-]+", "-", str(getattr(backend, "name", "backend")))
+                name = re.sub(r"[^\w.-]+", "-", name_of(backend))
                 raise ConformanceFailure(str(_saved(result, _folder(cases) / name) if result.code else result))
             if result.status != PASSED and check.name in expected:
                 pytest.fail(str(_as_expected(result, expected[check.name])))
@@ -150,7 +150,7 @@ def parametrize_with_checks(
         pytest.param(
             backend,
             runner(check),
-            id=f"{getattr(backend, 'name', backend)}-{check.name}",
+            id=f"{name_of(backend)}-{check.name}",
             marks=[pytest.mark.xfail(strict=True, raises=ConformanceFailure, reason=expected[check.name])]
             if check.name in expected
             else [],
