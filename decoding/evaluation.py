@@ -72,16 +72,19 @@ class ReconstructionError:
     correlations: npt.NDArray[np.float64]
 
     @property
+    @np.errstate(all="ignore")
     def mean(self) -> float:
         """Over images: the figure of table 1."""
         return float(self.per_image.mean())
 
     @property
+    @np.errstate(all="ignore")
     def std(self) -> float:
         """Standard deviation over images: what follows ± in table 1."""
         return float(self.per_image.std())
 
     @property
+    @np.errstate(all="ignore")
     def correlation(self) -> float:
         """The mean of `correlations`."""
         return float(self.correlations.mean())
@@ -149,7 +152,7 @@ class ReconstructionMeter:
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
-        if not self.contrast:  # whatever the scale of each
+        if not self.contrast:  # their correlation does not depend on scale, and squares would overflow
             want, got = scaled_down(want, 0), scaled_down(got, 0)
         return ReconstructionError(squares / len(difference), _correlations(want, got))
 
@@ -538,11 +541,13 @@ class ResponseMatrix:
         return brief(self, ("matrix", "images", "labels", "accuracy"))
 
     @property
+    @np.errstate(all="ignore")
     def rows(self) -> npt.NDArray[np.bool_]:
         """Whether each row has its maximum on the diagonal; by construction it has, the image being chosen so."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=1))
 
     @property
+    @np.errstate(all="ignore")
     def columns(self) -> npt.NDArray[np.bool_]:
         """Whether each column has its maximum on the diagonal: the image is liked best by the filter that chose it."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
@@ -711,7 +716,7 @@ def _full_range(responses: Array, what: str, done: int) -> Array:
             f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
             "normalize. Leave that image out, or give contrast=None."
         )
-    if not np.isfinite(high - low).all():  # half of it is
+    if not np.isfinite(high - low).all():  # the range overflows; half of it does not
         responses, low, high = responses / 2, low / 2, high / 2
     result = responses - low
     result /= high - low
