@@ -151,13 +151,13 @@ class Statistics:
 class Stationary(Statistics):
     """Statistics that are the same everywhere: a covariance of two pixels that depends on how far apart they are.
 
-    It is diagonal in the frequencies of a torus of twice the size, of which images are crops, so that no pixel of an image
+    It is diagonal in the frequencies of a torus of at least twice the size, of which images are crops, so that no pixel of an image
     has another for its neighbour beyond the edge.
     """
 
     @cached_property
     def spectrum(self) -> npt.NDArray[np.complex128]:
-        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (2H, W + 1, C, C)."""
+        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (rows, columns / 2 + 1, C, C)."""
         raise NotImplementedError
 
     @property
@@ -222,17 +222,28 @@ class Natural(Stationary):
 
     @cached_property
     def spectrum(self) -> npt.NDArray[np.complex128]:
-        from scipy.fft import fftfreq, rfftfreq
+        return np.asarray(np.multiply.outer(self._power, self._colours), complex)
 
-        rows, columns = self._size
-        f = np.hypot(fftfreq(2 * rows)[:, np.newaxis], rfftfreq(2 * columns))
-        power = 1 / (f**2 + 1 / max(rows, columns) ** 2)
-        ends = np.full(columns + 1, 2)  # frequencies that stand for two
+    @cached_property
+    def _root_spectrum(self) -> npt.NDArray[np.complex128]:
+        values, vectors = np.linalg.eigh(self._colours)
+        return np.asarray(np.multiply.outer(np.sqrt(self._power), (vectors * np.sqrt(values)) @ vectors.T), complex)
+
+    @cached_property
+    def _power(self) -> Array:
+        from scipy.fft import fftfreq, next_fast_len, rfftfreq
+
+        rows, columns = (2 * next_fast_len(side) for side in self._size)
+        f = np.hypot(fftfreq(rows)[:, np.newaxis], rfftfreq(columns))
+        power = 1 / (f**2 + 1 / max(self._size) ** 2)
+        ends = np.full(columns // 2 + 1, 2)  # frequencies that stand for two
         ends[[0, -1]] = 1
-        power *= 4 * rows * columns / (power * ends).sum()
+        return np.asarray(power * (rows * columns / (power * ends).sum()))
+
+    @property
+    def _colours(self) -> Array:
         c = self.shape[0]
-        colours = np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
-        return np.asarray(power[:, :, np.newaxis, np.newaxis] * colours, complex)
+        return np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
 
     def _numbers(self) -> dict[str, Any]:
         return {"channels": self.shape[0], "rows": self.shape[1], "columns": self.shape[2]}
