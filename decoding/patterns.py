@@ -763,20 +763,19 @@ def _by_windows(
         else filters.reshape(len(filters), numbers).astype(np.float64, copy=False)
     )
     units = len(bank) if y is None else y.shape[1]
-    responses, crops, both = np.zeros(units), np.zeros(numbers), np.zeros((units, numbers))
+    responses, both = np.zeros(units), np.zeros((units + 1, numbers))  # the last responds with 1 everywhere
     step = max(1, BLOCK // (grid[1] * numbers))
     for row in range(grid[0]):
         strip = images[:, :, row * stride[0] :][:, :, : size[0]]
         views = np.lib.stride_tricks.sliding_window_view(strip, size[1], axis=3)[:, :, :, :: stride[1]]
         for start in range(0, n, step):
-            windows = (
-                views[start : start + step].transpose(0, 3, 1, 2, 4).reshape(-1, numbers).astype(np.float64, copy=False)
-            )
-            here = windows @ bank.T if y is None else y[start : start + step, :, row].swapaxes(1, 2).reshape(-1, units)
-            responses += here.sum(axis=0)
-            crops += windows.sum(axis=0)
-            both += here.T @ windows
-    return Products(n * math.prod(grid), responses, crops.reshape(c, *size), both.reshape(units, c, *size))
+            here = views[start : start + step].transpose(0, 3, 1, 2, 4)
+            windows = np.array(here, np.float64, order="C").reshape(-1, numbers)
+            read = bank @ windows.T if y is None else y[start : start + step, :, row].swapaxes(0, 1).reshape(units, -1)
+            responses += read.sum(axis=1, dtype=np.float64)
+            both += np.concatenate([read, np.ones((1, len(windows)))]) @ windows
+    both = both.reshape(units + 1, c, *size)
+    return Products(n * math.prod(grid), responses, both[-1], both[:-1])
 
 
 def _by_fourier(
