@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array4, as_count, check_finite, described, plural
 from .boundary import public
 from .decoder import unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
@@ -189,8 +189,14 @@ class QuadraticUnit:
 
     def _extreme(self, radius: float, sign: int) -> tuple[Array, float, float]:
         """How much of each picture, and of the gradient across them, is most (or least, of sign −1); and ν."""
-        if not isinstance(radius, (int, float, np.integer, np.floating)) or not 0 < radius < math.inf:
-            raise InvalidValueError(f"radius must be a positive number of standard deviations, not {radius!r}.")
+        if (
+            isinstance(radius, bool)
+            or not isinstance(radius, (int, float, np.integer, np.floating))
+            or not 0 < radius < math.inf
+        ):
+            raise InvalidValueError(
+                f"radius must be a positive number of standard deviations, not {described(radius)}."
+            )
         g = np.append(self._along, self._beyond) * sign
         values = np.append(self.eigenvalues, 0.0) * sign
         there = np.append(np.ones(len(values) - 1, bool), self._beyond > 0)
@@ -442,6 +448,10 @@ def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistic
             return prior
         energy = float((seen[1] ** 2).sum()) * math.prod(form.shape[1:])
         return prior.scaled(math.sqrt(energy / prior.energy))
+    if not isinstance(given, Statistics):
+        raise InvalidValueError(
+            f"decode_quadratic: statistics must be made by natural, autocovariance or covariance, and are {described(given)}."
+        )
     if given.shape[0] != form.shape[0]:
         raise ShapeError(
             f"decode_quadratic: statistics of {plural(given.shape[0], 'channel')}, {given.shape}, for a field of {form.shape}."

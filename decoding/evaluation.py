@@ -352,6 +352,10 @@ class _Decoded:
             raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
         if order == 2 and filters is not None:
             raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
+        if order == 2 and unpool not in ("nearest", "sum"):
+            raise InvalidValueError(
+                f"{function}: the second order undoes pools by their sum, not by unpool={described(unpool)}."
+            )
         self.function, self.net, self.top, self.order = function, net, top, order
         self.backend = resolve(backend, "correlate")
         self.bias = _bias(function, bias, net.channels(top))

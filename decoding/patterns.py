@@ -152,14 +152,14 @@ class Statistics:
 class Stationary(Statistics):
     """Statistics that are the same everywhere: a covariance of two pixels that depends on how far apart they are.
 
-    It is diagonal in the frequencies of a torus of twice the size, of which images are crops, so that no pixel of an image
+    It is diagonal in the frequencies of a torus of at least twice the size, of which images are crops, so that no pixel of an image
     has another for its neighbour beyond the edge.
     """
 
     @cached_property
     @np.errstate(all="ignore")
     def spectrum(self) -> npt.NDArray[np.complex128]:
-        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (2H, W + 1, C, C)."""
+        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (rows, columns / 2 + 1, C, C)."""
         raise NotImplementedError
 
     @property
@@ -227,17 +227,28 @@ class Natural(Stationary):
     @cached_property
     @np.errstate(all="ignore")
     def spectrum(self) -> npt.NDArray[np.complex128]:
-        from scipy.fft import fftfreq, rfftfreq
+        return np.asarray(np.multiply.outer(self._power, self._colours), complex)
 
-        rows, columns = self._size
-        f = np.hypot(fftfreq(2 * rows)[:, np.newaxis], rfftfreq(2 * columns))
-        power = 1 / (f**2 + 1 / max(rows, columns) ** 2)
-        ends = np.full(columns + 1, 2)  # frequencies that stand for two
+    @cached_property
+    def _root_spectrum(self) -> npt.NDArray[np.complex128]:
+        values, vectors = np.linalg.eigh(self._colours)
+        return np.asarray(np.multiply.outer(np.sqrt(self._power), (vectors * np.sqrt(values)) @ vectors.T), complex)
+
+    @cached_property
+    def _power(self) -> Array:
+        from scipy.fft import fftfreq, next_fast_len, rfftfreq
+
+        rows, columns = (2 * next_fast_len(side) for side in self._size)
+        f = np.hypot(fftfreq(rows)[:, np.newaxis], rfftfreq(columns))
+        power = 1 / (f**2 + 1 / max(self._size) ** 2)
+        ends = np.full(columns // 2 + 1, 2)  # frequencies that stand for two
         ends[[0, -1]] = 1
-        power *= 4 * rows * columns / (power * ends).sum()
+        return np.asarray(power * (rows * columns / (power * ends).sum()))
+
+    @property
+    def _colours(self) -> Array:
         c = self.shape[0]
-        colours = np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
-        return np.asarray(power[:, :, np.newaxis, np.newaxis] * colours, complex)
+        return np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
 
     def _numbers(self) -> dict[str, Any]:
         return {"channels": self.shape[0], "rows": self.shape[1], "columns": self.shape[2]}
@@ -765,20 +776,19 @@ def _by_windows(
         else filters.reshape(len(filters), numbers).astype(np.float64, copy=False)
     )
     units = len(bank) if y is None else y.shape[1]
-    responses, crops, both = np.zeros(units), np.zeros(numbers), np.zeros((units, numbers))
+    responses, both = np.zeros(units), np.zeros((units + 1, numbers))  # the last responds with 1 everywhere
     step = max(1, BLOCK // (grid[1] * numbers))
     for row in range(grid[0]):
         strip = images[:, :, row * stride[0] :][:, :, : size[0]]
         views = np.lib.stride_tricks.sliding_window_view(strip, size[1], axis=3)[:, :, :, :: stride[1]]
         for start in range(0, n, step):
-            windows = (
-                views[start : start + step].transpose(0, 3, 1, 2, 4).reshape(-1, numbers).astype(np.float64, copy=False)
-            )
-            here = windows @ bank.T if y is None else y[start : start + step, :, row].swapaxes(1, 2).reshape(-1, units)
-            responses += here.sum(axis=0)
-            crops += windows.sum(axis=0)
-            both += here.T @ windows
-    return Products(n * math.prod(grid), responses, crops.reshape(c, *size), both.reshape(units, c, *size))
+            here = views[start : start + step].transpose(0, 3, 1, 2, 4)
+            windows = np.array(here, np.float64, order="C").reshape(-1, numbers)
+            read = bank @ windows.T if y is None else y[start : start + step, :, row].swapaxes(0, 1).reshape(units, -1)
+            responses += read.sum(axis=1, dtype=np.float64)
+            both += np.concatenate([read, np.ones((1, len(windows)))]) @ windows
+    both = both.reshape(units + 1, c, *size)
+    return Products(n * math.prod(grid), responses, both[-1], both[:-1])
 
 
 def _by_fourier(
