@@ -88,24 +88,24 @@ def threshold(df: npt.ArrayLike, *, at: float = 1.0, sum_channels: bool = False)
     >>> threshold([[-4, 0, 1, 5]])
     array([[-1,  0,  0,  1]], dtype=int8)
     """
-    df = as_array(df, "threshold: df")
-    if df.ndim < 2 or not df.size:
-        raise ShapeError(f"threshold: df must be (..., C, H, W) or (H, W), not {df.shape}.")
+    array = as_array(df, "threshold: df")
+    if array.ndim < 2 or not array.size:
+        raise ShapeError(f"threshold: df must be (..., C, H, W) or (H, W), not {array.shape}.")
     if not isinstance(at, (int, float, np.integer, np.floating)) or not 0 <= at <= np.finfo(float).max:
         raise InvalidValueError(
             f"threshold: at must be a number of standard deviations, 0 or more, not {described(at)}."
         )
-    check_finite(df, "threshold: df")
+    check_finite(array, "threshold: df")
+    eps = float(np.finfo(array.dtype if array.dtype.kind == "f" else np.float64).eps)
+    array = array.astype(np.result_type(array, np.float64))
     if sum_channels:
-        if df.ndim < 3:
-            raise ShapeError(f"threshold: df must be (..., C, H, W) for sum_channels, not {df.shape}.")
-        # No sum overflows that is taken of filters scaled down, by powers of two.
-        df = scaled_down(df.astype(np.result_type(df, np.float64)), (-3, -2, -1)).sum(axis=-3, keepdims=True)
-    axes = tuple(range(max(0, df.ndim - 3), df.ndim))
-    eps = float(np.finfo(df.dtype if df.dtype.kind == "f" else np.float64).eps)
-    df = df.astype(np.result_type(df, np.float64))
-    constant = is_constant(df.min(axis=axes, keepdims=True), df.max(axis=axes, keepdims=True), eps)
-    scaled = df if at == 0 else scaled_down(df, axes)
+        if array.ndim < 3:
+            raise ShapeError(f"threshold: df must be (..., C, H, W) for sum_channels, not {array.shape}.")
+        # Filters are scaled down first, by powers of two, so that no sum overflows.
+        array = scaled_down(array, (-3, -2, -1)).sum(axis=-3, keepdims=True)
+    axes = tuple(range(max(0, array.ndim - 3), array.ndim))
+    constant = is_constant(array.min(axis=axes, keepdims=True), array.max(axis=axes, keepdims=True), eps)
+    scaled = array if at == 0 else scaled_down(array, axes)
     level = np.where(constant, np.inf, 0 if at == 0 else at * scaled.std(axis=axes, keepdims=True))
     return (scaled > level).astype(np.int8) - (scaled < -level).astype(np.int8)
 
@@ -337,7 +337,7 @@ def _arrange(
     for i, label in enumerate(labels or []):
         widest = max(text_width(word, font) for word in [*label.split(), ""])
         across[i % columns] = max(across[i % columns], min(widest, WORD))
-    lefts = np.cumsum([GAP, *(each + GAP for each in across)]).tolist()
+    lefts = np.cumsum([GAP, *(pixels + GAP for pixels in across)]).tolist()
     least = [lefts[-1] - GAP, GAP + BAR if bar else 0]
     least += [GAP + min(text_width(line, font), TITLE) for line in (title or "").split("\n")]
     page_width = max(least) + GAP
@@ -357,9 +357,9 @@ def _arrange(
             page[top : top + height, left : left + width] = tile.repeat(zoom, axis=0).repeat(zoom, axis=1)
     page[tops[-1] :, GAP : GAP + foot.shape[1]] = foot
     texts = [(GAP, GAP + LINE * n, line) for n, line in enumerate(head)]
-    for i, label in enumerate(below):
-        corner = lefts[i % columns], tops[i // columns] + height + 1
-        texts += [(corner[0], corner[1] + LINE * n, line) for n, line in enumerate(label)]
+    for i, each in enumerate(below):
+        left, top = lefts[i % columns], tops[i // columns] + height + 1
+        texts += [(left, top + LINE * n, line) for n, line in enumerate(each)]
     return write_text(page, texts, font=font)
 
 
