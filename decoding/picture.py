@@ -346,7 +346,11 @@ def _arrange(
     below = [wrapped(label, across[i % columns], font) for i, label in enumerate(labels or [])]
     lines = [max(map(len, below[i : i + columns]), default=0) for i in range(0, len(bank), columns)]
     tops = np.cumsum([GAP + LINE * len(head), *(height + GAP + LINE * n for n in lines)]).tolist()
-    foot = _bar(page_width - 2 * GAP, bank.shape[1], full, font) if bar else np.empty((0, 0, 3), np.uint8)
+    foot = (
+        colour_bar(min(page_width - 2 * GAP, 2 * BAR), bank.shape[1], full, font)
+        if bar
+        else np.empty((0, 0, 3), np.uint8)
+    )
 
     page = np.empty((tops[-1] + len(foot), page_width, 3), np.uint8)
     page[:] = BACKGROUND
@@ -363,8 +367,11 @@ def _arrange(
     return write_text(page, texts, font=font)
 
 
-def _bar(width: int, channels: int, full: float | None, font: Any) -> Picture:
-    """Which colour stands for which number; for three channels, what each of them does to the colour."""
+def colour_bar(width: int, channels: int = 1, full: float | None = None, font: Any = None) -> Picture:
+    """Which colour stands for which number, the largest being `full`, or that of each tile.
+
+    Of three channels, it shows what each of them does to the colour.
+    """
     ramp = np.linspace(-1, 1, width)
     rows = [ramp[np.newaxis]] if channels == 1 else [np.outer(np.eye(3)[c], ramp) for c in range(3)]
     strips = _colours(np.stack(rows)[:, :, np.newaxis]).repeat(BAR_HEIGHT, axis=1)
