@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import notebook
 from .arguments import (
     Array,
     as_array,
@@ -104,6 +105,12 @@ class ReconstructionError:
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f} over {plural(len(self.per_image), 'image')}, correlation {self.correlation:.3f}"
+
+    def _repr_html_(self) -> str:
+        """A table, for a notebook."""
+        cells = [f"{self.mean:.4f}", f"{self.std:.4f}", f"{self.correlation:.3f}", str(len(self.per_image))]
+        head = ["mean error (equation 3)", "standard deviation over images", "mean correlation", "images"]
+        return notebook.table(head, [cells])
 
 
 class ReconstructionMeter:
@@ -391,6 +398,24 @@ class TopImages(NamedTuple):
     def __repr__(self) -> str:
         return brief(self, self._fields)
 
+    def _repr_html_(self) -> str:
+        """A table, for a notebook: a row for each image of one unit, or for each of several units."""
+        if self.indices.ndim == 1:
+            n = min(len(self.indices), notebook.MOST)
+            ranked = zip(range(1, n + 1), self.indices, self.responses, strict=False)
+            rows = [[str(rank), str(image), f"{response:.4g}"] for rank, image, response in ranked]
+            after = notebook.left_out(n, len(self.indices), "images")
+            return notebook.table(["rank", "image", "response"], rows, after=after)
+        units, n = (min(count, notebook.MOST) for count in self.indices.shape)
+        rows = [
+            [str(k), *(f"{self.indices[k, i]} ({self.responses[k, i]:.4g})" for i in range(n))] for k in range(units)
+        ]
+        after = notebook.left_out(units, len(self.indices), "units") + notebook.left_out(
+            n, self.indices.shape[1], "images of each"
+        )
+        caption = "The images that drive each unit most, best first (in brackets its response)"
+        return notebook.table(["unit", *range(1, n + 1)], rows, caption=caption, after=after)
+
 
 class TopImagesMeter:
     """The best images of all units of a layer, batch by batch; parameters as `top_images`, for use with `measure`."""
@@ -543,6 +568,22 @@ class ResponseMatrix:
 
     def __repr__(self) -> str:
         return brief(self, ("matrix", "images", "labels", "accuracy"))
+
+    def _repr_html_(self) -> str:
+        """A table, for a notebook: * marks the maximum of a row, ^ that of a column."""
+        n = min(len(self.matrix), notebook.MOST)
+        labels = [""] * n if self.labels is None else [f", a {label}" for label in self.labels[:n]]
+        head = ["filter", *(f"image {i}{label}" for i, label in zip(self.images[:n], labels, strict=True))]
+        row_best, column_best = ((self.matrix == self.matrix.max(axis=axis, keepdims=True)).tolist() for axis in (1, 0))
+        rows = [
+            [str(i), *(f"{self.matrix[i, j]:.4g}{'*' * row_best[i][j]}{'^' * column_best[i][j]}" for j in range(n))]
+            for i in range(n)
+        ]
+        after = ["* the maximum of its row, ^ of its column."]
+        after += [] if self.accuracy is None else [f"As classifiers, the filters are right on {self.accuracy:.1%}."]
+        after += notebook.left_out(n, len(self.matrix), "filters")
+        caption = "Responses of decoded filters (rows) to the image that each of them likes best (columns)"
+        return notebook.table(head, rows, caption=caption, after=after)
 
     @property
     @np.errstate(all="ignore")

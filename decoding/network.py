@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import walks
+from . import notebook, walks
 from .arguments import (
     LARGEST,
     Array,
@@ -842,6 +842,24 @@ class Network:
         `input_shape` or the mean. Of a network that is no chain, also the numbers of the layers that each reads; where
         layers have gains other than 1, also their range.
         """
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        return "\n".join([*lines, *self._below()])
+
+    def _repr_html_(self) -> str:
+        """The table of `describe`, for a notebook."""
+        head, *rows = self._cells()
+        return notebook.table(head, rows, after=self._below())
+
+    def _below(self) -> list[str]:
+        """What follows the table of layers."""
+        return [*self._normalization(), *self._remarks(), *(printable(note, 400) for note in self.notes)]
+
+    def _cells(self) -> list[list[str]]:
+        """The table of `describe`, its head first."""
         runs = [number for number in range(1, len(self.layers) + 1) if self._blocked[number] is None]
         shapes = {} if self.input_shape is None else self._shapes(self.input_shape, runs)
         rows = [
@@ -866,14 +884,7 @@ class Network:
             rows.append(row)
         optional = {"gain", "curvature"} | ({"reads"} if self.is_chain else set())
         columns = [c for c in rows[0] if c not in optional or (c != "reads" and any(row.get(c) for row in rows[1:]))]
-        cells = [[row.get(column, "") for column in columns] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-        ]
-        return "\n".join(
-            [*lines, *self._normalization(), *self._remarks(), *(printable(note, 400) for note in self.notes)]
-        )
+        return [[row.get(column, "") for column in columns] for row in rows]
 
     def _normalization(self) -> Iterator[str]:
         """What `normalize` does, where it divides."""
