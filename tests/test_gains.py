@@ -543,7 +543,7 @@ def mutant(module, old, new):
             "np.broadcast_to(gain, (self.units,))", "np.roll(gain, 1)", test_measured_gains_have_the_least_squared_error_of_all_factors,
         ),
         "a gain of the layer before": (
-            "_with(layer, gains.get(n))", "_with(layer, gains.get(n - 1))", test_linearize_gives_every_rectifier_phi_and_leaves_the_rest,
+            "with_gain(layer, gains.get(n))", "with_gain(layer, gains.get(n - 1))", test_linearize_gives_every_rectifier_phi_and_leaves_the_rest,
         ),
         "a line through zero": (
             "self.count * self.xy - self.x * self.y, spread,", "self.count * self.xy, self.count * self.xx,",
