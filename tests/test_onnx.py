@@ -243,6 +243,8 @@ FORWARD = {
         [("ReduceL2", "x", "g", {"axes": [2, 3]}), ("ReduceMean", "g", "m", {"axes": [1]}), ("Add", "m e", "a"), ("Div", "g a", "n"), ("Mul", "x n", "h"), ("Mul", "h w", "i"), ("Add", "i x", "y")],
         {"e": np.float32(0.1), "w": reals(4, 1, 1)},
     ),
+    "of length 1": (11, [("LpNormalization", "x", "y", {"axis": 1})], {}),
+    "norm of whole maps": (11, [("GlobalLpPool", "x", "y")], {}),
     "divided by a norm": (
         13, [("ReduceL2", "x", "g", {"axes": [1]}), ("Clip", "g e -", "c"), ("Expand", "c s", "d"), ("Div", "x d", "y")], {"e": np.float32(1e-12), "s": np.array([1, 4, 6, 9])},
     ),
@@ -491,6 +493,15 @@ def test_sizes_that_the_file_leaves_open_are_asked_for(tmp_path):
     bare = model(nodes, constants)
     bare.graph.input[0].type.tensor_type.ClearField("shape")
     assert loaded(tmp_path, bare, input_shape=(4, 5, 7)).input_shape == (4, 5, 7)
+
+
+def test_arguments_of_opsets_before_7(tmp_path):
+    """What onnxruntime no longer runs."""
+    nodes = [("Add", "x b", "a", {"axis": 1, "broadcast": 1}), ("Upsample", "a", "u", {"height_scale": 2.0, "width_scale": 3.0}), ("Pad", "u", "p", {"paddings": [0, 0, 1, 0, 0, 0, 0, 2]}), ("Concat", "p p", "y")]  # fmt: skip
+    net = loaded(tmp_path, model(nodes, {"b": whole(4)}, opset=1, ir=3))
+    x = whole(1, 4, 6, 9) + whole(4)[:, np.newaxis, np.newaxis]
+    want = np.pad(x.repeat(2, axis=2).repeat(3, axis=3), ((0, 0), (0, 0), (1, 0), (0, 2)))
+    assert (net.forward(whole(1, 4, 6, 9)) == np.concatenate([want, want], axis=1)).all()
 
 
 def test_channels_last_are_turned(tmp_path):

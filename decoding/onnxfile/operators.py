@@ -358,6 +358,16 @@ def _reduce(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.over(view, axes, keep, kind)
 
 
+def _lp(r: Reader, node: Node, v: list[Any]) -> Any:
+    """The norm over whole maps, or a map over its norm along an axis."""
+    view, order = r.maps(v), node.integer("p", 2)
+    if order != 2:
+        raise Cannot(f"it takes the norm of order {order}")
+    if node.type == "GlobalLpPool":
+        return r.builder.norm(view, range(2, len(view.axes)), True)
+    return r.builder.divide(view, r.builder.norm(view, [node.integer("axis", -1)], True))
+
+
 def _concat(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.concat([each for each in v if each is not None], node.integer("axis", 1))
 
@@ -472,7 +482,9 @@ def _resize(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.builder.whole(below)
     scales = sizes = None
     if "scales" in node:
-        scales = np.array(node.attributes["scales"].floats, np.float64)
+        scales = np.array(node.numbers("scales"), np.float64)
+    elif "height_scale" in node:  # before opset 7
+        scales = np.array([1, 1, node.number_("height_scale", 1.0), node.number_("width_scale", 1.0)])
     elif node.type == "Upsample" or r.opset < 11:
         scales = r.constant(v, 1, "scales")
     else:
@@ -509,7 +521,8 @@ def _resize(r: Reader, node: Node, v: list[Any]) -> Any:
     if node.type == "Upsample" or r.opset < 11:
         rounding = "floor"
     roundings = {"floor": "floor", "ceil": "ceil", "round_prefer_floor": "down", "round_prefer_ceil": "up"}
-    if rounding not in roundings or node.integer("antialias") or node.integer("exclude_outside"):
+    kept = node.text("keep_aspect_ratio_policy", "stretch") or "stretch"
+    if rounding not in roundings or node.integer("antialias") or node.integer("exclude_outside") or kept != "stretch":
         raise Cannot("it interpolates in a way that is not known here")
     kind = "nearest" if mode == "nearest" else "linear"
     scale = [1.0, 1.0]
@@ -602,7 +615,8 @@ OPERATORS: dict[str, Callable[[Reader, Node, list[Any]], Any]] = {
     "Softmax": softmax, "LogSoftmax": softmax, "LRN": _lrn, "Dropout": _dropout,
     "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm, "GroupNormalization": _group_norm,
     "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": global_pool, "GlobalMaxPool": global_pool,
-    "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "ReduceL2": _reduce, "ReduceSumSquare": _reduce, "Concat": _concat, "Split": _split,
+    "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "ReduceL2": _reduce, "ReduceSumSquare": _reduce,
+    "LpNormalization": _lp, "GlobalLpPool": _lp, "Concat": _concat, "Split": _split,
     "Slice": _slice, "Gather": _gather, "Reshape": _reshape, "Transpose": _transpose, "Flatten": _flatten,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Shape": _shape, "Pad": _pad, "Resize": _resize, "Upsample": _resize,
     "Expand": _expand, "Tile": _tile, "DepthToSpace": _depth_to_space, "SpaceToDepth": _space_to_depth, "Identity": _same,
