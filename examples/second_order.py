@@ -322,6 +322,8 @@ def main():
     )
     parser.set_defaults(network="lenet", digits=10_000)
     options = parser.parse_args()
+    if options.stimuli < 0 or options.stimuli == 1:
+        parser.error("--stimuli is 0, or at least 2: one for each half")
     check_folder(options.output)
     net, digits = deep.read(options), not options.pictures
     if digits:
