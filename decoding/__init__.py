@@ -72,6 +72,7 @@ from .layers import (
     Pad,
     PixelShuffle,
     Pool,
+    Power,
     PReLU,
     ReLU,
     Resize,
@@ -105,7 +106,7 @@ from .patterns import (
     pattern,
     patterns,
 )
-from .picture import montage, save_picture, threshold
+from .picture import montage, save_picture, show, threshold
 from .secondorder import quadratize
 from .torchmodule import from_torch
 
@@ -147,6 +148,7 @@ __all__ = [
     "Pad",
     "PixelShuffle",
     "Pool",
+    "Power",
     "QuadraticUnit",
     "ReLU",
     "Resize",
@@ -200,6 +202,7 @@ __all__ = [
     "response_matrix",
     "save_matconvnet",
     "save_picture",
+    "show",
     "threshold",
     "top_images",
     "unit_contributions",

@@ -390,17 +390,20 @@ class Sums:
         return Sums(*(getattr(self, name) + getattr(other, name) for name in ("count", "x", "y", "xx", "xy")))
 
     @property
+    @np.errstate(all="ignore")
     def moments(self) -> Moments:
         """Of x."""
         return Moments(self.x / self.count, np.sqrt(np.maximum(self._spread, 0)) / self.count)
 
     @property
+    @np.errstate(all="ignore")
     def slope(self) -> npt.NDArray[np.float64]:
         """Of the line through the cells with the least squared error; 0 where x never varies."""
         spread = self._spread
         return np.divide(self.count * self.xy - self.x * self.y, spread, out=np.zeros_like(spread), where=spread > 0)
 
     @property
+    @np.errstate(all="ignore")
     def _spread(self) -> npt.NDArray[np.float64]:
         """count² times the variance of x; exactly 0 where it is lost in rounding."""
         square = self.count * self.xx
