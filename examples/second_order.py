@@ -132,8 +132,9 @@ def judges(net, nets, layers, train, places):
         decoding.measure(net, train(), meters, backend=fast, progress=progress("least squares"))
     for ridge in RIDGES if meters else ():
         banks = {meter.layer: deep.fitted(net, meter, ridge) for meter in meters}
-        lines = {m.layer: banks[m.layer].reshape(m.moments.shape[1], -1) @ m.gram[:-1, -1] for m in meters}
-        bias = {m.layer: (m.moments[-1] - lines[m.layer]) / m.gram[-1, -1] for m in meters}
+        sums = {meter.layer: meter.equations.at(0, 0) for meter in meters}
+        lines = {n: bank.reshape(len(bank), -1) @ sums[n].gram[:-1, -1] for n, bank in banks.items()}
+        bias = {n: (sums[n].moments[-1] - line) / sums[n].gram[-1, -1] for n, line in lines.items()}
         found[f"least squares {ridge:g}"] = Judge(net, list(banks), first_order(net, banks, bias), places)
     for name, other in nets.items():
         found[name] = Judge(net, layers, second_order(other, layers), places)
