@@ -163,6 +163,11 @@ def table(net, layers, found, what, places):
     return ["layer", "name", "field", *names], rows
 
 
+def tables_of(net, layers, digits):
+    """How many of the tables there are: equation 3 of digits, and the choice where a layer makes one."""
+    return 2 if not digits else 3 + any(classifies(net, n) for n in layers)
+
+
 class Crops:
     """What units see at places drawn at random, what they answer, and what the second order says: results of (M, …).
 
@@ -339,7 +344,7 @@ def main():
     judged = judges(net, nets, layers, train, deep.everywhere if digits else inside)
     decoding.measure(net, test(), list(judged.values()), backend=fast, progress=progress("judging"))
     found = results(judged)
-    for what, (title, file, decimals) in enumerate(TABLES if digits else TABLES[:2]):
+    for what, (title, file, decimals) in enumerate(TABLES[: tables_of(net, layers, digits)]):
         texts.append(deep.written(folder / f"{file}.csv", title, table(net, layers, found, what, decimals)))
     names = dict.fromkeys(name for _, name in found)
     series = {name: [found[n, name][0] if (n, name) in found else None for n in layers] for name in names}
