@@ -5,7 +5,7 @@
 from . import baselines, fast, inverse, reference
 from .backend import Backend
 from .baselines import LeastSquares
-from .composition import Contribution, contributions, pair_contributions
+from .composition import Contribution, contributions, pair_contributions, unit_contributions
 from .datasets import images_in, lenet, mnist, resnet
 from .decoder import decode, decode_filter, decode_layer, iterate_layer
 from .decoder import decode_parts as decode_parts
@@ -207,4 +207,5 @@ __all__ = [
     "show",
     "threshold",
     "top_images",
+    "unit_contributions",
 ]
