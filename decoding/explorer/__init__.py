@@ -17,7 +17,7 @@ from ..measuring import Images, Progress, batches, measure
 from ..network import Network, as_network
 from ..secondorder import quadratize
 from .meters import BestMeter, FollowMeter, SecondMeter
-from .model import Survey, check_weights, graph, survey
+from .model import Survey, boxes_of, check_weights, survey
 from .second import Asked, write_second
 from .sheets import draw, one_or_three, rounded, sheet, shrunk
 from .shown import Shown
@@ -309,14 +309,15 @@ class _Page:
         write_data(self.place, f"{number}", facts | second)
 
     def _overview(self) -> dict[str, Any]:
-        drawn = graph(self.found)
+        boxes = boxes_of(self.found)
         for number, facts in self.facts.items():
             rs = facts.get("r", {})
-            drawn["layers"][number]["r"] = {kind: _mean(values) for kind, values in rs.items()}
+            boxes[number]["r"] = {kind: _mean(values) for kind, values in rs.items()}
         for number, strip in self.strips.items():
-            drawn["layers"][number]["strip"] = strip
+            boxes[number]["strip"] = strip
         channels = self.net.widths([0])[0]
-        return drawn | {
+        return {
+            "layers": boxes,
             "title": self.title,
             "kinds": list(self.variants),
             "classes": list(self.net.classes or ()),

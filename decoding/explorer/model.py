@@ -127,8 +127,8 @@ def _numbers(found: Survey, limit: int, side: int | None = None) -> int:
     return total
 
 
-def graph(found: Survey) -> dict[str, Any]:
-    """The layers, the image first, and the edges, as the page draws them."""
+def boxes_of(found: Survey) -> list[dict[str, Any]]:
+    """The layers, the image first, as the page draws them."""
     net, places = found.net, layout(found.net)
     runs = [number for number in range(1, len(net) + 1) if net.blocked(number) is None]
     shapes = net._shapes(net.input_shape, runs) if net.input_shape else {}
@@ -151,4 +151,4 @@ def graph(found: Survey) -> dict[str, Any]:
         else:
             box["reason"] = found.reasons[number]
         boxes.append(box)
-    return {"layers": boxes, "edges": [list(edge) for edge in places.edges]}
+    return boxes

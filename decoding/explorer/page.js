@@ -320,31 +320,40 @@ function watchGraph() {
 
 const BOX = 50, GAP = 22, TRACK = 12, APART = 14;
 
+// Side by side where branches have room, otherwise one below the other, in the order of the network.
 function drawGraph(place, width) {
-  const tracks = 1 + Math.max(-1, ...net.edges.map(edge => edge[2])), shownTracks = Math.min(tracks, width < 600 ? 4 : 10);
-  const left = shownTracks ? shownTracks * TRACK + 6 : 0, lanes = 1 + Math.max(...net.layers.map(each => each.lane));
-  const across = Math.min(720, (width - left - (lanes - 1) * APART) / lanes), listed = across < 190;
-  const order = listed ? net.layers.map((_, i) => i) : net.layers.map(each => each.row);
-  const x = listed ? each => left + each.lane * 10 : each => left + each.lane * (across + APART);
-  const wide = listed ? each => width - x(each) : () => across;
-  const boxes = net.layers.map((each, i) => ({x: x(each), y: order[i] * (BOX + GAP), w: wide(each)}));
+  const lanes = 1 + Math.max(...net.layers.map(each => each.lane)), listed = (width - 60) / lanes < 190;
+  const rows = listed ? net.layers.map((_, i) => i) : net.layers.map(each => each.row);
+  const edges = tracked(rows), tracks = Math.min(1 + Math.max(-1, ...edges.map(edge => edge.track)), width < 600 ? 5 : 12);
+  const left = tracks ? tracks * TRACK + 6 : 0;
+  const across = listed ? width - left : Math.min(720, (width - left - (lanes - 1) * APART) / lanes);
+  const boxes = net.layers.map((each, i) => ({x: left + (listed ? 0 : each.lane * (across + APART)), y: rows[i] * (BOX + GAP), w: across}));
   const height = Math.max(...boxes.map(box => box.y)) + BOX;
   place.style.setProperty("height", `${height}px`);
-  const lines = svg("svg", {width, height, "aria-hidden": "true"},
-    net.edges.map(edge => svg("path", {d: route(edge, boxes, shownTracks, listed), class: edge[2] < 0 && !listed ? "edge" : "edge long"})));
+  const lines = svg("svg", {width, height, "aria-hidden": "true"}, edges.map(edge =>
+    svg("path", {d: route(edge, boxes, tracks), class: edge.track < 0 ? "edge" : "edge long"})));
   place.replaceChildren(lines, ...net.layers.map((each, i) => box(each, i, boxes[i])));
 }
 
-function route([start, end, track], boxes, tracks, listed) {
-  const a = boxes[start], b = boxes[end], y0 = a.y + BOX, y1 = b.y;
-  const x0 = a.x + Math.min(a.w / 2, listed ? 20 : 60), x1 = b.x + Math.min(b.w / 2, listed ? 20 : 60);
-  if (track < 0 && (y1 - y0 <= GAP || !listed)) {
-    const mid = (y0 + y1) / 2;
-    return x0 === x1 ? `M${x0},${y0}V${y1}` : `M${x0},${y0}C${x0},${mid} ${x1},${mid} ${x1},${y1}`;
-  }
-  const way = track < 0 ? Math.min(x0, x1) : 4 + (track % Math.max(1, tracks)) * TRACK;
-  const low = y0 + GAP / 2, high = y1 - GAP / 2, r = Math.min(6, GAP / 2 - 1, Math.abs(x0 - way), Math.abs(x1 - way));
-  return `M${x0},${y0}V${low - r}q0,${r} ${-r},${r}H${way + r}q${-r},0 ${-r},${r}V${high - r}q0,${r} ${r},${r}H${x1 - r}q${r},0 ${r},${r}V${y1}`;
+// All edges. One that passes over rows takes a track beside the boxes, the first that is free; those from one layer share it.
+function tracked(rows) {
+  const edges = net.layers.flatMap((each, end) => [...new Set(each.reads)].map(start => ({start, end, track: -1})));
+  const ends = new Map(), taken = [];
+  for (const {start, end} of edges) if (rows[end] - rows[start] > 1) ends.set(start, Math.max(ends.get(start) || 0, rows[end]));
+  const tracks = new Map([...ends].sort((a, b) => rows[a[0]] - rows[b[0]]).map(([start, last]) => {
+    const free = taken.findIndex(end => end <= rows[start]), track = free < 0 ? taken.length : free;
+    taken[track] = last;
+    return [start, track];
+  }));
+  for (const edge of edges) if (rows[edge.end] - rows[edge.start] > 1) edge.track = tracks.get(edge.start);
+  return edges;
+}
+
+function route({start, end, track}, boxes, tracks) {
+  const a = boxes[start], b = boxes[end], y0 = a.y + BOX, y1 = b.y, x0 = a.x + 60, x1 = b.x + 60, middle = (y0 + y1) / 2;
+  if (track < 0) return x0 === x1 ? `M${x0},${y0}V${y1}` : `M${x0},${y0}C${x0},${middle} ${x1},${middle} ${x1},${y1}`;
+  const way = 4 + (track % Math.max(1, tracks)) * TRACK, r = 6, low = y0 + GAP / 2 - 3, high = y1 - GAP / 2 + 3;
+  return `M${x0 - 14},${y0}V${low - r}q0,${r} ${-r},${r}H${way + r}q${-r},0 ${-r},${r}V${high - r}q0,${r} ${r},${r}H${x1 - 14 - r}q${r},0 ${r},${r}V${y1}`;
 }
 
 function box(layer, number, at) {
@@ -713,14 +722,14 @@ async function second(number, unit, data) {
   if (!pictures.some(each => each.value)) return section("Second order", "Nothing bends below this unit: its linear picture is all there is.");
   return section("Second order", "A filter is a straight line; a unit is not. The next term of its expansion is a sum of squares: each picture below, in either "
     + "sign, adds its weight times the square of how much of it the image has.",
-    h("div", {class: "tiles"}, plain(0, "excites it most"), plain(1, "suppresses it most")),
+    h("div", {class: "tiles second"}, plain(0, "excites it most"), plain(1, "suppresses it most")),
     group("Pictures that excite it, in either sign", pictures.filter(each => each.value > 0), from, facts, number, unit),
     group("Pictures that suppress it, in either sign", pictures.filter(each => each.value < 0).reverse(), from, facts, number, unit));
 }
 
 function group(title, pictures, from, facts, number, unit) {
   if (!pictures.length) return null;
-  return [h("h3", {}, title), h("div", {class: "tiles"}, pictures.map(each => {
+  return [h("h3", {}, title), h("div", {class: "tiles second"}, pictures.map(each => {
     const text = `eigenvalue ${signed(each.value)}, ${percent(each.share)} of the second order`;
     return h("figure", {class: "tile", "data-tip": text}, canvasOf(from, facts.first + each.i, 1, `Picture of ${spoken(number, unit)}, ${text}`),
       h("figcaption", {}, h("span", {class: "name"}, signed(each.value)), h("span", {class: "more"}, percent(each.share))));
