@@ -97,6 +97,7 @@ class Page:
 
     def picture(self, path, *, most=6000):
         """A screenshot of the whole page, at most so many pixels tall."""
+        time.sleep(0.3)  # the small pictures of the network come one by one
         height = min(most, self.js("return document.documentElement.scrollHeight"))
         width = self.js("return document.documentElement.clientWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}

@@ -13,10 +13,10 @@ import decoding
 VIEWS = {
     "network": ("resnet", ""),
     "layer": ("lenet", "#conv2"),
-    "unit": ("lenet", "#conv3/17"),
+    "unit": ("lenet", "#conv4/3"),
     "join": ("resnet", "#block1.1.sum/0"),
 }
-FEW = {"lenet": {5: [17]}, "resnet": {"block1.1.sum": [0]}}
+FEW = {"lenet": {7: [3]}, "resnet": {"block1.1.sum": [0]}}
 
 
 def main(folder, pages=None):

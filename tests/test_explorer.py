@@ -11,7 +11,7 @@ from PIL import Image
 import decoding
 from decoding import AvgPool, BatchNorm, Concat, Conv, MaxPool, Network, ReLU, Softmax, Sum, UnsupportedLayer, explore
 from decoding.__main__ import main
-from decoding.explorer import meters, sheets, weights
+from decoding.explorer import forms, meters, sheets, weights
 from decoding.explorer.layout import layout
 from decoding.explorer.pictures import read_pictures
 from decoding.explorer.writing import HERE, STATIC
@@ -197,6 +197,59 @@ def test_the_images_that_drive_a_unit_are_top_images(branched, images):
     responses = branched.forward(images, 6)
     n, k = np.ogrid[:5, :3]
     assert (responses[n, k, meter.where[..., 0], meter.where[..., 1]] == meter.best).all()
+
+
+# ---- The second order of many units
+
+
+@pytest.fixture
+def bending(ramp):
+    """Everything that forms are composed through: a padded convolution, a shortcut, a pool, a batch normalization."""
+    layers = [
+        Conv(ramp(2, 1, 2, 3), pad=(0, 1, 1, 1)),
+        ReLU(gain=[0.5, 2], curvature=[2, 4]),
+        Conv(ramp(2, 2, 3, 3), pad=1),
+        Sum(),
+        MaxPool(2, gain=0.25, curvature=[8, 16]),
+        Conv(ramp(3, 2, 2, 1)),
+        BatchNorm([2, -1, 4], [0, 0, 0]),
+        ReLU(gain=0.5, curvature=[2, 0, 4]),
+    ]
+    return Network(layers, inputs=[0, 1, 2, (3, 2), 4, 5, 6, 7])
+
+
+@pytest.mark.parametrize("block", [1, 2**20])
+def test_forms_that_are_composed_are_those_of_the_walks(bending, monkeypatch, block):
+    monkeypatch.setattr(forms, "BLOCK", block)
+    found = forms.Forms(bending)
+    for number in range(1, 9):
+        assert forms.writes_out(bending, number)
+        pixels = np.prod(found.shape(number))
+        for units in ([1, 0], [0]):
+            composed = found.of(number, units)
+            want = np.stack([decoding.quadratic_form(bending, number, k) @ np.eye(pixels) for k in units])
+            assert (want == (0 if composed is None else composed.reshape(want.shape))).all()
+
+
+def test_pictures_of_many_units_are_those_of_one(lenet):
+    digits = lenet.normalize(decoding.mnist()[0][:60])
+    net, statistics = decoding.quadratize(lenet, digits), decoding.natural(14, channels=1)
+    many = list(forms.decode_all(forms.Forms(net), 3, [7, 2], 4, statistics))
+    for k, found in zip([7, 2], many, strict=True):
+        want = decoding.decode_quadratic(net, 3, k, n=4, statistics=statistics, backend=decoding.fast)
+        # An eigenvalue is no further from one of the form's than the residual of its picture, ‖A e − λ e‖. The filter is
+        # Q B e / λ, so that ‖Bᵀ filter‖² is 1 + (residual / λ)².
+        length = (statistics.root_t(found.filters) ** 2).sum(axis=(1, 2, 3))
+        rounding = 4 * 196 * np.finfo(np.float32).eps
+        residual = np.abs(found.eigenvalues) * np.sqrt(np.abs(length - 1)) + np.abs(want.eigenvalues[0]) * rounding
+        assert (np.abs(found.eigenvalues - want.eigenvalues) <= residual).all()
+    assert many[0].linear.dtype == float
+
+
+def test_forms_are_not_written_out_where_they_are_large_or_not_known(lenet):
+    assert forms.writes_out(lenet, 7)
+    assert not forms.writes_out(decoding.resnet(), 48)
+    assert not forms.writes_out(Network([Conv([[[[1]]]]), Concat()], inputs=[0, (1, 1)]), 2)
 
 
 # ---- The folder

@@ -1065,3 +1065,75 @@ def test_whatever_is_given_for_an_argument_is_taken_or_refused_in_the_family(
             assert length_of_refusal(function, changed, options) < 700
         for name in options:
             assert length_of_refusal(function, arguments, {**options, name: given}) < 700
+
+
+# Whatever is given
+
+SMALL = np.random.default_rng(0).standard_normal((3, 1, 2, 12))
+NET_OF_ALL = Network(
+    [Conv(np.arange(6.0).reshape(2, 1, 1, 3)), MaxPool((1, 2)), Conv(np.ones((3, 2, 1, 2)))], mean=[0.0], input_shape=(1, 2, 12)
+)
+GIVEN = [
+    None, "x", 3, -1, 1.5, True, np.nan, [], [1, 2], {}, object(), SMALL, SMALL[0], "conv", b"b", np.zeros(0), np.array("a"),
+    np.array([None]), range(3), lambda: 0, 10**30, [[1], [1, 2]], NET_OF_ALL,
+]  # fmt: skip
+CALLS = {
+ "decode":(lambda *a:decode(*a),[NET_OF_ALL,3,np.ones((1,3,1,1))]),
+ "decode_filter":(lambda *a:decode_filter(*a),[NET_OF_ALL,3,0]),
+ "decode_layer":(lambda n,l,u,p,b:decode_layer(n,l,units=u,unpool=p,backend=b),[NET_OF_ALL,3,[0],"nearest",None]),
+ "iterate":(lambda n,l,s:list(iterate_layer(n,l,s)),[NET_OF_ALL,3,2]),
+ "measure":(lambda n,i,m,bs:measure(n,i,m,batch_size=bs),[NET_OF_ALL,SMALL,[decoding.TopImagesMeter(NET_OF_ALL,3)],2]),
+ "rec":(lambda n,i,l,f,b,c:reconstruction_error(n,i,l,filters=f,bias=b,contrast=c),[NET_OF_ALL,SMALL,3,None,None,"image"]),
+ "dr":(lambda n,i,l,f,b:decoded_responses(n,i,l,filters=f,bias=b),[NET_OF_ALL,SMALL,3,None,None]),
+ "top":(lambda n,i,l,k,m,v:top_images(n,i,l,k,n=m,via=v),[NET_OF_ALL,SMALL,3,0,2,"network"]),
+ "rm":(lambda n,i,l,la:response_matrix(n,i,l,labels=la),[NET_OF_ALL,SMALL,3,[0,1,2]]),
+ "contr":(lambda n,l,k,t:contributions(n,l,k,top=t),[NET_OF_ALL,3,0,1]),
+ "rf":(lambda n,l,s:baselines.random_filters(n,l,seed=s),[NET_OF_ALL,3,0]),
+ "turned":(lambda n,b:baselines.turned(n,below=b),[NET_OF_ALL,3]),
+ "ls":(lambda n,i,l:baselines.least_squares_filters(n,i,l),[NET_OF_ALL,SMALL,3]),
+ "thr":(lambda d,a:threshold(d,at=a),[SMALL,1.]),
+ "mont":(lambda f,c,s,z,l:montage(f,columns=c,scale=s,zoom=z,labels=l),[SMALL,1,"each",1,["a"]*3]),
+ "save":(lambda a,p:save_picture(p,a),[np.zeros((3,3),np.uint8),"w.png"]),
+ "mnist":(lambda f,s:mnist(f,s),[decoding.datasets.DATA,"test"]),
+ "load":(lambda p:load_matconvnet(p),[LENET]),
+ "savem":(lambda n,p:save_matconvnet(n,p),[NET_OF_ALL,"n.mat"]),
+ "fwd":(lambda i,l,b,bs:NET_OF_ALL.forward(i,l,backend=b,batch_size=bs),[SMALL,3,None,2]),
+ "act":(lambda i,l:NET_OF_ALL.activations(i,l),[SMALL,3]),
+ "walk":(lambda i,l:list(NET_OF_ALL.walk(i,l)),[SMALL,[3]]),
+ "norm":(lambda i:NET_OF_ALL.normalize(i),[SMALL]),
+ "pp":(lambda i:NET_OF_ALL.per_pixel(i),[SMALL]),
+ "field":(lambda l:NET_OF_ALL.receptive_field(l),[3]),
+ "ch":(lambda l:NET_OF_ALL.channels(l),[3]),
+ "shapes":(lambda s,l:NET_OF_ALL.shapes(s,l),[(1,2,12),3]),
+ "bs":(lambda s,l:NET_OF_ALL.batch_size(s,l),[(1,2,12),3]),
+ "trim":(lambda l:NET_OF_ALL.trim(l),[3]),
+ "layer":(lambda l:NET_OF_ALL[l],[3]),
+ "Network":(lambda l,i,m,s,c,sh,no:Network(l,inputs=i,mean=m,std=s,classes=c,input_shape=sh,notes=no),[NET_OF_ALL.layers,None,None,None,None,None,()]),
+ "Conv":(lambda f,b,s,p,d,g,n:Conv(f,b,stride=s,pad=p,dilation=d,groups=g,name=n),[np.ones((2,1,1,2)),None,1,0,1,1,None]),
+ "MaxPool":(lambda a,b,p,g,n:MaxPool(a,b,pad=p,gain=g,name=n),[2,2,0,None,None]),
+ "ReLU":(lambda l,g,c:ReLU(leak=l,gain=g,curvature=c),[0.,None,None]),
+ "BN":(lambda a,b,m,s,e:BatchNorm(a,b,mean=m,std=s,epsilon=e),[[1.],None,None,None,0.]),
+ "LRN":(lambda d,k,a,b:decoding.LRN(d,kappa=k,alpha=a,beta=b),[5,1.,1.,1.]),
+ "Select":(lambda c,s,t:Select(c,stride=s,start=t),[[0],1,0]),
+}
+for m in ("adjoint","respond","fourier"):
+    f=getattr(inverse,m); CALLS["inv."+m]=(lambda a,b,c,f=f:f(a,b,border=c),[SMALL,np.ones((1,1,1,2)),"valid"])
+CALLS["wiener"]=(lambda a,b,c:inverse.wiener(a,b,noise=c),[SMALL,np.ones((1,1,1,2)),.1])
+CALLS["ls2"]=(lambda a,b:inverse.linear_system(a,b),[SMALL[0],np.ones((1,1,1,2))])
+CALLS["re"]=(lambda a,b:inverse.recovery_error(a,b),[SMALL,SMALL])
+CALLS["lf"]=(lambda a,b:inverse.lost_frequencies(a,b),[np.ones((1,1,1,2)),(3,4)])
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_whatever_is_given_for_an_argument_is_taken_or_refused_in_the_family(function, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, right = CALLS[function]
+    call(*right)
+    for place in range(len(right)):
+        for given in GIVEN:
+            arguments = list(right)
+            arguments[place] = given
+            try:
+                call(*arguments)
+            except (DecodingError, OSError) as refused:
+                assert len(str(refused)) < 700

@@ -263,7 +263,7 @@ class _Page:
         norms = {kind: np.sqrt(np.square(bank, dtype=np.float64).sum(axis=(1, 2, 3))) for kind, bank in maps.items()}
         self.strips[number] = _strip(maps[self.last], norms[self.last])
         if follow is not None:
-            maps["pattern"] = follow.pattern
+            maps["pattern"] = follow.pattern * self.net.std if _per_channel(self.net) else follow.pattern
         peaks = {}
         for kind, bank in maps.items():
             drawn = draw(shrunk(one_or_three(bank), self.found.side))

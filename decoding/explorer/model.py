@@ -17,7 +17,7 @@ from .weights import factor, passes
 SIDES = (96, 64, 48, 32, 24)  # pixels that a unit's picture has at most
 PIXELS = 36e6  # of all pictures together, each channel counted
 LIMITS = (1024, 512, 256, 128, 64, 32)  # units of a layer
-DECODED = 3e8  # numbers of all decoded filters together
+DECODED = 4e8  # numbers of all decoded filters together
 
 
 @dataclass
