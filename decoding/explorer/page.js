@@ -115,8 +115,8 @@ function meaning(kind) {
   if (kind === "pattern")
     return `What the images look like where the unit responds${net.kinds.includes("gains") ? " (by its filter with gains)" : ""}: `
       + "it is easier to recognize, and less exact about what the unit weighs.";
-  const gains = kind === "gains" ? "The same, each rectifier and pool counted for what it lets through on average. " : "";
-  return gains + (colour
+  if (kind === "gains") return "The same, each rectifier and each pool counted for what it lets through on average.";
+  return (colour
     ? "What the unit weighs: the colours that drive it, around mid-grey. The opposite colours hold it back."
     : "What the unit weighs: red where a larger pixel drives it, blue where a larger pixel holds it back, grey where it does not care.");
 }
@@ -126,6 +126,9 @@ function meaning(kind) {
 function nameOf(number) { return number ? net.layers[number].name : "image"; }
 
 function brief(text, most = 60) { return text.length > most ? `${text.slice(0, most)}…` : text; }
+
+// A name that may break after its dots, lines and strokes.
+function broken(text) { return text.split(/(?<=[._/-])/).flatMap((part, i) => i ? [h("wbr"), part] : [part]); }
 
 function key(number) {
   const name = net.layers[number].name;
@@ -205,7 +208,7 @@ function signOf(facts, kind, unit) {
 
 async function tile(number, unit, kind, options = {}) {
   const known = number > 0 && unit < (net.layers[number].shown || 0);
-  const caption = h("span", {class: "name"}, options.caption || label(number, unit));
+  const caption = h("span", {class: "name"}, broken(options.caption || label(number, unit)));
   const more = options.more ? h("span", {class: "more"}, options.more) : null;
   const text = `${spoken(number, unit)}${options.spoken ? `, ${options.spoken}` : ""}`;
   if (!known) return h("span", {class: "tile none", "data-tip": `${text}: its picture is not on this page`},
@@ -454,11 +457,16 @@ function trustOfLayer(number, data) {
   if (!data.r) return h("div", {}, h("h2", {}, "How far to trust these pictures"), h("p", {class: "note"},
     "No images were given when this page was made, so it was not measured. As a rule: the first layers are exact, pictures of deep layers say little."));
   return h("div", {}, h("h2", {}, "How far to trust these pictures"), meters(mean),
-    h("p", {}, trust(mean[best(mean)])),
+    h("p", {}, trust(mean[best(mean)]), trustSecond(mean)),
     h("p", {class: "note"}, `r is the correlation of what the picture predicts with what the network does, over all places of ${plural(data.measured, "image")}; here, the mean of ${plural(net.layers[number].shown, "unit")}.`));
 }
 
-const RS = {filter: "filter", gains: "filter with gains", second: "to the second order"};
+const RS = {filter: "filter", gains: "filter with gains", second: "with second order"};
+
+function trustSecond(rs) {
+  if (rs.second === undefined || rs.second === null || rs.second < (rs[best(rs)] || 0) + 0.05) return "";
+  return rs.second >= 0.8 ? " With the second order added, it follows the network well." : " With the second order added, it follows better.";
+}
 
 function best(rs) { return rs.gains !== undefined ? "gains" : "filter"; }
 
@@ -533,8 +541,8 @@ async function unitView(number, unit) {
   const layer = net.layers[number], data = await load(String(number)), name = className(number, unit);
   const kind = shownKind(data) === "pattern" ? net.kinds[net.kinds.length - 1] : shownKind(data);
   const parts = await Promise.all([
-    large(number, unit, data), madeOf(number, unit, data, kind), partsOf(number, unit, data, kind), usedBy(number, unit, data, kind),
-    images(number, unit, data), second(number, unit, data),
+    large(number, unit, data), second(number, unit, data), madeOf(number, unit, data, kind), partsOf(number, unit, data, kind),
+    usedBy(number, unit, data, kind), images(number, unit, data),
   ]);
   const body = [
     h("div", {class: "bar"}, crumbs([layer.name, link(number)], [`unit ${unit}`]),
@@ -584,7 +592,7 @@ function trustOfUnit(unit, data) {
   if (!data.r) return section("How far to trust it", "No images were given when this page was made, so it was not measured.");
   const rs = Object.fromEntries(Object.entries(data.r).map(([kind, values]) => [kind, values[unit]]));
   return section("How far to trust it", null, h("div", {class: "two"}, meters(rs),
-    h("div", {}, h("p", {}, trust(rs[best(rs)])),
+    h("div", {}, h("p", {}, trust(rs[best(rs)]), trustSecond(rs)),
       h("p", {class: "note"}, `r is the correlation of the unit's responses in the network with those of its picture, over all places of ${plural(data.measured, "image")}.`))));
 }
 
@@ -653,12 +661,12 @@ function partTile(number, part, most) {
   context.drawImage(paint(document.createElement("canvas"), part.from, part.k, part.value / most), Math.round(part.column * zoom), Math.round(part.row * zoom));
   const text = `${spoken(part.lower, part.k)}, its part, largest value ${short(Math.abs(part.value))}`;
   return h("a", {class: "tile link", href: link(part.lower, part.k), "aria-label": text, "data-tip": text},
-    canvas, h("span", {class: "name"}, label(part.lower, part.k)), h("span", {class: "more"}, `up to ${short(Math.abs(part.value))}`));
+    canvas, h("span", {class: "name"}, broken(label(part.lower, part.k))), h("span", {class: "more"}, `up to ${short(Math.abs(part.value))}`));
 }
 
 async function usedBy(number, unit, data, kind) {
   const links = data.used[unit];
-  if (!links.length) return section("Used by", "No unit on this page reads it.");
+  if (!links.length) return section("Used by", "No unit of this page weighs it.");
   const most = Math.max(...links.map(each => Math.abs(each[2])));
   const tiles = await Promise.all(links.map(([upper, k, weight]) => tile(upper, k, kind, {spoken: `weighs it ${signed(weight)}`,
     more: [weightBar(weight, most), signed(weight)], class: "link", caption: className(upper, k) ? `${label(upper, k)}: ${className(upper, k)}` : null})));
@@ -720,20 +728,22 @@ async function second(number, unit, data) {
   const plain = (i, text) => h("figure", {class: "tile"}, canvasOf(from, facts.first + i, 1, `${text} of ${spoken(number, unit)}`), h("figcaption", {class: "name"}, text));
   const pictures = facts.values.map((value, i) => ({value, share: facts.shares[i], i: i + 2}));
   if (!pictures.some(each => each.value)) return section("Second order", "Nothing bends below this unit: its linear picture is all there is.");
-  return section("Second order", "A filter is a straight line; a unit is not. The next term of its expansion is a sum of squares: each picture below, in either "
-    + "sign, adds its weight times the square of how much of it the image has.",
-    h("div", {class: "tiles second"}, plain(0, "excites it most"), plain(1, "suppresses it most")),
-    group("Pictures that excite it, in either sign", pictures.filter(each => each.value > 0), from, facts, number, unit),
-    group("Pictures that suppress it, in either sign", pictures.filter(each => each.value < 0).reverse(), from, facts, number, unit));
+  return section("Second order", "A filter is a straight line; a unit is not. The next term of its expansion is a sum of squares: each picture, in either "
+    + "sign, adds its eigenvalue times the square of how much of it the image has. The percentage is its share of that sum.",
+    h("div", {class: "groups"},
+      group("The extremes", [plain(0, "excites it most"), plain(1, "suppresses it most")]),
+      group("Pictures that excite it, in either sign", pictures.filter(each => each.value > 0).map(each => eigenpicture(each, from, facts, number, unit))),
+      group("Pictures that suppress it, in either sign", pictures.filter(each => each.value < 0).reverse().map(each => eigenpicture(each, from, facts, number, unit)))));
 }
 
-function group(title, pictures, from, facts, number, unit) {
-  if (!pictures.length) return null;
-  return [h("h3", {}, title), h("div", {class: "tiles second"}, pictures.map(each => {
-    const text = `eigenvalue ${signed(each.value)}, ${percent(each.share)} of the second order`;
-    return h("figure", {class: "tile", "data-tip": text}, canvasOf(from, facts.first + each.i, 1, `Picture of ${spoken(number, unit)}, ${text}`),
-      h("figcaption", {}, h("span", {class: "name"}, signed(each.value)), h("span", {class: "more"}, percent(each.share))));
-  }))];
+function group(title, tiles) {
+  return tiles.length ? h("div", {}, h("h3", {}, title), h("div", {class: "row"}, tiles)) : null;
+}
+
+function eigenpicture({value, share, i}, from, facts, number, unit) {
+  const text = `eigenvalue ${signed(value)}, ${percent(share)} of the second order`;
+  return h("figure", {class: "tile", "data-tip": text}, canvasOf(from, facts.first + i, 1, `Picture of ${spoken(number, unit)}, ${text}`),
+    h("figcaption", {}, h("span", {class: "name"}, signed(value)), h("span", {class: "more"}, percent(share))));
 }
 
 // ---- Numbers on hover ----------------------------------------------------------------------------------------------
