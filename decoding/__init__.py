@@ -73,6 +73,7 @@ from .layers import (
     Pad,
     PixelShuffle,
     Pool,
+    Power,
     PReLU,
     ReLU,
     Resize,
@@ -106,7 +107,7 @@ from .patterns import (
     pattern,
     patterns,
 )
-from .picture import montage, save_picture, threshold
+from .picture import montage, save_picture, show, threshold
 from .secondorder import quadratize
 from .torchmodule import from_torch
 
@@ -148,6 +149,7 @@ __all__ = [
     "Pad",
     "PixelShuffle",
     "Pool",
+    "Power",
     "QuadraticUnit",
     "ReLU",
     "Resize",
@@ -202,6 +204,7 @@ __all__ = [
     "response_matrix",
     "save_matconvnet",
     "save_picture",
+    "show",
     "threshold",
     "top_images",
 ]

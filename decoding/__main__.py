@@ -30,7 +30,7 @@ from . import (
     threshold,
 )
 from .arguments import Array, cut
-from .decoder import UNPOOLS
+from .decoder import UNPOOLS, unit
 from .errors import InvalidValueError
 from .explorer.pictures import read_pictures
 from .files import check_writable, replacing, shown
@@ -82,7 +82,25 @@ def _parser() -> Parser:
     draw.add_argument(
         "--unpool", choices=UNPOOLS, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
     )
-    draw.add_argument("--threshold", action="store_true", help="three levels, at one standard deviation of the filter")
+    draw.add_argument(
+        "--threshold",
+        action="store_true",
+        help="three levels, at one standard deviation of the filter; in a picture of several channels, of their sum",
+    )
+    draw.add_argument("--zoom", type=_count, metavar="N", help="pixels per cell; a tile has some 64 unless given")
+    draw.add_argument("--columns", type=_count, metavar="N", help="tiles in a row; about as many as rows unless given")
+    draw.add_argument(
+        "--scale",
+        choices=("each", "shared"),
+        default="each",
+        help="full colour is the largest magnitude of each filter, or of all of them (default: %(default)s)",
+    )
+    draw.add_argument(
+        "--labels", action="store_true", help="write the file's class names below the tiles, in place of numbers"
+    )
+    draw.add_argument(
+        "--font", metavar="FILE", help="a TrueType or OpenType font, for class names beyond the letters of English"
+    )
     pair = commands.add_parser(
         "quadratic",
         help="draw what units respond to beyond a line",
@@ -201,6 +219,13 @@ def _units(text: str) -> list[int]:
     return found
 
 
+def _count(text: str) -> int:
+    """A number of pixels or tiles: 1 or more."""
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise argparse.ArgumentTypeError(f"invalid count: {text!r}; give a number from 1")
+    return int(text)
+
+
 def _shape(text: str) -> tuple[int, int, int]:
     """``3x224x224`` → (3, 224, 224)."""
     numbers = re.split(r"[x×,]", text)
@@ -272,16 +297,21 @@ def _decode(options: argparse.Namespace) -> None:
     net = _network(options)
     layer = _layer(net, options.layer)
     units = list(range(net.channels(layer)) if options.filter is None else options.filter)
+    labels = _class_names(net, layer, units, options) if options.labels else units
     each = [output.with_name(f"{output.stem}-{k}{output.suffix}") for k in units]
     for path in each if options.each else []:
         check_writable(path)
     filters = decode_layer(net, layer, units=units, unpool=options.unpool, backend=fast)
     filters = net.per_pixel(filters) if net.std is not None and net.std.shape[1:] == (1, 1) else filters
     if options.threshold:
-        filters = threshold(filters)
-    parts = [(path, [k], filters[[i]]) for i, (path, k) in enumerate(zip(each, units, strict=True))]
-    for path, ks, some in parts if options.each else [(output, units, filters)]:
-        _write(path, ks, some)
+        filters = threshold(filters, sum_channels=output.suffix.lower() not in NUMBERS)
+    drawing = {key: getattr(options, key) for key in ("zoom", "columns", "scale", "font")}
+    parts = [(path, slice(i, i + 1)) for i, path in enumerate(each)] if options.each else [(output, slice(None))]
+    for path, some in parts:
+        if path.suffix.lower() in NUMBERS:
+            _write_numbers(path, units[some], filters[some])
+        else:
+            save_picture(path, montage(filters[some], labels=labels[some], **drawing))
     count, (rows, columns) = len(filters), filters.shape[2:]
     units_of = "" if net.std is None else ", in the units of pixels: divided by the standard deviation"
     where = cut([shown(path) for path in each], 3) if options.each else shown(output)
@@ -351,13 +381,22 @@ def _images(net: Network, options: argparse.Namespace) -> Any:
     return None
 
 
-def _write(path: Path, units: Sequence[int], filters: Array) -> None:
-    ending = path.suffix.lower()
-    if ending not in NUMBERS:
-        save_picture(path, montage(filters, labels=units))
-        return
+def _class_names(net: Network, layer: int, units: Sequence[int], options: argparse.Namespace) -> list[str]:
+    """The names of the classes that the units stand for."""
+    given = 0 if net.classes is None else len(net.classes)
+    if net.classes is None or given != net.channels(layer):
+        raise InvalidValueError(
+            f"--labels: {shown(options.net)} has {given or 'no'} class names, and layer {shown(options.layer)} has "
+            f"{net.channels(layer)} units. Leave --labels out, or draw the layer of the classes."
+        )
+    for k in units:
+        unit(net, layer, k, "decode")
+    return [net.classes[k] for k in units]
+
+
+def _write_numbers(path: Path, units: Sequence[int], filters: Array) -> None:
     with replacing(path) as file:
-        if ending == ".npy":
+        if path.suffix.lower() == ".npy":
             np.save(file, filters)
             return
         text = io.StringIO()

@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,21 @@ def test_readme(tmp_path, monkeypatch):
     assert [words[1] for words in lines] == ["show", "decode", "quadratic"]
     for words in lines:
         assert main(words[1:]) == 0
+
+
+def test_the_lines_of_matplotlib_draw_a_symmetric_scale(lenet):
+    matplotlib = pytest.importorskip("matplotlib", reason="draws with matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    (lines,) = re.findall(r"((?:    .+\n)*    plt\.imshow.*\n(?:    .+\n)*)", README.read_text("utf-8"))
+    three = decoding.decode_filter(lenet, 7, 3)
+    exec(textwrap.dedent(lines), {"three": three})
+    (image,) = pyplot.gcf().axes[0].images
+    assert image.get_clim() == (-abs(three).max(), abs(three).max())
+    assert (image.get_array() == three[0]).all()
+    assert len(pyplot.gcf().axes) == 2  # the colour bar
+    pyplot.close()
 
 
 @pytest.mark.parametrize("page", ["graphs", "own-layer", "second-order"])
