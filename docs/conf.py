@@ -25,8 +25,8 @@ suppress_warnings = ["config.cache"]  # the gallery's settings hold a function, 
 html_theme = "furo"
 html_title = "decoding"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
-html_js_files = ["tables.js"]
+html_css_files = ["pages.css"]
+html_js_files = ["pages.js"]
 html_copy_source = False
 
 numpydoc_show_class_members = False
@@ -36,8 +36,8 @@ numpydoc_xref_aliases = {
     **{name: name for name in DEFAULT_LINKS},  # which would need inventories of their own
     "ndarray": "numpy.ndarray",
     "array_like": "numpy.typing.ArrayLike",
-    "PIL.Image.Image": "PIL.Image.Image",
-    "LinearOperator": "scipy.sparse.linalg.LinearOperator",
+    "PIL.Image.Image": ":class:`PIL.Image.Image`",
+    "scipy.sparse.linalg.LinearOperator": ":class:`scipy.sparse.linalg.LinearOperator`",
     "Network": "decoding.Network",
     "TopImages": "decoding.evaluation.TopImages",
     "Statistics": "decoding.Statistics",
@@ -68,6 +68,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "_examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"^$",
+    "default_thumb_file": str(Path(__file__).parent / "images" / "layer7-filter3.png"),
     "ignore_pattern": r"panels\.py",
     "download_all_examples": False,
     "show_signature": False,

@@ -17,7 +17,7 @@ file; PICTURES are files or folders. Gains are measured on every second picture,
 places where a unit looks at nothing beyond the edge of a picture, and at all places of digits, which are small.
 """
 
-# sphinx_gallery_thumbnail_path = 'images/deep-depth.png'
+# sphinx_gallery_thumbnail_path = 'images/deep-resnet.png'
 
 import argparse
 import math

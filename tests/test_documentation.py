@@ -60,7 +60,7 @@ def test_the_lines_of_matplotlib_draw_a_symmetric_scale(lenet):
     pyplot.close()
 
 
-@pytest.mark.parametrize("page", ["graphs", "own-layer", "second-order"])
+@pytest.mark.parametrize("page", ["five-minutes", "graphs", "own-layer", "second-order", "when-to-trust"])
 def test_pages_with_examples(page):
     result = doctest.testfile(str(README.parent / "docs" / f"{page}.rst"), module_relative=False)
     assert result.attempted > 1

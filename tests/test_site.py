@@ -79,5 +79,7 @@ def test_what_is_too_wide_is_found(browser, tmp_path):
         for pixels in (width - 60, width + 10):
             (tmp_path / "page.html").write_text(wide.format(pixels))
             assert bool(too_wide(browser, (tmp_path / "page.html").as_uri(), width)) == (pixels > width)
-    (tmp_path / "page.html").write_text("<div style='width: 200px'><table><tr><td style='min-width: 300px'>a</table></div>")
+    (tmp_path / "page.html").write_text(
+        "<div style='width: 200px'><table><tr><td style='min-width: 300px'>a</table></div>"
+    )
     assert too_wide(browser, (tmp_path / "page.html").as_uri(), 1400)
