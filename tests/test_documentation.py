@@ -74,6 +74,20 @@ def test_the_picture_in_the_readme_is_what_it_says(lenet):
     assert np.abs(shown.astype(int) - picture).max() <= 1
 
 
+def test_the_picture_of_the_first_five_minutes_is_what_the_command_draws(tmp_path):
+    page = (README.parent / "docs/five-minutes.rst").read_text("utf-8")
+    (words,) = re.findall(r"    \.venv/bin/decoding (decode .*) -o conv2\.png\n", page)
+    assert main([*words.split(), "-o", str(tmp_path / "conv2.png")]) == 0
+    shown, drawn = (
+        np.asarray(Image.open(path)).astype(int)
+        for path in (README.parent / "docs/images/conv2.png", tmp_path / "conv2.png")
+    )
+    assert shown.shape == drawn.shape
+    # The first row of tiles: the letters below are drawn by whatever FreeType comes with Pillow.
+    assert np.abs(shown - drawn)[:74].max() <= 1
+    assert shown[4:74, 4:74].std() > 10
+
+
 def test_the_complex_cell_in_the_readme_is_what_it_says(tmp_path):
     net = decoding.quadratize(decoding.resnet())
     tiles, labels = decoding.decode_quadratic(net, "block1.1.sum", 0).tiles()
