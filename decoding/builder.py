@@ -33,6 +33,7 @@ from .layers import (
     MaxPool,
     Pad,
     PixelShuffle,
+    Power,
     PReLU,
     ReLU,
     Resampling,
@@ -133,6 +134,7 @@ class Builder:
         self.jumps: list[tuple[int, int] | None] = [(1, 1)]  # between units, in pixels; None above what has no one step
         self.label = ""  # of the layers that come next
         self.images = images
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)  # of the weights so far, at the least
         self.aliases: dict[str, int] = {}
         self.modules: dict[str, int] = {}  # the last layer within each
         self._picked: dict[Any, int] = {}
@@ -155,6 +157,7 @@ class Builder:
             raise Cannot(f"it joins maps whose units are not equally far apart in the image: {steps}")
         if jump is not None:
             jump = None if None in steps else (jump[0] * layer.stride[0], jump[1] * layer.stride[1])
+        self.dtype = np.result_type(self.dtype, *(array.dtype for array in layer.weights.values()))
         self.layers.append(layer)
         self.inputs.append(below)
         self.jumps.append(jump)
@@ -304,7 +307,10 @@ class Builder:
         order = [_axis(i, len(view.axes)) for i in order]
         if sorted(order) != list(range(len(view.axes))):
             raise ShapeError(f"{order} is no order of the axes of a tensor {view.shape}.")
-        return self._moved(view, tuple(view.axes[i] for i in order))
+        turned = {
+            (layer, tuple(_merged(axes[i]) for i in order)): trace for (layer, axes), trace in view.traces.items()
+        }
+        return View(view.layer, tuple(_merged(view.axes[i]) for i in order), turned)
 
     def flatten(self, view: View, start: int = 1, end: int = -1) -> View:
         first, last = _axis(start, len(view.axes)), _axis(end, len(view.axes))
@@ -374,6 +380,9 @@ class Builder:
 
     def affine(self, view: View, scale: Array | float, bias: Array | float, sole: bool = False) -> View:
         """The tensor times one constant and plus another; merged with the layer below where nothing else reads it."""
+        for value in map(np.asarray, (scale, bias)):
+            if value.size > 1 and value.ndim <= len(view.axes) and _fit(view.shape, value.shape):
+                view = self.expand(view, np.broadcast_shapes(view.shape, value.shape))
         factor, offset = (self.vector(view, np.asarray(value)) for value in (scale, bias))
         traces = {}
         if not factor.ndim and not offset.ndim:
@@ -387,15 +396,15 @@ class Builder:
             return found
         factors, offsets = self._channelwise(view, np.asarray(scale)), self._channelwise(view, np.asarray(bias))
         layer = self.layers[view.layer - 1] if view.layer else None
-        dtype = np.result_type(*(array.dtype for array in (layer.weights.values() if layer else ())), np.float32)
-        factors, offsets = factors.astype(dtype), offsets.astype(dtype)
+        factors, offsets = factors.astype(self.dtype), offsets.astype(self.dtype)
         number, label = view.layer, self.label
-        if sole and isinstance(layer, (Conv, Scale)) and (isinstance(layer, Scale) or (factors == 1).all()):
-            self.label = self.labels[number] if isinstance(layer, Conv) else label
-            if isinstance(layer, Conv):
-                merged: Layer = layer.replace(bias=layer.bias + offsets)
-            else:
-                merged = Scale(layer.scale * factors, layer.bias * factors + offsets)
+        merged: Layer | None = None
+        if sole and isinstance(layer, (Scale, LayerNorm, GroupNorm)):
+            merged = layer.replace(scale=layer.scale * factors, bias=layer.bias * factors + offsets)
+        elif sole and isinstance(layer, Conv) and (factors == 1).all():
+            merged = layer.replace(bias=layer.bias + offsets)
+        if merged is not None:
+            self.label = label if isinstance(layer, Scale) else self.labels[number]
             new = self.put(merged, *self.inputs[number - 1])
             self.label = label
         else:
@@ -439,17 +448,8 @@ class Builder:
     ) -> View:
         if filters.ndim != 4 or len(view.axes) != 4:
             raise Cannot(f"it does not run over rows and columns: filters {filters.shape}, a tensor {view.shape}")
-        layer: Layer = ConvTranspose(
-            filters, bias, stride=stride, pad=pad, extra=extra, dilation=dilation, groups=groups
-        )
-        sizes = [(filters.shape[2 + a] - 1) * dilation[a] for a in (0, 1)]
-        whole = [sizes[i // 2] - p for i, p in enumerate(pad)]
-        if tuple(stride) == (1, 1) and tuple(extra) == (0, 0) and min(whole) >= 0:  # a convolution with the bank turned
-            count, share = len(filters) // groups, filters.shape[1]
-            bank = filters.reshape(groups, count, share, *filters.shape[2:]).swapaxes(1, 2)[..., ::-1, ::-1]
-            bank = bank.reshape(groups * share, count, *filters.shape[2:])
-            layer = Conv(bank, bias, pad=whole, dilation=dilation, groups=groups)
-        return self.whole(self.put(layer, self.maps(view)))
+        layer = ConvTranspose(filters, bias, stride=stride, pad=pad, extra=extra, dilation=dilation, groups=groups)
+        return self.whole(self.put(layer.plain(), self.maps(view)))
 
     def linear(self, view: View, weights: Array, bias: Array | None = None) -> View:
         """A product with (inputs, units) along the last axis: a convolution of all that was flattened into it."""
@@ -587,16 +587,27 @@ class Builder:
         rest = tuple(() if i in chosen else axis for i, axis in enumerate(view.axes) if keep or i not in chosen)
         if counts[IMAGES] > 1 or counts[ROWS] not in (1, shape[1]) or counts[COLUMNS] not in (1, shape[2]):
             raise Cannot("it reduces a part of the rows or columns")
+        if counts[CHANNELS] > 1 and (kind == "max" or counts[CHANNELS] != shape[0]):
+            raise Cannot(f"it takes the {kind} over {'channels' if kind == 'max' else 'a part of the channels'}")
+        number, size = view.layer, (counts[ROWS], counts[COLUMNS])
+        if math.prod(size) > 1:
+            number = self.put((MaxPool if kind == "max" else AvgPool)(size, 1), number)
+            if kind == "sum":
+                number = self.put(Scale(np.full(shape[0], math.prod(size), self.dtype)), number, part="sum")
         if counts[CHANNELS] > 1:
-            raise Cannot(f"it takes the {kind} over channels")
-        if counts[ROWS] * counts[COLUMNS] == 1:
-            return View(view.layer, rest)
-        size = (counts[ROWS], counts[COLUMNS])
-        number = self.put((MaxPool if kind == "max" else AvgPool)(size, 1), view.layer)
-        if kind == "sum":
-            factors = np.full(shape[0], math.prod(size), np.float32)
-            number = self.put(Scale(factors), number, part="sum")
+            share = 1 / shape[0] if kind == "mean" else 1.0
+            number = self.put(Conv(np.full((1, shape[0], 1, 1), share, self.dtype)), number, part="channels")
         return View(number, rest)
+
+    def variance(self, view: View, axes: Sequence[int], keep: bool) -> View:
+        """The mean of the squared differences from the mean over whole axes."""
+        off = self.subtract(view, self.over(view, axes, True, "mean"))
+        return self.over(self.multiply(off, off), axes, keep, "mean")
+
+    def norm(self, view: View, axes: Sequence[int], keep: bool) -> View:
+        """The square root of the sum of squares over whole axes."""
+        total = self.over(self.elementwise(view, Power(2)), axes, keep, "sum")
+        return self.elementwise(total, Power(0.5))
 
     def adaptive(self, view: View, kind: str, size: Sequence[int]) -> View:
         """A pool with as many windows as `size` says."""
@@ -704,9 +715,37 @@ class Builder:
             raise ShapeError(f"a tensor {view.shape} cannot be spread to {tuple(shape)}.")
         if want == list(view.shape):
             return view
-        if rank != 4 or want[:2] != list(sides[:2]) or len(view.axes) != 4:
-            raise Cannot("it repeats channels or images")
-        return self.resize(view, want[2:], mode="nearest", align="corner")
+        if len(view.axes) != rank:
+            raise Cannot(f"it repeats a tensor {view.shape} to {tuple(want)}")
+        return self._repeated(view, want, self._layout(view)) if rank == 4 else self._copied(view, want)
+
+    def _copied(self, view: View, want: Sequence[int]) -> View:
+        """Each row or column several times: along axes of length 1 right after theirs."""
+        axes, number = list(view.axes), view.layer
+        for i, n in enumerate(want):
+            if n == view.shape[i]:
+                continue
+            before = _merged(axes[i - 1]) if i else ()
+            axis = before[0].axis if before else IMAGES
+            if axis not in (ROWS, COLUMNS) or before != _full(axis, self._shape(number)[axis - 1]):
+                raise Cannot(f"it repeats a tensor {view.shape} to {tuple(want)}")
+            number = self.put(
+                Resize((n, 1) if axis == ROWS else (1, n)), number, part="rows" if axis == ROWS else "columns"
+            )
+            axes = [tuple(p._replace(step=p.step * n) if p.axis == axis else p for p in parts) for parts in axes]
+            axes[i] = (Part(axis, n, 1),)
+        return View(number, tuple(axes))
+
+    def _repeated(self, view: View, want: Sequence[int], order: list[int]) -> View:
+        """Maps of the size `want`, in whose axes images, channels, rows and columns lie in this order."""
+        maps = self.transpose(view, np.argsort(order).tolist())
+        sizes = [want[i] for i in np.argsort(order)]
+        if sizes[0] != maps.shape[0]:
+            raise Cannot("it repeats images")
+        if sizes[1] != maps.shape[1]:
+            number = self.selected(self.maps(maps), np.zeros(sizes[1], int), (1, 1), (0, 0), "channels")
+            maps = self.whole(number)
+        return self.transpose(self.resize(maps, sizes[2:], mode="nearest", align="corner"), order)
 
     def select(self, view: View, axis: int, places: Array, drop: bool = False) -> View:
         """Some places along an axis, in any order; `drop` the axis if it is one place."""
@@ -811,7 +850,7 @@ class Builder:
 
     def add(self, a: View, b: View) -> View:
         traces = self._combined(a, b, np.add)
-        found = self._recognized(traces)
+        found = self._recognized(traces) or self._normalized(a, b) or self._normalized(b, a)
         if found is not None:
             return found
         a, b = self._spread(a, b)
@@ -825,12 +864,14 @@ class Builder:
         minus = self.put(Scale(np.full(self._shape(b.layer)[0], -1, np.float32)), b.layer, part="minus")
         return self.add(a, View(minus, b.axes))
 
-    def multiply(self, a: View, b: View) -> View | Opaque:
+    def multiply(self, a: View, b: View) -> View:
         """The product of two maps: an activation written in pieces, or a gate; unsupported otherwise."""
         traces = self._combined(a, b, np.multiply)
-        found = self._recognized(traces)
+        found = self._recognized(traces) or self._standardized(a, b) or self._standardized(b, a)
         if found is not None:
             return found
+        if a.key == b.key:
+            return View(self.put(Power(2), a.layer), a.axes, traces)
         try:
             gated, gate = self._gated(a, b)
             return View(self.put(Gate(), gated.layer, gate.layer), gated.axes)
@@ -842,11 +883,107 @@ class Builder:
             return View(opaque, a.axes, traces)
 
     def divide(self, a: View, b: View) -> View:
-        """A map over another: an activation written in pieces, or nothing known."""
-        found = self._recognized(self._combined(a, b, np.divide))
-        if found is None:
-            raise Cannot("it divides one map by another, which no linear decoding can")
-        return found
+        """A map over another: an activation or a normalization written in pieces, or a gate by the reciprocal."""
+        traces = self._combined(a, b, np.divide)
+        found = self._recognized(traces)
+        if found is not None:
+            return found
+        factor = View(self.put(Power(-1), b.layer, part="reciprocal"), b.axes)
+        found = self._standardized(a, factor)
+        if found is not None:
+            return found
+        if len(a.axes) != len(b.axes) or not self._fits(a, b):
+            raise Cannot(f"it divides a map {a.shape} by another {b.shape}, which no decoding can")
+        return View(self.put(Gate(), a.layer, factor.layer), a.axes, traces)
+
+    # Normalizations written in pieces
+
+    def _standardized(self, a: View, b: View) -> View | None:
+        """The normalization of x that a · b is: a = x - mean(x), b = (mean(a²) + epsilon) ** -½."""
+        centred, deviation = self._centred(a.layer), self._deviation(b.layer)
+        if centred is None or deviation is None or deviation[:2] != centred:
+            return None
+        ones = np.ones(self._shape(centred[1])[0], self.dtype)
+        return self._normalization(centred, deviation[2], ones, None, a.axes)
+
+    def _normalized(self, a: View, b: View) -> View | None:
+        """The normalization of x that a + b is: a = x · f, b = bias - mean(x) · f, f = scale · (variance + epsilon) ** -½."""
+        gate, bias = (self.layers[each.layer - 1] if each.layer else None for each in (a, b))
+        if not isinstance(gate, Gate) or not isinstance(bias, Scale):
+            return None
+        (x, factor), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
+        if not below or not isinstance(self.layers[below - 1], Gate) or factor not in self.inputs[below - 1]:
+            return None
+        sign, other = bias.scale, sum(self.inputs[below - 1]) - factor
+        if other and isinstance(minus := self.layers[other - 1], Scale) and (minus.scale == -1).all():
+            sign, other = -sign, self.inputs[other - 1][0]
+        mean, made, layer = self._average(other), self.layers[factor - 1], self._spread_from(factor)
+        scale = np.ones(self._shape(x)[0], self.dtype)
+        if isinstance(made, Scale) and not made.bias.any():
+            scale, layer = made.scale, self._spread_from(self.inputs[factor - 1][0])
+        deviation = self._deviation(layer)
+        if (sign != -1).any() or mean is None or deviation is None or mean[1:] != (x, 0) or deviation[:2] != mean[:2]:
+            return None
+        return self._normalization(mean, deviation[2], scale, bias.bias, a.axes)
+
+    def _normalization(self, of: Any, epsilon: float, scale: Array, bias: Array | None, axes: Axes) -> View:
+        """Over the axes and of the layer that `of` begins with."""
+        if of[0] == {CHANNELS}:
+            layer: Layer = LayerNorm(scale, bias, epsilon=epsilon)
+        else:
+            layer = GroupNorm(scale, bias, groups=1 if CHANNELS in of[0] else len(scale), epsilon=epsilon)
+        return View(self.put(layer, of[1]), axes)
+
+    def _deviation(self, layer: int) -> tuple[set[int], int, float] | None:
+        """Over which axes, and of which layer, a layer is ``(mean((x - mean(x))²) + epsilon) ** -½``, and epsilon."""
+        exponent = 1.0
+        while layer and isinstance(power := self.layers[layer - 1], Power):
+            exponent, layer = exponent * power.exponent, self.inputs[layer - 1][0]
+        variance = self._average(layer)
+        if exponent != -0.5 or variance is None or variance[2] < 0 or not variance[1]:
+            return None
+        kinds, square, epsilon = variance
+        made, centred = self.layers[square - 1], self._centred(self.inputs[square - 1][0])
+        if not isinstance(made, Power) or made.exponent != 2 or centred is None or centred[0] != kinds:
+            return None
+        return kinds, centred[1], epsilon
+
+    def _spread_from(self, layer: int) -> int:
+        """The layer that is repeated in every place, or for every channel."""
+        while layer and isinstance(self.layers[layer - 1], (Select, Resize)):
+            layer = self.inputs[layer - 1][0]
+        return layer
+
+    def _centred(self, layer: int) -> tuple[set[int], int] | None:
+        """Over which axes, and of which layer, a layer is ``x - mean(x)``."""
+        if not layer or not isinstance(self.layers[layer - 1], Sum):
+            return None
+        x, repeated = self.inputs[layer - 1]
+        layer = self._spread_from(repeated)
+        minus = self.layers[layer - 1] if layer else None
+        if not isinstance(minus, Scale) or (minus.scale != -1).any() or minus.bias.any():
+            return None
+        mean = self._average(self.inputs[layer - 1][0])
+        return (mean[0], x) if mean is not None and mean[1:] == (x, 0) else None
+
+    def _average(self, layer: int) -> tuple[set[int], int, float] | None:
+        """Over which axes, and of which layer, a layer is the mean, and what is added to it."""
+        kinds, offset = set[int](), 0.0
+        while layer:
+            made, (below, *_) = self.layers[layer - 1], self.inputs[layer - 1]
+            if isinstance(made, Scale) and (made.scale == 1).all() and (made.bias == made.bias[0]).all() and not kinds:
+                offset += float(made.bias[0])
+            elif isinstance(made, Conv) and made.filters.shape == (1, self._shape(below)[0], 1, 1):
+                if (made.filters != made.filters.dtype.type(1 / made.filters.size)).any():
+                    break
+                offset += float(made.bias[0]) if not kinds else 0.0
+                kinds.add(CHANNELS)
+            elif isinstance(made, AvgPool) and made.size == self._shape(below)[1:]:
+                kinds |= {ROWS, COLUMNS}
+            else:
+                break
+            layer = below
+        return (kinds, layer, offset) if kinds else None
 
     def piece(self, view: View, type: str, function: Any, reason: str = "by itself it has no decoding") -> View:
         """A function that is no layer by itself, but perhaps a piece of one."""
@@ -864,14 +1001,11 @@ class Builder:
             raise Cannot(f"it multiplies tensors {a.shape} and {b.shape}, which no decoding can")
         shapes = self._shape(a.layer), self._shape(b.layer)
 
-        def fits(view: View, gate: View) -> bool:
-            return all(_merged(g) in ((), _merged(v)) for v, g in zip(view.axes, gate.axes, strict=True))
-
         if shapes[0] != shapes[1]:
             a, b = (a, b) if math.prod(shapes[0]) > math.prod(shapes[1]) else (b, a)
-            if fits(a, b):
+            if self._fits(a, b):
                 return a, b
-        elif fits(a, b):
+        elif self._fits(a, b):
             gates = [self._squashes(view.layer) for view in (a, b)]
             if gates == [False, True]:
                 return a, b
@@ -879,15 +1013,20 @@ class Builder:
                 return b, a
         raise Cannot(f"it multiplies two computed maps, {shapes[0]} and {shapes[1]}, which no linear decoding can")
 
+    def _fits(self, view: View, gate: View) -> bool:
+        """Whether there is a factor for each response, or one for several."""
+        return all(_merged(g) in ((), _merged(v)) for v, g in zip(view.axes, gate.axes, strict=True))
+
     def _squashes(self, layer: int) -> bool:
-        """Whether a layer's responses are factors between −1 and 1, perhaps resized or put in another order."""
+        """Whether a layer's responses are factors: reciprocals, or between −1 and 1; perhaps scaled, resized or ordered."""
         while layer:
             made = self.layers[layer - 1]
-            if isinstance(made, (Resampling, Select)):
+            if isinstance(made, (Resampling, Select)) or (isinstance(made, Scale) and not made.bias.any()):
                 layer = self.inputs[layer - 1][0]
                 continue
             clips = isinstance(made, Clip) and made.low >= -1 and made.high <= 1
-            return clips or isinstance(made, (Sigmoid, HardSigmoid, Softmax, Tanh))
+            inverse = isinstance(made, Power) and made.exponent < 0
+            return clips or inverse or isinstance(made, (Sigmoid, HardSigmoid, Softmax, Tanh))
         return False
 
     def _spread(self, a: View, b: View) -> tuple[View, View]:
@@ -896,6 +1035,9 @@ class Builder:
         shape = np.broadcast_shapes(a.shape, b.shape) if _fit(a.shape, b.shape) else ()
         if not shape:
             raise ShapeError(f"tensors {a.shape} and {b.shape} do not fit each other.")
+        if len(a.axes) == len(b.axes) == len(shape) == 4:  # the larger says which axis is which
+            order = self._layout(a if a.shape == shape else b)
+            a, b = (each if each.shape == shape else self._repeated(each, shape, order) for each in (a, b))
         return self.expand(a, shape), self.expand(b, shape)
 
     # Activations written in pieces

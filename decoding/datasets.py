@@ -261,7 +261,7 @@ class FolderOfImages:
             with Image.open(path) as file:
                 picture = file.convert("L" if self.channels == 1 else "RGB")
         except (OSError, ValueError, SyntaxError) as error:
-            raise DataFormatError(f"{path}: it cannot be read as a picture: {error}") from error
+            raise DataFormatError(f"{shown(path)}: it cannot be read as a picture: {error}") from error
         if self.shrink > 1:
             size = max(1, picture.width // self.shrink), max(1, picture.height // self.shrink)
             picture = picture.resize(size, Image.Resampling.LANCZOS)
@@ -296,12 +296,14 @@ def images_in(folder: str | os.PathLike[str], *, channels: int = 3, shrink: int 
     InvalidValueError
         If `channels` or `shrink` is none of those above.
     """
-    if channels not in (1, 3):
-        raise InvalidValueError(f"images_in: channels must be 1 or 3, not {channels!r:.80}.")
-    shrink, place = as_count(shrink, "images_in: shrink"), Path(folder)
+    if isinstance(channels, bool) or not isinstance(channels, (int, np.integer)) or channels not in (1, 3):
+        raise InvalidValueError(f"images_in: channels must be 1 or 3, not {described(channels)}.")
+    shrink, place = as_count(shrink, "images_in: shrink"), as_path(folder, "images_in: folder")
+    if not place.is_dir():
+        raise FileNotFoundError(f"images_in: there is no folder '{shown(place)}'.")
     paths = sorted(
         path for path in place.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff")
     )
     if not paths:
-        raise DataFormatError(f"images_in: '{place}' holds no PNG, JPEG or TIFF file.")
+        raise DataFormatError(f"images_in: '{shown(place)}' holds no PNG, JPEG or TIFF file.")
     return FolderOfImages(paths, channels, shrink)

@@ -73,16 +73,19 @@ class ReconstructionError:
     correlations: npt.NDArray[np.float64]
 
     @property
+    @np.errstate(all="ignore")
     def mean(self) -> float:
         """Over images: the figure of table 1."""
         return float(self.per_image.mean())
 
     @property
+    @np.errstate(all="ignore")
     def std(self) -> float:
         """Standard deviation over images: what follows ± in table 1."""
         return float(self.per_image.std())
 
     @property
+    @np.errstate(all="ignore")
     def correlation(self) -> float:
         """The mean of `correlations`."""
         return float(self.correlations.mean())
@@ -156,7 +159,7 @@ class ReconstructionMeter:
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
-        if not self.contrast:  # whatever the scale of each
+        if not self.contrast:  # their correlation does not depend on scale, and squares would overflow
             want, got = scaled_down(want, 0), scaled_down(got, 0)
         return ReconstructionError(squares / len(difference), _correlations(want, got))
 
@@ -356,6 +359,10 @@ class _Decoded:
             raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
         if order == 2 and filters is not None:
             raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
+        if order == 2 and unpool not in ("nearest", "sum"):
+            raise InvalidValueError(
+                f"{function}: the second order undoes pools by their sum, not by unpool={described(unpool)}."
+            )
         self.function, self.net, self.top, self.order = function, net, top, order
         self.backend = resolve(backend, "correlate")
         self.bias = _bias(function, bias, net.channels(top))
@@ -579,11 +586,13 @@ class ResponseMatrix:
         return notebook.table(head, rows, caption=caption, after=after)
 
     @property
+    @np.errstate(all="ignore")
     def rows(self) -> npt.NDArray[np.bool_]:
         """Whether each row has its maximum on the diagonal; by construction it has, the image being chosen so."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=1))
 
     @property
+    @np.errstate(all="ignore")
     def columns(self) -> npt.NDArray[np.bool_]:
         """Whether each column has its maximum on the diagonal: the image is liked best by the filter that chose it."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
@@ -752,7 +761,7 @@ def _full_range(responses: Array, what: str, done: int) -> Array:
             f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
             "normalize. Leave that image out, or give contrast=None."
         )
-    if not np.isfinite(high - low).all():  # half of it is
+    if not np.isfinite(high - low).all():  # the range overflows; half of it does not
         responses, low, high = responses / 2, low / 2, high / 2
     result = responses - low
     result /= high - low

@@ -145,7 +145,7 @@ def measure(
     return done
 
 
-def batches(images: Any, net: Network | None = None) -> tuple[Iterable[Any], int | None]:
+def batches(images: Any, net: Network | None = None, function: str = "measure") -> tuple[Iterable[Any], int | None]:
     """What is given as images, as batches; and how many images there are in all, where that is known beforehand."""
     refuse_pair(images, "images")
     if isinstance(images, (list, tuple)):
@@ -155,7 +155,7 @@ def batches(images: Any, net: Network | None = None) -> tuple[Iterable[Any], int
     else:
         one = hasattr(images, "__array__") or hasattr(images, "shape")
     if one:
-        array = as_array(images, "images") if net is None else net.as_images(images, "measure")
+        array = as_array(images, "images") if net is None else net.as_images(images, function)
         return [array], len(array)
     if not isinstance(images, Iterable) or isinstance(images, (str, bytes)):
         raise InvalidValueError(f"images must be an array (N, C, H, W) or batches of that, not {described(images)}.")

@@ -195,7 +195,7 @@ class Network:
         return below
 
     def _image_channels(self) -> int | None:
-        """By the layers that read the image, through those that keep its channels; else by the shape, else by the mean."""
+        """The image's channels: what the first layers ask for that do not merely keep them; else by `input_shape`, else by the mean."""
         keeping = {0}
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
             if isinstance(layer, (UnsupportedLayer, Concat)) or not keeping.intersection(below[: layer.follows]):
@@ -434,10 +434,10 @@ class Network:
 
     @public
     def batch_size(self, shape: Sequence[int], layer: int | str | Sequence[int | str] | None = None) -> int:
-        """Images of the given (C, H, W) to run at a time, up to `layer`, or several: 6 million numbers alive between two layers.
+        """How many images of the given (C, H, W) to run at a time, up to `layer` or several of them.
 
-        These are the responses that layers above still need: of a chain, those of one layer. An operator may need several
-        times their memory to make them.
+        So many that between two layers some 6 million numbers must be kept: the responses that layers above still read, which are
+        those of one layer in a chain. An operator may need several times their memory to make them.
 
         Examples
         --------
@@ -784,7 +784,7 @@ class Network:
 
     def _fields(self, base: int) -> list[ReceptiveField | None]:
         fields: list[ReceptiveField | None] = [None] * base + [ReceptiveField((1, 1), (1, 1), (0, 0))]
-        mixed: set[int] = set()  # above a layer whose units differ by phase
+        mixed: set[int] = set()  # layers that lie above one whose units see different places by turns (`Layer.phases`)
         for number in range(base + 1, len(self.layers) + 1):
             layer, below = self.layers[number - 1], self.paths[number - 1]
             seen = [field for i in below if (field := fields[i]) is not None]
@@ -903,7 +903,7 @@ class Network:
         return crossed(shapes[number]) if number in shapes else str(self._channels[number] or "")
 
     def _remarks(self) -> Iterator[str]:
-        """What does not work."""
+        """A line for each layer that does not run, saying why."""
         for number, layer in enumerate(self.layers, 1):
             try:
                 with self._blame(number):
@@ -947,7 +947,7 @@ class Network:
                     each.check_decoding()
 
     def _check_phases(self, top: int, base: int) -> None:
-        """Refuse to look through a layer above which units differ by phase."""
+        """Refuse to look through a layer whose units see different places by turns (`Layer.phases`)."""
         for number in walks.under(self, [top], self.paths, base):
             layer = self.layers[number - 1]
             if layer.phases and any(self.fields_within(base)[i] is not None for i in self.paths[number - 1]):

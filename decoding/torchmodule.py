@@ -32,6 +32,7 @@ from .layers import (
     Layer,
     LogSoftmax,
     Mish,
+    Power,
     ReLU,
     Sigmoid,
     SiLU,
@@ -294,7 +295,7 @@ class _Reader:
         if isinstance(value, View):
             raise Cannot("its weights are computed from the image")
         if not isinstance(value, self.torch.Tensor):
-            return np.asarray(value, np.float32)
+            return np.asarray(value, np.float64)
         value = value.detach().cpu()
         if value.is_floating_point() and value.dtype not in (self.torch.float32, self.torch.float64):
             value = value.float()
@@ -764,6 +765,29 @@ def _piece(name: str, function: Callable[..., Array]) -> Callable[..., Any]:
     return lambda r, x, *numbers: r.builder.piece(_maps(x), name, lambda z: function(z, *numbers))
 
 
+def _pow(r: _Reader, x: Any, exponent: Any) -> Any:
+    if isinstance(exponent, View) or r.needed(exponent).size != 1:
+        raise Cannot("it raises to more than one power")
+    return r.builder.elementwise(_maps(x), Power(float(r.needed(exponent).reshape(()))))
+
+
+def _norm(r: _Reader, x: Any, order: float = 2, axes: Any = None, keep: bool = False, **options: Any) -> Any:
+    if order != 2:
+        raise Cannot(f"it takes the norm of order {order}")
+    view = _maps(x)
+    return r.builder.norm(view, axes or range(len(view.axes)), keep)
+
+
+def _var(r: _Reader, x: Any, axes: Any = None, correction: float | None = None, keepdim: bool = False) -> Any:
+    view = _maps(x)
+    chosen = list(range(len(view.axes))) if axes in (None, []) else axes
+    count = math.prod(view.shape[axis] for axis in chosen)
+    less = count - (1 if correction is None else correction)
+    if less <= 0:
+        raise Cannot("it divides by zero")
+    return r.builder.affine(r.builder.variance(view, chosen, keepdim), count / less, 0.0)
+
+
 def _erf(z: Array) -> Array:
     from scipy.special import erf
 
@@ -804,7 +828,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "pad": _pad, "constant_pad_nd": _constant_pad, "reflection_pad2d": _reflection_pad, "replication_pad2d": _replication_pad,
     "expand": _expand, "cat": _cat, "stack": _stack, "dropout": _unary(lambda *a: Dropout()), "feature_dropout": _unary(lambda *a: Dropout()),
     "alpha_dropout": _unary(lambda *a: Dropout()), "clone": _same, "contiguous": _same, "detach": _same, "alias": _same,
-    "abs": _piece("abs", np.abs), "log": _piece("log", np.log), "sqrt": _piece("sqrt", np.sqrt), "erf": _piece("erf", _erf),
-    "log1p": _piece("log1p", np.log1p), "reciprocal": _piece("reciprocal", np.reciprocal), "pow": _piece("pow", np.power),
+    "abs": _piece("abs", np.abs), "log": _piece("log", np.log), "sqrt": _unary(lambda: Power(0.5)), "rsqrt": _unary(lambda: Power(-0.5)), "square": _unary(lambda: Power(2)), "erf": _piece("erf", _erf),
+    "log1p": _piece("log1p", np.log1p), "reciprocal": _unary(lambda: Power(-1)), "pow": _pow,
+    "linalg_vector_norm": _norm, "var": _var, "std": lambda r, *a, **k: r.builder.elementwise(_var(r, *a, **k), Power(0.5)),
+    "addcmul": lambda r, x, a, b, value=1: _add(r, x, _mul(r, a, b), alpha=value),
     "lift_fresh_copy": _same, "to": _to, "_to_copy": _to, "type_as": _same,
 }  # fmt: skip

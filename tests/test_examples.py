@@ -114,20 +114,24 @@ def test_second_order_writes_its_tables_and_pictures(tmp_path):
     layers = [decoding.Conv(random.normal(size=(3, 3, 3, 3))), decoding.ReLU(), decoding.MaxPool(2)]
     layers.append(decoding.Conv(random.normal(size=(2, 3, 2, 2)), name="top"))
     decoding.save_matconvnet(decoding.Network(layers), net)
-    done = run("second_order.py", net, pictures, "--reduce", 1, "-o", "out", cwd=tmp_path)
+    done = run("second_order.py", net, pictures, "--reduce", 1, "--stimuli", 3000, "-o", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         *("second-order.txt", "second-order.png", "second-order-top.png"),
         *("r.csv", "explained.csv", "pictures.csv", "extremes.csv"),
+        *("yardsticks.csv", "yardsticks.png", "gaussian.csv"),
     }
     head, first, last = csv.reader((tmp_path / "out/r.csv").read_text("utf-8").splitlines())
-    assert head[3:] == ["identity", "gains", "least squares", "second order, calibrated"]
+    assert head[3:] == ["identity", "gains, measured", "least squares", "second order, calibrated"]
     assert {float(cell) for cell in first[3:]} == {1}  # nothing bends before it
     assert float(last[-1]) > float(last[3])
     counts, r = csv.reader((tmp_path / "out/pictures.csv").read_text("utf-8").splitlines())
     assert counts == ["pictures", "0", "1", "2", "4", "8", "16", "32", "all"]
     assert float(r[1]) < float(r[-2]) <= 1
+    counts, *ways = csv.reader((tmp_path / "out/yardsticks.csv").read_text("utf-8").splitlines())
+    assert [way[0].split(", ")[0] for way in ways] == ["second order", "spike-triggered covariance", "mean Hessian"]
+    assert all(0 < float(cell) <= 1 for way in ways for cell in way[1:])
 
 
 def test_deep_measures_how_far_a_linear_picture_goes(tmp_path):

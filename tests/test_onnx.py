@@ -25,7 +25,7 @@ def loaded(tmp_path, made, **options):
 # Operators, against onnxruntime: (opset, nodes, constants[, shape of the image])
 
 W = {"w": reals(5, 4, 3, 2), "b": reals(5)}
-I64 = np.int64
+FUSED = {"domain": "com.microsoft"}  # what onnxruntime's optimizer writes
 FORWARD = {
     "conv": (17, [("Conv", "x w b", "y", {"strides": [2, 1], "pads": [1, 0, 2, 1], "dilations": [1, 2]})], W),
     "conv without bias or kernel": (11, [("Conv", "x w", "y")], {"w": W["w"]}),
@@ -141,6 +141,10 @@ FORWARD = {
     "resize of opset 10": (10, [("Resize", "x s", "y", {"mode": "nearest"})], {"s": np.array([1, 1, 2, 2], np.float32)}),
     "upsample 9": (9, [("Upsample", "x s", "y", {"mode": "linear"})], {"s": np.array([1, 1, 2, 2], np.float32)}),
     "upsample 7": (7, [("Upsample", "x", "y", {"mode": "nearest", "scales": [1.0, 1.0, 3.0, 2.0]})], {}),
+    "enlarged by tiles": (
+        13, [("Unsqueeze", "x a", "u"), ("Tile", "u t", "v"), ("Reshape", "v s", "h"), ("Unsqueeze", "h b", "w"), ("Expand", "w e", "z"), ("Reshape", "z r", "y")],
+        {"a": np.array([3]), "t": np.array([1, 1, 1, 2, 1]), "s": np.array([1, 4, 12, 9]), "b": np.array([4]), "e": np.array([1, 1, 1, 1, 3]), "r": np.array([1, 4, 12, 27])},
+    ),
     "pad": (13, [("Pad", "x p v", "y")], {"p": np.array([0, 0, 1, 2, 0, 0, 0, 3]), "v": np.array(1.5, np.float32)}),
     "pad channels": (13, [("Pad", "x p", "y")], {"p": np.array([0, 1, 0, 0, 0, 2, 0, 0])}),
     "pad by attribute": (2, [("Pad", "x", "y", {"pads": [0, 0, 1, 2, 0, 0, 0, 3]})], {}),
@@ -184,6 +188,14 @@ FORWARD = {
         13, [("Div", "x r", "a"), ("Erf", "a", "b"), ("Add", "b one", "c"), ("Mul", "x c", "d"), ("Mul", "d half", "y")],
         {"r": np.float32(math.sqrt(2)), "one": np.float32(1), "half": np.float32(0.5)},
     ),
+    "gelu with turns": (
+        13,
+        [("Mul", "x r", "a"), ("Transpose", "a", "t", {"perm": [0, 2, 3, 1]}), ("Erf", "t", "b"), ("Add", "b one", "c"), ("Mul", "x half", "d"), ("Transpose", "d", "u", {"perm": [0, 2, 3, 1]}),
+         ("Mul", "u c", "e"), ("Transpose", "e", "y", {"perm": [0, 3, 1, 2]})],
+        {"r": np.float32(math.sqrt(0.5)), "one": np.float32(1), "half": np.float32(0.5)},
+    ),
+    "gelu in TensorFlow's pieces": (13, [("Mul", "x r", "a"), ("Neg", "a", "n"), ("Erf", "n", "b"), ("Sub", "one b", "c"), ("Mul", "x half", "d"), ("Mul", "d c", "y")], {"r": np.float32(math.sqrt(0.5)), "one": np.float32(1), "half": np.float32(0.5)}),
+    "bounds": (13, [("Max", "x a", "h"), ("Min", "b h", "y")], {"a": np.float32(-0.5), "b": np.float32(0.25)}),
     "gelu by tanh in pieces": (
         13,
         [("Mul", "x x", "a"), ("Mul", "a x", "b"), ("Mul", "b k", "c"), ("Add", "x c", "d"), ("Mul", "d r", "e"), ("Tanh", "e", "f"), ("Add", "f one", "g"), ("Mul", "x g", "h"), ("Mul", "h half", "y")],
@@ -191,6 +203,51 @@ FORWARD = {
     ),
     "mish in pieces": (13, [("Softplus", "x", "a"), ("Tanh", "a", "b"), ("Mul", "x b", "y")], {}),
     "softplus in pieces": (13, [("Exp", "x", "a"), ("Add", "a one", "b"), ("Log", "b", "y")], {"one": np.float32(1)}),
+    "layer norm in pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Pow", "d two", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Sqrt", "w", "r"),
+         ("Div", "d r", "n"), ("Mul", "n g", "h"), ("Add", "h b", "y")],
+        {"two": np.float32(2), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "layer norm in pieces, channels last": (
+        13,
+        [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("ReduceMean", "t", "m", {"axes": [-1]}), ("Sub", "t m", "d"), ("Sub", "t m", "o"), ("Mul", "o o", "s"),
+         ("ReduceMean", "s", "v", {"axes": [-1]}), ("Add", "v e", "w"), ("Sqrt", "w", "r"), ("Reciprocal", "r", "q"), ("Mul", "q d", "n"), ("Mul", "n g", "h"), ("Add", "h b", "f"), ("Transpose", "f", "y", {"perm": [0, 3, 1, 2]})],
+        {"e": np.float32(0.1), "g": reals(4), "b": reals(4)},
+    ),
+    "instance norm in pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [2, 3]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [2, 3]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"), ("Mul", "d q", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1)},
+    ),
+    "group norm of all in pieces, channels last": (
+        13,
+        [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("ReduceMean", "t", "m", {"axes": [1, 2, 3]}), ("Sub", "t m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1, 2, 3]}),
+         ("Add", "v e", "w"), ("Sqrt", "w", "r"), ("Div", "d r", "n"), ("Transpose", "n", "y", {"perm": [0, 3, 1, 2]})],
+        {"e": np.float32(0.1)},
+    ),
+    "layer norm in tf2onnx's pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"),
+         ("Mul", "q g", "i"), ("Mul", "x i", "j"), ("Neg", "m", "o"), ("Mul", "o i", "k"), ("Add", "k b", "l"), ("Add", "j l", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "layer norm in TensorFlow's pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"),
+         ("Mul", "q g", "i"), ("Mul", "x i", "j"), ("Mul", "m i", "k"), ("Sub", "b k", "l"), ("Add", "j l", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "global response norm": (
+        13,
+        [("ReduceL2", "x", "g", {"axes": [2, 3]}), ("ReduceMean", "g", "m", {"axes": [1]}), ("Add", "m e", "a"), ("Div", "g a", "n"), ("Mul", "x n", "h"), ("Mul", "h w", "i"), ("Add", "i x", "y")],
+        {"e": np.float32(0.1), "w": reals(4, 1, 1)},
+    ),
+    "divided by a norm": (
+        13, [("ReduceL2", "x", "g", {"axes": [1]}), ("Clip", "g e -", "c"), ("Expand", "c s", "d"), ("Div", "x d", "y")], {"e": np.float32(1e-12), "s": np.array([1, 4, 6, 9])},
+    ),
+    "sum of squares": (13, [("ReduceSumSquare", "x", "y", {"axes": [1, 2], "keepdims": 0})], {}),
+    "generalized mean": (13, [("Clip", "x e -", "c"), ("Pow", "c p", "d"), ("GlobalAveragePool", "d", "g"), ("Pow", "g q", "y")], {"e": np.float32(0.1), "p": np.float32(3), "q": np.float32(1 / 3)}),
     "relu": (13, [("Relu", "x", "y")], {}), "leaky relu": (13, [("LeakyRelu", "x", "y", {"alpha": 0.3})], {}),
     "prelu": (13, [("PRelu", "x s", "y")], {"s": reals(4, 1, 1, low=-2, high=2)}),
     "prelu of one": (13, [("PRelu", "x s", "y")], {"s": reals(1)}),
@@ -215,6 +272,19 @@ FORWARD = {
     "weights made of one number": (
         9, [("ConstantOfShape", "s", "w", {"value": helper.make_tensor("v", 1, [1], [0.02])}), ("Conv", "x w", "y")], {"s": np.array([5, 4, 3, 2])},
     ),
+    "fused with relu": (17, [("FusedConv", "x w b", "y", {**FUSED, "activation": "Relu", "pads": [1, 0, 2, 1]})], W),
+    "fused with a sum": (
+        17, [("FusedConv", "x w b x", "y", {**FUSED, "activation": "LeakyRelu", "activation_params": [0.3], "pads": [1, 1, 1, 1]})], {"w": reals(4, 4, 3, 3), "b": reals(4)},
+    ),
+    "fused with clip": (17, [("FusedConv", "x w", "y", {**FUSED, "activation": "Clip", "activation_params": [-0.5, 0.25]})], {"w": W["w"]}),
+    "fused with hard sigmoid": (17, [("FusedConv", "x w", "y", {**FUSED, "activation": "HardSigmoid", "activation_params": [0.3, 0.4]})], {"w": W["w"]}),
+    "fused gemm": (
+        17, [("Flatten", "x", "f"), ("FusedGemm", "f w b", "y", {**FUSED, "activation": "LeakyRelu", "activation_alpha": 0.3, "transB": 1, "beta": 2.0})],
+        {"w": reals(5, 216), "b": reals(5)},
+    ),
+    "fused matmul": (17, [("Flatten", "x", "f"), ("FusedMatMul", "f w", "y", {**FUSED, "transB": 1, "alpha": 0.5})], {"w": reals(5, 216)}),
+    "fused gelu": (17, [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("BiasGelu", "t b", "h", FUSED), ("Gelu", "h", "g", FUSED), ("Transpose", "g", "y", {"perm": [0, 3, 1, 2]})], {"b": reals(4)}),
+    "fast gelu": (17, [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("FastGelu", "t b", "h", FUSED), ("QuickGelu", "h", "g", {**FUSED, "alpha": 1.5}), ("Transpose", "g", "y", {"perm": [0, 3, 1, 2]})], {"b": reals(4)}),
     "shapes computed": (
         13,
         [("Shape", "x", "s"), ("Gather", "s i", "n", {"axis": 0}), ("Unsqueeze", "n a", "u"), ("Concat", "u m", "t", {"axis": 0}), ("Reshape", "x t", "f"), ("MatMul", "f w", "y")],
@@ -329,31 +399,51 @@ def test_gates_run_and_decode_with_a_gain(tmp_path):
 @pytest.mark.parametrize(
     ("case", "kind"),
     {"silu in pieces": "SiLU", "hard swish in pieces": "HardSwish", "gelu in pieces": "GELU", "gelu by tanh in pieces": "GELU",
-     "mish in pieces": "Mish", "hard sigmoid in pieces": "HardSigmoid", "softplus in pieces": "Softplus"}.items(),
+     "mish in pieces": "Mish", "hard sigmoid in pieces": "HardSigmoid", "softplus in pieces": "Softplus", "layer norm in pieces": "LayerNorm",
+     "layer norm in pieces, channels last": "LayerNorm", "layer norm in TensorFlow's pieces": "LayerNorm", "layer norm in tf2onnx's pieces": "LayerNorm", "gelu with turns": "GELU", "instance norm in pieces": "GroupNorm", "group norm of all in pieces, channels last": "GroupNorm"}.items(),
 )  # fmt: skip
-def test_activations_in_pieces_are_one_layer(case, kind, tmp_path):
+def test_activations_and_norms_in_pieces_are_one_layer(case, kind, tmp_path):
     opset, nodes, constants = FORWARD[case]
     net = loaded(tmp_path, model(nodes, constants, opset=opset))
     assert [layer.kind for layer in net.layers] == [kind]
+    if kind == "GroupNorm":
+        assert net.layers[0].groups == (1 if "all" in case else 4)
     if kind == "GELU":
         assert net.layers[0].approximate == ("tanh" if "tanh" in case else "none")
 
 
 def test_what_is_not_known_blocks_only_what_reads_it(tmp_path):
-    nodes = [("Conv", "x w", "a"), ("Mul", "a a", "b"), ("Relu", "b", "c"), ("TopK", "a k", "d e"), ("Relu", "a", "y")]
+    nodes = [
+        ("Conv", "x w", "a"),
+        ("Relu", "a", "f"),
+        ("Conv", "x w", "g"),
+        ("Mul", "g f", "b"),
+        ("Relu", "b", "c"),
+        ("TopK", "a k", "d e"),
+        ("Relu", "a", "y"),
+    ]
     made = model(nodes, {"w": whole(3, 4, 1, 1), "k": np.array([1])}, outputs=("y", "c", "d"))
     made.graph.node.append(helper.make_node("Frobnicate", ["y"], ["z"], name="strange", domain="com.example"))
     made.opset_import.append(helper.make_opsetid("com.example", 1))
     made.graph.output.append(helper.make_tensor_value_info("z", 1, None))
     net = loaded(tmp_path, made)
     kinds = {name: layer.kind for name, layer in zip(net.names, net.layers, strict=True)}
-    assert kinds == {"n0": "Conv", "n1": "Mul", "n2": "ReLU", "n3": "TopK", "n4": "ReLU", "strange": "Frobnicate"}
+    assert kinds == {
+        "n0": "Conv",
+        "n1": "ReLU",
+        "n2": "Conv",
+        "n3": "Mul",
+        "n4": "Relu",
+        "n5": "TopK",
+        "n6": "ReLU",
+        "strange": "Frobnicate",
+    }
     assert decoding.decode_layer(net, "y").shape == (3, 4, 1, 1)
     for layer, why in {
         "b": "multiplies two computed maps",
         "d": "picks the largest",
         "z": "com.example",
-        "c": "'n1' \\(Mul\\)",
+        "c": "'n3' \\(Mul\\)",
     }.items():
         with pytest.raises(UnsupportedLayerError, match=why):
             decoding.decode_filter(net, layer, 0)
@@ -465,6 +555,23 @@ def test_names_are_those_of_feature_extractors(tmp_path):
     for node, path in zip(old.graph.node, paths, strict=True):
         node.name = path
     assert loaded(tmp_path, old).names == want
+
+
+def test_what_onnxruntime_fused_keeps_the_name_of_its_weights(tmp_path):
+    fused = {**FUSED, "activation": "Relu"}
+    nodes = [("FusedConv", "x ConvBnFusion_W_layer1.0.conv1.weight", "a", fused), ("FusedConv", "a w", "y", fused)]
+    net = loaded(tmp_path, model(nodes, {nodes[0][1].split()[1]: whole(3, 4, 1, 1), "w": whole(2, 3, 1, 1)}))
+    assert net.names == ("layer1.0.conv1", "layer1.0.conv1.relu", "n1", "n1.relu")
+    assert [net.index(name) for name in ("a", "y")] == [2, 4]
+
+
+def test_what_onnxruntime_wrote_for_one_processor_says_so(tmp_path):
+    made = model([("Conv", "x w", "y", {"domain": "com.microsoft.nchwc"})], {"w": whole(8, 4, 1, 1)})
+    net = loaded(tmp_path, made)
+    assert net.blocked(1) == 1
+    assert "ORT_ENABLE_EXTENDED" in str(net)
+    with pytest.raises(UnsupportedLayerError, match="Give the file that it was made from"):
+        decoding.decode_filter(net, 1, 0)
 
 
 def test_long_and_strange_names_are_shown_cut_and_escaped(tmp_path):

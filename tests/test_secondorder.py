@@ -446,6 +446,18 @@ def test_the_last_layers_part_alone_breaks_the_law(monkeypatch):
     assert not crop_law(example())
 
 
+def test_the_curvature_of_the_layer_before_breaks_the_law(monkeypatch):
+    true = Form.__init__
+
+    def shifted(self, *arguments):
+        true(self, *arguments)
+        before, pool = self.bent[:2]
+        self.layers[pool] = self.layers[pool].replace(curvature=self.layers[before].curvature)
+
+    monkeypatch.setattr(Form, "__init__", shifted)
+    assert not crop_law(example())
+
+
 def test_biases_in_the_pair_break_the_law(monkeypatch):
     monkeypatch.setattr(Conv, "linear", Conv.forward)
     assert not crop_law(example())
@@ -722,7 +734,11 @@ def test_an_empty_result_only_where_nothing_bends_on_the_way():
 @pytest.mark.parametrize(
     ("do", "error", "says"),
     [
-        (lambda net: quadratize(Network([Conv([[[[1.0]]]]), ReLU()])), decoding.UnsupportedLayerError, "Give images"),
+        (
+            lambda net: quadratize(Network([Conv([[[[1.0]]]]), ReLU()])),
+            decoding.UnsupportedLayerError,
+            r"Give images: quadratize\(net, images\)",
+        ),
         (
             lambda net: quadratize(
                 Network([BatchNorm([1], [0], mean=[0], std=[1]), MaxPool(2)], input_shape=(1, 4, 4))
@@ -754,6 +770,12 @@ def test_an_empty_result_only_where_nothing_bends_on_the_way():
             lambda net: decode_quadratic(net, 5, 0, statistics=natural((6, 6), channels=3)),
             decoding.ShapeError,
             "3 channels",
+        ),
+        (lambda net: decode_quadratic(net, 5, 0, statistics="natural"), decoding.InvalidValueError, "made by natural"),
+        (
+            lambda net: decoded_responses(net, np.zeros((1, 1, 9, 10)), 5, order=2, unpool="bicubic"),
+            decoding.InvalidValueError,
+            "by their sum",
         ),
         (lambda net: decode_quadratic(net, 5, 0, n=0), decoding.InvalidValueError, "n"),
         (lambda net: decode_quadratic(net, 5, 0).most_exciting(0), decoding.InvalidValueError, "radius"),

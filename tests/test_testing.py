@@ -4,14 +4,16 @@ import ast
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import types
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from honest import HONEST
+from honest import HONEST, HONEST_IN_ONE_WAY
 from mutants import MUTANTS, applied
 
 import decoding
@@ -19,6 +21,7 @@ from decoding import AvgPool, Conv, Gate, MaxPool, Network, ReLU, Select, Softma
 from decoding.testing import (
     CHECKS,
     bench,
+    bounds,
     check_backend,
     checks,
     explicit,
@@ -29,7 +32,7 @@ from decoding.testing import (
 )
 from decoding.testing.__main__ import main
 from decoding.testing.bounds import Arithmetic
-from decoding.testing.calls import source
+from decoding.testing.calls import Call, source
 from decoding.testing.report import (
     EXPECTED,
     FAILED,
@@ -195,6 +198,36 @@ def test_honest_backends_pass(honest, seed):
     assert {result.status for result in report.results} == {PASSED}, report
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("honest", "named"), HONEST_IN_ONE_WAY, ids=lambda each: getattr(each, "name", ""))
+def test_what_is_honest_in_a_way_of_its_own_is_not_blamed(honest, named, seed):
+    before = np.geterr()
+    report = check_backend(
+        honest, checks=named, examples=EXAMPLES if "law_gains" in named else max(EXAMPLES, 20), seed=seed
+    )
+    assert {result.status for result in report.results} <= {PASSED, *([UNSUPPORTED] if "pairs" in honest.name else [])}
+    assert np.geterr() == before
+
+
+def test_of_filters_that_are_transformed_together_the_small_one_errs_as_the_large_one():
+    (two,) = [honest for honest, _ in HONEST_IN_ONE_WAY if honest.name.startswith("two")]
+    filters = np.random.default_rng(0).standard_normal((2, 1, 3, 5)) * [[[[1]]], [[[2.0**-40]]]]
+    call = Call("correlate", (np.random.default_rng(1).standard_normal((1, 1, 7, 8)), filters, None), {})
+    call = call._replace(options={"stride": (1, 1), "pad": (0, 0, 0, 0)})
+    bench.Bench(two, 1).agrees(call)
+    alone = bench.Bench(reference, 1)
+    assert np.abs(bench.Bench(two, 1).answer(call) - alone.answer(call))[0, 1].max() > 2.0**-53 * 2.0**-30
+
+
+def test_a_range_is_stated_as_a_type():
+    assert Arithmetic(2.0**-47).range.reach == 450
+    assert bounds.arithmetic(backend(eps=2.0**-47, range=np.float32)).range.reach == 50
+    assert bounds.arithmetic(backend(eps=2.0**-9, range="float32")).range.reach == 50
+    for stated in (3, "single precision", np.int32, object):
+        with pytest.raises(decoding.InvalidValueError, match="the backend's range is"):
+            check_backend(backend(range=stated))
+
+
 # What a report says.
 
 
@@ -327,6 +360,41 @@ def test_an_interrupt_from_the_keyboard_ends_everything():
 def test_answers_that_are_no_real_arrays_are_failures(answer):
     report = check_backend(backend(softmax=lambda x: answer), checks=["softmax"], on_failure="return")
     assert report.status("softmax") == FAILED
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda y: np.ma.masked_greater(y, -1), r"gives a masked array, \d+ of its \d+ values masked"),
+        (iter, r"gives a \w+, which is to be gone through once, and no array"),
+        (lambda y: (row for row in y), "gives a generator, which is to be gone through once"),
+        (lambda y: y.astype(complex), "gives complex128, which are no real numbers"),
+        (lambda y: y.astype(object) * Fraction(1, 2), "gives a ndarray of objects such as (0|Fraction|[0-9.]+)"),
+        (lambda y: {"answer": y}, "gives a dict, which is no array of numbers"),
+        (lambda y: y.astype(np.float16), "; the answer is float16, and eps says 1.1e-16"),
+    ],
+)
+def test_what_an_answer_is_is_told_in_words(answer, said):
+    wrong = backend(softmax=lambda x: answer(reference.softmax(x)))
+    (failure,) = check_backend(wrong, checks=["softmax"], on_failure="return", examples=5).failures
+    assert re.search(said, failure.detail), failure.detail
+
+
+class PassesOn:
+    """Knows nothing of itself but its precision."""
+
+    eps = 2.0**-53
+
+    def __getattr__(self, name):
+        return getattr(reference, name)
+
+
+def test_a_backend_that_passes_on_what_it_has_not_is_named_by_its_own_class():
+    assert str(check_backend(PassesOn(), checks=["relu_integers"], examples=2)).startswith("PassesOn: ")
+    assert decoding.backend.name_of(reference) == "decoding.reference"
+    assert decoding.backend.name_of(backend(name="mine")) == "mine"
+    assert decoding.backend.name_of(type("Mine", (), {"name": property(lambda self: "made")})()) == "made"
+    assert decoding.backend.name_of(sys) == "sys"
 
 
 @pytest.mark.parametrize("operator", decoding.backend.OPERATORS)
@@ -616,7 +684,7 @@ def test_an_own_decoder_may_round_what_batch_normalization_scales():
     for layer in (1, 2):
         impulse = np.eye(1, net.channels(layer))[:, :, np.newaxis, np.newaxis]
         desk = bench.Bench(single, 1)
-        *_, last = stages.judged(stages.decode(net, layer, "nearest"), impulse, desk.precision)
+        *_, last = stages.expectations(stages.decode(net, layer, "nearest"), impulse, desk.precision)
         right = single_decoder(net, layer, 0, unpool="nearest").astype(float)[np.newaxis]
         desk.compare(right, last, "", {})
         with pytest.raises(Mismatch):
@@ -626,7 +694,9 @@ def test_an_own_decoder_may_round_what_batch_normalization_scales():
 def test_a_scale_is_exact_only_where_its_grid_says_so():
     def last(scale):
         net = Network([decoding.BatchNorm([scale], [0.0])], input_shape=(1, 2, 3))
-        return list(stages.judged(stages.decode(net, 1, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(2.0**-24)))[-1]
+        return list(stages.expectations(stages.decode(net, 1, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(2.0**-24)))[
+            -1
+        ]
 
     assert last(3.0).unit == 1
     assert last(0.75).unit == 0.25

@@ -248,6 +248,37 @@ class Mish(Elementwise):
         return np.asarray(z * np.tanh(np.logaddexp(z, np.zeros((), z.dtype))))
 
 
+class Power(Elementwise):
+    """``z ** exponent``: a square, a root, a reciprocal; decodes with a gain only.
+
+    Parameters
+    ----------
+    exponent : float
+
+    Notes
+    -----
+    Our choice: unlike a rectifier's, the slope of a power has no usual value that the identity would stand for.
+
+    Examples
+    --------
+    >>> from decoding import Network
+    >>> Network([Power(-1)]).forward([[[[2, 4]]]])
+    array([[[[0.5 , 0.25]]]])
+    """
+
+    exponent: float
+
+    needs_gain = True
+
+    def __init__(self, exponent: float, *, gain: Any = None, curvature: Any = None, name: str | None = None) -> None:
+        super().__init__(gain=gain, curvature=curvature, name=name)
+        self._numbers(exponent=exponent)
+
+    def function(self, z: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):  # 1 / 0 is infinite, the root of −1 no number
+            return np.asarray(np.power(z, z.dtype.type(self.exponent)))
+
+
 class Softsign(Elementwise):
     """``z / (1 + |z|)``; decodes as the identity times its gain."""
 

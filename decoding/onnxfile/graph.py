@@ -16,8 +16,10 @@ from ..network import Network
 from .folding import FOLDED
 from .names import Names
 from .operators import OPERATORS, REASONS
+from .runtime import BLOCKED, DOMAIN, FUSED, ONE_PROCESSOR
 from .wire import MOST_AXES, MOST_FOLDED, MOST_WEIGHTS, Store
 
+Table = dict[str, Callable[["Reader", "Node", list[Any]], Any]]
 UNKNOWN = "The file does not say how its images were normalized: give mean= and std=."
 
 
@@ -66,6 +68,12 @@ class Node:
         if each.type not in (0, 7) or len(each.ints) > MOST_FOLDED:
             raise WeightsFormatError(f"its {name} should be integers.")
         return [int(n) for n in each.ints]
+
+    def numbers(self, name: str) -> list[float]:
+        each = self.attributes.get(name)
+        if each is not None and (each.type not in (0, 6) or len(each.floats) > MOST_FOLDED):
+            raise WeightsFormatError(f"its {name} should be numbers.")
+        return [] if each is None else [float(x) for x in each.floats]
 
     def text(self, name: str, default: str = "") -> str:
         each = self.attributes.get(name)
@@ -229,9 +237,7 @@ class Reader:
         candidates = self.names.of(node)
         self.builder.label = candidates[0]
         try:
-            if node.proto.domain not in ("", "ai.onnx") or (node.proto.domain, node.type) in self.functions:
-                raise Cannot(f"it is an operator of '{printable(node.proto.domain)}', which is not known here")
-            results = self.run(node)
+            results = self.run(node, self.table(node))
         except Cannot as error:
             results = self.blocked(node, str(error))
         except DecodingError as error:
@@ -248,6 +254,23 @@ class Reader:
             self.builder.within(self.names.placed(node.proto)[0], first.layer)
             for name in candidates[:-1]:
                 self.builder.aliases.setdefault(name, first.layer)
+
+    def table(self, node: Node) -> Table:
+        """The operators of the node's domain, by name."""
+        domain = node.proto.domain
+        if (domain, node.type) not in self.functions:
+            if domain in ("", "ai.onnx"):
+                return OPERATORS
+            if domain == DOMAIN and node.type in FUSED:
+                return FUSED
+            if domain == BLOCKED:
+                self.warn(f"Some of it can neither be run nor decoded: {ONE_PROCESSOR}.")
+                raise Cannot(ONE_PROCESSOR)
+        raise Cannot(f"it is an operator of '{printable(domain)}', which is not known here")
+
+    def warn(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def blocked(self, node: Node, reason: str) -> list[Any]:
         """An unsupported layer; a constant that nothing here can read, where no map goes in."""
@@ -283,25 +306,26 @@ class Reader:
             )
         return value
 
-    def run(self, node: Node) -> list[Any]:
+    def run(self, node: Node, operators: Table) -> list[Any]:
         """The outputs of a node."""
-        if node.type not in OPERATORS and node.type not in FOLDED:
+        folded = FOLDED if operators is OPERATORS else {}
+        if node.type not in operators and node.type not in folded:
             raise Cannot(REASONS.get(node.type, "it has no decoding, or is not known here"))
         values = [self.value(node, i) for i in range(len(node.inputs))]
         if not any(isinstance(value, View) for value in values):
-            if node.type not in FOLDED:
+            if node.type not in folded:
                 raise Cannot("it computes with constants in a way that is not known here")
             with np.errstate(all="ignore"):
                 try:
-                    return FOLDED[node.type](self, node, values)
+                    return folded[node.type](self, node, values)
                 except DecodingError:
                     raise
                 except ODD as error:
                     raise Cannot(f"its constants do not fit each other: {printable(str(error), 100)}") from None
-        if node.type not in OPERATORS:
+        if node.type not in operators:
             raise Cannot(REASONS.get(node.type, "it has no decoding, or is not known here"))
         try:
-            result = OPERATORS[node.type](self, node, values)
+            result = operators[node.type](self, node, values)
         except DecodingError:
             raise
         except ODD as error:

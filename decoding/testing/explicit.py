@@ -47,8 +47,8 @@ def long_calls(operator: str, mode: str | None = None) -> tuple[Call, ...]:
             s = {**sides, axis: length}
             if operator in ("correlate", "max_pool", "avg_pool"):  # the window fits
                 s["rows"], s["columns"] = max(s["rows"], s["h"] + 1), max(s["columns"], s["w"] + s["step"])
-            for each in MODES if mode is None else (mode,):
-                call = _long(operator, s, each)
+            for chosen in MODES if mode is None else (mode,):
+                call = _long(operator, s, chosen)
                 found[repr(call)] = call
     return tuple(found.values())
 
@@ -206,7 +206,7 @@ def _short(operator: str) -> list[Call]:
             *(((1, 1), (1, 1)), ((1, 1), (1, 2)), ((2, 2), (2, 2)), ((2, 2), (1, 1)), ((2, 2), (4, 4))),
             *(((1, 2), (2, 1)), ((1, 3), (2, 1)), ((3, 3), (2, 1))),
         ]
-        unpoolings = [(x, *each) for each in sizes]
+        unpoolings = [(x, *options) for options in sizes]
         for maps in (x[:, :1], x[:, :, :1], x[:, :, :1, :1]):
             unpoolings += [(maps, (3, 3), (2, 1)), (maps, (1, 2), (1, 4))]
         return [

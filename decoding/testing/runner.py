@@ -14,7 +14,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 
-from ..backend import takes_groups
+from ..backend import name_of, takes_groups
 from ..errors import ConformanceFailure, InvalidValueError
 from ..files import replacing
 from .bench import STOPS, Bench, Unsupported
@@ -47,14 +47,14 @@ def check_backend(
         Names of checks that are known to fail, and why. One that passes is a failure; so is one that is unsupported or
         not judged. Names that are not among `checks` are left alone.
     examples : int
-        Cases drawn by each search.
+        Cases drawn by check search.
     seed : int, optional
         Where the search starts. Without one, every run draws the same cases.
     on_failure : {"raise", "return"}
     checks : iterable of str, optional
         Names of the checks to run; all unless given.
     cases : path, optional
-        Folder for one ``.npz`` of each failure; a new temporary one unless given.
+        Folder for one ``.npz`` of check failure; a new temporary one unless given.
 
     Returns
     -------
@@ -84,8 +84,8 @@ def check_backend(
     chosen = _named(CHECKS if checks is None else dict.fromkeys(checks))
     _named(expected)
     bench = Bench(backend, examples, seed)
-    offered = [each for each in chosen if checks is not None or _offered(each, backend, expected)]
-    results = [_as_expected(_run(each, backend, examples, seed), expected.get(each.name)) for each in offered]
+    offered = [check for check in chosen if checks is not None or _offered(check, backend, expected)]
+    results = [_as_expected(_run(check, backend, examples, seed), expected.get(check.name)) for check in offered]
     if any(result.code for result in results):
         folder = _folder(cases)
         results = [_saved(result, folder) if result.code else result for result in results]
@@ -99,7 +99,7 @@ def check_backend(
         "hypothesis": hypothesis.__version__,
         "decoding": _version(),
     }
-    report = Report(str(getattr(backend, "name", backend)), header, results)
+    report = Report(name_of(backend), header, results)
     if not report.ok and on_failure == "raise":
         raise ConformanceFailure(str(report), report)
     return report
@@ -113,7 +113,7 @@ def parametrize_with_checks(
     seed: int | None = None,
     cases: str | Path | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Run a test once for each backend and check, ``check(backend)`` failing it with what is wrong.
+    """Run a test once for check backend and check, ``check(backend)`` failing it with what is wrong.
 
     An expected failure is a strict xfail, with its reason; what a backend does not support is skipped, with the reason,
     unless it was expected to fail. The arrays of a failure go where `cases` says, as those of `check_backend` do, into a
@@ -133,14 +133,14 @@ def parametrize_with_checks(
     expected = dict(expected_failures or {})
     _named(expected)
 
-    def runner(each: Check) -> Callable[[Any], None]:
+    def runner(check: Check) -> Callable[[Any], None]:
         def run(backend: Any) -> None:
-            result = _run(each, backend, examples, seed)
+            result = _run(check, backend, examples, seed)
             if result.status == FAILED:
-                name = re.sub(r"[^\w.-]+", "-", str(getattr(backend, "name", "backend")))
+                name = re.sub(r"[^\w.-]+", "-", name_of(backend))
                 raise ConformanceFailure(str(_saved(result, _folder(cases) / name) if result.code else result))
-            if result.status != PASSED and each.name in expected:
-                pytest.fail(str(_as_expected(result, expected[each.name])))
+            if result.status != PASSED and check.name in expected:
+                pytest.fail(str(_as_expected(result, expected[check.name])))
             if result.status != PASSED:
                 pytest.skip(str(result))
 
@@ -149,28 +149,28 @@ def parametrize_with_checks(
     parameters = [
         pytest.param(
             backend,
-            runner(each),
-            id=f"{getattr(backend, 'name', backend)}-{each.name}",
-            marks=[pytest.mark.xfail(strict=True, raises=ConformanceFailure, reason=expected[each.name])]
-            if each.name in expected
+            runner(check),
+            id=f"{name_of(backend)}-{check.name}",
+            marks=[pytest.mark.xfail(strict=True, raises=ConformanceFailure, reason=expected[check.name])]
+            if check.name in expected
             else [],
         )
         for backend in backends
-        for each in CHECKS.values()
-        if _offered(each, backend, expected)
+        for check in CHECKS.values()
+        if _offered(check, backend, expected)
     ]
     return pytest.mark.parametrize(("backend", "check"), parameters)
 
 
-def _offered(each: Check, backend: Any, expected: Mapping[str, str]) -> bool:
+def _offered(check: Check, backend: Any, expected: Mapping[str, str]) -> bool:
     """Whether a check that is not named is run: those of what a backend need not have are, where it has it."""
-    return each.name in expected or not {"decode_filter", "groups"}.intersection(_lacking(each, backend))
+    return check.name in expected or not {"decode_filter", "groups"}.intersection(_lacking(check, backend))
 
 
-def _lacking(each: Check, backend: Any) -> list[str]:
+def _lacking(check: Check, backend: Any) -> list[str]:
     """What the check needs and the backend has not."""
-    groups = [] if takes_groups(backend) or "groups" not in each.operators else ["groups"]
-    return groups + [op for op in each.operators if op != "groups" and not callable(getattr(backend, op, None))]
+    groups = [] if takes_groups(backend) or "groups" not in check.operators else ["groups"]
+    return groups + [op for op in check.operators if op != "groups" and not callable(getattr(backend, op, None))]
 
 
 def _as_expected(result: Result, reason: str | None) -> Result:
@@ -183,33 +183,33 @@ def _as_expected(result: Result, reason: str | None) -> Result:
     return Result(result.check, FAILED, f"it was expected to fail ({reason}), and is {result.status}: {result.detail}")
 
 
-def _run(each: Check, backend: Any, examples: int, seed: int | None) -> Result:
+def _run(check: Check, backend: Any, examples: int, seed: int | None) -> Result:
     bench = Bench(backend, examples, seed)
-    lacking = _lacking(each, backend)
+    lacking = _lacking(check, backend)
     if lacking:
-        return Result(each.name, UNSUPPORTED, f"no {', '.join(lacking)}")
+        return Result(check.name, UNSUPPORTED, f"no {', '.join(lacking)}")
     try:
         # What a backend prints is not part of the report.
         with contextlib.redirect_stdout(io.StringIO()):
-            _stopped_is_wrong(each, bench)
+            _stopped_is_wrong(check, bench)
     except Mismatch as wrong:
-        return Result(each.name, FAILED, wrong.problem, wrong.code, wrong.stage, "", wrong.arrays)
+        return Result(check.name, FAILED, wrong.problem, wrong.code, wrong.stage, "", wrong.arrays)
     except Unsupported as lack:
-        return Result(each.name, UNSUPPORTED, str(lack))
+        return Result(check.name, UNSUPPORTED, str(lack))
     if bench.lacking:
-        return Result(each.name, UNSUPPORTED, f"{len(bench.lacking)} of {bench.ran} cases: {bench.lacking[0]}")
+        return Result(check.name, UNSUPPORTED, f"{len(bench.lacking)} of {bench.ran} cases: {bench.lacking[0]}")
     left_out = ", ".join(dict.fromkeys(bench.left_out))
     without = f"without what fails checks of its own: {left_out}" if left_out else ""
     skipped = f"{len(bench.skipped)} of {bench.ran} cases: {bench.skipped[0]}" if bench.skipped else ""
     if 2 * len(bench.skipped) >= bench.ran:
-        return Result(each.name, NOT_JUDGED, skipped or without or "no case was drawn")
-    return Result(each.name, PASSED, "; ".join(filter(None, [without, f"not judged: {skipped}" if skipped else ""])))
+        return Result(check.name, NOT_JUDGED, skipped or without or "no case was drawn")
+    return Result(check.name, PASSED, "; ".join(filter(None, [without, f"not judged: {skipped}" if skipped else ""])))
 
 
-def _stopped_is_wrong(each: Check, bench: Bench) -> None:
+def _stopped_is_wrong(check: Check, bench: Bench) -> None:
     """Run a check; whatever stops it is a failure of that check, and the others still run."""
     try:
-        each.run(bench)
+        check.run(bench)
     except (Mismatch, Unsupported):
         raise
     except STOPS as error:
