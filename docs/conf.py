@@ -60,7 +60,8 @@ examples = Path(__file__).parent / "_examples"
 shutil.rmtree(examples, ignore_errors=True)
 examples.mkdir()
 for path in Path(__file__).parents[1].glob("examples/*.*"):
-    shutil.copy2(path, examples)
+    if path.suffix == ".rst" or '"__main__"' in path.read_text(encoding="utf-8"):
+        shutil.copy2(path, examples)
 
 # Examples are shown with ready pictures, and not run: most of them take minutes. Those that are fast are run by the tests, which hold
 # the pictures against what they draw.
@@ -69,7 +70,6 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"^$",
     "default_thumb_file": str(Path(__file__).parent / "images" / "layer7-filter3.png"),
-    "ignore_pattern": r"panels\.py",
     "download_all_examples": False,
     "show_signature": False,
     "show_memory": False,

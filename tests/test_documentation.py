@@ -1,5 +1,6 @@
 """Every example in the package and in the README runs as printed."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -109,3 +110,18 @@ def test_public_names_are_on_the_page_of_names():
     modules = map(importlib.import_module, re.findall(r"automodule:: (decoding[.\w]*)", page))
     listed = {name for module in modules for name in getattr(module, "__all__", vars(module))}
     assert [name for name in decoding.__all__ if name not in listed and not re.search(rf"\b{name}\b", page)] == []
+
+
+PROGRAMS = [path for path in (README.parent / "examples").glob("*.py") if '"__main__"' in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_every_program_has_a_title_and_says_what_one_sees_and_how_it_is_run(path):
+    doc = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    title, line, empty, *rest = doc.split("\n")
+    assert line == "=" * len(title)
+    assert not empty
+    assert len(rest[0]) > 60
+    assert f"::\n\n    python examples/{path.name}" in doc
+    for image in re.findall(r"image:: /(\S+)|thumbnail_path = '(\S+)'", path.read_text("utf-8")):
+        assert (README.parent / "docs" / "".join(image)).is_file()
