@@ -4,6 +4,8 @@ from pathlib import Path
 
 from numpydoc.xref import DEFAULT_LINKS
 
+import decoding
+
 project = "decoding"
 author = "the authors of decoding"
 copyright = "2026, the authors of decoding"
@@ -80,3 +82,13 @@ sphinx_gallery_conf = {
 
 # `sphinx-build -b linkcheck docs docs/_build/links` needs the network.
 linkcheck_ignore = [r"https://doi\.org/.*"]  # which refuse programs
+
+
+def write_explorer(app, exception):
+    """LeNet's explorer beside the pages, for explorer.rst to link to as lenet-page/index.html."""
+    if exception is None and app.builder.format == "html" and hasattr(decoding, "explore"):
+        decoding.explore(decoding.lenet(), Path(app.outdir) / "lenet-page")
+
+
+def setup(app):
+    app.connect("build-finished", write_explorer)
