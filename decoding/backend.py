@@ -55,6 +55,14 @@ class ModuleBackend:
         return _by_name, (self.module.__name__,)
 
 
+def name_of(backend: Any) -> str:
+    """What reports call a backend: its own name, not that of another which it would pass on with ``__getattr__``."""
+    if inspect.getattr_static(backend, "name", None) is not None:
+        return str(backend.name)
+    kind = backend if isinstance(backend, (type, ModuleType)) else type(backend)
+    return kind.__name__
+
+
 def precision(backend: Any, dtype: Any) -> np.dtype[Any]:
     """What to hand the backend arrays in: what it says it computes in, and otherwise `dtype`."""
     said = getattr(backend, "dtype", None)

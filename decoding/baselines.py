@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, brief, described
+from .arguments import Array, brief, check_finite, described
 from .boundary import public
 from .errors import InvalidValueError
 from .layers import Conv, Layer, Pool
@@ -187,7 +187,8 @@ def least_squares_filters(
     """Fit to each unit the linear filter, and the constant, that predict its responses best.
 
     ``argmin_{f,b} Σ_{n,i,j} (y[n,k,i,j] − <f, window[n,i,j]> − b)²`` over the windows that the units of `layer` see; of
-    several that fit as well, the smallest.
+    several that fit as well, the smallest, pixels and responses being measured in units near the largest of each: filters of images
+    that are c times as large are 1/c of these.
 
     Parameters
     ----------
@@ -253,39 +254,72 @@ def least_squares_filters(
     return meter.result()
 
 
-class LeastSquaresMeter:
-    """The normal equations of `least_squares_filters`, batch by batch, for use with `measure`.
+class Equations(NamedTuple):
+    """Normal equations, ``Σ w wᵀ`` and ``Σ w yᵀ``, of windows w, each with a 1 after its pixels, and their responses y.
 
-    ``Σ w wᵀ`` and ``Σ w yᵀ`` over the windows w of a layer, each with a 1 after its pixels, and its responses y.
+    The pixels are divided by 2 to the power `pixels`, the responses by 2 to the power `responses`, so that no square
+    overflows, and none that counts underflows.
     """
 
-    state = ("gram", "moments")
+    gram: Array
+    moments: Array
+    pixels: int
+    responses: int
+
+    @classmethod
+    def of(cls, windows: Array, y: Array) -> Equations:
+        pixels, responses = (int(np.frexp(np.abs(a).max(initial=0.0))[1]) for a in (windows, y))
+        ones = np.ones((len(windows), 1))
+        w = np.concatenate([np.ldexp(windows, -pixels), ones], axis=1)
+        return cls(w.T @ w, w.T @ np.ldexp(y, -responses), pixels, responses)
+
+    def at(self, pixels: int, responses: int) -> Equations:
+        """The same, divided by other powers."""
+        shares = np.append(np.full(len(self.gram) - 1, np.ldexp(1.0, self.pixels - pixels)), 1.0)
+        gram, moments = self.gram * shares * shares[:, np.newaxis], self.moments * shares[:, np.newaxis]
+        return Equations(gram, np.ldexp(moments, self.responses - responses), pixels, responses)
+
+    def plus(self, other: Equations) -> Equations:
+        powers = max(self.pixels, other.pixels), max(self.responses, other.responses)
+        a, b = self.at(*powers), other.at(*powers)
+        return Equations(a.gram + b.gram, a.moments + b.moments, *powers)
+
+    def solution(self) -> Array:
+        """(pixels and constant, units), of responses as they were to pixels as they were."""
+        found = np.linalg.lstsq(self.gram, self.moments, rcond=None)[0]
+        found[:-1] = np.ldexp(found[:-1], self.responses - self.pixels)
+        found[-1] = np.ldexp(found[-1], self.responses)
+        return found
+
+
+class LeastSquaresMeter:
+    """The normal equations of `least_squares_filters`, batch by batch, for use with `measure`."""
+
+    state = ("equations",)
 
     def __init__(self, net: Network, layer: int | str) -> None:
         self.net, self.layer, self.field = net, net.index(layer), net.receptive_field(layer)
-        terms = net.channels(0) * self.field.size[0] * self.field.size[1] + 1
-        self.gram = np.zeros((terms, terms))
-        self.moments = np.zeros((terms, net.channels(layer)))
+        self.equations: Equations | None = None
 
-    def part(self, images: Array, responses: Array, start: int) -> tuple[Array, Array]:
+    def part(self, images: Array, responses: Array, start: int) -> Equations:
         pads, (rows, columns) = self.net.grid(self.layer, images.shape[1:])
         images, (top, bottom, left, right) = within(images, pads)
         padded = np.pad(images.astype(np.float64, copy=False), ((0, 0), (0, 0), (top, bottom), (left, right)))
         views = np.lib.stride_tricks.sliding_window_view(padded, self.field.size, axis=(2, 3))
         views = np.moveaxis(views[:, :, :: self.field.stride[0], :: self.field.stride[1]], 1, 3)
-        windows = np.ones((len(images) * rows * columns, len(self.gram)))
-        windows[:, :-1] = views.reshape(len(windows), -1)
-        return windows.T @ windows, windows.T @ np.moveaxis(responses, 1, 3).reshape(len(windows), -1)
+        count = len(images) * rows * columns
+        y = np.moveaxis(responses, 1, 3).astype(np.float64, copy=False)
+        return Equations.of(views.reshape(count, -1), y.reshape(count, -1))
 
-    def add(self, part: tuple[Array, Array]) -> None:
-        self.gram += part[0]
-        self.moments += part[1]
+    def add(self, part: Equations) -> None:
+        self.equations = part if self.equations is None else self.equations.plus(part)
 
     def result(self) -> LeastSquares:
         """For all images so far."""
-        if not self.gram[-1, -1]:
+        if self.equations is None:
             raise InvalidValueError("LeastSquaresMeter: there are no images yet.")
-        solution = np.linalg.lstsq(self.gram, self.moments, rcond=None)[0]
+        solution = self.equations.solution()
+        check_finite(solution, "least_squares_filters: the filters and constants")
         return LeastSquares(solution[:-1].T.reshape(-1, self.net.channels(0), *self.field.size), solution[-1])
 
 

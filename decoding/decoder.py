@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 UNPOOLS = (*MODES, "sum")
-NEARLY = 1.1  # how many times the fewest multiplications are hardly more
+NEARLY = 1.1  # times the fewest multiplications: a way that takes no more is as good
 BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, where units are carried down together
 
 
@@ -429,7 +429,7 @@ def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: 
 
 
 def _best(ways: Sequence[_Way]) -> _Way:
-    """The way with the fewest multiplications; of those that take hardly more, the one that goes up from the image most.
+    """The way with the fewest multiplications; of those that are as good (`NEARLY`), the one that goes up from the image most.
 
     It does more at a time: VGG-16's conv3_3 from the image to its ReLU, and its units in blocks from there, takes as many
     multiplications as the whole bank, and 3 times as long.
@@ -475,7 +475,7 @@ def _finite(decoded: Array) -> Array:
 
 
 def _bytes_per_unit(net: Network, top: int, way: _Way) -> int:
-    """Of the most products or pixels that decoding one unit of layer `top` makes at a time."""
+    """The memory of decoding one unit of layer `top`: of the most products, or pixels, that are made at a time."""
     most = net.channels(0) * math.prod(net.receptive_field(top).size)
     if way.base < way.turn < top:  # each of its responses in layer `turn` becomes a filter in units of `base`
         filter_size = net.receptive_field(way.turn, within=way.base).size

@@ -10,19 +10,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, as_array4, as_count, check_finite, plural
+from .arguments import Array, as_array4, as_count, check_finite, described, plural
 from .backend import resolve
 from .blocks import elsewhere
 from .boundary import public
 from .decoder import unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
-from .files import replacing
+from .files import File, reading, replacing, shown
 from .gains import moments
 from .network import Network, as_network
 from .patterns import Independent, Statistics, natural
@@ -142,6 +141,8 @@ class QuadraticUnit:
             raise InvalidValueError("invariances: the unit has no most exciting image.")
         values = np.append(self.eigenvalues, 0.0) if across else self.eigenvalues
         plane = np.linalg.svd(y[np.newaxis])[2][1:]  # an orthonormal basis of what touches the sphere there
+        if n > len(plane):
+            raise InvalidValueError(f"invariances: {plural(len(plane), 'direction')} can change there, not {n}.")
         found = np.linalg.eigh(plane @ np.diag(values - shift) @ plane.T)[1][:, ::-1].T @ plane
         parts = [(each[: len(along)], each[-1] / across if across else 0.0) for each in found[:n]]
         images = [self._image(*part) for part in parts]
@@ -172,11 +173,13 @@ class QuadraticUnit:
         return np.concatenate([np.stack(first), self.patterns[order]]), [*names, *labels]
 
     @property
+    @np.errstate(all="ignore")
     def _along(self) -> Array:
         """The gradient along each picture."""
         return np.tensordot(self.patterns, self.linear, axes=3)
 
     @property
+    @np.errstate(all="ignore")
     def _beyond(self) -> float:
         """The length of the gradient across all pictures."""
         whole = float(np.vdot(self.linear, self.linear_pattern))
@@ -190,8 +193,14 @@ class QuadraticUnit:
 
     def _extreme(self, radius: float, sign: int) -> tuple[Array, float, float]:
         """How much of each picture, and of the gradient across them, is most (or least, of sign −1); and ν."""
-        if not isinstance(radius, (int, float, np.integer, np.floating)) or not 0 < radius < math.inf:
-            raise InvalidValueError(f"radius must be a positive number of standard deviations, not {radius!r}.")
+        if (
+            isinstance(radius, bool)
+            or not isinstance(radius, (int, float, np.integer, np.floating))
+            or not 0 < radius < math.inf
+        ):
+            raise InvalidValueError(
+                f"radius must be a positive number of standard deviations, not {described(radius)}."
+            )
         g = np.append(self._along, self._beyond) * sign
         values = np.append(self.eigenvalues, 0.0) * sign
         there = np.append(np.ones(len(values) - 1, bool), self._beyond > 0)
@@ -221,15 +230,15 @@ class QuadraticUnit:
         beyond = y[-1] / self._beyond if self._beyond else 0.0
         return y[:-1], float(beyond), float(top + shift) * sign
 
-    def save(self, path: str | Path) -> None:
-        """Write it to a file, an ``.npz``; `load` reads it."""
+    def save(self, path: File) -> None:
+        """Write it to a file, an ``.npz``, by path or open already; `load` reads it."""
         arrays = {each.name: getattr(self, each.name) for each in fields(self)}
         with replacing(path) as file:
             np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
 
     @classmethod
-    def load(cls, path: str | Path) -> QuadraticUnit:
-        """Read what `save` wrote.
+    def load(cls, path: File) -> QuadraticUnit:
+        """Read what `save` wrote, by path or from an open file.
 
         Raises
         ------
@@ -237,14 +246,14 @@ class QuadraticUnit:
             If the file is no such file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with reading(path, "load: path") as opened, np.load(opened, allow_pickle=False) as file:
                 found = {each.name: file[each.name] for each in fields(cls) if each.name in file.files}
             found["explained_error"] = float(found["explained_error"])
             return cls(**found)
-        except FileNotFoundError:
+        except (FileNotFoundError, InvalidValueError):
             raise
         except Exception as error:
-            raise DataFormatError(f"{path}: it holds no unit that QuadraticUnit.save wrote: {error}") from error
+            raise DataFormatError(f"{shown(path)}: it holds no unit that QuadraticUnit.save wrote: {error}") from error
 
 
 @public
@@ -408,6 +417,7 @@ class _Root:
         self.statistics, self.pixels = statistics, math.prod(statistics.shape)
 
     @cached_property
+    @np.errstate(all="ignore")
     def matrix(self) -> Array:
         basis = np.eye(self.pixels).reshape(self.pixels, *self.statistics.shape)
         spread, axes = np.linalg.eigh(self.statistics.cov(basis).reshape(self.pixels, self.pixels))
@@ -446,11 +456,13 @@ def _operator(form: Form) -> LinearOperator:
 
     pixels = math.prod(form.shape)
 
-    def times(columns: Array) -> Array:
+    def multiply(columns: Array) -> Array:
         vectors = np.asarray(columns).reshape(pixels, -1).T.reshape(-1, *form.shape)
-        return np.asarray(form.products(vectors).reshape(len(vectors), pixels).T)
+        with np.errstate(all="ignore"):  # the caller of `quadratic_form` multiplies later, by himself
+            return np.asarray(form.products(vectors).reshape(len(vectors), pixels).T)
 
-    return LinearOperator((pixels, pixels), matvec=times, rmatvec=times, matmat=times, rmatmat=times, dtype=form.dtype)
+    products = dict.fromkeys(("matvec", "rmatvec", "matmat", "rmatmat"), multiply)
+    return LinearOperator((pixels, pixels), dtype=form.dtype, **products)
 
 
 def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistics:
@@ -462,17 +474,26 @@ def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistic
             )
         return Independent(pair[0], pair[1], form.shape[1:])
     if given is None:
-        prior = natural(form.shape[1:], channels=form.shape[0])
-        seen = net.moments.get(0)
-        if seen is None:
-            return prior
-        energy = float((seen[1] ** 2).sum()) * math.prod(form.shape[1:])
-        return prior.scaled(math.sqrt(energy / prior.energy))
+        return prior(net, form.shape)
+    if not isinstance(given, Statistics):
+        raise InvalidValueError(
+            f"decode_quadratic: statistics must be made by natural, autocovariance or covariance, and are {described(given)}."
+        )
     if given.shape[0] != form.shape[0]:
         raise ShapeError(
             f"decode_quadratic: statistics of {plural(given.shape[0], 'channel')}, {given.shape}, for a field of {form.shape}."
         )
     return given.within(form.shape[1:])
+
+
+def prior(net: Network, shape: tuple[int, int, int]) -> Statistics:
+    """Natural scenes of that size, (C, H, W), with the contrast of the images that `quadratize` saw, if any."""
+    scenes = natural(shape[1:], channels=shape[0])
+    seen = net.moments.get(0)
+    if seen is None:
+        return scenes
+    energy = float((seen[1] ** 2).sum()) * math.prod(shape[1:])
+    return scenes.scaled(math.sqrt(energy / scenes.energy))
 
 
 def _written_out(form: Form, root: _Root, n: int) -> tuple[Array, Array, float, float]:

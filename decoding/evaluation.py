@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import notebook
 from .arguments import (
     Array,
     as_array,
@@ -75,16 +76,19 @@ class ReconstructionError:
     correlations: npt.NDArray[np.float64]
 
     @property
+    @np.errstate(all="ignore")
     def mean(self) -> float:
         """Over images: the figure of table 1."""
         return float(self.per_image.mean())
 
     @property
+    @np.errstate(all="ignore")
     def std(self) -> float:
         """Standard deviation over images: what follows ± in table 1."""
         return float(self.per_image.std())
 
     @property
+    @np.errstate(all="ignore")
     def correlation(self) -> float:
         """The mean of `correlations`."""
         return float(self.correlations.mean())
@@ -104,6 +108,12 @@ class ReconstructionError:
 
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f} over {plural(len(self.per_image), 'image')}, correlation {self.correlation:.3f}"
+
+    def _repr_html_(self) -> str:
+        """A table, for a notebook."""
+        cells = [f"{self.mean:.4f}", f"{self.std:.4f}", f"{self.correlation:.3f}", str(len(self.per_image))]
+        head = ["mean error (equation 3)", "standard deviation over images", "mean correlation", "images"]
+        return notebook.table(head, [cells])
 
 
 class ReconstructionMeter:
@@ -154,7 +164,7 @@ class ReconstructionMeter:
             got = _full_range(got, f"the decoded filters' responses of layer {self.layer}", start)
         difference = want - got
         squares = _products(difference, difference)
-        if not self.contrast:  # whatever the scale of each
+        if not self.contrast:  # their correlation does not depend on scale, and squares would overflow
             want, got = scaled_down(want, 0), scaled_down(got, 0)
         return ReconstructionError(squares / len(difference), _correlations(want, got))
 
@@ -369,6 +379,10 @@ class _Decoded:
             raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
         if order == 2 and filters is not None:
             raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
+        if order == 2 and unpool not in ("nearest", "sum"):
+            raise InvalidValueError(
+                f"{function}: the second order undoes pools by their sum, not by unpool={described(unpool)}."
+            )
         self.function, self.net, self.top, self.order = function, net, top, order
         self.backend = resolve(backend, "correlate")
         self.bias = _bias(function, bias, net.channels(top))
@@ -403,6 +417,24 @@ class TopImages(NamedTuple):
 
     def __repr__(self) -> str:
         return brief(self, self._fields)
+
+    def _repr_html_(self) -> str:
+        """A table, for a notebook: a row for each image of one unit, or for each of several units."""
+        if self.indices.ndim == 1:
+            n = min(len(self.indices), notebook.MOST)
+            ranked = zip(range(1, n + 1), self.indices, self.responses, strict=False)
+            rows = [[str(rank), str(image), f"{response:.4g}"] for rank, image, response in ranked]
+            after = notebook.left_out(n, len(self.indices), "images")
+            return notebook.table(["rank", "image", "response"], rows, after=after)
+        units, n = (min(count, notebook.MOST) for count in self.indices.shape)
+        rows = [
+            [str(k), *(f"{self.indices[k, i]} ({self.responses[k, i]:.4g})" for i in range(n))] for k in range(units)
+        ]
+        after = notebook.left_out(units, len(self.indices), "units") + notebook.left_out(
+            n, self.indices.shape[1], "images of each"
+        )
+        caption = "The images that drive each unit most, best first (in brackets its response)"
+        return notebook.table(["unit", *range(1, n + 1)], rows, caption=caption, after=after)
 
 
 class TopImagesMeter:
@@ -574,12 +606,30 @@ class ResponseMatrix:
     def __repr__(self) -> str:
         return brief(self, ("matrix", "images", "labels", "accuracy"))
 
+    def _repr_html_(self) -> str:
+        """A table, for a notebook: * marks the maximum of a row, ^ that of a column."""
+        n = min(len(self.matrix), notebook.MOST)
+        labels = [""] * n if self.labels is None else [f", a {label}" for label in self.labels[:n]]
+        head = ["filter", *(f"image {i}{label}" for i, label in zip(self.images[:n], labels, strict=True))]
+        row_best, column_best = ((self.matrix == self.matrix.max(axis=axis, keepdims=True)).tolist() for axis in (1, 0))
+        rows = [
+            [str(i), *(f"{self.matrix[i, j]:.4g}{'*' * row_best[i][j]}{'^' * column_best[i][j]}" for j in range(n))]
+            for i in range(n)
+        ]
+        after = ["* the maximum of its row, ^ of its column."]
+        after += [] if self.accuracy is None else [f"As classifiers, the filters are right on {self.accuracy:.1%}."]
+        after += notebook.left_out(n, len(self.matrix), "filters")
+        caption = "Responses of decoded filters (rows) to the image that each of them likes best (columns)"
+        return notebook.table(head, rows, caption=caption, after=after)
+
     @property
+    @np.errstate(all="ignore")
     def rows(self) -> npt.NDArray[np.bool_]:
         """Whether each row has its maximum on the diagonal; by construction it has, the image being chosen so."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=1))
 
     @property
+    @np.errstate(all="ignore")
     def columns(self) -> npt.NDArray[np.bool_]:
         """Whether each column has its maximum on the diagonal: the image is liked best by the filter that chose it."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
@@ -662,9 +712,7 @@ def response_matrix(
     """
     top = as_network(net, "response_matrix").index(layer)
     if labels is not None:
-        labels = _labels(
-            labels, net.channels(top), batches(images, lambda given: net.as_images(given, "response_matrix"))[1]
-        )
+        labels = _labels(labels, net.channels(top), batches(images, net, "response_matrix")[1])
     meter = _FavouritesMeter(_Decoded("response_matrix", net, top, order, unpool, backend))
     count = measure(
         net,
@@ -785,7 +833,7 @@ def _full_range(responses: Array, what: str, done: int) -> Array:
             f"{what} to image {done + constant[0]} are all equal ({low[constant[0]]:g}): they have no range to "
             "normalize. Leave that image out, or give contrast=None."
         )
-    if not np.isfinite(high - low).all():  # half of it is
+    if not np.isfinite(high - low).all():  # the range overflows; half of it does not
         responses, low, high = responses / 2, low / 2, high / 2
     result = responses - low
     result /= high - low

@@ -43,6 +43,12 @@ def shown(path: Any) -> str:
     return printable(os.fsdecode(name), 400) if isinstance(name, (str, bytes, os.PathLike)) else "the file"
 
 
+def folder_of(file: Any) -> Path | None:
+    """The folder that a file lies in; None for one that is open and has no path."""
+    name = getattr(file, "name", None) if is_open(file) else file
+    return Path(name).parent if isinstance(name, (str, os.PathLike)) else None
+
+
 def is_open(file: Any) -> bool:
     """Whether it is an open file, or what reads or writes like one."""
     return not isinstance(file, (str, bytes, os.PathLike)) and (hasattr(file, "read") or hasattr(file, "write"))

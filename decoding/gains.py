@@ -299,15 +299,17 @@ def linearize(
     array([0.5, 1. ])
     """
     as_network(net, "linearize")
-    if images is None:
-        known = moments(net)
-        gains = {number: _without_images(net, number, known) for number in _bent(net)}
-    else:
-        gains = _measured(net, images, backend=backend, progress=progress, executor=executor, checkpoint=checkpoint)
-    return net.replace(layers=[_with(layer, gains.get(n)) for n, layer in enumerate(net.layers, 1)])
+    options = {"backend": backend, "progress": progress, "executor": executor, "checkpoint": checkpoint}
+    gains = free_gains(net, moments(net), "linearize") if images is None else _measured(net, images, **options)
+    return net.replace(layers=[with_gain(layer, gains.get(n)) for n, layer in enumerate(net.layers, 1)])
 
 
-def _with(layer: Layer, gain: Array | None) -> Layer:
+def free_gains(net: Network, known: dict[int, Moments | None], function: str) -> dict[int, Any]:
+    """The gain of each layer that takes one, from the moments of all."""
+    return {number: _without_images(net, number, known, function) for number in _bent(net)}
+
+
+def with_gain(layer: Layer, gain: Array | None) -> Layer:
     """The layer with this gain alone; forgets what it had."""
     fields = layer.fields()
     changed = {what: value for what, value in (("gain", gain), ("curvature", None)) if what in fields}
@@ -335,20 +337,21 @@ def _bent(net: Network) -> list[int]:
     ]
 
 
-def _without_images(net: Network, number: int, known: dict[int, Moments | None]) -> Any:
+def _without_images(net: Network, number: int, known: dict[int, Moments | None], function: str) -> Any:
     layer, below = net.layers[number - 1], net.inputs[number - 1]
     if isinstance(layer, Pool):
         return 1 / math.prod(map(min, layer.size, layer.stride))
     with net._blame(number):
         if _scales(layer):
             raise UnsupportedLayerError(
-                "what it multiplies by depends on the image, so without images its gain is not known. Give images: linearize(net, images)."
+                "what it multiplies by depends on the image, so without images its gain is not known. "
+                f"Give images: {function}(net, images)."
             )
         read = known[below[0]]
         if read is None:
             raise UnsupportedLayerError(
                 f"without images the moments of what it reads are not known: {_reason(net, below[0], known)}. "
-                "Give images: linearize(net, images)."
+                f"Give images: {function}(net, images)."
             )
         return expected(layer, *read).gain
 
@@ -397,17 +400,20 @@ class Sums:
         return Sums(*(getattr(self, name) + getattr(other, name) for name in ("count", "x", "y", "xx", "xy")))
 
     @property
+    @np.errstate(all="ignore")
     def moments(self) -> Moments:
         """Of x."""
         return Moments(self.x / self.count, np.sqrt(np.maximum(self._spread, 0)) / self.count)
 
     @property
+    @np.errstate(all="ignore")
     def slope(self) -> npt.NDArray[np.float64]:
         """Of the line through the cells with the least squared error; 0 where x never varies."""
         spread = self._spread
         return np.divide(self.count * self.xy - self.x * self.y, spread, out=np.zeros_like(spread), where=spread > 0)
 
     @property
+    @np.errstate(all="ignore")
     def _spread(self) -> npt.NDArray[np.float64]:
         """count² times the variance of x; exactly 0 where it is lost in rounding."""
         square = self.count * self.xx

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import os
+import io
 import re
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .arguments import printable
 from .boundary import public
 from .errors import InvalidValueError, WeightsFormatError
-from .files import as_path, refuse_devices
+from .files import File, reading, shown
 from .matconvnet import load_matconvnet
 from .network import Network
 from .onnxfile import load_onnx
@@ -54,12 +53,12 @@ FOREIGN = {
 
 
 @public
-def load(path: str | os.PathLike[str], **options: Any) -> Network:
+def load(path: File, **options: Any) -> Network:
     """Read a network from a file of any format that is known here.
 
     Parameters
     ----------
-    path : path
+    path : path or open file
         A MatConvNet ``.mat`` or an ``.onnx`` file. The bytes say which it is, not the name.
     **options
         Those of `load_matconvnet` or `load_onnx`.
@@ -91,25 +90,37 @@ def load(path: str | os.PathLike[str], **options: Any) -> Network:
     >>> len(decoding.load(decoding.datasets.DATA / "lenet.mat"))
     8
     """
-    kind = format_of(as_path(path, "load: path"))
+    kind = format_of(path, "load: path")
     if kind in FOREIGN or kind.startswith("a picture"):
-        raise WeightsFormatError(f"{os.fspath(path)}: this is no network: {FOREIGN.get(kind, f'it is {kind}.')}")
+        raise WeightsFormatError(f"{shown(path)}: this is no network: {FOREIGN.get(kind, f'it is {kind}.')}")
     door = DOORS[kind]
     known = [name for name in inspect.signature(door).parameters if name != "path"]
     unknown = [name for name in options if name not in known]
     if unknown:
         raise InvalidValueError(
-            f"load: {os.fspath(path)} is a file of {kind}, and there is no option {', '.join(map(printable, unknown))} for it; "
+            f"load: {shown(path)} is a file of {kind}, and there is no option {', '.join(map(printable, unknown))} for it; "
             f"there are {', '.join(known)}."
         )
     return door(path, **options)
 
 
-def format_of(path: Path) -> str:
-    """``"MatConvNet"``, ``"ONNX"`` (as what is nothing else), a key of `FOREIGN`, or a picture."""
-    refuse_devices(path)
-    with open(path, "rb") as file:
-        head = file.read(HEAD)
+def format_of(path: File, what: str = "path") -> str:
+    """``"MatConvNet"``, ``"ONNX"`` (as what is nothing else), a key of `FOREIGN`, or a picture.
+
+    A file that is open is left where it was.
+    """
+    with reading(path, what) as file:
+        begin = file.tell()
+        try:
+            size = file.seek(0, io.SEEK_END)
+            file.seek(0)
+            return _format(file, size)
+        finally:
+            file.seek(begin)
+
+
+def _format(file: IO[bytes], size: int) -> str:
+    head = file.read(HEAD)
     if not head:
         return "empty"
     if head[:6] == b"MATLAB" or head[124:128] in (b"\x00\x01IM", b"\x01\x00MI", b"\x00\x02IM", b"\x02\x00MI"):
@@ -119,11 +130,11 @@ def format_of(path: Path) -> str:
     if HDF5 in (head[n : n + 8] for n in (512, 1024, 2048)):
         return "MatConvNet"
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
-        return _archive(path)
+        return _archive(file)
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "pickle"
     length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and 2 <= length <= os.path.getsize(path) - 8:
+    if head[8:9] == b"{" and 2 <= length <= size - 8:
         return "safetensors"
     if head[4:8] == b"TFL3":
         return "tflite"
@@ -135,10 +146,10 @@ def format_of(path: Path) -> str:
     return _text(head) or "ONNX"
 
 
-def _archive(path: Path) -> str:
+def _archive(file: IO[bytes]) -> str:
     """What a zip archive holds, by the names in it; nothing is unpacked."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             names = archive.namelist()[:10_000]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, MemoryError, UnicodeDecodeError):
         return "zip"

@@ -233,7 +233,7 @@ def run(
         from .executing import check_executor
 
         check_executor(executor, job.function)
-    given, total = batches(images, job.as_images)
+    given, total = batches(images)
     sequence = images if _reads_itself(images) else None
     kept, blocks, done = None, 0, 0
     if checkpoint is not None:
@@ -331,7 +331,7 @@ class _Reading:
         yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
 
 
-def batches(images: Any, as_images: Callable[[Any], Array] | None = None) -> tuple[Iterable[Any], int | None]:
+def batches(images: Any, net: Network | None = None, function: str = "measure") -> tuple[Iterable[Any], int | None]:
     """What is given as images, as batches; and how many images there are in all, where that is known beforehand."""
     refuse_pair(images, "images")
     if isinstance(images, (list, tuple)):
@@ -341,8 +341,8 @@ def batches(images: Any, as_images: Callable[[Any], Array] | None = None) -> tup
     else:
         one = (hasattr(images, "__array__") or hasattr(images, "shape")) and not _reads_itself(images)
     if one:
-        array = as_array(images, "images") if as_images is None else as_images(images)
-        return [array], len(array)
+        array = as_array(images, "images") if net is None else net.as_images(images, function)
+        return [array], len(array) if array.ndim else 0
     if _reads_itself(images):
         count, sizes = len(images), images.sizes
         return (images[i] for i in range(count)), int(count * sizes if _is_one(sizes) else sum(sizes))

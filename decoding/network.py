@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from . import walks
+from . import notebook, walks
 from .arguments import (
     LARGEST,
     Array,
@@ -196,7 +196,7 @@ class Network:
         return below
 
     def _image_channels(self) -> int | None:
-        """By the layers that read the image, through those that keep its channels; else by the shape, else by the mean."""
+        """The image's channels: what the first layers ask for that do not merely keep them; else by `input_shape`, else by the mean."""
         keeping = {0}
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
             if isinstance(layer, (UnsupportedLayer, Concat)) or not keeping.intersection(below[: layer.follows]):
@@ -435,10 +435,10 @@ class Network:
 
     @public
     def batch_size(self, shape: Sequence[int], layer: int | str | Sequence[int | str] | None = None) -> int:
-        """Images of the given (C, H, W) to run at a time, up to `layer`, or several: 6 million numbers alive between two layers.
+        """How many images of the given (C, H, W) to run at a time, up to `layer` or several of them.
 
-        These are the responses that layers above still need: of a chain, those of one layer. An operator may need several
-        times their memory to make them.
+        So many that between two layers some 6 million numbers must be kept: the responses that layers above still read, which are
+        those of one layer in a chain. An operator may need several times their memory to make them.
 
         Examples
         --------
@@ -791,7 +791,7 @@ class Network:
 
     def _fields(self, base: int) -> list[ReceptiveField | None]:
         fields: list[ReceptiveField | None] = [None] * base + [ReceptiveField((1, 1), (1, 1), (0, 0))]
-        mixed: set[int] = set()  # above a layer whose units differ by phase
+        mixed: set[int] = set()  # layers that lie above one whose units see different places by turns (`Layer.phases`)
         for number in range(base + 1, len(self.layers) + 1):
             layer, below = self.layers[number - 1], self.paths[number - 1]
             seen = [field for i in below if (field := fields[i]) is not None]
@@ -849,6 +849,24 @@ class Network:
         `input_shape` or the mean. Of a network that is no chain, also the numbers of the layers that each reads; where
         layers have gains other than 1, also their range.
         """
+        cells = self._cells()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+        ]
+        return "\n".join([*lines, *self._below()])
+
+    def _repr_html_(self) -> str:
+        """The table of `describe`, for a notebook."""
+        head, *rows = self._cells()
+        return notebook.table(head, rows, after=self._below())
+
+    def _below(self) -> list[str]:
+        """What follows the table of layers."""
+        return [*self._normalization(), *self._remarks(), *(printable(note, 400) for note in self.notes)]
+
+    def _cells(self) -> list[list[str]]:
+        """The table of `describe`, its head first."""
         runs = [number for number in range(1, len(self.layers) + 1) if self._blocked[number] is None]
         shapes = {} if self.input_shape is None else self._shapes(self.input_shape, runs)
         rows = [
@@ -873,14 +891,7 @@ class Network:
             rows.append(row)
         optional = {"gain", "curvature"} | ({"reads"} if self.is_chain else set())
         columns = [c for c in rows[0] if c not in optional or (c != "reads" and any(row.get(c) for row in rows[1:]))]
-        cells = [[row.get(column, "") for column in columns] for row in rows]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-        ]
-        return "\n".join(
-            [*lines, *self._normalization(), *self._remarks(), *(printable(note, 400) for note in self.notes)]
-        )
+        return [[row.get(column, "") for column in columns] for row in rows]
 
     def _normalization(self) -> Iterator[str]:
         """What `normalize` does, where it divides."""
@@ -899,7 +910,7 @@ class Network:
         return crossed(shapes[number]) if number in shapes else str(self._channels[number] or "")
 
     def _remarks(self) -> Iterator[str]:
-        """What does not work."""
+        """A line for each layer that does not run, saying why."""
         for number, layer in enumerate(self.layers, 1):
             try:
                 with self._blame(number):
@@ -943,7 +954,7 @@ class Network:
                     each.check_decoding()
 
     def _check_phases(self, top: int, base: int) -> None:
-        """Refuse to look through a layer above which units differ by phase."""
+        """Refuse to look through a layer whose units see different places by turns (`Layer.phases`)."""
         for number in walks.under(self, [top], self.paths, base):
             layer = self.layers[number - 1]
             if layer.phases and any(self.fields_within(base)[i] is not None for i in self.paths[number - 1]):
@@ -964,6 +975,7 @@ class Network:
             yield
         except DecodingError as error:
             said = error.args[0] if error.args and isinstance(error.args[0], str) else error
+            said = f"{said}{self._advice(number)}"
             error.args = (f"{self._where(number)}: {said}", *error.args[1:])
             error.function = None  # which was an operator's; whoever called it is named instead
             if (where := self._where(number)) not in str(error):  # a class of its own that says what it likes
@@ -977,6 +989,14 @@ class Network:
             ) from None
         except MemoryError as error:
             raise InvalidValueError(f"{self._where(number)}: there is not enough memory for it: {error}") from error
+
+    def _advice(self, number: int) -> str:
+        """Where all layers stand on ones that are not supported: how to decode those above them."""
+        top = next((k for k, layer in enumerate(self.layers) if not isinstance(layer, UnsupportedLayer)), 0)
+        if number > top or min((i for below in self.inputs[top:] for i in below), default=0) < top:
+            return ""
+        inputs = "" if self.is_chain else f", inputs=[[i - {top} for i in below] for below in net.inputs[{top}:]]"
+        return f" What lies above layer {top} can, as a network of its own: Network(net.layers[{top}:]{inputs})."
 
     def _where(self, number: int) -> str:
         return f"layer {number} {_quoted(self.names[number - 1])} ({self.layers[number - 1].kind})"

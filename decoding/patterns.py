@@ -10,17 +10,17 @@ import copy
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from . import fast
-from .arguments import Array, as_array, as_array4, as_pair, check_finite, described, plural
+from .arguments import Array, as_array, as_array4, as_pair, check_finite, crossed, described, plural
 from .boundary import public
 from .decoder import decode_layer, unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
+from .files import File, reading, replacing, shown
 from .layers import Shape
 from .measuring import Images, Progress, measure, run, within
 from .network import Network, as_network
@@ -62,6 +62,7 @@ class Statistics:
         return None
 
     @property
+    @np.errstate(all="ignore")
     def energy(self) -> float:
         return self._trace * self.contrast**2
 
@@ -108,9 +109,9 @@ class Statistics:
         """
         raise NotImplementedError
 
-    def save(self, path: str | Path) -> None:
-        """Write them to a file, an ``.npz``; `load_statistics` reads it."""
-        with Path(path).open("wb") as file:
+    def save(self, path: File) -> None:
+        """Write them to a file, an ``.npz``, by path or open already; `load_statistics` reads it."""
+        with replacing(path, "save: path") as file:
             np.savez(file, kind=np.array(type(self).__name__), contrast=self.contrast, **self._numbers())
 
     _trace: float
@@ -156,13 +157,14 @@ class Statistics:
 class Stationary(Statistics):
     """Statistics that are the same everywhere: a covariance of two pixels that depends on how far apart they are.
 
-    It is diagonal in the frequencies of a torus of twice the size, of which images are crops, so that no pixel of an image
+    It is diagonal in the frequencies of a torus of at least twice the size, of which images are crops, so that no pixel of an image
     has another for its neighbour beyond the edge.
     """
 
     @cached_property
+    @np.errstate(all="ignore")
     def spectrum(self) -> npt.NDArray[np.complex128]:
-        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (2H, W + 1, C, C)."""
+        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (rows, columns / 2 + 1, C, C)."""
         raise NotImplementedError
 
     @property
@@ -179,17 +181,19 @@ class Stationary(Statistics):
         rows, columns = as_pair(size, "size")
         if rows > self.shape[1] or columns > self.shape[2]:
             raise ShapeError(
-                f"statistics of {_times(self.shape[1:])} pixels are smaller than {rows}×{columns}. Make them of that size."
+                f"statistics of {crossed(self.shape[1:])} pixels are smaller than {rows}×{columns}. Make them of that size."
             )
         self.spectrum  # noqa: B018  # once for all sizes
         return self._with(shape=(self.shape[0], rows, columns))
 
     @cached_property
+    @np.errstate(all="ignore")
     def _root_spectrum(self) -> npt.NDArray[np.complex128]:
         """The Hermitian root at each frequency."""
         return _function(self.spectrum, np.sqrt)
 
     @property
+    @np.errstate(all="ignore")
     def _trace(self) -> float:  # type: ignore[override]
         from scipy.fft import irfft2
 
@@ -226,18 +230,30 @@ class Natural(Stationary):
         self._size = (int(rows), int(columns))
 
     @cached_property
+    @np.errstate(all="ignore")
     def spectrum(self) -> npt.NDArray[np.complex128]:
-        from scipy.fft import fftfreq, rfftfreq
+        return np.asarray(np.multiply.outer(self._power, self._colours), complex)
 
-        rows, columns = self._size
-        f = np.hypot(fftfreq(2 * rows)[:, np.newaxis], rfftfreq(2 * columns))
-        power = 1 / (f**2 + 1 / max(rows, columns) ** 2)
-        ends = np.full(columns + 1, 2)  # frequencies that stand for two
+    @cached_property
+    def _root_spectrum(self) -> npt.NDArray[np.complex128]:
+        values, vectors = np.linalg.eigh(self._colours)
+        return np.asarray(np.multiply.outer(np.sqrt(self._power), (vectors * np.sqrt(values)) @ vectors.T), complex)
+
+    @cached_property
+    def _power(self) -> Array:
+        from scipy.fft import fftfreq, next_fast_len, rfftfreq
+
+        rows, columns = (2 * next_fast_len(side) for side in self._size)
+        f = np.hypot(fftfreq(rows)[:, np.newaxis], rfftfreq(columns))
+        power = 1 / (f**2 + 1 / max(self._size) ** 2)
+        ends = np.full(columns // 2 + 1, 2)  # frequencies that stand for two
         ends[[0, -1]] = 1
-        power *= 4 * rows * columns / (power * ends).sum()
+        return np.asarray(power * (rows * columns / (power * ends).sum()))
+
+    @property
+    def _colours(self) -> Array:
         c = self.shape[0]
-        colours = np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
-        return np.asarray(power[:, :, np.newaxis, np.newaxis] * colours, complex)
+        return np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
 
     def _numbers(self) -> dict[str, Any]:
         return {"channels": self.shape[0], "rows": self.shape[1], "columns": self.shape[2]}
@@ -265,11 +281,13 @@ class Autocovariance(Stationary):
         self.shape = (len(total), *self.size)
 
     @property
+    @np.errstate(all="ignore")
     def mean(self) -> npt.NDArray[np.float64]:
         level = (self.total / self.pixels)[:, np.newaxis, np.newaxis]
         return np.array(np.broadcast_to(level, self.shape))
 
     @cached_property
+    @np.errstate(all="ignore")
     def spectrum(self) -> npt.NDArray[np.complex128]:
         from scipy.fft import rfft2
 
@@ -307,10 +325,12 @@ class Covariance(Statistics):
         self.shape = total.shape
 
     @property
+    @np.errstate(all="ignore")
     def mean(self) -> npt.NDArray[np.float64]:
         return np.asarray(self.total / self.count)
 
     @cached_property
+    @np.errstate(all="ignore")
     def matrix(self) -> npt.NDArray[np.float64]:
         """The covariance, (C·H·W, C·H·W)."""
         mean = self.mean.ravel()
@@ -323,12 +343,13 @@ class Covariance(Statistics):
     def within(self, size: Any) -> Covariance:
         if as_pair(size, "size") != self.shape[1:]:
             raise ShapeError(
-                f"a full covariance is bound to its places, {_times(self.shape[1:])} pixels, and cannot serve "
-                f"{_times(as_pair(size, 'within: size'))}. Make one of images of that size, or take autocovariance."
+                f"a full covariance is bound to its places, {crossed(self.shape[1:])} pixels, and cannot serve "
+                f"{crossed(as_pair(size, 'within: size'))}. Make one of images of that size, or take autocovariance."
             )
         return self
 
     @cached_property
+    @np.errstate(all="ignore")
     def _roots(self) -> Array:
         """Eigenvectors times the roots of their eigenvalues, (C·H·W, rank)."""
         values, vectors = np.linalg.eigh(self.matrix)
@@ -336,6 +357,7 @@ class Covariance(Statistics):
         return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
 
     @property
+    @np.errstate(all="ignore")
     def _trace(self) -> float:  # type: ignore[override]
         return float(np.trace(self.matrix))
 
@@ -471,7 +493,7 @@ def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
     sides = images.shape[2:]
     if sides[0] < size[0] or sides[1] < size[1]:
         raise ShapeError(
-            f"autocovariance: images {images.shape} are smaller than the size, {_times(size)}: pixels so far apart never occur."
+            f"autocovariance: images {images.shape} are smaller than the size, {crossed(size)}: pixels so far apart never occur."
         )
     padded = tuple(next_fast_len(side + n, real=True) for side, n in zip(sides, size, strict=True))
     products, (n, c) = np.zeros((c := images.shape[1], c, *(2 * side for side in size))), images.shape[:2]
@@ -543,15 +565,15 @@ def _covariance(images: Array) -> Covariance:
     numbers = math.prod(images.shape[1:])
     if numbers > MOST:
         raise InvalidValueError(
-            f"covariance: images of {_times(images.shape[1:])} have {numbers} numbers, and at most {MOST} are taken. Take autocovariance."
+            f"covariance: images of {crossed(images.shape[1:])} have {numbers} numbers, and at most {MOST} are taken. Take autocovariance."
         )
     flat = images.reshape(len(images), -1).astype(np.float64, copy=False)
     return Covariance(len(images), flat.sum(axis=0).reshape(images.shape[1:]), flat.T @ flat)
 
 
 @public
-def load_statistics(path: str | Path) -> Statistics:
-    """Read statistics that were written with their `save`.
+def load_statistics(path: File) -> Statistics:
+    """Read statistics that were written with their `save`, by path or from an open file.
 
     Raises
     ------
@@ -560,12 +582,14 @@ def load_statistics(path: str | Path) -> Statistics:
     """
     kinds = {kind.__name__: kind for kind in (Natural, Autocovariance, Covariance)}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with reading(path, "load_statistics: path") as opened, np.load(opened, allow_pickle=False) as file:
             fields = {name: file[name] for name in file.files}
         kind, contrast = kinds[str(fields.pop("kind"))], float(fields.pop("contrast"))
         return kind(**fields)._with(contrast=contrast)
+    except InvalidValueError:
+        raise
     except (ValueError, KeyError, TypeError, EOFError, IndexError) as error:
-        raise DataFormatError(f"{path} holds no statistics, or is damaged: {error}") from error
+        raise DataFormatError(f"{shown(path)}: it holds no statistics, or is damaged: {error}") from error
 
 
 @public
@@ -795,20 +819,19 @@ def _by_windows(
         else filters.reshape(len(filters), numbers).astype(np.float64, copy=False)
     )
     units = len(bank) if y is None else y.shape[1]
-    responses, crops, both = np.zeros(units), np.zeros(numbers), np.zeros((units, numbers))
+    responses, both = np.zeros(units), np.zeros((units + 1, numbers))  # the last responds with 1 everywhere
     step = max(1, BLOCK // (grid[1] * numbers))
     for row in range(grid[0]):
         strip = images[:, :, row * stride[0] :][:, :, : size[0]]
         views = np.lib.stride_tricks.sliding_window_view(strip, size[1], axis=3)[:, :, :, :: stride[1]]
         for start in range(0, n, step):
-            windows = (
-                views[start : start + step].transpose(0, 3, 1, 2, 4).reshape(-1, numbers).astype(np.float64, copy=False)
-            )
-            here = windows @ bank.T if y is None else y[start : start + step, :, row].swapaxes(1, 2).reshape(-1, units)
-            responses += here.sum(axis=0)
-            crops += windows.sum(axis=0)
-            both += here.T @ windows
-    return Products(n * math.prod(grid), responses, crops.reshape(c, *size), both.reshape(units, c, *size))
+            here = views[start : start + step].transpose(0, 3, 1, 2, 4)
+            windows = np.array(here, np.float64, order="C").reshape(-1, numbers)
+            read = bank @ windows.T if y is None else y[start : start + step, :, row].swapaxes(0, 1).reshape(units, -1)
+            responses += read.sum(axis=1, dtype=np.float64)
+            both += np.concatenate([read, np.ones((1, len(windows)))]) @ windows
+    both = both.reshape(units + 1, c, *size)
+    return Products(n * math.prod(grid), responses, both[-1], both[:-1])
 
 
 def _by_fourier(
@@ -894,10 +917,6 @@ def _positive(value: Any, what: str) -> float:
     return float(value)
 
 
-def _times(numbers: Sequence[int]) -> str:
-    return "×".join(map(str, numbers))
-
-
 class Independent(Statistics):
     """Statistics of responses taken as independent: a mean and a deviation for each channel, the same everywhere.
 
@@ -913,6 +932,7 @@ class Independent(Statistics):
         self.shape = (len(self.level), *as_pair(size, "Independent: size"))
 
     @property
+    @np.errstate(all="ignore")
     def mean(self) -> npt.NDArray[np.float64]:
         return np.array(np.broadcast_to(self.level[:, np.newaxis, np.newaxis], self.shape))
 
@@ -924,6 +944,7 @@ class Independent(Statistics):
         return self._with(shape=(self.shape[0], *as_pair(size, "size")))
 
     @property
+    @np.errstate(all="ignore")
     def _trace(self) -> float:  # type: ignore[override]
         return float((self.deviation**2).sum()) * self.shape[1] * self.shape[2]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from unittest import mock
 
 import numpy as np
@@ -28,6 +29,8 @@ class TapByTap:
         top, bottom, left, right = pad
         x = np.pad(self.read(x), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=value)
         rows, columns = ((n - z) // s + 1 for n, z, s in zip(x.shape[2:], size, stride, strict=True))
+        if value != 0 and (max(pad[:2]) >= size[0] or max(pad[2:]) >= size[1]):
+            raise ValueError("a window lies outside the map")
         if min(x.shape[2] - size[0], x.shape[3] - size[1]) < 0:
             raise ValueError("the window does not fit")
         return {
@@ -51,6 +54,7 @@ class TapByTap:
         return np.maximum.reduce(list(self.windows(x, pad, size, stride, -np.inf).values()))
 
     def avg_pool(self, x, *, size, stride, pad):
+        self.windows(np.ones((1, 1, *np.shape(x)[2:])), pad, size, stride, np.nan)  # refuses
         inside = self.windows(np.ones(np.shape(x)), pad, size, stride, 0)
         total = sum(self.windows(x, pad, size, stride, 0).values(), self.dtype(0))
         return total * (self.dtype(1) / sum(inside.values(), self.dtype(0)))
@@ -98,7 +102,7 @@ class TapByTap:
         if mode not in ("bilinear", "bicubic"):
             raise ValueError(mode)
         table = np.zeros((len(u), n), self.dtype)
-        for copies in range(-4 * n - 4, 4 * n + 4):
+        for copies in range(math.floor(u[0]) - 2, math.ceil(u[-1]) + 4):
             t = np.minimum(np.abs(u - self.dtype(copies)), self.dtype(3))
             if mode == "bilinear":
                 weight = np.maximum(one - t, 0)
@@ -171,6 +175,158 @@ class SmallBlocks:
         return run
 
 
+class MeanOverShare(TapByTap):
+    """Averages as PyTorch's ``avg_pool2d(x) / avg_pool2d(ones)``: the mean of the whole window over the share inside."""
+
+    name = "a mean over a share"
+
+    def avg_pool(self, x, *, size, stride, pad):
+        cells = self.dtype(size[0] * size[1])
+        self.windows(np.ones((1, 1, *np.shape(x)[2:])), pad, size, stride, np.nan)  # refuses
+        total, inside = (
+            sum(self.windows(a, pad, size, stride, 0).values(), self.dtype(0)) / cells
+            for a in (x, np.ones(np.shape(x)))
+        )
+        return total / inside
+
+    def __init__(self, dtype):
+        super().__init__(dtype)
+        self.name = f"{type(self).name}, {np.dtype(dtype).name}"
+
+
+class TwoInOne(Fourier):
+    """Fourier transforms of two filters, and of two images, at a time: as real and imaginary part."""
+
+    name = "two filters in one transform"
+
+    @staticmethod
+    def correlate(x, filters, bias, *, stride, pad):
+        reference.correlate(np.asarray(x)[:0], filters, bias, stride=stride, pad=pad)  # refuses
+        x = np.pad(np.asarray(x, float), ((0, 0), (0, 0), pad[:2], pad[2:]))
+        filters = np.asarray(filters, float)
+        shape, (h, w) = x.shape[2:], filters.shape[2:]
+        waves = np.fft.fft2(x)
+        y = np.zeros((len(x), len(filters), shape[0] - h + 1, shape[1] - w + 1))
+        for k in range(0, len(filters), 2):
+            pair = filters[k] + 1j * (filters[k + 1] if k + 1 < len(filters) else 0)
+            product = (waves * np.fft.fft2(pair[:, ::-1, ::-1], shape)).sum(axis=1)
+            both = np.fft.ifft2(product)[:, h - 1 :, w - 1 :]
+            y[:, k] = both.real
+            y[:, k + 1 : k + 2] = both.imag[:, np.newaxis][:, : len(filters) - k - 1]
+        y = y[:, :, :: stride[0], :: stride[1]]
+        return y if bias is None else y + np.asarray(bias)[:, None, None]
+
+
+class Double:
+    """A pair of singles, ``high + low``: 2·24 digits, and the range of singles (Joldes, Muller and Popescu, 2017)."""
+
+    def __init__(self, high, low):
+        self.high, self.low = high, low
+
+    @classmethod
+    def of(cls, array):
+        array = np.asarray(array, float)
+        high = array.astype(np.float32)
+        return cls(high, (array - high).astype(np.float32))
+
+    def __getitem__(self, index):
+        return Double(self.high[index], self.low[index])
+
+    def value(self):
+        return self.high.astype(float) + self.low
+
+    @staticmethod
+    def sum_of(a, b):
+        s = a + b
+        t = s - a
+        return s, (a - (s - t)) + (b - t)
+
+    @staticmethod
+    def fast_sum_of(a, b):
+        s = a + b
+        return s, b - (s - a)
+
+    @staticmethod
+    def product_of(a, b):
+        def split(c):
+            big = np.float32(4097) * c
+            high = big - (big - c)
+            return high, c - high
+
+        p, (a1, a2), (b1, b2) = a * b, split(a), split(b)
+        return p, ((a1 * b1 - p) + a1 * b2 + a2 * b1) + a2 * b2
+
+    def __add__(self, other):
+        s, e = self.sum_of(self.high, other.high)
+        t, f = self.sum_of(self.low, other.low)
+        s, e = self.fast_sum_of(s, e + t)
+        return Double(*self.fast_sum_of(s, e + f))
+
+    def __mul__(self, other):
+        p, e = self.product_of(self.high, other.high)
+        return Double(*self.fast_sum_of(p, e + (self.high * other.low + self.low * other.high)))
+
+
+class PairsOfSingles:
+    """Sums and products of pairs of singles; what it has not is left out."""
+
+    name, eps, range = "pairs of singles", 7 * 2.0**-48, np.float32
+    max_pool = staticmethod(reference.max_pool)
+
+    def correlate(self, x, filters, bias, *, stride, pad):
+        reference.correlate(np.asarray(x)[:0], filters, bias, stride=stride, pad=pad)  # refuses
+        x = np.pad(np.asarray(x, float), ((0, 0), (0, 0), pad[:2], pad[2:]))
+        k, c, h, w = np.shape(filters)
+        rows, columns = ((n - z) // s + 1 for n, z, s in zip(x.shape[2:], (h, w), stride, strict=True))
+        x, f = Double.of(x), Double.of(filters)
+        y = Double.of(np.zeros((len(x.high), k, rows, columns)))
+        for a, u, v in np.ndindex(c, h, w):
+            cells = x[:, a, np.newaxis, u :: stride[0], v :: stride[1]][:, :, :rows, :columns]
+            y = y + cells * f[:, a, u, v, np.newaxis, np.newaxis]
+        return y.value() if bias is None else (y + Double.of(bias)[:, np.newaxis, np.newaxis]).value()
+
+    def substitute(self, maps, filters, *, stride):
+        reference.substitute(np.asarray(maps)[:0], filters, stride=stride)
+        (n, k, rows, columns), (_, c, h, w) = np.shape(maps), np.shape(filters)
+        z, f = Double.of(maps), Double.of(filters)
+        out = Double.of(np.zeros((n, c, (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w)))
+        for a, u, v in np.ndindex(k, h, w):
+            place = np.s_[
+                :, :, u : u + (rows - 1) * stride[0] + 1 : stride[0], v : v + (columns - 1) * stride[1] + 1 : stride[1]
+            ]
+            some = out[place] + z[:, a, np.newaxis] * f[a, :, u, v, np.newaxis, np.newaxis]
+            out.high[place], out.low[place] = some.high, some.low
+        return out.value()
+
+    def relu(self, x, *, leak):
+        x = Double.of(x)
+        return np.where(x.high > 0, x.value(), (x * Double.of(np.full(x.high.shape, leak))).value())
+
+
+class Answering:
+    """The reference, whose answers are other arrays than one is used to."""
+
+    eps = reference.eps
+
+    def __init__(self, name, change):
+        self.name, self.change = name, change
+
+    def __getattr__(self, operator):
+        function = getattr(reference, operator)
+        return lambda *arrays, **options: self.change(function(*arrays, **options))
+
+
+def read_only(answer):
+    answer.setflags(write=False)
+    return answer
+
+
+def raising(answer):
+    """As another library might that a backend calls."""
+    np.seterr(all="raise")
+    return answer
+
+
 HONEST = [
     SmallBlocks(),
     TapByTap(np.float64),
@@ -181,3 +337,25 @@ HONEST = [
     Fourier,
     Lists(),
 ]
+
+WALKS = [
+    "softmax",
+    "forward_reals",
+    "decode_filter_bilinear",
+    "decode_layer_nearest",
+    "lasting_answers",
+    "law_gains",
+    "law_linear",
+]
+
+# Each with the checks that could blame it.
+HONEST_IN_ONE_WAY = [
+    (MeanOverShare(np.float64), ["avg_pool_integers", "avg_pool_reals", "forward_integers", "forward_reals", "magnitudes"]),
+    (MeanOverShare(np.float16), ["avg_pool_integers", "avg_pool_reals", "forward_integers"]),
+    (TwoInOne, ["correlate_integers", "correlate_reals", "magnitudes", "forward_integers", "forward_reals", "law_adjoint"]),
+    (PairsOfSingles(), ["correlate_integers", "correlate_reals", "substitute_integers", "substitute_reals", "relu_reals", "magnitudes", "forward_reals", "decode_filter_nearest"]),
+    (Answering("read-only answers", read_only), WALKS),
+    (Answering("another type", np.longdouble), ["correlate_integers", "softmax", "forward_reals", "decode_layer_nearest"]),
+    (Answering("a masked array of which nothing is masked", np.ma.array), ["correlate_integers", "softmax", "decode_layer_nearest"]),
+    (Answering("a library that sets NumPy's flags", raising), WALKS),
+]  # fmt: skip

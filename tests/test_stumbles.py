@@ -202,6 +202,26 @@ def test_responses_that_are_equal_but_for_rounding_have_no_range():
         reconstruction_error(net, [[[[1.0]]]], 1)
 
 
+@pytest.mark.parametrize("power", [-900, -500, 500, 900])
+def test_least_squares_of_tiny_and_huge_images(power):
+    conv = Conv([[[[1.0, -2]]], [[[0.5, 3]]]], [1.0, 0])
+    batches = [IMAGES[:, :, :1], IMAGES[:, :, 1:] / 4]  # of other magnitudes, put together
+    scaled = [np.ldexp(batch, power) for batch in batches]
+    want = baselines.least_squares_filters(Network([conv]), batches, 1)
+    # Sums of some hundred terms, times a condition that is small.
+    assert np.abs(want.filters - conv.filters).max() <= 1000 * 2.0**-52
+    assert np.abs(want.bias - conv.bias).max() <= 1000 * 2.0**-52
+    # Filters that are smaller by as much as images are larger: the same responses.
+    smaller = Network([conv.replace(filters=np.ldexp(conv.filters, -power))])
+    got = baselines.least_squares_filters(smaller, scaled, 1)
+    assert (np.ldexp(got.filters, power) == want.filters).all()
+    assert (got.bias == want.bias).all()
+    # The same filters, and biases that are larger: responses that are larger, too.
+    got = baselines.least_squares_filters(Network([conv.replace(bias=np.ldexp(conv.bias, power))]), scaled, 1)
+    assert (got.filters == want.filters).all()
+    assert (np.ldexp(got.bias, -power) == want.bias).all()
+
+
 @pytest.mark.parametrize("scale", SCALES[1:])
 def test_inverses_of_tiny_and_huge_responses(scale):
     system = inverse.linear_system(scale * np.array([[[10, 21, 2.0]]]), [[[[1, 10]]]], border="full")
@@ -342,17 +362,102 @@ def test_a_terminal_that_lacks_the_times_sign(encoding):
     assert (encoding == "ascii") <= (b"1x28x28" in done.stdout)
 
 
+EVERY_COMMAND = """
+import contextlib, sys
+from decoding.__main__ import main
+from decoding.testing.__main__ import main as kit
+for run, names in ((main, ("show", "decode", "quadratic")), (kit, ("check", "list", "export", "verify"))):
+    for words in (["--help"], *([name, "--help"] for name in names)):
+        with contextlib.suppress(SystemExit):
+            run(words)
+assert main(["decode", "lenet", "--layer", "3", "--filter", "0", "-o", sys.argv[1]]) == 0
+assert kit(["list"]) == 0
+"""
+
+
 def test_a_locale_without_an_encoding_and_every_help(tmp_path):
     env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
-    for module, commands in (
-        ("decoding", ["show", "decode"]),
-        ("decoding.testing", ["check", "list", "export", "verify"]),
-    ):
-        for words in ([], *([each] for each in commands)):
-            assert command(*words, "--help", module=module, env=env).returncode == 0
-    done = command("decode", "lenet", "--layer", "3", "-o", "Ä×.png", env=env, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", EVERY_COMMAND, "Ä×.png"],
+        capture_output=True,
+        env={**os.environ, **env},
+        cwd=tmp_path,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
-    assert command("list", module="decoding.testing", env=env).returncode == 0
+    assert b"usage: decoding decode" in done.stdout
+    assert b"usage: python -m decoding.testing verify" in done.stdout
+
+
+class Wrong:
+    """A backend whose name and failures terminals may lack letters for."""
+
+    name, eps = "Gerät × π", 2.0**-53
+
+    def relu(self, x, *, leak):
+        return np.abs(x)
+
+    def softmax(self, x):
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    """The kit's command line, run where it may write: returns the status and what it printed."""
+    from decoding.testing.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "wrong_backend", sys.modules[__name__])
+
+    def run(words, stdout):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", stdout)
+            try:
+                return main(words.split())
+            except SystemExit as stop:
+                return stop.code
+
+    return run
+
+
+CHECK = "check wrong_backend:Wrong --quiet --only relu_integers --examples 2 --cases cases"
+KIT = [
+    ("list", 0), ("--help", 0), ("check --help", 0), ("export --help", 0), ("verify --help", 0), (CHECK, 1),
+    ("export vectors --format json", 0), ("verify vectors", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_kit_on_a_terminal_that_lacks_letters(kit, encoding):
+    for words, status in KIT[:6]:
+        terminal = io.TextIOWrapper(io.BytesIO(), encoding)
+        assert kit(words, terminal) == status, words
+        assert terminal.buffer.getvalue().decode(encoding)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are others there")
+def test_the_kit_without_standard_output_and_into_a_closed_pipe(kit, capfd):
+    closed = io.StringIO()
+    closed.close()
+    for words, status in KIT:
+        if "--help" in words:  # which argparse prints to standard error then
+            continue
+        assert kit(words, None) == status
+        if words.startswith("export vectors"):
+            Path("vectors").rename("others")
+        assert kit(words, closed) == status
+        read, write = os.pipe()
+        os.close(read)
+        with open(write, "w") as pipe:
+            if not words.startswith("export vectors"):
+                assert kit(words, pipe) in (0, status)
+    assert capfd.readouterr().err == ""
+
+
+def test_the_kit_when_it_is_interrupted(kit, capsys):
+    assert kit("check wrong_backend:Wrong --quiet --only softmax", io.StringIO()) == 130
+    assert capsys.readouterr().err == "decoding.testing: interrupted\n"
+    assert not list(Path().iterdir())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell's way to close a stream")
@@ -427,7 +532,7 @@ def test_memory_that_does_not_suffice_is_one_line(capsys, monkeypatch):
 # Floating-point flags
 
 
-def every_function(tmp_path):
+def every_function():
     """Results of every public function that computes, on numbers that underflow and overflow on the way."""
     tiny = Network([Conv(np.array([[[[1e-200, 2]]], [[[3, -1e-200]]]])), AvgPool((1, 2)), ReLU(leak=1e-200), Softmax()])
     x = np.array([[[[1e-200, 5e-324, 700, 1, -700, 2e-160]]], [[[1, 2, 3, 4, 5, 1e-320]]]])
@@ -462,15 +567,45 @@ def every_function(tmp_path):
     norm = Network([BatchNorm([1e-300], mean=[5e-324], std=[1e200])])
     yield norm.forward(x)
     yield decode_layer(norm, 1)
+    yield from of_the_second_order(x[:, :, :, :4])
+
+
+def of_the_second_order(x):
+    """The same of what is calibrated on images, and of their statistics."""
+    net = Network(
+        [Conv(np.array([[[[1e-200, 2, 1]]], [[[3, -1, 2]]]])), ReLU(), Conv(np.array([[[[1.0]], [[1e-200]]]]))]
+    )
+    crops = x[:, :, :, 1:4]
+    for backend in (decoding.reference, decoding.fast):
+        yield decode_layer(decoding.linearize(net, x, backend=backend), 3)
+        bent = decoding.quadratize(net, x, backend=backend)
+        yield decode_layer(bent, 3)
+        yield decoding.quadratic_form(bent, 3, 0, backend=backend) @ np.full((3, 1), 1e-200)
+        unit = decoding.decode_quadratic(bent, 3, 0, n=2, backend=backend)
+        yield unit.eigenvalues
+        yield unit.respond(crops)
+        yield unit.most_exciting()
+        yield unit.most_suppressing()
+        yield unit.invariances(1)
+        yield unit.tiles()[0]
+        yield decoding.patterns(net, x, 3, backend=backend)
+    yield [part.weight for part in decoding.pair_contributions(bent, 3, 0, to=1)]
+    sizes = decoding.natural((1, 3), channels=1), decoding.autocovariance(x, (1, 3)), decoding.covariance(crops)
+    for statistics in sizes:
+        yield statistics.cov(crops)
+        yield statistics.root(np.ones(statistics.root_shape))
+        yield statistics.root_t(crops)
+        yield statistics.scaled(1e-200).cov(crops)
+        yield decoding.pattern(crops, statistics)
 
 
 @pytest.mark.parametrize("how", ["raise", "warn", "print"])
-def test_a_caller_who_has_numpy_raise_on_every_flag(tmp_path, how, capfd):
-    want = [np.asarray(each) for each in every_function(tmp_path)]
+def test_a_caller_who_has_numpy_raise_on_every_flag(how, capfd):
+    want = [np.asarray(each) for each in every_function()]
     with np.errstate(all=how), warnings.catch_warnings():
         warnings.simplefilter("error")
         before = np.geterr()
-        got = [np.asarray(each) for each in every_function(tmp_path)]
+        got = [np.asarray(each) for each in every_function()]
         assert np.geterr() == before
     assert len(got) == len(want)
     for a, b in zip(got, want, strict=True):
@@ -478,27 +613,10 @@ def test_a_caller_who_has_numpy_raise_on_every_flag(tmp_path, how, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_a_library_whose_products_raise_flags_for_nothing(tmp_path, monkeypatch):
-    """As those of Apple's Accelerate do."""
-    want = [np.asarray(each) for each in every_function(tmp_path)]
-    seen = []
-
-    def flagging(product):
-        def call(*arguments, **options):
-            seen.append(product)
-            np.divide([1.0, 0.0], 0.0)  # divide, invalid
-            np.multiply([1e300], 1e300)  # over
-            return product(*arguments, **options)
-
-        return call
-
-    for name in ("matmul", "dot", "tensordot", "einsum"):
-        monkeypatch.setattr(np, name, flagging(getattr(np, name)))
-    with np.errstate(all="raise"):
-        got = [np.asarray(each) for each in every_function(tmp_path)]
-    assert seen
-    for a, b in zip(got, want, strict=True):
-        assert np.array_equal(a, b, equal_nan=True)
+def test_a_library_whose_products_raise_flags_for_nothing():
+    """As those of Apple's Accelerate do: `@` included, in a process of its own."""
+    done = subprocess.run([sys.executable, Path(__file__).with_name("flagging.py")], capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 # Names from files, long lists
@@ -971,15 +1089,87 @@ def test_networks_in_open_files_and_in_either_order(tmp_path):
     decoding.save_matconvnet(tmp_path / "net.mat", net)
     with open(tmp_path / "net.mat", "rb") as file:
         assert decoding.load_matconvnet(file) == decoding.load_matconvnet(str(tmp_path / "net.mat")) == net
+    buffer.seek(7)
+    assert decoding.load(buffer) == net
     for path in (1, None, ""):
         with pytest.raises(InvalidValueError, match="path must be a path"):
             decoding.load_matconvnet(path)
+        with pytest.raises(InvalidValueError, match=r"^load: path must be a path"):
+            decoding.load(path)
         with pytest.raises(InvalidValueError, match="path must be a path"):
             decoding.save_matconvnet(net, path)
     with pytest.raises(InvalidValueError, match=r"^save_matconvnet: net must be a decoding\.Network"):
         decoding.save_matconvnet([Conv([[[[1.0]]]])], tmp_path / "other.mat")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         decoding.save_matconvnet(net, tmp_path / "nowhere" / "net.mat")
+
+
+def test_matlabs_newer_files_that_are_open(tmp_path):
+    pytest.importorskip("h5py", reason="v7.3 is read through h5py, the extra `hdf5`")
+    from mat_files import write_v73
+
+    write_v73(
+        tmp_path / "net.mat", {"net": {"layers": [{"type": "conv", "weights": [np.ones((1, 2)), np.zeros((1, 1))]}]}}
+    )
+    want, content = decoding.load(tmp_path / "net.mat"), (tmp_path / "net.mat").read_bytes()
+    assert want.layers[0].filters.shape == (1, 1, 1, 2)
+    with open(tmp_path / "net.mat", "rb") as file, open(tmp_path / "net.mat", "rb", buffering=0) as bare:
+        for opened in (file, bare, io.BytesIO(content)):
+            assert decoding.load_matconvnet(opened) == want
+            assert decoding.load(opened) == want
+            assert not opened.closed
+    for damaged in (content[:-1000], content[:600] + bytes(2000) + content[2600:]):
+        with pytest.raises(decoding.WeightsFormatError, match="the file: HDF5 cannot read it"):
+            decoding.load_matconvnet(io.BytesIO(damaged))
+
+
+def test_onnx_files_that_are_open(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="ONNX files are read through onnx, the extra `onnx`")
+    weights = onnx.numpy_helper.from_array(np.ones((2, 1, 1, 2), np.float32), "w")
+    shapes = [onnx.helper.make_tensor_value_info(name, 1, [1, c, 3, w]) for name, c, w in (("x", 1, 4), ("y", 2, 3))]
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", shapes[:1], shapes[1:], [weights]))
+    content = model.SerializeToString()
+    (tmp_path / "net.onnx").write_bytes(content)
+    want = decoding.load(tmp_path / "net.onnx")
+    with open(tmp_path / "net.onnx", "rb") as file:
+        for opened in (file, io.BytesIO(content)):
+            assert decoding.load_onnx(opened) == decoding.load(opened) == want
+    weights.raw_data, weights.data_location = b"", onnx.TensorProto.EXTERNAL
+    for key, value in (("location", "weights.bin"), ("offset", "0"), ("length", "16")):
+        weights.external_data.add(key=key, value=value)
+    graph = onnx.helper.make_graph([node], "g", shapes[:1], shapes[1:], [weights])
+    content = onnx.helper.make_model(graph).SerializeToString()
+    (tmp_path / "two.onnx").write_bytes(content)
+    (tmp_path / "weights.bin").write_bytes(np.ones(4, np.float32).tobytes())
+    with open(tmp_path / "two.onnx", "rb") as file:
+        assert decoding.load_onnx(file) == want  # beside the file's path
+    with pytest.raises(decoding.WeightsFormatError, match=r"second file, 'weights\.bin', and this file has no folder"):
+        decoding.load_onnx(io.BytesIO(content))
+
+
+def test_statistics_and_units_that_are_saved_by_any_kind_of_path(tmp_path):
+    pytest.importorskip("scipy", reason="eigenpictures take SciPy")
+    statistics = decoding.natural((3, 4))
+    net = decoding.quadratize(Network([Conv([[[[1.0, 2]]]]), ReLU(), Conv([[[[1.0]]]])]), IMAGES)
+    unit = decoding.decode_quadratic(net, 3, 0, n=1)
+    (unit,) = unit if isinstance(unit, list) else [unit]
+    for made, load in ((statistics, decoding.load_statistics), (unit, type(unit).load)):
+        buffer = io.BytesIO()
+        made.save(buffer)
+        buffer.seek(0)
+        made.save(str(tmp_path / "made.npz"))
+        for source in (buffer, tmp_path / "made.npz"):
+            assert type(load(source)) is type(made)
+        for path in (1, None, ""):
+            with pytest.raises(InvalidValueError, match="path must be a path"):
+                made.save(path)
+            with pytest.raises(InvalidValueError, match="path must be a path"):
+                load(path)
+        with pytest.raises(DataFormatError, match="holds no"):
+            load(io.BytesIO(b"no numbers"))
+        with pytest.raises(FileNotFoundError, match="there is no folder"):
+            made.save(tmp_path / "nowhere" / "made.npz")
 
 
 # Whatever is given

@@ -99,7 +99,7 @@ def test_sums_that_could_overflow_are_not_judged():
 
 def test_a_response_that_is_normalized_carries_its_error_into_the_roundings():
     net = Network([BatchNorm([0.3], [0.0]), Conv([[[[0.7, 0.9]]]])], input_shape=(1, 3, 4))
-    first, last = stages.judged(stages.decode(net, 2, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(HALF))
+    first, last = stages.expectations(stages.decode(net, 2, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(HALF))
     gamma = Arithmetic(HALF).growth(3)
     assert (last.bound >= 0.3 * (first.bound + gamma * (first.want + first.bound))).all()
 
@@ -127,24 +127,24 @@ def test_a_sum_of_branches_is_rounded_once_for_each_term_but_one(eps):
             inputs=[0, 0, (1, 2, 1)[:terms]],
             input_shape=(1, 2, 3),
         )
-        first, second, last = stages.judged(stages.forward(net, 3), x, precision)
+        first, second, last = stages.expectations(stages.forward(net, 3), x, precision)
         parts = (first, second, first)[:terms]
         sizes = sum(np.abs(part.want) + part.bound for part in parts)
         assert same(last.bound, sum(part.bound for part in parts) + precision.growth(terms - 1) * sizes)
-        (decoded,) = list(stages.judged(stages.decode(net, 3, "nearest"), np.ones((1, 1, 1, 1)), precision))[-1:]
+        (decoded,) = list(stages.expectations(stages.decode(net, 3, "nearest"), np.ones((1, 1, 1, 1)), precision))[-1:]
         weights = (0.3, 0.7, 0.3)[:terms] if terms == 2 else (0.6, 0.7)
         assert decoded.bound[0, 0, 0, 0] >= precision.growth(4) * sum(weights) * (1 - 1e-12)
 
 
 def test_a_sum_of_what_comes_down_counts_the_sizes_of_its_parts():
     precision, one = Arithmetic(HALF), np.ones((1, 1, 1, 1))
-    (alone,) = stages.judged(
+    (alone,) = stages.expectations(
         stages.decode(Network([Conv([[[[0.3]]]])], input_shape=(1, 2, 3)), 1, "nearest"), one, precision
     )
-    (other,) = stages.judged(
+    (other,) = stages.expectations(
         stages.decode(Network([Conv([[[[-0.7]]]])], input_shape=(1, 2, 3)), 1, "nearest"), one, precision
     )
-    *_, both = stages.judged(stages.decode(two(Sum()), 3, "nearest"), one, precision)
+    *_, both = stages.expectations(stages.decode(two(Sum()), 3, "nearest"), one, precision)
     sizes = 0.3 + 0.7 + alone.bound + other.bound
     assert same(both.bound, alone.bound + other.bound + precision.growth(1) * sizes)
     assert both.name == "layer 2 (Conv) and layer 1 (Conv)"
@@ -152,7 +152,7 @@ def test_a_sum_of_what_comes_down_counts_the_sizes_of_its_parts():
 
 def test_a_bank_where_branches_meet_counts_the_sizes_of_its_parts():
     precision, one = Arithmetic(HALF), np.ones((1, 1, 1, 1))
-    first, second, both = stages.judged(stages.decode_bottom_up(two(Sum()), 3), one, precision)
+    first, second, both = stages.expectations(stages.decode_bottom_up(two(Sum()), 3), one, precision)
     assert same(first.bound, precision.growth(1) * 0.3)  # a weight that is read
     sizes = 1.0 + first.bound + second.bound
     assert same(both.bound, first.bound + second.bound + precision.growth(1) * sizes)
@@ -163,20 +163,20 @@ def test_a_gain_is_one_product(way):
     precision = Arithmetic(HALF)
     net = Network([Conv([[[[1.0]]]]), ReLU(gain=-0.3)], input_shape=(1, 2, 3))
     options = ("nearest",) if way is stages.decode else ()
-    judged = list(stages.judged(way(net, 2, *options), np.ones((1, 1, 1, 1)), precision))
+    judged = list(stages.expectations(way(net, 2, *options), np.ones((1, 1, 1, 1)), precision))
     scaled = judged[0 if way is stages.decode else 1]
     below = 0 if way is stages.decode else judged[0].bound
     assert same(scaled.bound, 0.3 * below + precision.growth(3) * 0.3 * (1 + below) + precision.range.tiny)
     assert scaled.unit is None
     for gain, grid in ((0.5, 0.5), (-3.0, 1.0)):
         exact = net.replace(layers=[net.layers[0], ReLU(gain=gain)])
-        stage = list(stages.judged(way(exact, 2, *options), np.ones((1, 1, 1, 1)), precision))[-1]
+        stage = list(stages.expectations(way(exact, 2, *options), np.ones((1, 1, 1, 1)), precision))[-1]
         assert stage.unit == grid
 
 
 def test_a_gate_carries_the_errors_of_both_its_factors():
     precision, x = Arithmetic(HALF), np.array([[[[0.1, 0.2, 0.3], [1.0, 5.0, 7.0]]]])
-    first, second, gated = stages.judged(stages.forward(two(Gate()), 3), x, precision)
+    first, second, gated = stages.expectations(stages.forward(two(Gate()), 3), x, precision)
     a, b = np.abs(first.want), np.abs(second.want)
     carried = a * second.bound + b * first.bound + first.bound * second.bound
     own = precision.growth(1) * (a + first.bound) * (b + second.bound) + precision.range.tiny
@@ -184,7 +184,9 @@ def test_a_gate_carries_the_errors_of_both_its_factors():
 
 
 def test_what_is_cut_or_put_together_is_not_rounded():
-    first, second, both = stages.judged(stages.forward(two(Concat()), 3), np.full((1, 1, 2, 3), 0.3), Arithmetic(HALF))
+    first, second, both = stages.expectations(
+        stages.forward(two(Concat()), 3), np.full((1, 1, 2, 3), 0.3), Arithmetic(HALF)
+    )
     assert (both.bound == np.concatenate([first.bound, second.bound], axis=1)).all()
 
 
@@ -197,15 +199,15 @@ def test_branches_of_small_integers_must_be_exact(net):
         (stages.decode(net, top, "nearest"), np.eye(net.channels(top))[:, :, None, None]),
     ]
     for steps, start in passes:
-        assert None not in {stage.unit for stage in stages.judged(steps, start, precision)}
+        assert None not in {stage.unit for stage in stages.expectations(steps, start, precision)}
 
 
 @pytest.mark.parametrize("wrong", [1 + 2.0**-18, 1 - 2.0**-18])
 def test_a_gain_or_a_sum_that_is_off_by_more_than_its_roundings_is_refused(wrong):
     desk, net = bench.Bench(backend(eps=SINGLE), 1), two(Sum(), ReLU(gain=0.3))
     steps = stages.decode(net, 4, "nearest")
-    desk.passes(steps, np.ones((1, 1, 1, 1)), "")
-    *_, last = stages.judged(steps, np.ones((1, 1, 1, 1)), desk.precision)
+    desk.agrees_on_pass(steps, np.ones((1, 1, 1, 1)), "")
+    *_, last = stages.expectations(steps, np.ones((1, 1, 1, 1)), desk.precision)
     with pytest.raises(Mismatch):
         desk.compare(last.want * wrong, last, "")
 
@@ -213,7 +215,7 @@ def test_a_gain_or_a_sum_that_is_off_by_more_than_its_roundings_is_refused(wrong
 def test_layers_that_compute_by_themselves_are_not_judged_on_the_way_up():
     net = Network([BatchNorm([0.3], [0.0], mean=[0.0], std=[1.0])], input_shape=(1, 2, 3))
     with pytest.raises(NotJudged, match="BatchNorm computes by itself"):
-        list(stages.judged(stages.forward(net, 1), np.ones((1, 1, 2, 3)), Arithmetic(HALF)))
+        list(stages.expectations(stages.forward(net, 1), np.ones((1, 1, 2, 3)), Arithmetic(HALF)))
 
 
 # Unpooling.
@@ -449,26 +451,26 @@ def squares(count):
 
 
 def test_a_network_is_judged_down_to_the_stage_where_zeros_would_pass():
-    judged = stages.judged(stages.forward(differences(4), 4), squares(7), Arithmetic(HALF))
+    judged = stages.expectations(stages.forward(differences(4), 4), squares(7), Arithmetic(HALF))
     assert next(judged).name == "layer 1 (Conv)"
     with pytest.raises(NotJudged, match="zeros would pass"):
         list(judged)
-    *_, last = stages.judged(stages.forward(differences(2), 2), squares(5), Arithmetic(DOUBLE))
+    *_, last = stages.expectations(stages.forward(differences(2), 2), squares(5), Arithmetic(DOUBLE))
     assert (last.bound < 1e-12).all()
 
 
 def test_a_network_that_must_be_exact_is_judged_whatever_its_bound():
     start = (np.arange(9) % 2.0).reshape(1, 1, 1, 9)
-    *_, last = stages.judged(stages.forward(differences(6), 6), start, Arithmetic(2.0**-8))
+    *_, last = stages.expectations(stages.forward(differences(6), 6), start, Arithmetic(2.0**-8))
     assert last.unit == 1
     with pytest.raises(NotJudged):
-        list(stages.judged(stages.forward(differences(6), 6), start, Arithmetic(2.0**-8, exact=False)))
+        list(stages.expectations(stages.forward(differences(6), 6), start, Arithmetic(2.0**-8, exact=False)))
 
 
 def test_a_scale_is_judged_by_the_same_rule():
     net = Network([BatchNorm([0.3], [0.0]), Conv([[[[0.7, -0.9]]]])], input_shape=(1, 3, 4))
     with pytest.raises(NotJudged, match="zeros would pass"):
-        list(stages.judged(stages.decode(net, 2, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(0.09)))
+        list(stages.expectations(stages.decode(net, 2, "nearest"), np.ones((1, 1, 1, 1)), Arithmetic(0.09)))
 
 
 @pytest.mark.parametrize("eps", [HALF, 2.0**-8])
@@ -477,7 +479,7 @@ def test_no_network_that_is_drawn_lets_zeros_pass(eps):
 
     def says_something(net):
         start = np.eye(net.channels(len(net.layers)))[:, :, np.newaxis, np.newaxis]
-        for stage in stages.judged(stages.decode(net, len(net.layers), "bicubic"), start, desk.precision):
+        for stage in stages.expectations(stages.decode(net, len(net.layers), "bicubic"), start, desk.precision):
             if stage.unit is None and stage.want.any() and (np.abs(stage.want) <= stage.bound).all():
                 raise Mismatch(f"zeros pass at {stage.name}")
 

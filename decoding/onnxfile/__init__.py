@@ -3,15 +3,14 @@
 A file is a stranger's. Its messages are counted on the wire before protobuf parses them, and tensors are held against the
 bytes that are there before they are read (`wire`); constants are folded by one-line functions whose results are bounded
 before they are made (`folding`). `graph` walks the nodes, `names` says what they are called, `operators` what those that read
-maps are; what that means here is in `..builder`.
+maps are, `runtime` those of onnxruntime's own; what that means here is in `..builder`.
 """
 
 from __future__ import annotations
 
-import os
+import io
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from ..boundary import public
 from ..builder import for_channels
 from ..errors import DecodingError, InvalidValueError, WeightsFormatError
-from ..files import refuse_devices
+from ..files import File, folder_of, reading, shown
 from ..network import Network
 from .graph import Reader, WrongArgument
 from .wire import MOST_FILE, Store, parsed
@@ -30,7 +29,7 @@ __all__ = ["load_onnx"]
 
 @public
 def load_onnx(
-    path: str | os.PathLike[str],
+    path: File,
     *,
     input_shape: Sequence[int] | None = None,
     mean: npt.ArrayLike | None = None,
@@ -44,8 +43,8 @@ def load_onnx(
 
     Parameters
     ----------
-    path : path
-        An ``.onnx`` file. Weights in a second file beside it are read from there.
+    path : path or open file
+        An ``.onnx`` file. Weights in a second file beside it are read from there; what is open and has no name lies nowhere.
     input_shape : (C, H, W), optional
         The size of the images, also where the file has the channels last. Needed where the file leaves it open.
     mean, std : float, or array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
@@ -93,23 +92,25 @@ def load_onnx(
     if precision is not None and precision.kind != "f":
         raise InvalidValueError(f"load_onnx: dtype must be a floating-point type, not {dtype!r}.")
     onnx = _import()
-    refuse_devices(path)
+    name = shown(path)
     _refuse_others(path)
-    if os.path.getsize(path) > MOST_FILE:
-        raise WeightsFormatError(f"{path}: it has more than {MOST_FILE} bytes, the most that the format allows.")
-    content = Path(path).read_bytes()
+    with reading(path, "load_onnx: path") as file:
+        if file.seek(0, io.SEEK_END) > MOST_FILE:
+            raise WeightsFormatError(f"{name}: it has more than {MOST_FILE} bytes, the most that the format allows.")
+        file.seek(0)
+        content = file.read()
     try:
         model = parsed(onnx, content)
         size = len(content)
         del content
-        store = Store(onnx, path, size, precision)
+        store = Store(onnx, folder_of(path), size, precision)
         net = Reader(model, store, input_shape, image, progress).network(mean is None and std is None)
     except WrongArgument as error:
-        raise InvalidValueError(f"{path}: {error}") from error
+        raise InvalidValueError(f"{name}: {error}") from error
     except DecodingError as error:
-        raise WeightsFormatError(f"{path}: {error}") from error
+        raise WeightsFormatError(f"{name}: {error}") from error
     except (RecursionError, MemoryError) as error:
-        raise WeightsFormatError(f"{path}: it asks for more than there is: {type(error).__name__}.") from error
+        raise WeightsFormatError(f"{name}: it asks for more than there is: {type(error).__name__}.") from error
     each = net.channels(0)
     return net.replace(mean=for_channels(mean, each), std=for_channels(std, each), classes=classes)
 
@@ -130,11 +131,11 @@ def _import() -> Any:
     return onnx
 
 
-def _refuse_others(path: str | os.PathLike[str]) -> None:
+def _refuse_others(path: File) -> None:
     """Refuse what is plainly a file of another kind, with the way in."""
     from ..loading import FOREIGN, format_of
 
-    kind = format_of(Path(path))
+    kind = format_of(path, "load_onnx: path")
     if kind == "ONNX":
         return
     what = (
@@ -142,4 +143,4 @@ def _refuse_others(path: str | os.PathLike[str]) -> None:
         if kind == "MatConvNet"
         else FOREIGN.get(kind, f"it is {kind}.")
     )
-    raise WeightsFormatError(f"{path}: this is no ONNX file: {what}")
+    raise WeightsFormatError(f"{shown(path)}: this is no ONNX file: {what}")

@@ -149,8 +149,8 @@ def _varint(content: bytes, at: int, end: int) -> tuple[int | None, int]:
 class Store:
     """Reads tensors, and adds up what they come to."""
 
-    def __init__(self, onnx: Any, path: str | os.PathLike[str], size: int, dtype: np.dtype[Any] | None) -> None:
-        self.onnx, self.folder, self.dtype = onnx, Path(path).parent, dtype
+    def __init__(self, onnx: Any, folder: Path | None, size: int, dtype: np.dtype[Any] | None) -> None:
+        self.onnx, self.folder, self.dtype = onnx, folder, dtype
         self.on_disk, self.read = size, 0
         self.files: dict[str, int] = {}
 
@@ -242,7 +242,7 @@ class Store:
             if each.key not in ("location", "offset", "length", "checksum"):
                 tensor.external_data.remove(each)
         try:
-            self.onnx.external_data_helper.load_external_data_for_tensor(tensor, os.fspath(self.folder))
+            self.onnx.external_data_helper.load_external_data_for_tensor(tensor, os.fspath(self.folder or ""))
         except Exception as error:  # what it raises differs from version to version
             raise WeightsFormatError(f"{what}: '{shown}' cannot be read: {printable(str(error), 200)}.") from None
         if len(tensor.raw_data) != want:
@@ -253,6 +253,10 @@ class Store:
 
     def _regular(self, location: str, shown: str, what: str) -> int:
         """The size of a second file; an error for whatever is not a regular file beside the first."""
+        if self.folder is None:
+            raise WeightsFormatError(
+                f"{what} is in a second file, '{shown}', and this file has no folder. Give its path."
+            )
         if location in self.files:
             return self.files[location]
         if (

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import reference
-from ..arguments import Array
+from ..arguments import Array, as_pads, as_pair, described
 from ..errors import InvalidValueError
 from . import loops
 from .calls import Call
@@ -29,14 +29,16 @@ class NotJudged(Exception):
 
 
 class Kernel(NamedTuple):
-    """A kernel of interpolation, 0 from `reach` cells on; the others are functions of the distance t in cells."""
+    """A kernel of interpolation, 0 from `reach` cells on; the others are functions of the distance t in cells.
+
+    `slope` is how steep it is, at most. The last two are the sizes of all numbers that are rounded on the way, added up: to
+    a weight, and, where there are no weights, to a polynomial in the fraction of the place with coefficients made of cells.
+    """
 
     reach: int
-    slope: Callable[[Array], Array]  # how steep it is, at most
-    weighed: Callable[[Array], Array]  # the sizes of all that is rounded on the way to a weight,
-    blended: Callable[
-        [Array], Array
-    ]  # and to a polynomial in the fraction of the place, its coefficients made of cells
+    slope: Callable[[Array], Array]
+    rounded_in_weight: Callable[[Array], Array]
+    rounded_in_blend: Callable[[Array], Array]
 
 
 KERNELS = {
@@ -82,11 +84,12 @@ class Arithmetic(NamedTuple):
     eps: float
     input_eps: float = 0.0
     exact: bool = True
+    stated: Range | None = None
 
     @property
     def range(self) -> Range:
-        """What the narrowest usual format with this `eps` can hold: double, single or half."""
-        return next(each for eps, each in RANGES if self.eps <= eps)
+        """What the format that the backend states can hold; else the narrowest usual one with this `eps`."""
+        return self.stated or next(format for eps, format in RANGES if self.eps <= eps)
 
     def growth(self, n: int, operands: int = 0) -> float:
         """``γ_n``; of products, each of so many `operands` being first rounded to `input_eps`."""
@@ -115,7 +118,24 @@ def arithmetic(backend: Any) -> Arithmetic:
             )
     if not eps:
         raise InvalidValueError("check_backend: the backend's eps is 0. No floating-point arithmetic is exact.")
-    return Arithmetic(float(eps), float(inputs), bool(getattr(backend, "exact", True)))
+    return Arithmetic(float(eps), float(inputs), bool(getattr(backend, "exact", True)), _stated_range(backend))
+
+
+def _stated_range(backend: Any) -> Range | None:
+    """That of the format in which a backend says that it holds its numbers, if it says so."""
+    stated = getattr(backend, "range", None)
+    if stated is None:
+        return None
+    try:
+        size = np.dtype(stated).itemsize if np.dtype(stated).kind == "f" else 0
+    except TypeError:
+        size = 0
+    if size < 2:
+        raise InvalidValueError(
+            f"check_backend: the backend's range is {described(stated)}. It must be the floating-point type whose range its "
+            "numbers have, such as numpy.float32 for pairs of singles."
+        )
+    return RANGES[{2: 2, 4: 1}.get(size, 0)][1]
 
 
 def error_bound(call: Call, precision: Arithmetic) -> Array:
@@ -127,11 +147,11 @@ def error_bound(call: Call, precision: Arithmetic) -> Array:
         If the bound says nothing, or the backend's format could overflow.
     """
     bound = running_error(call, precision)
-    check_tells(np.asarray(call.on(reference)), bound)
+    refuse_vacuous(np.asarray(call.on(reference)), bound)
     return bound
 
 
-def check_tells(want: Array, bound: Array) -> None:
+def refuse_vacuous(want: Array, bound: Array) -> None:
     """Refuse a bound that lets zeros pass for `want`.
 
     Raises
@@ -170,7 +190,7 @@ def running_error(call: Call, precision: Arithmetic, errors: tuple[Array | None,
         if call.operator == "max_pool":
             own = precision.growth(1) * mass
         else:
-            cells = math.prod(_pair(call.options["size"]))
+            cells = math.prod(as_pair(call.options["size"], "a call"))
             own, summed = precision.growth(cells + 3, 2) * mass, cells  # the sum is formed before it is divided
     if summed * _largest(mass) > precision.range.huge:
         raise NotJudged(f"sums of {summed * _largest(mass):.3g} may overflow at eps = {precision.eps:.2g}")
@@ -185,7 +205,7 @@ def exact_unit(call: Call, precision: Arithmetic) -> float | None:
     eps = max(precision.eps, precision.input_eps)
     arrays = [np.asarray(array, np.float64) for array in call.arrays if array is not None]
     units = [unit(array) for array in arrays]
-    grids = [each for each in units if each is not None]
+    grids = [grid for grid in units if grid is not None]
     if len(grids) < len(arrays) or any(_largest(a) > u / eps for a, u in zip(arrays, grids, strict=True)):
         return None
     grid, finer = grids[0], 1.0
@@ -200,18 +220,19 @@ def exact_unit(call: Call, precision: Arithmetic) -> float | None:
     elif call.operator == "max_pool":
         total = _largest(arrays[0])
     elif call.operator == "avg_pool":
-        cells = math.prod(_pair(call.options["size"]))
+        cells = math.prod(as_pair(call.options["size"], "a call"))
         counts = np.rint(cells * _inside(call))
-        if (np.log2(counts) % 1).any():
+        # As the mean of the whole window over the share of it that lies inside, too.
+        if (np.log2(counts) % 1).any() or math.log2(cells) % 1:
             return None
         total, finer = cells * _largest(arrays[0]), 1 / float(counts.max(initial=1))
     elif call.operator == "unpool":
         down, across = axis_weights(call)
         total = _largest(down @ np.abs(arrays[0]) @ across.T)
-        for each in _weight_grids(call, precision):
-            if each is None or each < precision.input_eps:
+        for weights in _weight_grids(call, precision):
+            if weights is None or weights < precision.input_eps:
                 return None
-            grid *= each
+            grid *= weights
         return grid if total <= grid / eps else None  # what one axis gives is an operand of the other
     else:
         return None
@@ -252,9 +273,9 @@ def _weight_grids(call: Call, precision: Arithmetic) -> list[float | None]:
 
 def _axes(call: Call) -> list[tuple[int, int, int]]:
     """(cells, size, stride) for rows and for columns."""
-    x, size = call.arrays[0], _pair(call.options["size"])
+    x, size = call.arrays[0], as_pair(call.options["size"], "a call")
     assert x is not None
-    stride = size if call.options.get("stride") is None else _pair(call.options["stride"])
+    stride = size if call.options.get("stride") is None else as_pair(call.options["stride"], "a call")
     return list(zip(np.shape(x)[2:], size, stride, strict=True))
 
 
@@ -270,14 +291,15 @@ def _linear(
     x = x + error
     mass, terms = _unbiased(call, x, loose), math.prod(filters.shape[1:])
     if call.operator == "substitute":
-        size, stride = filters.shape[2:], _pair(call.options["stride"])
+        size, stride = filters.shape[2:], as_pair(call.options["stride"], "a call")
         terms = len(filters) // call.options.get("groups", 1)
         terms *= math.prod(min(-(-z // s), n) for z, s, n in zip(size, stride, x.shape[2:], strict=True))
     if not precision.exact:
         # A Fourier transform errs by the norm of what it transforms (Higham, section 24.1), not cell by cell.
         norms = [np.sqrt((a**2).sum(axis=(2, 3), keepdims=True)) for a in (x, loose)]
         options = {"groups": call.options.get("groups", 1)}
-        mass = np.zeros_like(mass) + getattr(reference, call.operator)(*norms, **options)
+        # Two filters, or two images, may be transformed as one, real and imaginary part: each errs as the larger one does.
+        mass = np.full_like(mass, math.sqrt(2) * _largest(getattr(reference, call.operator)(*norms, **options)))
         terms += 15 * math.ceil(
             math.log2(math.prod(a + b for a, b in zip(x.shape[2:], filters.shape[2:], strict=True)))
         )
@@ -322,7 +344,7 @@ def _blur(weights: Array, exact: bool, size: int, stride: int, mode: str, precis
     kernel, and brings cells within reach that were so much beyond it. The weights may then be divided by their sum, in
     which the places cancel.
     """
-    reach, slope, weighed, blended = KERNELS[mode]
+    reach, slope, rounded_in_weight, rounded_in_blend = KERNELS[mode]
     rows, n = weights.shape
     u = (np.arange(rows)[:, np.newaxis] - (size - 1) / 2) / stride
     off = (0 if exact else precision.growth(4)) * (np.abs(u) + 1)
@@ -330,7 +352,11 @@ def _blur(weights: Array, exact: bool, size: int, stride: int, mode: str, precis
     cells = np.floor(u).astype(int) + np.arange(-wide, wide + 2)
     distance = np.abs(u - cells)
     taps = (distance < reach + off) & ((u % 1 > 0) | (off > 0))  # on a cell exactly, nothing is blended
-    sizes = blended(distance) if exact else np.maximum(weighed(distance + off), blended(distance + off))
+    sizes = (
+        rounded_in_blend(distance)
+        if exact
+        else np.maximum(rounded_in_weight(distance + off), rounded_in_blend(distance + off))
+    )
     kernel = np.where(taps, precision.growth(10) / 10 * sizes, 0)
     moved = np.where(taps, slope(distance - off) * off, 0)
     blur = np.zeros_like(weights)
@@ -364,7 +390,7 @@ def _inside(call: Call) -> Array:
     """The share of each window's cells that lie inside the map."""
     x = call.arrays[0]
     assert x is not None
-    top, bottom, left, right = _four(call.options.get("pad", 0))
+    top, bottom, left, right = as_pads(call.options.get("pad", 0), "a call")
     ones = np.pad(np.ones((1, 1, *x.shape[2:])), ((0, 0), (0, 0), (top, bottom), (left, right)))
     return np.asarray(reference.avg_pool(ones, size=call.options["size"], stride=call.options["stride"]))
 
@@ -377,13 +403,3 @@ def _rounded(x: Array, eps: float) -> Array:
 
 def _largest(array: Any) -> float:
     return float(np.abs(array).max(initial=0.0))
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    rows, columns = value if isinstance(value, (tuple, list)) else (value, value)
-    return rows, columns
-
-
-def _four(value: Any) -> tuple[int, int, int, int]:
-    top, bottom, left, right = value if isinstance(value, (tuple, list)) else (value,) * 4
-    return top, bottom, left, right

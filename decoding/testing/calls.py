@@ -43,6 +43,10 @@ class Call(NamedTuple):
         names = NAMES.get(self.operator, ("x",))
         return self._code([name if name in self.named else "None" for name in names])
 
+    def copies(self) -> list[Array | None]:
+        """The arrays, copied, so that nobody can change those of the call."""
+        return [None if array is None else np.array(array) for array in self.arrays]
+
     def on(self, backend: Any, *arrays: Array | None) -> Any:
         """The answer of a backend; with `arrays`, to these in place of its own."""
         return getattr(backend, self.operator)(*(arrays or self.arrays), **self.options)
@@ -64,16 +68,16 @@ def inputs(case: Any) -> dict[str, Array]:
     """Every array of a case, whatever it is made of: calls, networks, arrays, tuples of these."""
     found: list[Array] = []
 
-    def collect(part: Any) -> None:
-        if isinstance(part, np.ndarray):
-            found.append(part)
-        elif isinstance(part, (tuple, list)):
-            for each in part:
-                collect(each)
-        elif isinstance(part, Network):
-            collect(part.layers)
-        elif isinstance(part, Layer):
-            collect(list(part.fields().values()))
+    def collect(value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            for item in value:
+                collect(item)
+        elif isinstance(value, Network):
+            collect(value.layers)
+        elif isinstance(value, Layer):
+            collect(list(value.fields().values()))
 
     collect(case)
     return {f"input{number}": array for number, array in enumerate(found)}
@@ -86,8 +90,8 @@ def source(value: npt.ArrayLike | Layer | Network | None) -> str:
         inputs = "" if value.is_chain else f", inputs={list(value.inputs)}"
         return f"Network([{layers}]{inputs}, input_shape={value.input_shape})"
     if isinstance(value, Layer):
-        fields = {key: each for key, each in value.fields().items() if each is not None and key != "name"}
-        return f"{value.kind}({', '.join(f'{key}={source(each)}' for key, each in fields.items())})"
+        fields = {key: field for key, field in value.fields().items() if field is not None and key != "name"}
+        return f"{value.kind}({', '.join(f'{key}={source(field)}' for key, field in fields.items())})"
     if not isinstance(value, np.ndarray):
         return repr(value)
     if not value.size:

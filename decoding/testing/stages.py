@@ -21,7 +21,7 @@ from ..arguments import Array
 from ..layers import Concat, Conv, Dropout, Gate, Layer, Loss, Select, Sum
 from ..network import Network
 from ..walks import Placed
-from .bounds import Arithmetic, NotJudged, check_tells, exact_unit, running_error, unit
+from .bounds import Arithmetic, NotJudged, exact_unit, refuse_vacuous, running_error, unit
 from .calls import Call
 
 Steps = Iterator[tuple[int, Array]]
@@ -41,7 +41,7 @@ class Pass(NamedTuple):
         return found
 
 
-class Judged(NamedTuple):
+class Expected(NamedTuple):
     """What a stage should give, and how far from it is honest; `unit` where it must be exact."""
 
     name: str
@@ -74,7 +74,7 @@ def decode_bottom_up(net: Network, top: int) -> Pass:
     return Pass(net, "up", walk)
 
 
-def judged(steps: Pass, start: Array, precision: Arithmetic, *, groups: bool = False) -> Iterator[Judged]:
+def expectations(steps: Pass, start: Array, precision: Arithmetic, *, groups: bool = False) -> Iterator[Expected]:
     """What each stage must give; with `groups`, to a backend that takes them.
 
     Raises
@@ -92,15 +92,15 @@ def judged(steps: Pass, start: Array, precision: Arithmetic, *, groups: bool = F
         steps.walk(sizes, np.abs(start), calls.backend(calls.size, groups)),
         strict=False,  # the first stops first
     )
-    for number, ((_, want), (_, error), (_, size)) in ((each[0][0], each) for each in walking):
+    for (number, want), (_, error), (_, size) in walking:
         units = calls.taken()
         name, grid = ledger.arrive(number, want, error, size, units)
         if name:
             if precision.range.huge < np.abs(size).max(initial=0.0):
                 raise NotJudged(f"{name}: values of {size.max():.3g} may overflow at eps = {precision.eps:.2g}")
             if grid is None or not precision.exact:  # elsewhere the answer must be equal, whatever the bound
-                check_tells(want, error)
-            yield Judged(name, want, error.copy(), grid)
+                refuse_vacuous(want, error)
+            yield Expected(name, want, error.copy(), grid)
         ledger.leave(number, want, error)
         size[...] = np.abs(want) + error
 

@@ -299,11 +299,11 @@ def gains(draw: DrawFn, channels: int, values: str = "integers") -> Any:
     which = draw(_one_of("none", "none", "one", "each"))
     if which == "none":
         return None
-    return draw(_each(channels, values)) if which == "each" else draw(_one_of(*GAINS[values]))
+    return draw(_factors(channels, values)) if which == "each" else draw(_one_of(*GAINS[values]))
 
 
 @st.composite
-def _each(draw: DrawFn, channels: int, values: str) -> Array:
+def _factors(draw: DrawFn, channels: int, values: str) -> Array:
     """A factor for each channel, no two neighbours alike."""
     factors, first = GAINS[values], draw(_integers(0, 5))
     return np.array([factors[(first + k) % len(factors)] for k in range(channels)])
@@ -377,9 +377,13 @@ def networks(
     inner = [kind for kind in kinds if kind != "softmax"]
     inner += ["conv", "conv"] if "conv" in kinds else []
     while len(net.layers) < count:
-        kind = draw(_one_of(*([each for each in inner if each != last or each == "conv"] or inner)))
+        kind = draw(_one_of(*([kind for kind in inner if kind != last or kind == "conv"] or inner)))
         last = kind  # two pools or two rectifiers in a row tell little
-        if len(net.layers) == count - 1 and "conv" in kinds and not any(isinstance(each, Conv) for each in net.layers):
+        if (
+            len(net.layers) == count - 1
+            and "conv" in kinds
+            and not any(isinstance(layer, Conv) for layer in net.layers)
+        ):
             kind = "conv"
         if kind in JOINS:
             draw(_branch(net, kind, values, "relu" in kinds))
@@ -411,7 +415,7 @@ def layers(draw: DrawFn, kind: str, below: Shape, values: str = "integers") -> L
     """A layer of that kind, for maps of one shape; a join for several of them."""
     joins = {"sum": Sum, "concat": Concat}
     if kind == "gate":
-        return Gate(gain=draw(_each(below[0], values)))
+        return Gate(gain=draw(_factors(below[0], values)))
     return joins[kind]() if kind in joins else draw(_plain_layer(kind, below, values))
 
 

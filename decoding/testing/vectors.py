@@ -121,7 +121,7 @@ def answer(case: Case, precision: str = "double") -> Answer:
         )
         start[0, k] = 1
     assert start is not None
-    should = stages.judged(steps, start, arithmetic)
+    should = stages.expectations(steps, start, arithmetic)
     passed, lost = [], False
     for _, values in steps.answers(start, loops):
         bound = np.full(values.shape, NO_BOUND)
