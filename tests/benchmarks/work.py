@@ -446,7 +446,8 @@ class TorchSubstitution:
         return getattr(fast, operator)
 
     def substitute(self, maps: Any, filters: Any, *, stride: Any) -> Any:
-        filters = self.weights.get(id(filters), filters)
+        known = self.weights.get(id(filters))  # those of a pool are ones, made on the way
+        filters = self.torch.torch.tensor(np.array(filters, maps.dtype)) if known is None else known
         return self.torch.f.conv_transpose2d(self.torch.torch.tensor(maps), filters, stride=stride).numpy()
 
 
