@@ -116,7 +116,7 @@ def _correlate_few(x: Array, filters: Array, stride: Pair, y: Array) -> None:
             products = bank @ block.reshape(c * h * w, block.shape[3] * rows * columns)
             y[..., j : j + each] = products.reshape(k, block.shape[3], rows, columns).transpose(2, 3, 0, 1)
         return
-    each = n if h * w == 1 else 1
+    each = max(1, n) if h * w == 1 else 1
     some, flat = max(1, BLOCK // (each * one)), y.transpose(3, 2, 0, 1).reshape(n, k, rows * columns)
     for j in range(0, n, each):
         for i in range(0, rows, some):
