@@ -1,15 +1,23 @@
-"""How far a linear picture goes: decoded filters of deep layers with and without gains, held against their network.
-
-    python examples/deep.py [NETWORK] [PICTURES …] [-o deep]
+"""How far a linear picture goes in deep networks
+==============================================
 
 A decoded filter is linear, and a deep unit is not. The plot shows how well responses of decoded filters follow the network's, layer
 by layer: r falls with depth, less so with gains, and in the end no linear filter follows a unit, not even the best that least
 squares finds. The other picture shows filters and patterns of some units beside what drives them most.
 
+.. image:: /images/deep-resnet.png
+   :alt: How far a linear picture goes in deep networks
+
+::
+
+    python examples/deep.py [NETWORK] [PICTURES …] [-o deep]
+
 NETWORK is ``resnet`` (the default) or ``lenet``, which come with the package and are measured on the bundled digits, or a
 file; PICTURES are files or folders. Gains are measured on every second picture, and all is judged on the others: at the
 places where a unit looks at nothing beyond the edge of a picture, and at all places of digits, which are small.
 """
+
+# sphinx_gallery_thumbnail_path = 'images/deep-resnet.png'
 
 import argparse
 import math

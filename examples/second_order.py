@@ -1,13 +1,25 @@
-"""What a unit sees beyond a line: the second order of a network, held against the network itself.
+"""What a unit sees beyond a line
+==============================
 
-python examples/second_order.py [NETWORK] [PICTURES …] [-o second-order]
+A line for each of LeNet's ten classes: its decoded filter, in which few digits can be read, the pattern of that filter, the most
+exciting and the most suppressing image to the second order, in which most can, and the strongest pictures of its quadratic part, the
+exciting ones before the suppressing ones, each under its weight. The tables say how far all this follows the network.
 
 NETWORK is ``lenet`` (the default) or ``resnet``, which come with the package and are judged on the second half of the bundled
 digits, or a file; PICTURES are files or folders. Factors are calibrated on the first half of the digits, or on every second
 picture, and all is judged on the others: at the places where a unit looks at nothing beyond the edge of a picture, and at
 all places of digits, which are small. The pictures of one layer are held against such as are found from the network's responses:
 spike-triggered covariance on the pictures of the first kind, and the mean Hessian on Gaussian images.
+
+.. image:: /images/second-order-conv4.png
+   :alt: What a unit sees beyond a line
+
+::
+
+    python examples/second_order.py [NETWORK] [PICTURES …] [-o second-order]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/second-order-conv4.png'
 
 import math
 import re
