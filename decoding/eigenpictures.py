@@ -442,12 +442,7 @@ def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistic
             )
         return Independent(pair[0], pair[1], form.shape[1:])
     if given is None:
-        prior = natural(form.shape[1:], channels=form.shape[0])
-        seen = net.moments.get(0)
-        if seen is None:
-            return prior
-        energy = float((seen[1] ** 2).sum()) * math.prod(form.shape[1:])
-        return prior.scaled(math.sqrt(energy / prior.energy))
+        return prior(net, form.shape)
     if not isinstance(given, Statistics):
         raise InvalidValueError(
             f"decode_quadratic: statistics must be made by natural, autocovariance or covariance, and are {described(given)}."
@@ -457,6 +452,16 @@ def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistic
             f"decode_quadratic: statistics of {plural(given.shape[0], 'channel')}, {given.shape}, for a field of {form.shape}."
         )
     return given.within(form.shape[1:])
+
+
+def prior(net: Network, shape: tuple[int, int, int]) -> Statistics:
+    """Natural scenes of that size, (C, H, W), with the contrast of the images that `quadratize` saw, if any."""
+    scenes = natural(shape[1:], channels=shape[0])
+    seen = net.moments.get(0)
+    if seen is None:
+        return scenes
+    energy = float((seen[1] ** 2).sum()) * math.prod(shape[1:])
+    return scenes.scaled(math.sqrt(energy / scenes.energy))
 
 
 def _written_out(form: Form, root: _Root, n: int) -> tuple[Array, Array, float, float]:

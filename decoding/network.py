@@ -968,6 +968,7 @@ class Network:
             yield
         except DecodingError as error:
             said = error.args[0] if error.args and isinstance(error.args[0], str) else error
+            said = f"{said}{self._advice(number)}"
             error.args = (f"{self._where(number)}: {said}", *error.args[1:])
             error.function = None  # which was an operator's; whoever called it is named instead
             if (where := self._where(number)) not in str(error):  # a class of its own that says what it likes
@@ -981,6 +982,14 @@ class Network:
             ) from None
         except MemoryError as error:
             raise InvalidValueError(f"{self._where(number)}: there is not enough memory for it: {error}") from error
+
+    def _advice(self, number: int) -> str:
+        """Where all layers stand on ones that are not supported: how to decode those above them."""
+        top = next((k for k, layer in enumerate(self.layers) if not isinstance(layer, UnsupportedLayer)), 0)
+        if number > top or min((i for below in self.inputs[top:] for i in below), default=0) < top:
+            return ""
+        inputs = "" if self.is_chain else f", inputs=[[i - {top} for i in below] for below in net.inputs[{top}:]]"
+        return f" What lies above layer {top} can, as a network of its own: Network(net.layers[{top}:]{inputs})."
 
     def _where(self, number: int) -> str:
         return f"layer {number} {_quoted(self.names[number - 1])} ({self.layers[number - 1].kind})"

@@ -249,10 +249,11 @@ def at(maps, origin, size):
 
 def fitted(net, meter, ridge):
     """The linear filters of least squares, from the sums of `LeastSquaresMeter`, with a penalty on their size."""
-    (mean, count), answers = (meter.gram[:-1, -1], meter.gram[-1, -1]), meter.moments[-1]
-    gram = meter.gram[:-1, :-1] - np.outer(mean, mean) / count
+    whole, moments = meter.equations.at(0, 0)[:2]  # in the units of pixels and responses
+    (mean, count), answers = (whole[:-1, -1], whole[-1, -1]), moments[-1]
+    gram = whole[:-1, :-1] - np.outer(mean, mean) / count
     gram[np.diag_indices_from(gram)] += ridge * np.trace(gram) / len(gram)
-    filters = np.linalg.solve(gram, meter.moments[:-1] - np.outer(mean, answers) / count)
+    filters = np.linalg.solve(gram, moments[:-1] - np.outer(mean, answers) / count)
     return filters.T.reshape(-1, net.channels(0), *net.receptive_field(meter.layer).size)
 
 

@@ -144,8 +144,9 @@ def judges(net, nets, layers, train, places):
         decoding.measure(net, train(), meters, backend=fast, progress=progress("least squares"))
     for ridge in RIDGES if meters else ():
         banks = {meter.layer: deep.fitted(net, meter, ridge) for meter in meters}
-        lines = {m.layer: banks[m.layer].reshape(m.moments.shape[1], -1) @ m.gram[:-1, -1] for m in meters}
-        bias = {m.layer: (m.moments[-1] - lines[m.layer]) / m.gram[-1, -1] for m in meters}
+        sums = {meter.layer: meter.equations.at(0, 0) for meter in meters}
+        lines = {n: bank.reshape(len(bank), -1) @ sums[n].gram[:-1, -1] for n, bank in banks.items()}
+        bias = {n: (sums[n].moments[-1] - line) / sums[n].gram[-1, -1] for n, line in lines.items()}
         found[f"least squares {ridge:g}"] = Judge(net, list(banks), first_order(net, banks, bias), places)
     for name, other in nets.items():
         found[name] = Judge(net, layers, second_order(other, layers), places)
@@ -172,6 +173,11 @@ def table(net, layers, found, what, places):
         if what < 3 or classifies(net, n)
     ]
     return ["layer", "name", "field", *names], rows
+
+
+def tables_of(net, layers, digits):
+    """How many of the tables there are: equation 3 of digits, and the choice where a layer makes one."""
+    return 2 if not digits else 3 + any(classifies(net, n) for n in layers)
 
 
 class Crops:
@@ -340,6 +346,8 @@ def main():
     )
     parser.set_defaults(network="lenet", digits=10_000)
     options = parser.parse_args()
+    if options.stimuli < 0 or options.stimuli == 1:
+        parser.error("--stimuli is 0, or at least 2: one for each half")
     check_folder(options.output)
     net, digits = deep.read(options), not options.pictures
     if digits:
@@ -354,7 +362,7 @@ def main():
     judged = judges(net, nets, layers, train, deep.everywhere if digits else inside)
     decoding.measure(net, test(), list(judged.values()), backend=fast, progress=progress("judging"))
     found = results(judged)
-    for what, (title, file, decimals) in enumerate(TABLES if digits else TABLES[:2]):
+    for what, (title, file, decimals) in enumerate(TABLES[: tables_of(net, layers, digits)]):
         texts.append(deep.written(folder / f"{file}.csv", title, table(net, layers, found, what, decimals)))
     names = dict.fromkeys(name for _, name in found)
     series = {name: [found[n, name][0] if (n, name) in found else None for n in layers] for name in names}
