@@ -286,9 +286,10 @@ class Builder(Pieces):
         if counts[CHANNELS] == 1:
             return View(number, rest)
         share = 1 / counts[CHANNELS] if kind == "mean" else 1.0
-        return self._over_channels(View(number, rest), size_of(parts_of(rest, CHANNELS)), share)
+        part = "" if number == view.layer else "channels"
+        return self._over_channels(View(number, rest), size_of(parts_of(rest, CHANNELS)), share, part)
 
-    def _over_channels(self, view: View, groups: int, share: float) -> View:
+    def _over_channels(self, view: View, groups: int, share: float, part_name: str) -> View:
         """The channels that the tensor has one place for, added up times the share: a convolution of single cells."""
         count, kept = self._shape(view.layer)[0], parts_of(view.axes, CHANNELS)
         group, step = np.zeros(count, int), groups
@@ -303,7 +304,7 @@ class Builder(Pieces):
             bank = np.zeros((groups, count, 1, 1), self.dtype)
             bank[group, np.arange(count)] = share
             layer = Conv(bank)
-        number = self.put(layer, view.layer, part="channels")
+        number = self.put(layer, view.layer, part=part_name)
         return View(number, tuple(tuple(moved.get(part, part) for part in axis) for axis in view.axes))
 
     def variance(self, view: View, axes: Sequence[int], keep: bool) -> View:
