@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from .backend import lacks_operator, precision, resolve
 from .blocks import gather
 from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
+from .folder import FolderOfImages
 from .layers import Concat, Conv, Layer, Shape, UnsupportedLayer, check_factors
 from .layers.base import kept
 
@@ -518,20 +519,24 @@ class Network:
             return " For a single image (C, H, W), images[np.newaxis]."
         return " For a single grey image (H, W), images[np.newaxis, np.newaxis]." if len(shape) == 2 else ""
 
+    @overload
+    def normalize(self, images: FolderOfImages) -> FolderOfImages: ...
+    @overload
+    def normalize(self, images: npt.ArrayLike) -> Array: ...
     @public
-    def normalize(self, images: npt.ArrayLike) -> Array:
+    def normalize(self, images: Any) -> Any:
         """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
 
         ``(images − mean) / std``.
 
         Parameters
         ----------
-        images : array_like of shape (N, C, H, W)
+        images : array_like of shape (N, C, H, W), or what `images_in` returns
             In the units the network was trained on; for `lenet()`, grey levels 0 to 255.
 
         Returns
         -------
-        ndarray of shape (N, C, H, W)
+        ndarray of shape (N, C, H, W), or a sequence like the one given
             Floats, in the precision of the weights for integer images. Without mean and deviation, the images.
 
         Raises
@@ -539,6 +544,8 @@ class Network:
         ShapeError
             If the mean or the deviation does not fit the images.
         """
+        if isinstance(images, FolderOfImages):
+            return images.map(self.normalize)
         images = self.as_images(images, "normalize", raw=True)
         dtype = images.dtype if images.dtype.kind == "f" else self.dtype
         for what, array in (("mean image", self.mean), ("standard deviation", self.std)):

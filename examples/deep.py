@@ -2,8 +2,8 @@
 ==============================================
 
 A decoded filter is linear, and a deep unit is not. The plot shows how well responses of decoded filters follow the network's, layer
-by layer: r falls with depth, less so with gains, and in the end no linear filter follows a unit, not even the best that least
-squares finds. The other picture shows filters and patterns of some units beside what drives them most.
+by layer: r falls with depth, and less so with gains. Where the best linear filter can be found by least squares, its r falls as
+well. The other picture shows filters and patterns of some units beside what drives them most.
 
 .. image:: /images/deep-resnet.png
    :alt: How far a linear picture goes in deep networks

@@ -38,7 +38,7 @@ from ..layers import (
     Tanh,
     Unsupported,
 )
-from .pieces import Pieces
+from .pieces import MOST_PIECES, Pieces
 from .views import (
     CHANNELS,
     COLUMNS,
@@ -618,7 +618,9 @@ class Builder(Pieces):
 
     def _squashes(self, layer: int) -> bool:
         """Whether a layer's responses are factors: reciprocals, or between −1 and 1; perhaps scaled, resized or ordered."""
-        while layer:
+        for _ in range(MOST_PIECES):
+            if not layer:
+                break
             made = self.layers[layer - 1]
             if isinstance(made, (Resampling, Select, Quantize)) or (isinstance(made, Scale) and not made.bias.any()):
                 layer = self.inputs[layer - 1][0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from ..layers import AvgPool, Conv, Gate, GroupNorm, Layer, LayerNorm, Power, Re
 from ..layers.activations import COMPOSED
 from .maps import Maps
 from .views import CHANNELS, COLUMNS, POINTS, ROWS, TRACES, Axes, Trace, View
+
+MOST_PIECES = 8  # layers that are looked through, one after the other: a file may hold any number
 
 
 class Pieces(Maps):
@@ -32,7 +35,12 @@ class Pieces(Maps):
         if not isinstance(gate, Gate) or not isinstance(bias, Scale):
             return None
         (x, factor), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
-        if not below or not isinstance(self.layers[below - 1], Gate) or factor not in self.inputs[below - 1]:
+        if (
+            not factor
+            or not below
+            or not isinstance(self.layers[below - 1], Gate)
+            or factor not in self.inputs[below - 1]
+        ):
             return None
         sign, other = bias.scale, sum(self.inputs[below - 1]) - factor
         if other and isinstance(minus := self.layers[other - 1], Scale) and (minus.scale == -1).all():
@@ -57,8 +65,9 @@ class Pieces(Maps):
     def _deviation(self, layer: int) -> tuple[set[int], int, float] | None:
         """Over which axes, and of which layer, a layer is ``(mean((x - mean(x))²) + epsilon) ** -½``, and epsilon."""
         exponent = 1.0
-        while layer and isinstance(power := self.layers[layer - 1], Power):
-            exponent, layer = exponent * power.exponent, self.inputs[layer - 1][0]
+        for _ in range(MOST_PIECES):
+            if layer and isinstance(power := self.layers[layer - 1], Power):
+                exponent, layer = exponent * power.exponent, self.inputs[layer - 1][0]
         variance = self._average(layer)
         if exponent != -0.5 or variance is None or variance[2] < 0 or not variance[1]:
             return None
@@ -70,8 +79,9 @@ class Pieces(Maps):
 
     def _spread_from(self, layer: int) -> int:
         """The layer that is repeated in every place, or for every channel."""
-        while layer and isinstance(self.layers[layer - 1], (Select, Resize)):
-            layer = self.inputs[layer - 1][0]
+        for _ in range(MOST_PIECES):
+            if layer and isinstance(self.layers[layer - 1], (Select, Resize)):
+                layer = self.inputs[layer - 1][0]
         return layer
 
     def _centred(self, layer: int) -> tuple[set[int], int] | None:
@@ -89,20 +99,22 @@ class Pieces(Maps):
     def _average(self, layer: int) -> tuple[set[int], int, float] | None:
         """Over which axes, and of which layer, a layer is the mean, and what is added to it."""
         kinds, offset = set[int](), 0.0
-        while layer:
+        for _ in range(MOST_PIECES if layer else 0):
             made, (below, *_) = self.layers[layer - 1], self.inputs[layer - 1]
             if isinstance(made, Scale) and (made.scale == 1).all() and (made.bias == made.bias[0]).all() and not kinds:
                 offset += float(made.bias[0])
             elif isinstance(made, Conv) and made.filters.shape == (1, self._shape(below)[0], 1, 1):
                 if (made.filters != made.filters.dtype.type(1 / made.filters.size)).any():
                     break
-                offset += float(made.bias[0]) if not kinds else 0.0
+                offset += float(made.bias[0])
                 kinds.add(CHANNELS)
             elif isinstance(made, AvgPool) and made.size == self._shape(below)[1:]:
                 kinds |= {ROWS, COLUMNS}
             else:
                 break
             layer = below
+            if not layer:
+                break
         return (kinds, layer, offset) if kinds else None
 
     # Activations written in pieces
@@ -126,12 +138,17 @@ class Pieces(Maps):
         for (layer, axes), trace in traces.items():
             if trace.depth < 2 or not np.isfinite(trace.values).all():
                 continue
-            wanted = [np.asarray(each.function(POINTS)) for each in _functions()]
-            off = [float(np.max(np.abs(want - trace.values))) for want in wanted]
+            off = np.abs(_wanted() - trace.values).max(axis=1).tolist()
             best = int(np.argmin(off))
             if off[best] < 1e-5 or (off[best] < 2e-3 and sorted(off)[1] > 4 * off[best] and trace.depth > 2):
                 return View(self.put(_functions()[best], layer), axes, {(layer, axes): Trace(trace.values, 1)})
         return None
+
+
+@cache
+def _wanted() -> Array:
+    """What they give at `POINTS`, (functions, points)."""
+    return np.array([each.function(POINTS) for each in _functions()])
 
 
 def _functions() -> list[Any]:
