@@ -2,6 +2,9 @@ import base64
 import io
 import json
 import re
+import signal
+import subprocess
+import sys
 
 import browser as chromium
 import numpy as np
@@ -349,6 +352,18 @@ def test_the_old_page_is_whole_when_a_new_one_is_interrupted(tmp_path, branched,
     with pytest.raises((stop, decoding.InvalidValueError)):
         explore(branched, tmp_path / "page", progress=progress)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no signals of this kind")
+def test_nothing_is_left_behind_when_the_program_is_ended(tmp_path):
+    program = """
+import os, signal, decoding
+net = decoding.Network([decoding.Conv([[[[1]]]])])
+decoding.explore(net, "page", progress=lambda *each: os.kill(os.getpid(), signal.SIGTERM))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path)
+    assert done.returncode == -signal.SIGTERM
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_counts_all_layers(tmp_path, branched):
