@@ -5,7 +5,7 @@
 from . import baselines, fast, inverse, reference
 from .backend import Backend
 from .baselines import LeastSquares
-from .composition import Contribution, contributions, pair_contributions
+from .composition import Contribution, contributions, pair_contributions, unit_contributions
 from .datasets import images_in, lenet, mnist, resnet
 from .decoder import decode, decode_filter, decode_layer, iterate_layer
 from .decoder import decode_parts as decode_parts
@@ -14,6 +14,7 @@ from .errors import (
     ConformanceFailure,
     DataFormatError,
     DecodingError,
+    ExecutorError,
     InvalidValueError,
     ShapeError,
     UnknownLayerError,
@@ -41,6 +42,7 @@ from .evaluation import (
     response_matrix,
     top_images,
 )
+from .explorer import explore
 from .gains import GainMeter as GainMeter
 from .gains import linearize
 from .handmade import Characters as Characters
@@ -72,7 +74,9 @@ from .layers import (
     Pad,
     PixelShuffle,
     Pool,
+    Power,
     PReLU,
+    Quantize,
     ReLU,
     Resize,
     Scale,
@@ -105,7 +109,7 @@ from .patterns import (
     pattern,
     patterns,
 )
-from .picture import montage, save_picture, threshold
+from .picture import montage, save_picture, show, threshold
 from .secondorder import quadratize
 from .torchmodule import from_torch
 
@@ -129,6 +133,7 @@ __all__ = [
     "DecodingError",
     "Dropout",
     "Elementwise",
+    "ExecutorError",
     "Exp",
     "Gate",
     "GroupNorm",
@@ -147,7 +152,9 @@ __all__ = [
     "Pad",
     "PixelShuffle",
     "Pool",
+    "Power",
     "QuadraticUnit",
+    "Quantize",
     "ReLU",
     "Resize",
     "Scale",
@@ -174,6 +181,7 @@ __all__ = [
     "decode_layer",
     "decode_quadratic",
     "decoded_responses",
+    "explore",
     "fast",
     "from_torch",
     "images_in",
@@ -200,6 +208,8 @@ __all__ = [
     "response_matrix",
     "save_matconvnet",
     "save_picture",
+    "show",
     "threshold",
     "top_images",
+    "unit_contributions",
 ]

@@ -21,6 +21,7 @@ from . import (
     datasets,
     decode_layer,
     decode_quadratic,
+    explore,
     fast,
     load,
     montage,
@@ -29,8 +30,9 @@ from . import (
     threshold,
 )
 from .arguments import Array, cut
-from .decoder import UNPOOLS
+from .decoder import UNPOOLS, unit
 from .errors import InvalidValueError
+from .explorer.pictures import read_pictures
 from .files import check_writable, replacing, shown
 from .loading import format_of
 from .picture import FORMATS
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="decoding", description="Picture what drives the units of a trained convolutional network.")
     parser.add_argument("--version", action="version", version=f"decoding {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="show|decode|quadratic")
+    commands = parser.add_subparsers(required=True, metavar="show|decode|quadratic|explore")
 
     show = commands.add_parser(
         "show", help="print the table of a network's layers", description="Print the table of a network's layers."
@@ -80,7 +82,25 @@ def _parser() -> Parser:
     draw.add_argument(
         "--unpool", choices=UNPOOLS, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
     )
-    draw.add_argument("--threshold", action="store_true", help="three levels, at one standard deviation of the filter")
+    draw.add_argument(
+        "--threshold",
+        action="store_true",
+        help="three levels, at one standard deviation of the filter; in a picture of several channels, of their sum",
+    )
+    draw.add_argument("--zoom", type=_count, metavar="N", help="pixels per cell; a tile has some 64 unless given")
+    draw.add_argument("--columns", type=_count, metavar="N", help="tiles in a row; about as many as rows unless given")
+    draw.add_argument(
+        "--scale",
+        choices=("each", "shared"),
+        default="each",
+        help="full colour is the largest magnitude of each filter, or of all of them (default: %(default)s)",
+    )
+    draw.add_argument(
+        "--labels", action="store_true", help="write the file's class names below the tiles, in place of numbers"
+    )
+    draw.add_argument(
+        "--font", metavar="FILE", help="a TrueType or OpenType font, for class names beyond the letters of English"
+    )
     pair = commands.add_parser(
         "quadratic",
         help="draw what units respond to beyond a line",
@@ -106,12 +126,46 @@ def _parser() -> Parser:
     )
     pair.add_argument("-o", "--output", required=True, metavar="unit.png", help="the picture to write")
 
+    _add_explore(commands)
+
     draw.add_argument("--each", action="store_true", help="a file for each unit: out-0.png, out-1.png, …")
     draw.add_argument(
         "-o", "--output", required=True, metavar="out.png",
         help="what to write: a picture, or numbers (.npy: an array (units, channels, rows, columns); .csv: a row for each number)",
     )  # fmt: skip
     return parser
+
+
+def _add_explore(commands: Any) -> None:
+    page = commands.add_parser(
+        "explore",
+        help="write a page to click through, as a folder",
+        description="Write a page to click through: the network, its layers, and each unit with what it is made of. Open "
+        "index.html in a browser; it needs no server.",
+    )
+    page.set_defaults(run=_explore)
+    _add_network(page)
+    page.add_argument(
+        "-o", "--output", metavar="FOLDER", default="explorer", help="the folder to write (default: %(default)s)"
+    )
+    page.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="pictures to measure with and to show, 0 to 255, or 0 to 1 where --std is below 1; folders in it are labels; the "
+        "bundled digits for bundled networks",
+    )
+    page.add_argument("--layers", nargs="+", metavar="L", help="the layers whose units are shown; all unless given")
+    page.add_argument("--units", type=int, metavar="N", help="how many units of a layer are shown, the first ones")
+    page.add_argument(
+        "--second-order",
+        nargs="+",
+        metavar="L/K",
+        help="units whose second order is shown, such as conv2/0-4,7, a second for each; or all, or none (default: all of "
+        "bundled networks, none of others)",
+    )
+    page.add_argument(
+        "--unpool", choices=UNPOOLS, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
+    )
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:
@@ -139,6 +193,7 @@ def _add_network(command: argparse.ArgumentParser) -> None:
         metavar="S",
         help="the same, for the standard deviation; filters are drawn divided by it, in the units of pixels",
     )
+    command.add_argument("--image", metavar="NAME", help="which input is the image, where the file has several")
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -165,6 +220,13 @@ def _units(text: str) -> list[int]:
     return found
 
 
+def _count(text: str) -> int:
+    """A number of pixels or tiles: 1 or more."""
+    if not re.fullmatch(r"[1-9]\d{0,5}", text):
+        raise argparse.ArgumentTypeError(f"invalid count: {text!r}; give a number from 1")
+    return int(text)
+
+
 def _shape(text: str) -> tuple[int, int, int]:
     """``3x224x224`` → (3, 224, 224)."""
     numbers = re.split(r"[x×,]", text)
@@ -187,8 +249,14 @@ def _numbers(text: str) -> list[float] | float:
 def _network(options: argparse.Namespace) -> Network:
     """A file, or else one of the bundled networks."""
     name = options.net
-    given = {key: getattr(options, key) for key in ("input_shape", "mean", "std") if getattr(options, key) is not None}
+    given = {
+        key: getattr(options, key)
+        for key in ("input_shape", "mean", "std", "image")
+        if getattr(options, key) is not None
+    }
     if name in BUNDLED and not Path(name).exists():
+        if "image" in given:
+            raise InvalidValueError(f"--image: {name}, a bundled network, has one input.")
         found: Network = getattr(datasets, name)()
         return found.replace(**given) if given else found
     if format_of(Path(name)) == "ONNX":
@@ -197,19 +265,20 @@ def _network(options: argparse.Namespace) -> Network:
 
 
 class _Progress:
-    """Tells on a terminal how far a long load is."""
+    """Tells on a terminal how far something long is."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "reading", what: str = "nodes") -> None:
+        self.doing, self.what = doing, what
         self.began = time.monotonic()
         self.shown = 0.0
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
-        if not sys.stderr.isatty() or now - self.began < 1 or (now - self.shown < 0.1 and done < total):
+        if not sys.stderr.isatty() or now - self.began < 1 or (now - self.shown < 0.1 and done != total):
             return
         self.shown = now
         end = "\r\033[K" if done == total else ""
-        print(f"\rreading: {done} of {total} nodes{end}", end="", file=sys.stderr, flush=True)
+        print(f"\r{self.doing}: {done} of {total} {self.what}{end}", end="", file=sys.stderr, flush=True)
 
 
 def _layer(net: Network, given: str) -> int:
@@ -235,16 +304,21 @@ def _decode(options: argparse.Namespace) -> None:
     net = _network(options)
     layer = _layer(net, options.layer)
     units = list(range(net.channels(layer)) if options.filter is None else options.filter)
+    labels = _class_names(net, layer, units, options) if options.labels else units
     each = [output.with_name(f"{output.stem}-{k}{output.suffix}") for k in units]
     for path in each if options.each else []:
         check_writable(path)
     filters = decode_layer(net, layer, units=units, unpool=options.unpool, backend=fast)
     filters = net.per_pixel(filters) if net.std is not None and net.std.shape[1:] == (1, 1) else filters
     if options.threshold:
-        filters = threshold(filters)
-    parts = [(path, [k], filters[[i]]) for i, (path, k) in enumerate(zip(each, units, strict=True))]
-    for path, ks, some in parts if options.each else [(output, units, filters)]:
-        _write(path, ks, some)
+        filters = threshold(filters, sum_channels=output.suffix.lower() not in NUMBERS)
+    drawing = {key: getattr(options, key) for key in ("zoom", "columns", "scale", "font")}
+    parts = [(path, slice(i, i + 1)) for i, path in enumerate(each)] if options.each else [(output, slice(None))]
+    for path, some in parts:
+        if path.suffix.lower() in NUMBERS:
+            _write_numbers(path, units[some], filters[some])
+        else:
+            save_picture(path, montage(filters[some], labels=labels[some], **drawing))
     count, (rows, columns) = len(filters), filters.shape[2:]
     units_of = "" if net.std is None else ", in the units of pixels: divided by the standard deviation"
     where = cut([shown(path) for path in each], 3) if options.each else shown(output)
@@ -270,24 +344,66 @@ def _quadratic(options: argparse.Namespace) -> None:
     print(f"{shown(output)}: unit {units} of layer {shown(options.layer)}, to the second order")
 
 
+def _explore(options: argparse.Namespace) -> None:
+    net = _network(options)
+    images, labels = (None, None) if options.images is None else read_pictures(net, options.images)
+    explore(
+        net,
+        options.output,
+        images=images,
+        labels=labels,
+        layers=None if options.layers is None else [_layer(net, each) for each in options.layers],
+        units=options.units,
+        unpool=options.unpool,
+        second_order=None if options.second_order is None else _some_units(net, options.second_order),
+        title=None if options.net in BUNDLED else Path(options.net).name,
+        progress=_Progress("exploring", "layers and units"),
+    )
+    print(f"{shown(options.output)}: open {shown(Path(options.output, 'index.html'))} in a browser")
+
+
+def _some_units(net: Network, given: Sequence[str]) -> bool | dict[int | str, list[int]]:
+    """``conv2/0-4,7`` → {3: [0, 1, 2, 3, 4, 7]}; all; or none."""
+    if list(given) in (["all"], ["none"]):
+        return given[0] == "all"
+    found: dict[int | str, list[int]] = {}
+    for each in given:
+        layer, _, units = each.rpartition("/")
+        if not layer or not _RANGES.fullmatch(units):
+            raise InvalidValueError(
+                f"--second-order: '{shown(each)}' must be a layer and its units, such as conv2/0-4,7."
+            )
+        found[_layer(net, layer)] = _units(units)
+    return found
+
+
 def _images(net: Network, options: argparse.Namespace) -> Any:
     """What to calibrate on: the folder's pictures; digits for a bundled network without batch norms; otherwise none."""
     if options.images is not None:
         small = net.std is not None and float(net.std.max()) < 1  # of pixels from 0 to 1
-        given = datasets.images_in(options.images, channels=net.channels(0))
+        given = datasets.images_in(options.images, mode="L" if net.channels(0) == 1 else "RGB", skip=True)
         return (net.normalize(batch / np.float32(255 if small else 1)) for batch in given)
     if options.net in BUNDLED and not any(isinstance(each, BatchNorm) for each in net.layers):
         return net.normalize(datasets.mnist()[0][:2000])
     return None
 
 
-def _write(path: Path, units: Sequence[int], filters: Array) -> None:
-    ending = path.suffix.lower()
-    if ending not in NUMBERS:
-        save_picture(path, montage(filters, labels=units))
-        return
+def _class_names(net: Network, layer: int, units: Sequence[int], options: argparse.Namespace) -> list[str]:
+    """The names of the classes that the units stand for."""
+    given = 0 if net.classes is None else len(net.classes)
+    if net.classes is None or given != net.channels(layer):
+        raise InvalidValueError(
+            f"--labels: {shown(options.net)} has {given or 'no'} class names, and layer {shown(options.layer)} has "
+            f"{net.channels(layer)} units. Leave --labels out, or draw the layer of the classes."
+        )
+    for k in units:
+        unit(net, layer, k, "decode")
+    return [net.classes[k] for k in units]
+
+
+def _write_numbers(path: Path, units: Sequence[int], filters: Array) -> None:
     with replacing(path) as file:
-        if ending == ".npy":
+        if path.suffix.lower() == ".npy":
             np.save(file, filters)
             return
         text = io.StringIO()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from . import notebook
 from .arguments import (
     Array,
     as_array,
@@ -33,6 +34,9 @@ from .errors import InvalidValueError, ShapeError
 from .measuring import Images, Meter, Progress, batches, measure, within
 from .network import Network, as_network
 from .secondorder import check_curvatures, respond
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 __all__ = [
     "Contribution",
@@ -105,6 +109,12 @@ class ReconstructionError:
     def __str__(self) -> str:
         return f"{self.mean:.4f} ± {self.std:.4f} over {plural(len(self.per_image), 'image')}, correlation {self.correlation:.3f}"
 
+    def _repr_html_(self) -> str:
+        """A table, for a notebook."""
+        cells = [f"{self.mean:.4f}", f"{self.std:.4f}", f"{self.correlation:.3f}", str(len(self.per_image))]
+        head = ["mean error (equation 3)", "standard deviation over images", "mean correlation", "images"]
+        return notebook.table(head, [cells])
+
 
 class ReconstructionMeter:
     """Equation 3, batch by batch; parameters as `reconstruction_error`, for use with `measure`.
@@ -121,6 +131,8 @@ class ReconstructionMeter:
     >>> [meter.result().mean for meter in meters]
     [0.0, 0.0]
     """
+
+    state = ("parts",)
 
     @public
     def __init__(
@@ -183,6 +195,8 @@ def reconstruction_error(
     bias: npt.ArrayLike | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
     **former: Any,
 ) -> ReconstructionError:
     """Measure how far the responses of decoded filters are from those of the network.
@@ -198,7 +212,7 @@ def reconstruction_error(
     layer : int or str
         Number (from 1) or name.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
@@ -215,6 +229,10 @@ def reconstruction_error(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -261,7 +279,16 @@ def reconstruction_error(
         contrast=_contrast(contrast, former),
         backend=backend,
     )
-    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
     return meter.result()
 
 
@@ -289,7 +316,7 @@ def decoded_responses(
     layer : int or str
         Number (from 1) or name.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     filters : array_like of shape (K, C, h, w), optional
@@ -352,6 +379,10 @@ class _Decoded:
             raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
         if order == 2 and filters is not None:
             raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
+        if order == 2 and unpool not in ("nearest", "sum"):
+            raise InvalidValueError(
+                f"{function}: the second order undoes pools by their sum, not by unpool={described(unpool)}."
+            )
         self.function, self.net, self.top, self.order = function, net, top, order
         self.backend = resolve(backend, "correlate")
         self.bias = _bias(function, bias, net.channels(top))
@@ -387,9 +418,29 @@ class TopImages(NamedTuple):
     def __repr__(self) -> str:
         return brief(self, self._fields)
 
+    def _repr_html_(self) -> str:
+        """A table, for a notebook: a row for each image of one unit, or for each of several units."""
+        if self.indices.ndim == 1:
+            n = min(len(self.indices), notebook.MOST)
+            ranked = zip(range(1, n + 1), self.indices, self.responses, strict=False)
+            rows = [[str(rank), str(image), f"{response:.4g}"] for rank, image, response in ranked]
+            after = notebook.left_out(n, len(self.indices), "images")
+            return notebook.table(["rank", "image", "response"], rows, after=after)
+        units, n = (min(count, notebook.MOST) for count in self.indices.shape)
+        rows = [
+            [str(k), *(f"{self.indices[k, i]} ({self.responses[k, i]:.4g})" for i in range(n))] for k in range(units)
+        ]
+        after = notebook.left_out(units, len(self.indices), "units") + notebook.left_out(
+            n, self.indices.shape[1], "images of each"
+        )
+        caption = "The images that drive each unit most, best first (in brackets its response)"
+        return notebook.table(["unit", *range(1, n + 1)], rows, caption=caption, after=after)
+
 
 class TopImagesMeter:
     """The best images of all units of a layer, batch by batch; parameters as `top_images`, for use with `measure`."""
+
+    state = ("indices", "responses", "done")
 
     @public
     def __init__(
@@ -449,6 +500,8 @@ def top_images(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> TopImages:
     """Find the images to which a unit responds most.
 
@@ -468,7 +521,7 @@ def top_images(
     via : {"network", "decoded"}
         Whose responses: the network's, or those of the decoded filter.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling, for ``via="decoded"``.
     backend : object or module, optional
@@ -477,6 +530,10 @@ def top_images(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -511,7 +568,16 @@ def top_images(
     meter = TopImagesMeter(net, layer, n=n, via=via, order=order, unpool=unpool, backend=backend)
     if k is not None:
         k = unit(net, layer, k, "top_images")
-    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
     result = meter.result()
     return result if k is None else TopImages(result.indices[k], result.responses[k])
 
@@ -540,6 +606,22 @@ class ResponseMatrix:
     def __repr__(self) -> str:
         return brief(self, ("matrix", "images", "labels", "accuracy"))
 
+    def _repr_html_(self) -> str:
+        """A table, for a notebook: * marks the maximum of a row, ^ that of a column."""
+        n = min(len(self.matrix), notebook.MOST)
+        labels = [""] * n if self.labels is None else [f", a {label}" for label in self.labels[:n]]
+        head = ["filter", *(f"image {i}{label}" for i, label in zip(self.images[:n], labels, strict=True))]
+        row_best, column_best = ((self.matrix == self.matrix.max(axis=axis, keepdims=True)).tolist() for axis in (1, 0))
+        rows = [
+            [str(i), *(f"{self.matrix[i, j]:.4g}{'*' * row_best[i][j]}{'^' * column_best[i][j]}" for j in range(n))]
+            for i in range(n)
+        ]
+        after = ["* the maximum of its row, ^ of its column."]
+        after += [] if self.accuracy is None else [f"As classifiers, the filters are right on {self.accuracy:.1%}."]
+        after += notebook.left_out(n, len(self.matrix), "filters")
+        caption = "Responses of decoded filters (rows) to the image that each of them likes best (columns)"
+        return notebook.table(head, rows, caption=caption, after=after)
+
     @property
     @np.errstate(all="ignore")
     def rows(self) -> npt.NDArray[np.bool_]:
@@ -565,6 +647,8 @@ def response_matrix(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> ResponseMatrix:
     """Show every decoded filter of a layer the images that its fellows like best.
 
@@ -580,7 +664,7 @@ def response_matrix(
     labels : array_like of shape (N,), optional
         The class of each image: the number, from 0, of the filter that stands for it.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
@@ -589,6 +673,10 @@ def response_matrix(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -624,15 +712,23 @@ def response_matrix(
     """
     top = as_network(net, "response_matrix").index(layer)
     if labels is not None:
-        labels = _labels(labels, net.channels(top), batches(images, net)[1])
-    meter = _ScoresMeter(_Decoded("response_matrix", net, top, order, unpool, backend))
-    count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
-    scores = np.concatenate(meter.scores)
-    chosen = scores.argmax(axis=0)
+        labels = _labels(labels, net.channels(top), batches(images, net, "response_matrix")[1])
+    meter = _FavouritesMeter(_Decoded("response_matrix", net, top, order, unpool, backend))
+    count = measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
+    matrix, chosen = np.ascontiguousarray(meter.scores.T), meter.chosen
     if labels is None:
-        return ResponseMatrix(scores[chosen].T, chosen, None, None)
+        return ResponseMatrix(matrix, chosen, None, None)
     labels = _labels(labels, net.channels(top), count)
-    return ResponseMatrix(scores[chosen].T, chosen, labels[chosen], float((scores.argmax(axis=1) == labels).mean()))
+    return ResponseMatrix(matrix, chosen, labels[chosen], float((np.concatenate(meter.best) == labels).mean()))
 
 
 def _labels(labels: npt.ArrayLike, units: int, count: int | None) -> Array:
@@ -648,20 +744,41 @@ def _labels(labels: npt.ArrayLike, units: int, count: int | None) -> Array:
     return array
 
 
-class _ScoresMeter:
-    """The largest response of each decoded filter to each image."""
+class _FavouritesMeter:
+    """The image that each decoded filter responds to most, the earlier of equals, with the responses of all filters to it.
 
-    layer = 0
+    Attributes
+    ----------
+    chosen : ndarray of shape (K,)
+        The number of each filter's image.
+    scores : ndarray of shape (K, K)
+        ``[j, i]`` is the largest response of filter i to the image that filter j chose.
+    best : list of ndarray
+        For each batch, the filter with the largest response to each image.
+    """
+
+    layer, state = 0, ("chosen", "scores", "best", "done")
 
     def __init__(self, decoded: _Decoded) -> None:
-        self.decoded = decoded
-        self.scores: list[Array] = []
+        units = decoded.net.channels(decoded.top)
+        self.decoded, self.done, self.chosen = decoded, 0, np.full(units, -1)
+        self.scores: Array = np.full((units, units), -np.inf)
+        self.best: list[Array] = []
 
-    def part(self, images: Array, responses: Array, start: int) -> Array:
-        return np.asarray(self.decoded(images).max(axis=(2, 3)))
+    def part(self, images: Array, responses: Array, start: int) -> tuple[int, Array, Array, Array]:
+        scores = self.decoded(images).max(axis=(2, 3))
+        chosen = scores.argmax(axis=0)
+        return len(images), chosen, scores[chosen], scores.argmax(axis=1)
 
-    def add(self, part: Array) -> None:
-        self.scores.append(part)
+    def add(self, part: tuple[int, Array, Array, Array]) -> None:
+        count, chosen, scores, best = part
+        if not self.done:
+            self.scores = self.scores.astype(scores.dtype)
+        better = np.flatnonzero(scores.diagonal() > self.scores.diagonal())
+        self.chosen[better] = chosen[better] + self.done
+        self.scores[better] = scores[better]
+        self.best.append(best)
+        self.done += count
 
 
 def _decoded_or_given(

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from .interpolation import matrix
 from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pad, Pool, Scale, Select, Sum
 from .measuring import Images, Progress, measure
 from .network import Network, as_network
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 NODES = 64  # of the Gauss-Hermite quadrature
 LEAST = 2  # images to measure gains on
@@ -238,6 +241,8 @@ def linearize(
     *,
     backend: Any = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> Network:
     """Give every layer that decoding passes over the factor per channel that stands for it best.
 
@@ -252,6 +257,10 @@ def linearize(
         The operators to use; `decoding.reference` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -290,15 +299,17 @@ def linearize(
     array([0.5, 1. ])
     """
     as_network(net, "linearize")
-    if images is None:
-        known = moments(net)
-        gains = {number: _without_images(net, number, known) for number in _bent(net)}
-    else:
-        gains = _measured(net, images, backend, progress)
-    return net.replace(layers=[_with(layer, gains.get(n)) for n, layer in enumerate(net.layers, 1)])
+    options = {"backend": backend, "progress": progress, "executor": executor, "checkpoint": checkpoint}
+    gains = free_gains(net, moments(net), "linearize") if images is None else _measured(net, images, **options)
+    return net.replace(layers=[with_gain(layer, gains.get(n)) for n, layer in enumerate(net.layers, 1)])
 
 
-def _with(layer: Layer, gain: Array | None) -> Layer:
+def free_gains(net: Network, known: dict[int, Moments | None], function: str) -> dict[int, Any]:
+    """The gain of each layer that takes one, from the moments of all."""
+    return {number: _without_images(net, number, known, function) for number in _bent(net)}
+
+
+def with_gain(layer: Layer, gain: Array | None) -> Layer:
     """The layer with this gain alone; forgets what it had."""
     fields = layer.fields()
     changed = {what: value for what, value in (("gain", gain), ("curvature", None)) if what in fields}
@@ -326,20 +337,21 @@ def _bent(net: Network) -> list[int]:
     ]
 
 
-def _without_images(net: Network, number: int, known: dict[int, Moments | None]) -> Any:
+def _without_images(net: Network, number: int, known: dict[int, Moments | None], function: str) -> Any:
     layer, below = net.layers[number - 1], net.inputs[number - 1]
     if isinstance(layer, Pool):
         return 1 / math.prod(map(min, layer.size, layer.stride))
     with net._blame(number):
         if _scales(layer):
             raise UnsupportedLayerError(
-                "what it multiplies by depends on the image, so without images its gain is not known. Give images: linearize(net, images)."
+                "what it multiplies by depends on the image, so without images its gain is not known. "
+                f"Give images: {function}(net, images)."
             )
         read = known[below[0]]
         if read is None:
             raise UnsupportedLayerError(
                 f"without images the moments of what it reads are not known: {_reason(net, below[0], known)}. "
-                "Give images: linearize(net, images)."
+                f"Give images: {function}(net, images)."
             )
         return expected(layer, *read).gain
 
@@ -460,6 +472,8 @@ class GainMeter:
     array([0.5])
     """
 
+    state = ("sums",)
+
     @public
     def __init__(self, net: Network, layer: int | str) -> None:
         as_network(net, "GainMeter")
@@ -514,7 +528,7 @@ def _shared(pool: Pool, x: Array, size: Sequence[int]) -> Array:
 class _Varies:
     """Whether the images hold more than one value."""
 
-    layer = 0
+    layer, state = 0, ("low", "high")
 
     def __init__(self) -> None:
         self.low, self.high = np.inf, -np.inf
@@ -526,9 +540,9 @@ class _Varies:
         self.low, self.high = min(self.low, part[0]), max(self.high, part[1])
 
 
-def _measured(net: Network, images: Images, backend: Any, progress: Progress | None) -> dict[int, Any]:
+def _measured(net: Network, images: Images, **options: Any) -> dict[int, Any]:
     meters, varies = {number: GainMeter(net, number) for number in _bent(net)}, _Varies()
-    count = measure(net, images, [varies, *meters.values()], backend=backend, progress=progress)
+    count = measure(net, images, [varies, *meters.values()], **options)
     if count < LEAST:
         raise InvalidValueError(
             f"linearize: {plural(count, 'image')}: gains are measured over at least {LEAST}. Some hundred small ones, or four photographs, are enough."

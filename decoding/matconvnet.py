@@ -29,6 +29,7 @@ from .layers import (
     BatchNorm,
     Concat,
     Conv,
+    ConvTranspose,
     Dropout,
     Elementwise,
     Gate,
@@ -58,8 +59,6 @@ PLAIN: dict[str, Callable[..., Layer]] = {
     "softmax": Softmax, "softmaxloss": Softmax, "sigmoid": Sigmoid, "dropout": Dropout, "loss": Loss,
 }  # fmt: skip
 REASONS = {
-    "convt": "it is a transposed convolution",
-    "dagnn.ConvTranspose": "it is a transposed convolution",
     "custom": "what it does is in MATLAB functions of its own",
 }
 # Their types in a SimpleNN and in a DagNN.
@@ -95,7 +94,7 @@ KNOWN = {
 }
 DEEP_LEARN_TOOLBOX = {"i", "c", "s", "I", "C", "S", "MP", "F", "O"}
 TOOLBOX = {"SeriesNetwork", "DAGNetwork", "dlnetwork", "network"}
-DAG_TYPES = {dag: simple for simple, dag in TYPES.values()}
+DAG_TYPES = {dag: simple for simple, dag in TYPES.values()} | {"dagnn.ConvTranspose": "convt"}
 JOINS = {"decoding.Sum", "decoding.Concat", "decoding.Gate"}
 IDENTIFIER = "[A-Za-z][A-Za-z0-9_]{0,59}"  # of MATLAB, with room for a parameter's number
 # Classes whose numbers are not in the file as numbers, and how to save without them.
@@ -282,9 +281,9 @@ class _Record:
         numbers = self.integers(name, (1, 2), default)
         return numbers[0], numbers[-1]
 
-    def pads(self) -> tuple[int, int, int, int]:
+    def pads(self, name: str = "pad") -> tuple[int, int, int, int]:
         """(top, bottom, left, right), from one number, two (rows and columns) or four."""
-        numbers = self.integers("pad", (1, 2, 4), 0)
+        numbers = self.integers(name, (1, 2, 4), 0)
         top, bottom, left, right = numbers if len(numbers) == 4 else (*numbers[:1] * 2, *numbers[-1:] * 2)
         return top, bottom, left, right
 
@@ -365,7 +364,6 @@ class _Reader:
             size = self.optional("image size", lambda: self.input_size(normalization, "imageSize"))
         channels = size[0] if size else mean.shape[0] if mean is not None and mean.shape[0] > 1 else None
         net = self.dag(root, channels) if isinstance(root.get("layers"), Struct) else self.simple(root, channels)
-        net = _advised(net)
         self.check_field(net)
         if size is not None:
             net = self.optional(f"input size, {crossed(size)},", lambda: net.replace(input_shape=size)) or net
@@ -498,10 +496,12 @@ class _Reader:
             return _made(OWN[kind], record, name)
         options = _options(record)
         leak = options.pop("leak", 0.0) if kind == "relu" else 0.0
-        if options and kind in ("conv", "pool", "relu"):
+        if options and kind in ("conv", "convt", "pool", "relu"):
             return UnsupportedLayer(kind, reason=f"it has the option {_names(tuple(options))}", name=name)
         if kind == "conv":
             return self.conv(record, own, name, weights(), channels)
+        if kind == "convt":
+            return self.transposed(record, name, weights())
         if kind == "bnorm":
             return self.batch_norm(record, name, weights())
         if kind == "pool":
@@ -538,6 +538,18 @@ class _Reader:
             groups=self.groups(own, bank, channels),
             name=name,
         )
+
+    def transposed(self, record: _Record, name: str | None, weights: list[Any]) -> Layer:
+        """As MatConvNet's vl_nnconvt: filters h×w×K×C of a layer with C channels below and K, of each group, above."""
+        filters = self.real(weights, 0, f"{record.where}: filters")
+        if filters.ndim > 4:
+            raise WeightsFormatError(f"{record.where}: filters {filters.shape} have more than the axes h×w×K×C.")
+        bank = filters.reshape(filters.shape + (1,) * (4 - filters.ndim)).transpose(3, 2, 0, 1)
+        groups = record.integers("numGroups", (1,), most=len(bank))[0]
+        weights = weights if self.number(record, "hasBias", 1) else weights[:1]
+        bias = self.vector(weights, 1, bank.shape[1] * groups, f"{record.where}: biases")
+        stride, crop = record.pair("upsample"), record.pads("crop")
+        return ConvTranspose(bank, bias, stride=stride, pad=crop, groups=groups, name=name).plain()
 
     def groups(self, record: _Record, bank: Array, channels: int | None) -> int:
         """MatConvNet's rule: as many as the channels below are a multiple of those of a filter."""
@@ -583,7 +595,7 @@ class _Reader:
         if not isinstance(value, np.ndarray) or not value.size:
             raise WeightsFormatError(f"{what} should be numbers, and are {_what(value)}.")
         dtype = self.dtype or (value.dtype if value.dtype.kind == "f" else np.float64)
-        with np.errstate(over="ignore"):  # what overflows is told of, as everything that is not finite
+        with np.errstate(over="ignore"):  # it becomes infinite, which the layer reports like all that is not finite
             return np.asarray(value, dtype)
 
     def vector(self, weights: list[Any], index: int, count: int, what: str) -> Array | None:
@@ -860,20 +872,6 @@ def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, 
     except ShapeError as error:
         return error.message.rstrip(".")
     return ""
-
-
-def _advised(net: Network) -> Network:
-    """Where all layers stand on ones that are not supported, the first says how to decode those above them."""
-    top = next((k for k, layer in enumerate(net.layers) if not isinstance(layer, UnsupportedLayer)), 0)
-    first = net.layers[0]
-    if not isinstance(first, UnsupportedLayer) or not top or min(i for below in net.inputs[top:] for i in below) < top:
-        return net
-    inputs = "" if net.is_chain else f", inputs=[[i - {top} for i in below] for below in net.inputs[{top}:]]"
-    advice = f"what lies above layer {top} can, as a network of its own, Network(net.layers[{top}:]{inputs})"
-    if advice in first.reason:  # as it was saved
-        return net
-    reason = first.reason or f"this package does not know layers of type '{first.kind}'"
-    return net.replace(layers=[first.replace(reason=f"{reason}; {advice}"), *net.layers[1:]])
 
 
 def _simple_weights(record: _Record) -> Callable[[], list[Any]]:

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from . import fast
 from .arguments import Array, as_array, as_array4, as_pair, check_finite, crossed, described, plural
 from .boundary import public
 from .decoder import decode_layer, unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
 from .files import File, reading, replacing, shown
 from .layers import Shape
-from .measuring import Images, Progress, batches, measure, within
+from .measuring import Images, Progress, measure, run, within
 from .network import Network, as_network
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 MOST = 6000  # numbers of an image whose full covariance is kept, which takes 288 megabytes
 COLOUR = 0.9  # the correlation of two channels of natural images
+BATCH = 2**20  # numbers of images at a time
 BLOCK = 2**23  # numbers of windows, or of spectra, at a time
 FOURIER = 400  # multiplications of a large matrix product in the time of a Fourier transform of one pixel
 
@@ -152,14 +157,14 @@ class Statistics:
 class Stationary(Statistics):
     """Statistics that are the same everywhere: a covariance of two pixels that depends on how far apart they are.
 
-    It is diagonal in the frequencies of a torus of twice the size, of which images are crops, so that no pixel of an image
+    It is diagonal in the frequencies of a torus of at least twice the size, of which images are crops, so that no pixel of an image
     has another for its neighbour beyond the edge.
     """
 
     @cached_property
     @np.errstate(all="ignore")
     def spectrum(self) -> npt.NDArray[np.complex128]:
-        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (2H, W + 1, C, C)."""
+        """For each frequency of the torus (`scipy.fft.rfft2`), the covariance of the channels, (rows, columns / 2 + 1, C, C)."""
         raise NotImplementedError
 
     @property
@@ -227,17 +232,28 @@ class Natural(Stationary):
     @cached_property
     @np.errstate(all="ignore")
     def spectrum(self) -> npt.NDArray[np.complex128]:
-        from scipy.fft import fftfreq, rfftfreq
+        return np.asarray(np.multiply.outer(self._power, self._colours), complex)
 
-        rows, columns = self._size
-        f = np.hypot(fftfreq(2 * rows)[:, np.newaxis], rfftfreq(2 * columns))
-        power = 1 / (f**2 + 1 / max(rows, columns) ** 2)
-        ends = np.full(columns + 1, 2)  # frequencies that stand for two
+    @cached_property
+    def _root_spectrum(self) -> npt.NDArray[np.complex128]:
+        values, vectors = np.linalg.eigh(self._colours)
+        return np.asarray(np.multiply.outer(np.sqrt(self._power), (vectors * np.sqrt(values)) @ vectors.T), complex)
+
+    @cached_property
+    def _power(self) -> Array:
+        from scipy.fft import fftfreq, next_fast_len, rfftfreq
+
+        rows, columns = (2 * next_fast_len(side) for side in self._size)
+        f = np.hypot(fftfreq(rows)[:, np.newaxis], rfftfreq(columns))
+        power = 1 / (f**2 + 1 / max(self._size) ** 2)
+        ends = np.full(columns // 2 + 1, 2)  # frequencies that stand for two
         ends[[0, -1]] = 1
-        power *= 4 * rows * columns / (power * ends).sum()
+        return np.asarray(power * (rows * columns / (power * ends).sum()))
+
+    @property
+    def _colours(self) -> Array:
         c = self.shape[0]
-        colours = np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
-        return np.asarray(power[:, :, np.newaxis, np.newaxis] * colours, complex)
+        return np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
 
     def _numbers(self) -> dict[str, Any]:
         return {"channels": self.shape[0], "rows": self.shape[1], "columns": self.shape[2]}
@@ -414,7 +430,14 @@ def natural(size: Any, *, contrast: float = 1.0, channels: int = 3) -> Natural:
 
 
 @public
-def autocovariance(images: Images, size: Any) -> Autocovariance:
+def autocovariance(
+    images: Images,
+    size: Any,
+    *,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
+) -> Autocovariance:
     """Measure the statistics of images as if they were the same everywhere.
 
     ``r[c,d](Δ) = mean_p (x_c(p) − m_c)(x_d(p + Δ) − m_d)`` over all images and places p for which both pixels are inside; frequencies
@@ -427,6 +450,12 @@ def autocovariance(images: Images, size: Any) -> Autocovariance:
         time is in memory.
     size : int or (rows, columns)
         Of the statistics, such as a receptive field's.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -451,9 +480,8 @@ def autocovariance(images: Images, size: Any) -> Autocovariance:
     >>> stripes.cov([[[1, 0]]]).round(9)
     array([[[ 1., -1.]]])
     """
-    rows, columns = as_pair(size, "autocovariance: size")
-    parts = (_autocovariance(batch, (rows, columns)) for batch in _batches("autocovariance", images))
-    found: Autocovariance = _sum("autocovariance", parts)
+    job = _Covering("autocovariance", as_pair(size, "autocovariance: size"))
+    found: Autocovariance = job.over(images, progress=progress, executor=executor, checkpoint=checkpoint)
     if not found._trace > 0:
         raise InvalidValueError("autocovariance: all pixels are equal, so nothing varies.")
     return found
@@ -487,13 +515,21 @@ def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
 
 
 @public
-def covariance(images: Images) -> Covariance:
+def covariance(
+    images: Images, *, progress: Progress | None = None, executor: Executor | None = None, checkpoint: Any = None
+) -> Covariance:
     """Measure the full covariance of images, each pixel with each, and their mean.
 
     Parameters
     ----------
     images : array_like of shape (N, C, H, W), or an iterable of such batches
         As `Network.forward` takes them, all of one size: that of the field. They are seen once.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -516,7 +552,8 @@ def covariance(images: Images) -> Covariance:
     >>> covariance([[[[0, 1]]], [[[2, 3]]]]).cov([[[1, 0]]])
     array([[[1., 1.]]])
     """
-    found: Covariance = _sum("covariance", (_covariance(batch) for batch in _batches("covariance", images)))
+    job = _Covering("covariance")
+    found: Covariance = job.over(images, progress=progress, executor=executor, checkpoint=checkpoint)
     if found.count < 2:
         raise InvalidValueError("covariance: one image does not vary; give more, some times as many as it has pixels.")
     if not found._trace > 0:
@@ -619,6 +656,8 @@ def patterns(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> npt.NDArray[np.float64]:
     """Find what images look like where the units of a layer respond.
 
@@ -643,6 +682,10 @@ def patterns(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -677,7 +720,16 @@ def patterns(
     """
     as_network(net, "patterns")
     meter = PatternMeter(net, layer, via=via, units=units, unpool=unpool, backend=backend)
-    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
     return meter.result()
 
 
@@ -692,6 +744,8 @@ class Products(NamedTuple):
 
 class PatternMeter:
     """The patterns of a layer's units, batch by batch; parameters as `patterns`, for use with `measure`."""
+
+    state = ("sums",)
 
     @public
     def __init__(
@@ -765,20 +819,19 @@ def _by_windows(
         else filters.reshape(len(filters), numbers).astype(np.float64, copy=False)
     )
     units = len(bank) if y is None else y.shape[1]
-    responses, crops, both = np.zeros(units), np.zeros(numbers), np.zeros((units, numbers))
+    responses, both = np.zeros(units), np.zeros((units + 1, numbers))  # the last responds with 1 everywhere
     step = max(1, BLOCK // (grid[1] * numbers))
     for row in range(grid[0]):
         strip = images[:, :, row * stride[0] :][:, :, : size[0]]
         views = np.lib.stride_tricks.sliding_window_view(strip, size[1], axis=3)[:, :, :, :: stride[1]]
         for start in range(0, n, step):
-            windows = (
-                views[start : start + step].transpose(0, 3, 1, 2, 4).reshape(-1, numbers).astype(np.float64, copy=False)
-            )
-            here = windows @ bank.T if y is None else y[start : start + step, :, row].swapaxes(1, 2).reshape(-1, units)
-            responses += here.sum(axis=0)
-            crops += windows.sum(axis=0)
-            both += here.T @ windows
-    return Products(n * math.prod(grid), responses, crops.reshape(c, *size), both.reshape(units, c, *size))
+            here = views[start : start + step].transpose(0, 3, 1, 2, 4)
+            windows = np.array(here, np.float64, order="C").reshape(-1, numbers)
+            read = bank @ windows.T if y is None else y[start : start + step, :, row].swapaxes(0, 1).reshape(units, -1)
+            responses += read.sum(axis=1, dtype=np.float64)
+            both += np.concatenate([read, np.ones((1, len(windows)))]) @ windows
+    both = both.reshape(units + 1, c, *size)
+    return Products(n * math.prod(grid), responses, both[-1], both[:-1])
 
 
 def _by_fourier(
@@ -820,22 +873,42 @@ def _by_fourier(
     return Products(n * math.prod(grid), responses, both[-1], both[:-1])
 
 
-def _batches(function: str, images: Images) -> Iterator[Array]:
-    """Batches of finite images that are not empty."""
-    for part in batches(images)[0]:
-        array = as_array4(part, function, "images", "(N, C, H, W)")
-        check_finite(array, f"{function}: images")
-        if len(array):
-            yield array
+class _Covering:
+    """The statistics of images, batch by batch: what travels to where they are measured."""
+
+    backend = fast  # NumPy may be run in several threads
+
+    def __init__(self, function: str, size: tuple[int, int] | None = None) -> None:
+        self.function, self.field = function, size
+
+    def as_images(self, images: Any) -> Array:
+        return as_array4(images, self.function, "images", "(N, C, H, W)")
+
+    def step(self, shape: Sequence[int]) -> int:
+        numbers = math.prod(shape)
+        return max(1, BATCH // numbers, numbers // 4 if self.field is None else 0)  # a covariance has numbers² itself
+
+    def parts(self, images: Array, start: int) -> list[Any]:
+        check_finite(images, f"{self.function}: images from {start}")
+        return [_covariance(images) if self.field is None else _autocovariance(images, self.field)]
+
+    def named(self) -> dict[str, Any]:
+        return {"the statistics": [self.function, self.field]}
+
+    def over(self, images: Images, **options: Any) -> Any:
+        total = _Total()
+        run(self, images, [total], **options)
+        return total.found
 
 
-def _sum(function: str, parts: Iterator[Any]) -> Any:
-    found: Any = None
-    for part in parts:
-        found = part if found is None else found + part
-    if found is None:
-        raise InvalidValueError(f"{function}: there are no images.")
-    return found
+class _Total:
+    """The sum of parts."""
+
+    def __init__(self) -> None:
+        self.found: Any = None
+
+    def add(self, part: Any) -> None:
+        self.found = part if self.found is None else self.found + part
 
 
 def _positive(value: Any, what: str) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +26,19 @@ from .boundary import formerly, public
 from .errors import InvalidValueError, ShapeError
 from .files import File, as_path, file_first, is_open, replacing, shown
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 Picture = npt.NDArray[np.uint8]
 
 GAP = 4  # pixels between tiles
 TILE = 64  # pixels that a tile has at least, unless a zoom is given
 FONT_SIZE = 12
+LINE = FONT_SIZE + GAP  # from one line of text to the next
+WORD = 96  # pixels up to which a column widens for a word below its tiles; longer words are broken
+TITLE = 320  # pixels up to which a picture widens for its title
+BAR, BAR_HEIGHT = 160, 12  # pixels that a colour bar has at least across, and down
+CELLS = 2**16  # that are coloured at a time
 BACKGROUND = (255, 255, 255)
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
@@ -41,7 +50,7 @@ _NEGATIVE, _ZERO, _POSITIVE = (59, 76, 192), (221, 221, 221), (180, 4, 38)
 
 @public
 @formerly("at")
-def threshold(df: npt.ArrayLike, *, at: float = 1.0) -> npt.NDArray[np.int8]:
+def threshold(df: npt.ArrayLike, *, at: float = 1.0, sum_channels: bool = False) -> npt.NDArray[np.int8]:
     """Keep the strokes of a decoded filter: three levels.
 
     ``+1 where df > at · σ, −1 where df < −at · σ, 0 elsewhere``, σ being the standard deviation of the filter.
@@ -52,16 +61,20 @@ def threshold(df: npt.ArrayLike, *, at: float = 1.0) -> npt.NDArray[np.int8]:
         A decoded filter, or a bank of them, each with its own σ.
     at : float
         In standard deviations of the filter.
+    sum_channels : bool
+        Take the levels of the sum over the channels. Three levels in each of three colour channels would be 27 colours,
+        which say little; of the sum, they say where the filter wants light and where it wants dark.
 
     Returns
     -------
     ndarray of the shape of `df`, int8
-        0 everywhere for a filter that is constant but for rounding, which has no strokes.
+        With `sum_channels`, of shape (..., 1, H, W). 0 everywhere for a filter that is constant but for rounding, which has
+        no strokes.
 
     Raises
     ------
     ShapeError
-        If `df` has less than two axes.
+        If `df` has less than two axes, or less than three and the channels are to be added up.
     InvalidValueError
         If `df` is not finite, or `at` is negative or not finite.
 
@@ -75,19 +88,24 @@ def threshold(df: npt.ArrayLike, *, at: float = 1.0) -> npt.NDArray[np.int8]:
     >>> threshold([[-4, 0, 1, 5]])
     array([[-1,  0,  0,  1]], dtype=int8)
     """
-    df = as_array(df, "threshold: df")
-    if df.ndim < 2 or not df.size:
-        raise ShapeError(f"threshold: df must be (..., C, H, W) or (H, W), not {df.shape}.")
+    array = as_array(df, "threshold: df")
+    if array.ndim < 2 or not array.size:
+        raise ShapeError(f"threshold: df must be (..., C, H, W) or (H, W), not {array.shape}.")
     if not isinstance(at, (int, float, np.integer, np.floating)) or not 0 <= at <= np.finfo(float).max:
         raise InvalidValueError(
             f"threshold: at must be a number of standard deviations, 0 or more, not {described(at)}."
         )
-    check_finite(df, "threshold: df")
-    axes = tuple(range(max(0, df.ndim - 3), df.ndim))
-    eps = float(np.finfo(df.dtype if df.dtype.kind == "f" else np.float64).eps)
-    df = df.astype(np.result_type(df, np.float64))
-    constant = is_constant(df.min(axis=axes, keepdims=True), df.max(axis=axes, keepdims=True), eps)
-    scaled = df if at == 0 else scaled_down(df, axes)
+    check_finite(array, "threshold: df")
+    eps = float(np.finfo(array.dtype if array.dtype.kind == "f" else np.float64).eps)
+    array = array.astype(np.result_type(array, np.float64))
+    if sum_channels:
+        if array.ndim < 3:
+            raise ShapeError(f"threshold: df must be (..., C, H, W) for sum_channels, not {array.shape}.")
+        # Filters are scaled down first, by powers of two, so that no sum overflows.
+        array = scaled_down(array, (-3, -2, -1)).sum(axis=-3, keepdims=True)
+    axes = tuple(range(max(0, array.ndim - 3), array.ndim))
+    constant = is_constant(array.min(axis=axes, keepdims=True), array.max(axis=axes, keepdims=True), eps)
+    scaled = array if at == 0 else scaled_down(array, axes)
     level = np.where(constant, np.inf, 0 if at == 0 else at * scaled.std(axis=axes, keepdims=True))
     return (scaled > level).astype(np.int8) - (scaled < -level).astype(np.int8)
 
@@ -101,6 +119,9 @@ def montage(
     scale: str = "each",
     zoom: int | None = None,
     labels: Sequence[object] | None = None,
+    title: str | None = None,
+    bar: bool = False,
+    font: str | Path | None = None,
 ) -> Picture:
     """Draw filters side by side.
 
@@ -119,7 +140,16 @@ def montage(
     zoom : int, optional
         Pixels per cell; as many as make a tile 64 pixels wide or high, unless given.
     labels : sequence of K, optional
-        Written below the tiles.
+        Written below the tiles, on as many lines as they need. A column widens for its longest word, up to 96 pixels;
+        longer words are broken.
+    title : str, optional
+        Written above the tiles.
+    bar : bool
+        Whether a bar below the tiles says which number each colour stands for. Three channels have three bars: what each
+        does to the colour, from its most negative to its most positive value.
+    font : path, optional
+        A TrueType or OpenType file for titles and labels. Pillow's own font, which is taken unless one is given, has the
+        characters of ASCII and few others.
 
     Returns
     -------
@@ -132,15 +162,18 @@ def montage(
     ShapeError
         If the filters have neither one channel nor three, there are none, or there are not as many labels.
     InvalidValueError
-        If a filter is not finite (it says which), or an option is none of those above.
+        If a filter is not finite (it says which), the font lacks a character (it says which), or an option is none of
+        those above.
 
     See Also
     --------
+    show : The same as an image that a notebook displays.
     save_picture
 
     Notes
     -----
-    Paper: figures 1, 4 and 5. The colours are our choice: zero looks the same in every picture.
+    Paper: figures 1, 4 and 5. The colours are our choice: zero looks the same in every picture. Beside the filters and
+    the picture itself, little memory is needed.
 
     Examples
     --------
@@ -160,11 +193,61 @@ def montage(
         labels = as_sequence(labels, "montage: labels", "one for each filter")
     if labels is not None and len(labels) != len(bank):
         raise ShapeError(f"montage: {plural(len(labels), 'label')} for {plural(len(bank), 'filter')}.")
+    if title is not None and not isinstance(title, str):
+        raise InvalidValueError(f"montage: title must be a text, not {described(title)}.")
     check_finite(bank, f"montage: filters {bank.shape}")
     columns = int(np.ceil(np.sqrt(len(bank)))) if columns is None else as_count(columns, "montage: columns")
     zoom = max(1, -(-TILE // max(bank.shape[2:]))) if zoom is None else as_count(zoom, "montage: zoom")
-    tiles = _colours(_scaled(bank.astype(np.float64), scale)).repeat(zoom, axis=1).repeat(zoom, axis=2)
-    return _arrange(tiles, min(columns, len(bank)), labels)
+    letters = load_font(font, "montage")
+    written = None if labels is None else [str(label) for label in labels]
+    for text in [*(written or []), title or ""]:
+        check_drawable(text, letters, "montage")
+    full = _largest(bank) if scale == "shared" else None
+    return _arrange(bank, min(columns, len(bank)), zoom, full, written, title, bar, letters)
+
+
+@public
+def show(
+    filters: npt.ArrayLike,
+    *,
+    columns: int | None = None,
+    scale: str = "each",
+    zoom: int | None = None,
+    labels: Sequence[object] | None = None,
+    title: str | None = None,
+    bar: bool = False,
+    font: str | Path | None = None,
+) -> Image:
+    """Draw filters side by side, for a notebook.
+
+    Parameters
+    ----------
+    filters, columns, scale, zoom, labels, title, bar, font
+        As `montage` takes them.
+
+    Returns
+    -------
+    PIL.Image.Image
+        A notebook displays it when it is the last line of a cell; ``.save(path)`` writes it.
+
+    Raises
+    ------
+    ShapeError, InvalidValueError
+        As `montage`.
+
+    See Also
+    --------
+    montage : The same as an array.
+
+    Examples
+    --------
+    >>> show([[[[-1, 0, 1]]]], zoom=20).size
+    (68, 28)
+    """
+    from PIL import Image
+
+    picture = montage(filters, columns=columns, scale=scale, zoom=zoom, labels=labels, title=title, bar=bar, font=font)
+    return Image.fromarray(picture)
 
 
 @public
@@ -218,9 +301,15 @@ def save_picture(path: File, array: npt.ArrayLike) -> None:
         Image.fromarray(np.ascontiguousarray(array)).save(file, format=format)
 
 
-def _scaled(bank: Array, scale: str) -> Array:
-    """Between −1 and 1; zero stays zero."""
-    largest = np.abs(bank).max(axis=(1, 2, 3) if scale == "each" else None, keepdims=True)
+def _largest(bank: Array) -> float:
+    """The largest magnitude of all filters; those of integers too, whose least has no counterpart."""
+    return max(abs(float(bank.min())), abs(float(bank.max())))
+
+
+def _scaled(bank: Array, full: float | None) -> Array:
+    """Between −1 and 1, which is `full`, or the largest magnitude of each; zero stays zero."""
+    bank = bank.astype(np.float64)
+    largest = np.abs(bank).max(axis=(1, 2, 3), keepdims=True) if full is None else np.float64(full)
     return np.asarray(np.divide(bank, largest, out=np.zeros_like(bank), where=largest > 0))
 
 
@@ -232,41 +321,160 @@ def _colours(bank: Array) -> Picture:
     return np.stack([np.round(np.interp(bank[:, 0], (-1, 0, 1), end)) for end in ends], axis=-1).astype(np.uint8)
 
 
-def _arrange(tiles: Picture, columns: int, labels: Sequence[object] | None) -> Picture:
-    _, height, width, _ = tiles.shape
-    written = [] if labels is None else [str(label) for label in labels]
-    down = height + GAP + (FONT_SIZE + GAP if written else 0)
-    across = max([width, *map(text_width, written)]) + GAP
-    rows = -(-len(tiles) // columns)
-    page = np.empty((rows * down + GAP, columns * across + GAP, 3), np.uint8)
-    page[:] = BACKGROUND
-    corners = [(GAP + i // columns * down, GAP + i % columns * across) for i in range(len(tiles))]
-    for (top, left), tile in zip(corners, tiles, strict=True):
-        page[top : top + height, left : left + width] = tile
-    return write_text(
-        page, [(left, top + height + 1, text) for (top, left), text in zip(corners, written, strict=False)]
+def _arrange(
+    bank: Array,
+    columns: int,
+    zoom: int,
+    full: float | None,
+    labels: list[str] | None,
+    title: str | None,
+    bar: bool,
+    font: Any,
+) -> Picture:
+    """The page: title, tiles with their labels, colour bar."""
+    height, width = zoom * bank.shape[2], zoom * bank.shape[3]
+    across = [width] * columns
+    for i, label in enumerate(labels or []):
+        widest = max(text_width(word, font) for word in [*label.split(), ""])
+        across[i % columns] = max(across[i % columns], min(widest, WORD))
+    lefts = np.cumsum([GAP, *(pixels + GAP for pixels in across)]).tolist()
+    least = [lefts[-1] - GAP, GAP + BAR if bar else 0]
+    least += [GAP + min(text_width(line, font), TITLE) for line in (title or "").split("\n")]
+    page_width = max(least) + GAP
+
+    head = [] if title is None else wrapped(title, page_width - 2 * GAP, font)
+    below = [wrapped(label, across[i % columns], font) for i, label in enumerate(labels or [])]
+    lines = [max(map(len, below[i : i + columns]), default=0) for i in range(0, len(bank), columns)]
+    tops = np.cumsum([GAP + LINE * len(head), *(height + GAP + LINE * n for n in lines)]).tolist()
+    foot = (
+        colour_bar(min(page_width - 2 * GAP, 2 * BAR), bank.shape[1], full, font)
+        if bar
+        else np.empty((0, 0, 3), np.uint8)
     )
 
+    page = np.empty((tops[-1] + len(foot), page_width, 3), np.uint8)
+    page[:] = BACKGROUND
+    step = max(1, CELLS // max(1, bank[0].size))
+    for start in range(0, len(bank), step):
+        for i, tile in enumerate(_colours(_scaled(bank[start : start + step], full)), start):
+            top, left = tops[i // columns], lefts[i % columns]
+            page[top : top + height, left : left + width] = tile.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    page[tops[-1] :, GAP : GAP + foot.shape[1]] = foot
+    texts = [(GAP, GAP + LINE * n, line) for n, line in enumerate(head)]
+    for i, each in enumerate(below):
+        left, top = lefts[i % columns], tops[i // columns] + height + 1
+        texts += [(left, top + LINE * n, line) for n, line in enumerate(each)]
+    return write_text(page, texts, font=font)
 
-def text_width(text: str) -> int:
+
+def colour_bar(width: int, channels: int = 1, full: float | None = None, font: Any = None) -> Picture:
+    """Which colour stands for which number, the largest being `full`, or that of each tile.
+
+    Of three channels, it shows what each of them does to the colour.
+    """
+    ramp = np.linspace(-1, 1, width)
+    rows = [ramp[np.newaxis]] if channels == 1 else [np.outer(np.eye(3)[c], ramp) for c in range(3)]
+    strips = _colours(np.stack(rows)[:, :, np.newaxis]).repeat(BAR_HEIGHT, axis=1)
+    ends = ("-max", "0", "+max") if full is None else (f"{-full:.3g}", "0", f"{full:.3g}")
+    said = wrapped("max: the largest magnitude of each tile", width, font) if full is None else []
+    picture = np.empty((len(rows) * BAR_HEIGHT + LINE * (1 + len(said)) + GAP, width, 3), np.uint8)
+    picture[:] = BACKGROUND
+    picture[: len(rows) * BAR_HEIGHT] = strips.reshape(-1, width, 3)
+    top = len(rows) * BAR_HEIGHT + 1
+    _, middle, right = (text_width(end, font) for end in ends)
+    texts = [(0, top, ends[0]), ((width - middle) // 2, top, ends[1]), (width - right, top, ends[2])]
+    texts += [(0, top + LINE * n, line) for n, line in enumerate(said, 1)]
+    return write_text(picture, texts, font=font)
+
+
+def text_width(text: str, font: Any = None) -> int:
     """Pixels that `text` takes in a row."""
-    return int(np.ceil(_font().getlength(text)))
+    return int(np.ceil((font or load_font(None)).getlength(text)))
 
 
-def write_text(picture: Picture, texts: Sequence[tuple[int, int, str]]) -> Picture:
-    """The picture with each (left, top, text) written on it, in black."""
-    if not texts:
-        return picture
+def wrapped(text: str, width: int, font: Any = None) -> list[str]:
+    """The lines of a text no wider than `width`: broken between words, and within a word that is wider by itself."""
+    font = font or load_font(None)
+    lines = []
+    for line in text.split("\n"):
+        now = ""
+        for word in line.split(" "):
+            longer = f"{now} {word}" if now else word
+            if text_width(longer, font) <= width:
+                now = longer
+                continue
+            lines += [now] if now else []
+            now = ""
+            for character in word:
+                if now and text_width(now + character, font) > width:
+                    lines.append(now)
+                    now = ""
+                now += character
+        lines.append(now)
+    return lines
+
+
+def write_text(
+    picture: Picture,
+    texts: Sequence[tuple[int, int, str]],
+    *,
+    colour: tuple[int, int, int] = (0, 0, 0),
+    font: Any = None,
+) -> Picture:
+    """Write each (left, top, text) on the picture, which is changed and returned."""
     from PIL import Image, ImageDraw
 
-    image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
+    font = font or load_font(None)
     for left, top, text in texts:
-        draw.text((left, top), text, fill=(0, 0, 0), font=_font())
-    return np.array(image)
+        check_drawable(text, font, "write_text")
+        x0, y0, x1, y1 = font.getbbox(text)
+        rows = slice(max(0, top + int(np.floor(y0))), max(0, top + int(np.ceil(y1))))
+        columns = slice(max(0, left + int(np.floor(x0))), max(0, left + int(np.ceil(x1))))
+        part = picture[rows, columns]
+        if part.size:  # of the page only this, so that its memory is not taken twice
+            image = Image.fromarray(np.ascontiguousarray(part))
+            ImageDraw.Draw(image).text((left - columns.start, top - rows.start), text, fill=colour, font=font)
+            part[:] = np.asarray(image)
+    return picture
 
 
-def _font() -> Any:
+def load_font(path: str | Path | None, function: str = "load_font") -> Any:
+    """A font file's letters, or Pillow's own."""
+    from PIL import ImageFont
+
+    if path is None:
+        return _own_font()
+    if not isinstance(path, (str, Path)):
+        raise InvalidValueError(f"{function}: font must be the path of a font file, not {described(path)}.")
+    try:
+        return ImageFont.truetype(str(path), FONT_SIZE)
+    except OSError as error:
+        if not Path(path).exists():
+            raise FileNotFoundError(f"{function}: there is no font '{shown(path)}'.") from error
+        raise InvalidValueError(f"{function}: '{shown(path)}' is no TrueType or OpenType font: {error}.") from error
+
+
+@cache
+def _own_font() -> Any:
     from PIL import ImageFont
 
     return ImageFont.load_default(size=FONT_SIZE)
+
+
+def check_drawable(text: str, font: Any, function: str) -> None:
+    """Refuse a text with characters that the font lacks, in whose place it would draw empty boxes."""
+    lacking = sorted({character for character in text if character not in " \n" and not _has(font, character)})
+    if lacking:
+        raise InvalidValueError(
+            f"{function}: the font lacks {', '.join(map(ascii, lacking))}, of {text[:80]!a}. "
+            "Give a font that has them: font='/path/to/font.ttf'."
+        )
+
+
+@cache
+def _has(font: Any, character: str) -> bool:
+    """Whether the font has it: what it lacks is all drawn the same, as is U+FFFF, which is no character."""
+    if "\ud800" <= character <= "\udfff":  # half a character
+        return False
+    drawn, lacking = (font.getmask(each) for each in (character, "\uffff"))
+    return bool(drawn.size != lacking.size or bytes(drawn) != bytes(lacking))

@@ -23,7 +23,7 @@ from .backend import precision, resolve
 from .blocks import gather
 from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
-from .gains import expected, linearize, moments
+from .gains import expected, free_gains, linearize, moments, with_gain
 from .layers import AvgPool, Layer, MaxPool, Pool
 from .measuring import batches
 from .network import BATCH, Network, as_network
@@ -319,7 +319,8 @@ def quadratize(net: Network, images: Any = None, *, backend: Any = None, progres
 
 
 def _by_moments(net: Network) -> Network:
-    known, linear = moments(net), linearize(net)
+    known = moments(net)
+    gains = free_gains(net, known, "quadratize")
 
     def bent(number: int, layer: Layer) -> Layer:
         if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
@@ -332,8 +333,9 @@ def _by_moments(net: Network) -> Network:
             return _of_sums(layer)
         return layer.replace(curvature=TAILS * expected(layer, *read).curvature)
 
+    linear = [with_gain(layer, gains.get(n)) for n, layer in enumerate(net.layers, 1)]
     return net.replace(
-        layers=[bent(n, each) if net.blocked(n) is None else each for n, each in enumerate(linear.layers, 1)],
+        layers=[bent(n, each) if net.blocked(n) is None else each for n, each in enumerate(linear, 1)],
         moments={number: pair for number, pair in known.items() if pair is not None},
     )
 
@@ -350,7 +352,7 @@ def _of_sums(layer: Layer) -> Layer:
 
 def _sample(net: Network, images: Any) -> list[Array]:
     """The first images, in batches: as many as factors are calibrated on."""
-    found, count, most, given = list[Array](), 0, LEAST, batches(images, net)[0]
+    found, count, most, given = list[Array](), 0, LEAST, batches(images, net, "quadratize")[0]
     for part in given:
         batch = net.as_images(part, "quadratize")
         check_finite(batch, f"quadratize: images from {count}")

@@ -6,12 +6,14 @@ names stay as they are.
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from .layers import (
     Layer,
     LogSoftmax,
     Mish,
+    Power,
     ReLU,
     Sigmoid,
     SiLU,
@@ -131,8 +134,7 @@ def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
     if any(each.is_meta for each in tensors):
         raise InvalidValueError("from_torch: the module's weights are not there: they are on the device 'meta'.")
     image = torch.zeros(1, *shape, dtype=floating[0].dtype, device=floating[0].device)
-    with _undisturbed(torch, module), warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _undisturbed(torch, module), _quiet(), torch.no_grad():
         try:
             return torch.export.export(module, (image,), strict=False).run_decompositions({})
         except Exception as error:  # whatever the module's own code, or torch's, raises
@@ -142,6 +144,20 @@ def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
                 f"from_torch: torch.export cannot follow the module on an image {shape}: {type(error).__name__}: {said} "
                 "Its forward must take one image and must not depend on what is in it."
             ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the pages that torch.export prints before it raises: the error says it in a line."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    before = log.disabled
+    try:
+        log.disabled = True
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
 
 
 @contextmanager
@@ -294,7 +310,7 @@ class _Reader:
         if isinstance(value, View):
             raise Cannot("its weights are computed from the image")
         if not isinstance(value, self.torch.Tensor):
-            return np.asarray(value, np.float32)
+            return np.asarray(value, np.float64)
         value = value.detach().cpu()
         if value.is_floating_point() and value.dtype not in (self.torch.float32, self.torch.float64):
             value = value.float()
@@ -764,6 +780,29 @@ def _piece(name: str, function: Callable[..., Array]) -> Callable[..., Any]:
     return lambda r, x, *numbers: r.builder.piece(_maps(x), name, lambda z: function(z, *numbers))
 
 
+def _pow(r: _Reader, x: Any, exponent: Any) -> Any:
+    if isinstance(exponent, View) or r.needed(exponent).size != 1:
+        raise Cannot("it raises to more than one power")
+    return r.builder.elementwise(_maps(x), Power(float(r.needed(exponent).reshape(()))))
+
+
+def _norm(r: _Reader, x: Any, order: float = 2, axes: Any = None, keep: bool = False, **options: Any) -> Any:
+    if order != 2:
+        raise Cannot(f"it takes the norm of order {order}")
+    view = _maps(x)
+    return r.builder.norm(view, axes or range(len(view.axes)), keep)
+
+
+def _var(r: _Reader, x: Any, axes: Any = None, correction: float | None = None, keepdim: bool = False) -> Any:
+    view = _maps(x)
+    chosen = list(range(len(view.axes))) if axes in (None, []) else axes
+    count = math.prod(view.shape[axis] for axis in chosen)
+    less = count - (1 if correction is None else correction)
+    if less <= 0:
+        raise Cannot("it divides by zero")
+    return r.builder.affine(r.builder.variance(view, chosen, keepdim), count / less, 0.0)
+
+
 def _erf(z: Array) -> Array:
     from scipy.special import erf
 
@@ -804,7 +843,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "pad": _pad, "constant_pad_nd": _constant_pad, "reflection_pad2d": _reflection_pad, "replication_pad2d": _replication_pad,
     "expand": _expand, "cat": _cat, "stack": _stack, "dropout": _unary(lambda *a: Dropout()), "feature_dropout": _unary(lambda *a: Dropout()),
     "alpha_dropout": _unary(lambda *a: Dropout()), "clone": _same, "contiguous": _same, "detach": _same, "alias": _same,
-    "abs": _piece("abs", np.abs), "log": _piece("log", np.log), "sqrt": _piece("sqrt", np.sqrt), "erf": _piece("erf", _erf),
-    "log1p": _piece("log1p", np.log1p), "reciprocal": _piece("reciprocal", np.reciprocal), "pow": _piece("pow", np.power),
+    "abs": _piece("abs", np.abs), "log": _piece("log", np.log), "sqrt": _unary(lambda: Power(0.5)), "rsqrt": _unary(lambda: Power(-0.5)), "square": _unary(lambda: Power(2)), "erf": _piece("erf", _erf),
+    "log1p": _piece("log1p", np.log1p), "reciprocal": _unary(lambda: Power(-1)), "pow": _pow,
+    "linalg_vector_norm": _norm, "var": _var, "std": lambda r, *a, **k: r.builder.elementwise(_var(r, *a, **k), Power(0.5)),
+    "addcmul": lambda r, x, a, b, value=1: _add(r, x, _mul(r, a, b), alpha=value),
     "lift_fresh_copy": _same, "to": _to, "_to_copy": _to, "type_as": _same,
 }  # fmt: skip

@@ -1,7 +1,19 @@
-"""Draw the decoded filters of LeNet: layers 1, 3, 5 and 7, three interpolations, and their three-level versions.
+"""The decoded filters of LeNet
+============================
 
-python examples/decode_lenet.py [weights.mat] [-o folder]
+Layer 1 shows edges and bars, layer 3 strokes and curves, layer 5 larger parts of digits, and layer 7 what speaks for and against each
+of the ten digits. The interpolation that undoes the pools (nearest, bilinear, bicubic) makes the pictures smoother, and changes
+little else. Below layer 1 there is no pool, and so it has one picture.
+
+.. image:: /images/figure4-layer3.png
+   :alt: The decoded filters of LeNet
+
+::
+
+    python examples/decode_lenet.py [weights.mat] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure4-layer3.png'
 
 import argparse
 from pathlib import Path
@@ -33,20 +45,32 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     print(net)
     for layer in LAYERS:
-        for unpool in ("nearest", "bilinear", "bicubic"):
+        pools = any(isinstance(each, decoding.Pool) for each in net.layers[: layer - 1])
+        for unpool in ("nearest", "bilinear", "bicubic") if pools else ("nearest",):
             print(f"layer {layer}, {unpool} …", end="\r", flush=True)
             filters = decoding.decode_layer(net, layer, unpool=unpool)
             chosen = choose(filters)
-            for suffix, drawn in (("", filters), ("-threshold", decoding.threshold(filters))):
-                path = folder / f"layer{layer}-{unpool}{suffix}.png"
-                decoding.save_picture(path, decoding.montage(drawn[chosen], columns=10, labels=chosen))
             count = (
                 f"{len(chosen)} of {len(filters)} filters" if len(chosen) < len(filters) else f"{len(filters)} filters"
             )
-            rows, columns = filters.shape[2:]
-            print(
-                f"layer {layer}, {unpool}: {count}, {rows}×{columns} pixels each: {folder}/layer{layer}-{unpool}*.png"
+            name, how = (
+                (f"layer{layer}-{unpool}", f", pools undone by {unpool} interpolation")
+                if pools
+                else (f"layer{layer}", "")
             )
+            for suffix, drawn, what in (
+                ("", filters, "Red: what drives the unit; blue: what suppresses it."),
+                (
+                    "-threshold",
+                    decoding.threshold(filters),
+                    "Beyond one standard deviation of the filter: three levels.",
+                ),
+            ):
+                title = f"Layer {layer}: {count}, decoded{how}\n{what}"
+                picture = decoding.montage(drawn[chosen], columns=10, labels=chosen, title=title, bar=not suffix)
+                decoding.save_picture(folder / f"{name}{suffix}.png", picture)
+            rows, columns = filters.shape[2:]
+            print(f"layer {layer}{how}: {count}, {rows}×{columns} pixels each: {folder}/{name}*.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,16 @@
-"""Draw the decoded filters of the ResNet: the last sum of each stage and the ten classes.
+"""The decoded filters of a residual network
+=========================================
 
-python examples/decode_resnet.py [weights.mat] [-o folder]
+A residual network adds what a block computes to what it was given, so that there are many paths from a unit to the image. Its
+decoded filters are the sum over all of them: strokes after the first stage, and after the third and for the classes pictures of
+the whole field, in which little can be read. ``deep.py`` and ``second_order.py`` show what can be done about that.
+
+::
+
+    python examples/decode_resnet.py [weights.mat] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/deep-resnet.png'
 
 import argparse
 from pathlib import Path
@@ -31,7 +40,9 @@ def main():
         filters = decoding.decode_layer(net, layer)
         labels = net.classes if layer == LAYERS[-1] and net.classes else range(len(filters))
         path = folder / f"{layer}.png"
-        decoding.save_picture(path, decoding.montage(filters, columns=12, labels=labels))
+        title = f"{layer} of the residual network: {len(filters)} decoded filters\nRed: what drives the unit; blue: what suppresses it."
+        picture = decoding.montage(filters, columns=12, labels=labels, title=title, bar=True)
+        decoding.save_picture(path, picture)
         rows, columns = filters.shape[2:]
         print(f"{layer}: {len(filters)} filters, {rows}×{columns} pixels each: {path}")
 

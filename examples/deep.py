@@ -1,11 +1,23 @@
-"""How far a linear picture goes: decoded filters of deep layers with and without gains, held against their network.
+"""How far a linear picture goes in deep networks
+==============================================
 
-python examples/deep.py [NETWORK] [PICTURES …] [-o deep]
+A decoded filter is linear, and a deep unit is not. The plot shows how well responses of decoded filters follow the network's, layer
+by layer: r falls with depth, and less so with gains. Where the best linear filter can be found by least squares, its r falls as
+well. The other picture shows filters and patterns of some units beside what drives them most.
+
+.. image:: /images/deep-resnet.png
+   :alt: How far a linear picture goes in deep networks
+
+::
+
+    python examples/deep.py [NETWORK] [PICTURES …] [-o deep]
 
 NETWORK is ``resnet`` (the default) or ``lenet``, which come with the package and are measured on the bundled digits, or a
 file; PICTURES are files or folders. Gains are measured on every second picture, and all is judged on the others: at the
 places where a unit looks at nothing beyond the edge of a picture, and at all places of digits, which are small.
 """
+
+# sphinx_gallery_thumbnail_path = 'images/deep-resnet.png'
 
 import argparse
 import math
@@ -17,7 +29,7 @@ import decoding
 from decoding import walks
 from decoding.files import check_folder
 from decoding.terminal import run
-from panels import as_csv, page, progress, save_text
+from panels import as_csv, explained, page, progress, save_text
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 FEW = 25  # places of a map, below which r is taken over all images together
@@ -237,10 +249,11 @@ def at(maps, origin, size):
 
 def fitted(net, meter, ridge):
     """The linear filters of least squares, from the sums of `LeastSquaresMeter`, with a penalty on their size."""
-    (mean, count), answers = (meter.gram[:-1, -1], meter.gram[-1, -1]), meter.moments[-1]
-    gram = meter.gram[:-1, :-1] - np.outer(mean, mean) / count
+    whole, moments = meter.equations.at(0, 0)[:2]  # in the units of pixels and responses
+    (mean, count), answers = (whole[:-1, -1], whole[-1, -1]), moments[-1]
+    gram = whole[:-1, :-1] - np.outer(mean, mean) / count
     gram[np.diag_indices_from(gram)] += ridge * np.trace(gram) / len(gram)
-    filters = np.linalg.solve(gram, meter.moments[:-1] - np.outer(mean, answers) / count)
+    filters = np.linalg.solve(gram, moments[:-1] - np.outer(mean, answers) / count)
     return filters.T.reshape(-1, net.channels(0), *net.receptive_field(meter.layer).size)
 
 
@@ -316,12 +329,12 @@ def drawn(net, layer, linear, train, test, units):
 
     heads = [
         "unit",
-        "filter, identity",
-        "filter, gains",
-        "pattern, no image",
-        "pattern, decoded",
-        "pattern, network",
-        "what drives it most",
+        "decoded filter",
+        "decoded filter,\nwith gains",
+        "its pattern,\nno image needed",
+        "its pattern\non images",
+        "the unit's own\npattern",
+        "what drives the unit most",
     ]
     rows = [
         [
@@ -334,7 +347,13 @@ def drawn(net, layer, linear, train, test, units):
         ]
         for i, (k, crops) in enumerate(zip(units, best.result(), strict=True))
     ]
-    return page([heads, *rows])
+    text = (
+        "Red is above 0, blue below; each tile has its own scale. A decoded filter is what a unit weighs, its pattern what images have "
+        "where that filter responds, and the unit's own pattern what they have where the network's unit does. Where the last two are "
+        "alike, the decoded filter tells what the unit looks for."
+    )
+    title = f"Layer {layer}, {net.names[net.index(layer) - 1]}: {len(units)} units, and what drives them"
+    return explained(title, text, page([heads, *rows], gap=6))
 
 
 def shown(crops):
@@ -447,7 +466,13 @@ def main():
     series = {
         name: [found[layer, name].mean() if (layer, name) in found else None for layer in layers] for name in names
     }
-    decoding.save_picture(folder / "deep.png", plot([net.names[layer - 1] for layer in layers], series))
+    curves = explained(
+        "How well decoded filters follow their network, from the first layer to the last",
+        "Each point is Pearson's r between the network's responses and those of the decoded filters, averaged over the units of a layer: "
+        "1 is perfect, 0 chance. Each line is one way to choose what a rectifier is worth on the way down.",
+        plot([net.names[layer - 1] for layer in layers], series),
+    )
+    decoding.save_picture(folder / "deep.png", curves)
     chosen = (
         net.index(int(options.draw) if options.draw.isdecimal() else options.draw)
         if options.draw

@@ -1,7 +1,19 @@
-"""Figure 1: the ten decoded filters of LeNet's layer 7, the digits that each likes best, and all 100 responses.
+"""Figure 1: ten decoded filters, and their responses to ten digits
+================================================================
 
-python examples/figure1.py [--mnist folder] [-o folder]
+Each column is the digit, of all, to which one decoded filter responds most; each row holds the responses of one decoded filter to
+these ten digits. The diagonal is largest in each row because the digits were chosen so. What counts is whether it is largest in its
+column as well: then no other class's filter responds more to that digit. The triangles show where that is so.
+
+.. image:: /images/figure1.png
+   :alt: Figure 1: ten decoded filters, and their responses to ten digits
+
+::
+
+    python examples/figure1.py [--mnist folder] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure1.png'
 
 import argparse
 from pathlib import Path
@@ -10,36 +22,66 @@ import numpy as np
 
 import decoding
 from decoding.files import check_folder
+from decoding.picture import colour_bar
 from decoding.terminal import run
-from panels import ink, page, progress
+from panels import BLACK, centred, explained, framed, ink, numbers, page, progress
 
-LAYER, ZOOM = 7, 2
+LAYER, ZOOM, CELL = 7, 2, 60
+
+
+def matrix(found):
+    """The responses, coloured, each with its number; the diagonal framed, the maxima of rows and columns marked."""
+    picture = numbers(found.matrix, CELL)
+    for j in range(len(found.matrix)):
+        picture = framed(picture, (CELL * j, CELL * j, CELL * (j + 1), CELL * (j + 1)), BLACK, 3)
+    rows, columns = found.matrix.argmax(axis=1), found.matrix.argmax(axis=0)
+    for i, j in enumerate(rows):
+        picture = _marked(picture, CELL * i + CELL // 2, CELL * j + 5, (0, 1))
+    for j, i in enumerate(columns):
+        picture = _marked(picture, CELL * i + 5, CELL * j + CELL // 2, (1, 0))
+    return picture
+
+
+def _marked(picture, top, left, towards):
+    """A small triangle that points down, or to the right."""
+    for step in range(8):
+        half = 7 - step
+        along, across = (slice(top + step, top + step + 1), slice(left - half, left + half + 1))
+        if towards == (0, 1):
+            along, across = (slice(top - half, top + half + 1), slice(left + step, left + step + 1))
+        picture[along, across] = BLACK
+    return picture
 
 
 def draw(filters, images, found):
-    thresholded = decoding.threshold(filters)
-    chosen = enumerate(zip(found.labels, found.images, strict=True))
-    labels = [f"chosen by\nfilter {j}:\na {label},\nno. {number}" for j, (label, number) in chosen]
-    rows = [
-        [None, "", "", *labels],
-        [None, "threshold", "decoded", *(decoding.montage(ink(images[[j]]), zoom=ZOOM) for j in found.images)],
+    thresholded, count = decoding.threshold(filters), len(filters)
+    left = [
+        [f"{i}", decoding.montage(thresholded[[i]], zoom=ZOOM)[2:-2], decoding.montage(filters[[i]], zoom=ZOOM)[2:-2]]
+        for i in range(count)
     ]
-    largest = np.abs(found.matrix).max()
-    for i, filter_ in enumerate(filters):
-        row = [f"{i}", decoding.montage(thresholded[[i]], zoom=ZOOM), decoding.montage(filter_[np.newaxis], zoom=ZOOM)]
-        for j, response in enumerate(found.matrix[i]):
-            mark = "*" if response == found.matrix[:, j].max() else ""
-            shade = np.full((1, 1, 1, 1), response / largest)
-            cell = decoding.montage(np.concatenate([shade, np.ones((1, 1, 1, 1))]), columns=1, scale="shared", zoom=20)
-            row.append(page([[f"{response:.0f}{mark}"], [cell[: 20 + 8]]], gap=0))
-        rows.append(row)
-    right = ", ".join(str(j) for j in np.flatnonzero(found.columns))
-    title = (
-        f"Layer {LAYER} of LeNet: responses of the decoded filters (rows) to the digits they chose (columns).\n"
-        f"* the maximum of a column; on the diagonal for {right}. Colour: blue below 0, grey 0, red above.\n"
-        f"Used as classifiers of one convolution, the ten filters are right on {found.accuracy:.1%} of the digits."
+    digits = [
+        np.concatenate(
+            [
+                centred(f"{j}", CELL),
+                decoding.montage(ink(images[[n]]), zoom=ZOOM)[2:-2, 2:-2],
+                centred(f"a {label},\nno. {n}", CELL),
+            ]
+        )
+        for j, (label, n) in enumerate(zip(found.labels, found.images, strict=True))
+    ]
+    head = np.concatenate(digits, axis=1)
+    bar = colour_bar(300, full=np.abs(found.matrix).max())
+    heads = "filter,\nthree levels, decoded"
+    picture = page([[heads, head], [page(left, gap=0), matrix(found)], [None, bar]], gap=6)
+    other = [j for j in range(count) if not found.columns[j]]
+    text = (
+        "Column j is the digit to which decoded filter j responds most. So the diagonal (framed) is the largest of each row: a "
+        "triangle that points right. A triangle that points down marks the largest of each column: where it stands on the "
+        f"diagonal, no filter of another class responds more to this digit. It does for {count - len(other)} of {count}"
+        + (f", not for {' and '.join(map(str, other))}." if other else ".")
+        + f" Used as ten classifiers, each a single convolution, the filters are right on {found.accuracy:.1%} of the digits."
     )
-    return page([[title], [page(rows)]])
+    return explained("Ten decoded filters of LeNet (rows), and their responses to ten digits (columns)", text, picture)
 
 
 def main(arguments=None):

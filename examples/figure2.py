@@ -1,9 +1,19 @@
-"""Figure 2: the scheme of decoding, with numbers small enough to follow by hand.
+"""Figure 2: how a filter is decoded, with all numbers
+===================================================
+
+One unit, a filter of 3×3 over a 2×2 pool over a filter of 2×2, is carried down to the image: its response of 1 is replaced by
+its filter, the pool is undone, each pixel is replaced by the filter of the layer below, times that pixel, and what overlaps is
+added. The picture shows every number on the way. There is one channel, so that the whole of it fits.
+
+.. image:: /images/figure2.png
+   :alt: Figure 2: how a filter is decoded, with all numbers
+
+::
 
     python examples/figure2.py [-o folder]
-
-A filter of 3×3 over a 2×2 pool over a filter of 2×2; one channel.
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure2.png'
 
 import argparse
 from pathlib import Path
@@ -12,28 +22,17 @@ import numpy as np
 
 import decoding
 from decoding.files import check_folder
-from decoding.picture import GAP, write_text
 from decoding.terminal import run
-from panels import page
+from panels import GREEN, ORANGE, Sheet, explained, framed, numbers
 
 CELL = 28
 LOWER = [[1, 2], [0, 3]]
 TOP = [[0, 1, 0], [1, 2, 0], [0, 0, -1]]
+PLACES = {(2, 2): GREEN, (5, 5): ORANGE}  # of the two pixels that are followed
 
 
 def network():
     return decoding.Network([decoding.Conv([[LOWER]]), decoding.MaxPool(2), decoding.Conv([[TOP]])])
-
-
-def numbers(array):
-    """A montage of the array with its numbers in the cells."""
-    array = np.asarray(array, float)
-    picture = decoding.montage(array[np.newaxis, np.newaxis], zoom=CELL)
-    texts = [(GAP + CELL * c + 4, GAP + CELL * r + 7, f"{value:.0f}") for (r, c), value in np.ndenumerate(array)]
-    # Dark cells are written on in white: in black, on the negative, turned back.
-    dark = [picture[top, left].mean() < 128 for left, top, _ in texts]
-    picture = write_text(picture, [text for text, is_dark in zip(texts, dark, strict=True) if not is_dark])
-    return 255 - write_text(255 - picture, [text for text, is_dark in zip(texts, dark, strict=True) if is_dark])
 
 
 def steps(net):
@@ -41,7 +40,7 @@ def steps(net):
     impulse = np.ones((1, 1, 1, 1))
     top, unpooled, decoded = (decoding.decode(net, 3, impulse, to=to)[0, 0] for to in (2, 1, 0))
     alone = []
-    for place in ((2, 2), (5, 5)):
+    for place in PLACES:
         one = np.zeros_like(unpooled)
         one[place] = unpooled[place]
         alone.append(decoding.decode(net, 1, one[np.newaxis, np.newaxis])[0, 0])
@@ -50,25 +49,53 @@ def steps(net):
 
 def draw(net):
     top, unpooled, alone, decoded = steps(net)
-    first = [
-        [
-            "the unit, 1×1:\na response of 1",
-            "(a) substitution: the pixel becomes\nthe filter of layer 3, 3×3",
-            "(b) unpooling, nearest: layer 2,\na pool of 2×2, undone: 6×6",
-            "the filter of layer 1, 2×2",
-        ],
-        [numbers([[1]]), numbers(top), numbers(unpooled), numbers(LOWER)],
-    ]
-    then = [
-        [
-            "(c) substitution: the pixel 2 in row 2, column 2 ...",
-            "... the pixel -1 in row 5, column 5 ...",
-            "(d) ... all added: the decoded filter, 7×7",
-        ],
-        [numbers(alone[0]), numbers(alone[1]), numbers(decoded)],
-    ]
-    title = "Decoding a filter: rows and columns count from 0; blue below 0, grey 0, red above; each panel has its own scale."
-    return page([[title], [page(first, gap=12)], [page(then, gap=12)]])
+    middle, lefts = 106, (4, 150, 350, 664)
+    sheet = Sheet(lefts[-1] + 7 * CELL + 8, 380)
+    stages = ([[1]], top, unpooled, decoded)
+    names = (
+        "one unit of layer 3:\na response of 1",
+        "the filter of layer 3,\n3×3",
+        "its pool undone, 6×6:\neach pixel is there four times",
+        "the decoded filter,\n7×7 pixels of the image",
+    )
+    boxes = []
+    for array, left, name in zip(stages, lefts, names, strict=True):
+        picture = numbers(array, CELL)
+        for (row, column), colour in PLACES.items():
+            span = {6: 1, 7: 2}.get(len(array))
+            if span:
+                at = CELL * row, CELL * column
+                picture = framed(picture, (*at, at[0] + span * CELL, at[1] + span * CELL), colour)
+        start = middle - len(picture) // 2
+        sheet.picture(picture, left, start)
+        sheet.text(name, left, middle + len(picture) // 2 + 4)
+        boxes.append((left, left + picture.shape[1]))
+    said = ("(a) substitute", "(b) unpool", "(c) substitute, (d) add")
+    for (_, start), (end, _), words in zip(boxes, boxes[1:], said, strict=False):
+        sheet.arrow((start + 6, middle), (end - 6, middle), width=2)
+        sheet.text(words, start + 8, middle - 20)
+    sheet.text("the filter of layer 1, 2×2", 4, 306)
+    sheet.picture(numbers(LOWER, CELL), 4, 244)
+    left = 350
+    for (place, colour), one, name in zip(PLACES.items(), alone, ("green", "orange"), strict=True):
+        row, column = place
+        part = numbers(one[row : row + 2, column : column + 2], CELL)
+        sheet.picture(framed(part, (0, 0, *part.shape[:2]), colour), left, 244)
+        pixel = f"{unpooled[place]:.0f}"
+        sheet.text(
+            f"(c) in place of the {name}\npixel, {pixel}: {pixel} times\nthe filter of layer 1",
+            left + 66,
+            244,
+            colour=colour,
+        )
+        left += 260
+    sheet.text(
+        "(c) Every pixel of the 6×6 is replaced by the filter of layer 1 times that pixel; two of the copies are shown. (d) All copies\n"
+        "are added where they overlap. The first pixel of the green frame on the right, 4, is 2 times 1 from this copy, and 1 times 2\n"
+        "from that of the pixel left of the green one.",
+        4, 328,
+    )  # fmt: skip
+    return sheet.finished()
 
 
 def main(arguments=None):
@@ -79,7 +106,12 @@ def main(arguments=None):
 
     path = Path(options.output) / "figure2.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    decoding.save_picture(path, draw(network()))
+    picture = explained(
+        "How a filter is decoded: one unit, carried down to the image",
+        "Each step down replaces a response by the filter that made it, or undoes a pool. Red is above 0, grey 0, blue below.",
+        draw(network()),
+    )
+    decoding.save_picture(path, picture)
     print(f"{path}: decoding, step by step")
     return {path: "Figure 2: the scheme of decoding, with its numbers"}
 

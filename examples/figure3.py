@@ -1,7 +1,19 @@
-"""Figure 3: a digit, a 3 unless you choose, seen by the network and by its decoded filters, on layers 1, 3 and 5.
+"""Figure 3: one digit, seen by the network and by its decoded filters
+===================================================================
 
-python examples/figure3.py [--digit N] [-o folder]
+On the left is what the units of LeNet respond to one digit, on the right what their decoded filters respond, each of them a single
+convolution of the same image. Were decoding exact, both sides would be equal, and the points would lie on the diagonals: they do
+on layer 1, and scatter more the deeper the layer.
+
+.. image:: /images/figure3.png
+   :alt: Figure 3: one digit, seen by the network and by its decoded filters
+
+::
+
+    python examples/figure3.py [--digit N] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure3.png'
 
 import argparse
 from pathlib import Path
@@ -11,9 +23,9 @@ import numpy as np
 import decoding
 from decoding.files import check_folder
 from decoding.terminal import run
-from panels import grey, ink, page
+from panels import explained, grey, page, scatter
 
-SHOWN = {1: 20, 3: 25}  # maps of layers 1 and 3; the 500 responses of layer 5 are single numbers, and all are shown
+SHOWN = {1: 20, 3: 25}  # maps of layers 1 and 3; of layers 5 and 7, whose units respond once, all are shown
 
 
 def full_range(responses):
@@ -21,32 +33,32 @@ def full_range(responses):
     return (responses - responses.min()) / np.ptp(responses)
 
 
-def panel(layer, responses):
-    maps = full_range(responses[0])
-    if layer == 5:
-        return decoding.montage(grey(maps.reshape(1, 1, 20, 25)), zoom=8)
-    return decoding.montage(grey(maps[: SHOWN[layer], np.newaxis]), columns=5, zoom={1: 2, 3: 6}[layer], scale="shared")
+def maps(layer, responses):
+    zoom = {1: 2, 3: 6}[layer]
+    return decoding.montage(grey(responses[: SHOWN[layer], np.newaxis]), columns=5, zoom=zoom, scale="shared")
 
 
 def draw(net, image, name):
     x = net.normalize(image)
-    rows = [
-        [
-            None,
-            "by the network",
-            "by decoded filters; error is that of equation 3 for this image",
-        ]
-    ]
-    for layer in (1, 3, 5):
-        by_network = panel(layer, net.forward(x, layer))
-        by_filters = panel(layer, decoding.decoded_responses(net, x, layer, unpool="bicubic"))
+    rows, points = [], []
+    for layer in (1, 3, 5, 7):
+        decoded = decoding.decoded_responses(net, x, layer, unpool="bicubic")
+        both = [full_range(responses[0]) for responses in (net.forward(x, layer), decoded)]
         error = decoding.reconstruction_error(net, x, layer, unpool="bicubic")
-        what = {1: "20 maps", 3: "the first 25\nof 50 maps", 5: "500 responses,\n25 in a row"}[layer]
         note = f"error {error.mean:.4f}\ncorrelation {error.correlation:.3f}"
-        rows.append([f"layer {layer}\n{what}", by_network, by_filters, note])
-    rows[1][-1] += "\nthe same filters;\nonly biases differ"
-    title = f"Responses to {name}, from black (least of the layer) to white (most); bicubic unpooling."
-    return page([[title], [decoding.montage(ink(image), zoom=3)], [page(rows, gap=12)]])
+        if layer in SHOWN:
+            which = f"the first {SHOWN[layer]}\nof {net.channels(layer)} units"
+            which = which if SHOWN[layer] < net.channels(layer) else f"all {SHOWN[layer]} units"
+            rows.append([f"Layer {layer}:\n{which}\n\n{note}", *(maps(layer, each) for each in both)])
+        else:
+            labels = net.classes if layer == 7 else None
+            what = "each its class" if layer == 7 else "each a point"
+            title = f"Layer {layer}: all {net.channels(layer)} units, {what}\n{note}"
+            points += [[title], [scatter(*(each.ravel() for each in both), "network", "decoded filter", labels=labels)]]
+    title = "A map shows the response of one unit at all its places.\nWhite is the most of its layer, black the least."
+    digit = [[f"The image:\n{name}", decoding.montage(grey(image / 255), zoom=3), title]]
+    left = page([[None, "the network", "decoded filters"], *rows], gap=12)
+    return page([[page(digit, gap=12)], [page([[left, page(points)]], gap=12)]])
 
 
 def main(arguments=None):
@@ -65,7 +77,14 @@ def main(arguments=None):
     path = Path(options.output) / "figure3.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     name = f"test digit {number}, a {labels[number]}"
-    decoding.save_picture(path, draw(decoding.lenet(), images[[number]], name))
+    picture = explained(
+        "What a network responds to one digit, and what its decoded filters respond",
+        "Where decoding is right, both sides of the maps look alike, and the points lie on the diagonal. White is more than black "
+        "everywhere: more ink in the image, more response in the maps. 0 and 1 are the least and the greatest response of a layer, "
+        "as equation 3 takes them, whose error is given. Pools are undone by bicubic interpolation.",
+        draw(decoding.lenet(), images[[number]], name),
+    )
+    decoding.save_picture(path, picture)
     print(f"{path}: {name}")
     return {path: f"Figure 3: responses to {name}, by the network and by decoded filters"}
 

@@ -1,21 +1,35 @@
-"""Figure 4: LeNet's decoded filters, layers 1, 3, 5 and 7, with what they look like in the digits.
+"""Figure 4: decoded filters, and the digits that drive them most
+==============================================================
 
-python examples/figure4.py [--mnist folder] [-o folder]
+Decoded filters of layers 1 and 3 are edges, bars and curves: strokes of digits. Of layer 5, the seven units are shown that respond
+to the class 5 more than to the others: the digits that drive them most are fives, and their outlines run along what is red in the
+decoded filters. The ten units of layer 7 stand for the classes; in few of their decoded filters a digit can be read, because a
+filter shows what is weighed, also against other digits, and no digit as it looks.
+
+.. image:: /images/figure4-layer5.png
+   :alt: Figure 4: decoded filters, and the digits that drive them most
+
+::
+
+    python examples/figure4.py [--mnist folder] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure4-layer5.png'
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import decoding
 from decoding.files import check_folder
+from decoding.picture import GAP
 from decoding.terminal import run
-from panels import ink, page, progress
+from panels import BLACK, explained, ink, page, progress
 
 UNPOOL, CLASS = "bicubic", 5
-COLOURS = "Blue below 0, grey 0, red above; each filter has its own scale"
-SCALE = f"{COLOURS}; {UNPOOL} unpooling."
+COLOURS = "Red is where ink drives the unit, blue where ink suppresses it; each filter has its own scale."
 
 
 class ClassMeans:
@@ -40,55 +54,63 @@ class ClassMeans:
         return self.sums[wanted] / counts[wanted] - self.sums[rest].sum(axis=0) / counts[rest].sum()
 
 
-def overlaid(filter_, image, colour):
-    """The decoded filter with the digit's ink over it."""
-    picture = decoding.montage(filter_[np.newaxis], zoom=3)
-    cover = (image[0].repeat(3, axis=0).repeat(3, axis=1) / 255)[..., np.newaxis] * 0.7
-    tile = picture[4:-4, 4:-4]
-    picture[4:-4, 4:-4] = (tile * (1 - cover) + np.array(colour) * cover).astype(np.uint8)
+def outlined(filter_, image, zoom=4):
+    """The decoded filter under the outline of the digit: where its ink is half as dark as can be."""
+    picture = decoding.montage(filter_[np.newaxis], zoom=zoom)[GAP:-GAP, GAP:-GAP].copy()
+    smooth = Image.fromarray(image[0]).resize(picture.shape[1::-1], Image.Resampling.BICUBIC)
+    inside = np.pad(np.asarray(smooth) > 127, 1)
+    core = inside[1:-1, 1:-1]
+    edge = core & ~(inside[2:, 1:-1] & inside[:-2, 1:-1] & inside[1:-1, 2:] & inside[1:-1, :-2])
+    picture[edge] = BLACK
     return picture
 
 
 def strips(filters, images, best):
-    """A row for each filter: decoded, thresholded, and its best images."""
+    """A row for each filter: decoded, its three levels, and its best images."""
     thresholded = decoding.threshold(filters)
     return [
         [
-            decoding.montage(filters[[i]], zoom=2),
-            decoding.montage(thresholded[[i]], zoom=2),
+            decoding.montage(filters[[i]], zoom=3),
+            decoding.montage(thresholded[[i]], zoom=3),
             decoding.montage(ink(images[best[i]]), columns=4, zoom=2),
         ]
         for i in range(len(filters))
     ]
 
 
-def numbered(filters, zoom):
-    return decoding.montage(filters, columns=10, zoom=zoom, labels=range(len(filters)))
+def bank(layer, filters, zoom, what):
+    size = "×".join(map(str, filters.shape[2:]))
+    picture = decoding.montage(filters, columns=10, zoom=zoom, labels=range(len(filters)), bar=True)
+    return explained(
+        f"Layer {layer} of LeNet: all {len(filters)} decoded filters, {size} pixels", f"{what} {COLOURS}", picture
+    )
 
 
 def layer5_page(net, images, chosen, by_network, by_filter):
     filters = decoding.decode_layer(net, 5, unpool=UNPOOL)[chosen]
-    rows = strips(filters, images, by_network[chosen])
-    for row, k, filter_ in zip(rows, chosen, filters, strict=True):
-        true = net.layers[4].filters[k][:, np.newaxis]
-        row.insert(0, f"filter {k}")
-        row.append(decoding.montage(true, columns=13, zoom=4, scale="shared"))
-        row.append(overlaid(filter_, images[by_network[k, 0]], (220, 0, 0)))
-        row.append(overlaid(filter_, images[by_filter[k, 0]], (240, 210, 0)))
+    rows = []
+    for (decoded, levels, first), k, filter_ in zip(
+        strips(filters, images, by_network[chosen]), chosen, filters, strict=True
+    ):
+        true = decoding.montage(net.layers[4].filters[k][:, np.newaxis], columns=13, zoom=6, scale="shared")
+        network, own = (outlined(filter_, images[best[k, 0]]) for best in (by_network, by_filter))
+        rows.append([f"unit {k}", decoded, levels, true, first, page([[network, own]], gap=4)])
     heads = [
         "",
         "decoded",
-        "(a) threshold",
-        "(c) the network's first four",
-        "(b) the filter: 50 channels of 4×4",
-        "(d) network's best",
-        "(d) decoded's best",
+        "(a) decoded,\nthree levels",
+        "(b) the filter itself:\n50 channels of 4×4",
+        "(c) the four digits that drive\nthe unit most in the network",
+        "(d) decoded, and the outline of the digit\nthat drives most (left) the unit in the\nnetwork, (right) the decoded filter",
     ]
-    title = (
-        f"Layer 5, 28×28: the 7 of 500 filters that like the class {CLASS} best (mean response to it minus to the rest)\n"
-        f"{COLOURS}, in (b) each channel shares that of its filter; {UNPOOL} unpooling."
+    text = (
+        f"The seven of 500 units whose mean response to the class {CLASS} exceeds that to the rest most. {COLOURS} In (b) the channels "
+        "of a filter share its scale: nothing can be read in them, and in (a) and (d) strokes can. Pools are undone by bicubic "
+        "interpolation."
     )
-    return page([[title], [page([heads, *rows], gap=10)]])
+    return explained(
+        f"Layer 5 of LeNet: seven units that like the digit {CLASS}, 28×28 pixels", text, page([heads, *rows], gap=10)
+    )
 
 
 def main(arguments=None):
@@ -109,13 +131,22 @@ def main(arguments=None):
     best5, best7, best_decoded = (meter.result().indices for meter in (top5, top7, by_filter))
 
     banks = {layer: decoding.decode_layer(net, layer, unpool=UNPOOL) for layer in (1, 3, 7)}
-    heads = ["", "decoded", "(e) threshold", "(f) the network's first four"]
+    heads = [
+        "class",
+        "decoded",
+        "(e) decoded,\nthree levels",
+        "(f) the four digits that drive\nthe unit most in the network",
+    ]
     rows = [[str(i), *row] for i, row in enumerate(strips(banks[7], images, best7))]
+    classes = (
+        f"The units of the last convolution, one for each digit. {COLOURS} The digits are right; in the decoded filters few can "
+        "be read, for a filter shows what is weighed, also against other digits, and not how a digit looks."
+    )
     pages = {
-        "layer1": page([[f"Layer 1, 5×5: 20 filters. {COLOURS}."], [numbered(banks[1], 10)]]),
-        "layer3": page([[f"Layer 3, 14×14: 50 filters. {SCALE}"], [numbered(banks[3], 5)]]),
+        "layer1": bank(1, banks[1], 10, "The decoded filters of the first layer are its filters: edges and bars."),
+        "layer3": bank(3, banks[3], 5, "Strokes and curves: each is made of several filters of layer 1."),
         "layer5": layer5_page(net, images, chosen, best5, best_decoded),
-        "layer7": page([[f"Layer 7, 28×28: the ten classes.\n{SCALE}"], [page([heads, *rows], gap=10)]]),
+        "layer7": explained("Layer 7 of LeNet: the ten classes, 28×28 pixels", classes, page([heads, *rows], gap=10)),
     }
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,19 @@
-"""Decode one layer of any network in a .mat file into a montage, in colour where the network sees colour.
+"""A layer of any network, in colour
+=================================
 
 FILE.mat is any of MatConvNet's networks, such as imagenet-vgg-f.mat; those it was published with are listed at
-https://www.vlfeat.org/matconvnet/pretrained/.
+https://www.vlfeat.org/matconvnet/pretrained/. The first layer of such a network shows oriented edges, and opponent colours such as
+yellow against blue. Mid-grey stands for zero.
 
-python examples/natural.py FILE.mat [--layer L] [--most N] [--unpool MODE] [-o decoded.png]
+.. image:: /images/natural.png
+   :alt: A layer of any network, in colour
+
+::
+
+    python examples/natural.py FILE.mat [--layer L] [--most N] [--unpool MODE] [-o decoded.png]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/natural.png'
 
 import argparse
 
@@ -62,9 +71,10 @@ def main():
     if drawn.shape[1] not in (1, 3):
         print(f"The {drawn.shape[1]} channels of the image are neither grey nor colours: their sum is drawn.")
         drawn = drawn.sum(axis=1, keepdims=True)
-    decoding.save_picture(options.output, decoding.montage(drawn, labels=chosen))
     (rows, columns), units = drawn.shape[2:], net.channels(number)
     which = "" if len(chosen) == units else f", the {len(chosen)} with the most energy"
+    title = f"Layer {number}: {units} decoded filters{which}"
+    decoding.save_picture(options.output, decoding.montage(drawn, labels=chosen, title=title, bar=True))
     print(f"{options.output}: {units} units of layer {number}{which}, {rows}×{columns} pixels each")
 
 

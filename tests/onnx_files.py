@@ -6,7 +6,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def graph(nodes, constants=None, *, image=("x", (1, 4, 6, 9)), outputs=("y",), dtype=TensorProto.FLOAT, inputs=()):
-    """A graph of (operator, inputs, outputs, attributes) with stored constants; texts of names are split at spaces."""
+    """A graph of (operator, inputs, outputs, attributes) with stored constants; texts of names are split at spaces.
+
+    Of the attributes, ``domain`` is that of the operator.
+    """
     made = []
     for n, (kind, below, above, *attributes) in enumerate(nodes):
         below = below.split(" ") if isinstance(below, str) and below else list(below)
@@ -26,7 +29,10 @@ def graph(nodes, constants=None, *, image=("x", (1, 4, 6, 9)), outputs=("y",), d
 
 def model(nodes, constants=None, *, opset=17, ir=8, **options):
     """A model of one graph, as `graph` makes it."""
-    made = helper.make_model(graph(nodes, constants, **options), opset_imports=[helper.make_opsetid("", opset)])
+    made = graph(nodes, constants, **options)
+    domains = sorted({node.domain for node in made.node} - {""})
+    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    made = helper.make_model(made, opset_imports=imports)
     made.ir_version = ir
     return made
 

@@ -35,6 +35,38 @@ def test_decode_draws_the_whole_layer(tmp_path, lenet):
     assert (np.asarray(Image.open(path)) == expected).all()
 
 
+def test_decode_draws_as_it_is_told(tmp_path, lenet):
+    path = tmp_path / "out.png"
+    drawing = ["--zoom", "2", "--columns", "4", "--scale", "shared", "--labels", "--filter", "3-7"]
+    assert main(["decode", LENET, "--layer", "7", *drawing, "-o", str(path)]) == 0
+    filters = decoding.decode_layer(lenet, 7, units=range(3, 8))
+    expected = decoding.montage(filters, zoom=2, columns=4, scale="shared", labels="34567")
+    assert (np.asarray(Image.open(path)) == expected).all()
+
+
+def test_decode_labels_with_the_files_class_names(tmp_path, lenet):
+    words = tuple(f"class {k}, the {k}th" for k in range(10))
+    decoding.save_matconvnet(lenet.replace(classes=words), tmp_path / "named.mat")
+    path = tmp_path / "out.png"
+    assert main(["decode", str(tmp_path / "named.mat"), "--layer", "7", "--labels", "-o", str(path)]) == 0
+    expected = decoding.montage(decoding.decode_layer(lenet, 7), labels=words)
+    assert (np.asarray(Image.open(path)) == expected).all()
+
+
+def test_threshold_of_colours_is_that_of_their_sum(tmp_path):
+    net = decoding.Network([decoding.Conv(np.arange(24.0).reshape(2, 3, 2, 2) % 7)])
+    decoding.save_matconvnet(net, tmp_path / "colour.mat")
+    for name, sums in (("a.png", True), ("a.npy", False)):
+        arguments = ["--layer", "1", "--threshold", "-o", str(tmp_path / name)]
+        assert main(["decode", str(tmp_path / "colour.mat"), *arguments]) == 0
+        levels = decoding.threshold(net.layers[0].filters, sum_channels=sums)
+        if sums:
+            want = decoding.montage(levels, labels=range(2))
+            assert (np.asarray(Image.open(tmp_path / name)) == want).all()
+        else:
+            assert (np.load(tmp_path / name) == levels).all()
+
+
 @pytest.fixture
 def files(tmp_path):
     (tmp_path / "text.mat").write_text("This is a text file.\n" * 20)
@@ -64,6 +96,13 @@ WRONG = {
     "unknown name": (["decode", LENET, "--layer", "conv9", "-o", "out.png"], "no layer is named 'conv9'"),
     "unit 20": (["decode", LENET, "--layer", "1", "--filter", "20", "-o", "out.png"], "has no unit 20"),
     "ending": (["decode", LENET, "--layer", "1", "-o", "out.txt"], "should end in one of"),
+    "zoom": (["decode", LENET, "--layer", "1", "--zoom", "0", "-o", "out.png"], "give a number from 1"),
+    "labels of layer 1": (["decode", LENET, "--layer", "1", "--labels", "-o", "out.png"], "has 20 units"),
+    "label of unit 10": (
+        ["decode", LENET, "--layer", "7", "--labels", "--filter", "10", "-o", "out.png"],
+        "no unit 10",
+    ),
+    "font": (["decode", LENET, "--layer", "1", "--font", "text.mat", "-o", "out.png"], "no TrueType or OpenType font"),
     "no folder": (["decode", LENET, "--layer", "1", "-o", "nowhere/out.png"], "nowhere"),
 }
 

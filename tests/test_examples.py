@@ -1,6 +1,7 @@
 """The example scripts, on real input or on a small one of the same kind."""
 
 import csv
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -32,11 +33,12 @@ def test_decode_lenet_reads_the_file_it_is_given(tmp_path, ramp):
     done = run("decode_lenet.py", "net.mat", "-o", "pictures", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "50 of 60 filters, 28×28" in done.stdout
+    pools = ("-nearest", "-bilinear", "-bicubic")
     names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert names == sorted(
-        f"layer{layer}-{unpool}{suffix}.png"
+        f"layer{layer}{unpool}{suffix}.png"
         for layer in (1, 3, 5, 7)
-        for unpool in ("nearest", "bilinear", "bicubic")
+        for unpool in (pools if layer > 1 else ("",))  # below layer 1 there is no pool, and all three are one
         for suffix in ("", "-threshold")
     )
 
@@ -113,20 +115,41 @@ def test_second_order_writes_its_tables_and_pictures(tmp_path):
     layers = [decoding.Conv(random.normal(size=(3, 3, 3, 3))), decoding.ReLU(), decoding.MaxPool(2)]
     layers.append(decoding.Conv(random.normal(size=(2, 3, 2, 2)), name="top"))
     decoding.save_matconvnet(decoding.Network(layers), net)
-    done = run("second_order.py", net, pictures, "--reduce", 1, "-o", "out", cwd=tmp_path)
+    done = run("second_order.py", net, pictures, "--reduce", 1, "--stimuli", 3000, "-o", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         *("second-order.txt", "second-order.png", "second-order-top.png"),
         *("r.csv", "explained.csv", "pictures.csv", "extremes.csv"),
+        *("yardsticks.csv", "yardsticks.png", "gaussian.csv"),
     }
     head, first, last = csv.reader((tmp_path / "out/r.csv").read_text("utf-8").splitlines())
-    assert head[3:] == ["identity", "gains", "least squares", "second order, calibrated"]
+    assert head[3:] == ["identity", "gains, measured", "least squares", "second order, calibrated"]
     assert {float(cell) for cell in first[3:]} == {1}  # nothing bends before it
     assert float(last[-1]) > float(last[3])
     counts, r = csv.reader((tmp_path / "out/pictures.csv").read_text("utf-8").splitlines())
     assert counts == ["pictures", "0", "1", "2", "4", "8", "16", "32", "all"]
     assert float(r[1]) < float(r[-2]) <= 1
+    counts, *ways = csv.reader((tmp_path / "out/yardsticks.csv").read_text("utf-8").splitlines())
+    assert [way[0].split(", ")[0] for way in ways] == ["second order", "spike-triggered covariance", "mean Hessian"]
+    assert all(0 < float(cell) <= 1 for way in ways for cell in way[1:])
+
+
+def test_what_is_found_from_responses_is_the_form_itself_where_the_response_is_one(monkeypatch):
+    """Of stimuli whose moments up to the fourth are those of white Gaussian noise, which three levels have: −√3, 0 (four times), √3."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    yardsticks = importlib.import_module("yardsticks")
+    levels = np.sqrt(3) * np.array([-1, 0, 0, 0, 0, 1])
+    s = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    line, form = np.array([[1, -2, 3.0]]), np.array([[[2, 1, 0], [1, -3, 4], [0, 4, 1.0]]])
+    y = s @ line.T + np.einsum("ni,kij,nj->nk", s, form, s) + 7
+    found = yardsticks.Triggered.of(s[:100], y[:100]) + yardsticks.Triggered.of(s[100:], y[100:])
+    # Means, in single precision, of so many products y·s·s, of which none is larger; and of their means' product.
+    error = 2 * len(s) * 2.0**-24 * np.abs(y).max() * 3
+    assert np.abs(found.linear - line).max() <= error
+    assert np.abs(found.quadratic - form).max() <= error
+    first, other = np.eye(4)[:, :2], np.eye(4)[:, 1:3]
+    assert yardsticks.inside(first, other) == 0.5
 
 
 def test_deep_measures_how_far_a_linear_picture_goes(tmp_path):

@@ -53,7 +53,9 @@ from decoding.layers import (
     LayerNorm,
     Mish,
     Pad,
+    Power,
     PReLU,
+    Quantize,
     Scale,
     SiLU,
     Softplus,
@@ -160,7 +162,7 @@ def test_polynomials_are_integrated_exactly():
 FUNCTIONS = [
     ReLU(), ReLU(leak=-0.5), ReLU(leak=0.25), Clip(0, 1), Clip(-1, 2), Clip(-np.inf, 0.5), Clip(-1, np.inf), HardSigmoid(),
     HardSigmoid(alpha=-0.5, beta=0.25), PReLU([0.5]), Tanh(), SiLU(), GELU(), GELU(approximate="tanh"), HardSwish(), ELU(),
-    SELU(), Softplus(), Mish(), Softsign(), Sigmoid(),
+    SELU(), Softplus(), Mish(), Softsign(), Sigmoid(), Power(2), Quantize(2.0**-8, zero=3, low=-(2**15), high=2**15),
 ]  # fmt: skip
 
 
@@ -541,7 +543,7 @@ def mutant(module, old, new):
             "np.broadcast_to(gain, (self.units,))", "np.roll(gain, 1)", test_measured_gains_have_the_least_squared_error_of_all_factors,
         ),
         "a gain of the layer before": (
-            "_with(layer, gains.get(n))", "_with(layer, gains.get(n - 1))", test_linearize_gives_every_rectifier_phi_and_leaves_the_rest,
+            "with_gain(layer, gains.get(n))", "with_gain(layer, gains.get(n - 1))", test_linearize_gives_every_rectifier_phi_and_leaves_the_rest,
         ),
         "a line through zero": (
             "self.count * self.xy - self.x * self.y, spread,", "self.count * self.xy, self.count * self.xx,",

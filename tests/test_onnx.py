@@ -25,7 +25,7 @@ def loaded(tmp_path, made, **options):
 # Operators, against onnxruntime: (opset, nodes, constants[, shape of the image])
 
 W = {"w": reals(5, 4, 3, 2), "b": reals(5)}
-I64 = np.int64
+FUSED = {"domain": "com.microsoft"}  # what onnxruntime's optimizer writes
 FORWARD = {
     "conv": (17, [("Conv", "x w b", "y", {"strides": [2, 1], "pads": [1, 0, 2, 1], "dilations": [1, 2]})], W),
     "conv without bias or kernel": (11, [("Conv", "x w", "y")], {"w": W["w"]}),
@@ -141,6 +141,10 @@ FORWARD = {
     "resize of opset 10": (10, [("Resize", "x s", "y", {"mode": "nearest"})], {"s": np.array([1, 1, 2, 2], np.float32)}),
     "upsample 9": (9, [("Upsample", "x s", "y", {"mode": "linear"})], {"s": np.array([1, 1, 2, 2], np.float32)}),
     "upsample 7": (7, [("Upsample", "x", "y", {"mode": "nearest", "scales": [1.0, 1.0, 3.0, 2.0]})], {}),
+    "enlarged by tiles": (
+        13, [("Unsqueeze", "x a", "u"), ("Tile", "u t", "v"), ("Reshape", "v s", "h"), ("Unsqueeze", "h b", "w"), ("Expand", "w e", "z"), ("Reshape", "z r", "y")],
+        {"a": np.array([3]), "t": np.array([1, 1, 1, 2, 1]), "s": np.array([1, 4, 12, 9]), "b": np.array([4]), "e": np.array([1, 1, 1, 1, 3]), "r": np.array([1, 4, 12, 27])},
+    ),
     "pad": (13, [("Pad", "x p v", "y")], {"p": np.array([0, 0, 1, 2, 0, 0, 0, 3]), "v": np.array(1.5, np.float32)}),
     "pad channels": (13, [("Pad", "x p", "y")], {"p": np.array([0, 1, 0, 0, 0, 2, 0, 0])}),
     "pad by attribute": (2, [("Pad", "x", "y", {"pads": [0, 0, 1, 2, 0, 0, 0, 3]})], {}),
@@ -184,6 +188,14 @@ FORWARD = {
         13, [("Div", "x r", "a"), ("Erf", "a", "b"), ("Add", "b one", "c"), ("Mul", "x c", "d"), ("Mul", "d half", "y")],
         {"r": np.float32(math.sqrt(2)), "one": np.float32(1), "half": np.float32(0.5)},
     ),
+    "gelu with turns": (
+        13,
+        [("Mul", "x r", "a"), ("Transpose", "a", "t", {"perm": [0, 2, 3, 1]}), ("Erf", "t", "b"), ("Add", "b one", "c"), ("Mul", "x half", "d"), ("Transpose", "d", "u", {"perm": [0, 2, 3, 1]}),
+         ("Mul", "u c", "e"), ("Transpose", "e", "y", {"perm": [0, 3, 1, 2]})],
+        {"r": np.float32(math.sqrt(0.5)), "one": np.float32(1), "half": np.float32(0.5)},
+    ),
+    "gelu in TensorFlow's pieces": (13, [("Mul", "x r", "a"), ("Neg", "a", "n"), ("Erf", "n", "b"), ("Sub", "one b", "c"), ("Mul", "x half", "d"), ("Mul", "d c", "y")], {"r": np.float32(math.sqrt(0.5)), "one": np.float32(1), "half": np.float32(0.5)}),
+    "bounds": (13, [("Max", "x a", "h"), ("Min", "b h", "y")], {"a": np.float32(-0.5), "b": np.float32(0.25)}),
     "gelu by tanh in pieces": (
         13,
         [("Mul", "x x", "a"), ("Mul", "a x", "b"), ("Mul", "b k", "c"), ("Add", "x c", "d"), ("Mul", "d r", "e"), ("Tanh", "e", "f"), ("Add", "f one", "g"), ("Mul", "x g", "h"), ("Mul", "h half", "y")],
@@ -191,6 +203,53 @@ FORWARD = {
     ),
     "mish in pieces": (13, [("Softplus", "x", "a"), ("Tanh", "a", "b"), ("Mul", "x b", "y")], {}),
     "softplus in pieces": (13, [("Exp", "x", "a"), ("Add", "a one", "b"), ("Log", "b", "y")], {"one": np.float32(1)}),
+    "layer norm in pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Pow", "d two", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Sqrt", "w", "r"),
+         ("Div", "d r", "n"), ("Mul", "n g", "h"), ("Add", "h b", "y")],
+        {"two": np.float32(2), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "layer norm in pieces, channels last": (
+        13,
+        [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("ReduceMean", "t", "m", {"axes": [-1]}), ("Sub", "t m", "d"), ("Sub", "t m", "o"), ("Mul", "o o", "s"),
+         ("ReduceMean", "s", "v", {"axes": [-1]}), ("Add", "v e", "w"), ("Sqrt", "w", "r"), ("Reciprocal", "r", "q"), ("Mul", "q d", "n"), ("Mul", "n g", "h"), ("Add", "h b", "f"), ("Transpose", "f", "y", {"perm": [0, 3, 1, 2]})],
+        {"e": np.float32(0.1), "g": reals(4), "b": reals(4)},
+    ),
+    "instance norm in pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [2, 3]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [2, 3]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"), ("Mul", "d q", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1)},
+    ),
+    "group norm of all in pieces, channels last": (
+        13,
+        [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("ReduceMean", "t", "m", {"axes": [1, 2, 3]}), ("Sub", "t m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1, 2, 3]}),
+         ("Add", "v e", "w"), ("Sqrt", "w", "r"), ("Div", "d r", "n"), ("Transpose", "n", "y", {"perm": [0, 3, 1, 2]})],
+        {"e": np.float32(0.1)},
+    ),
+    "layer norm in tf2onnx's pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"),
+         ("Mul", "q g", "i"), ("Mul", "x i", "j"), ("Neg", "m", "o"), ("Mul", "o i", "k"), ("Add", "k b", "l"), ("Add", "j l", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "layer norm in TensorFlow's pieces": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"),
+         ("Mul", "q g", "i"), ("Mul", "x i", "j"), ("Mul", "m i", "k"), ("Sub", "b k", "l"), ("Add", "j l", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "global response norm": (
+        13,
+        [("ReduceL2", "x", "g", {"axes": [2, 3]}), ("ReduceMean", "g", "m", {"axes": [1]}), ("Add", "m e", "a"), ("Div", "g a", "n"), ("Mul", "x n", "h"), ("Mul", "h w", "i"), ("Add", "i x", "y")],
+        {"e": np.float32(0.1), "w": reals(4, 1, 1)},
+    ),
+    "of length 1": (11, [("LpNormalization", "x", "y", {"axis": 1})], {}),
+    "norm of whole maps": (11, [("GlobalLpPool", "x", "y")], {}),
+    "divided by a norm": (
+        13, [("ReduceL2", "x", "g", {"axes": [1]}), ("Clip", "g e -", "c"), ("Expand", "c s", "d"), ("Div", "x d", "y")], {"e": np.float32(1e-12), "s": np.array([1, 4, 6, 9])},
+    ),
+    "sum of squares": (13, [("ReduceSumSquare", "x", "y", {"axes": [1, 2], "keepdims": 0})], {}),
+    "generalized mean": (13, [("Clip", "x e -", "c"), ("Pow", "c p", "d"), ("GlobalAveragePool", "d", "g"), ("Pow", "g q", "y")], {"e": np.float32(0.1), "p": np.float32(3), "q": np.float32(1 / 3)}),
     "relu": (13, [("Relu", "x", "y")], {}), "leaky relu": (13, [("LeakyRelu", "x", "y", {"alpha": 0.3})], {}),
     "prelu": (13, [("PRelu", "x s", "y")], {"s": reals(4, 1, 1, low=-2, high=2)}),
     "prelu of one": (13, [("PRelu", "x s", "y")], {"s": reals(1)}),
@@ -212,9 +271,46 @@ FORWARD = {
         13, [("DequantizeLinear", "w s z", "f", {"axis": 0}), ("Conv", "x f", "y")],
         {"w": np.arange(-60, 60).astype(np.int8).reshape(5, 4, 3, 2), "s": reals(5, low=0.1), "z": np.arange(5).astype(np.int8)},
     ),
+    "rounded weights": (13, [("QuantizeLinear", "w s z", "q", {"axis": 0}), ("DequantizeLinear", "q s z", "f", {"axis": 0}), ("Conv", "x f", "y")], {"w": W["w"], "s": reals(5, low=0.01, high=0.02), "z": np.arange(5).astype(np.int8)}),
+    "rounded responses": (
+        13, [("QuantizeLinear", "x s z", "q"), ("DequantizeLinear", "q s z", "h"), ("Relu", "h", "y")], {"s": np.float32(0.03), "z": np.uint8(100)},
+    ),
+    "rounded to many bits": (21, [("QuantizeLinear", "x s z", "q"), ("MaxPool", "q", "p", {"kernel_shape": [2, 2]}), ("DequantizeLinear", "p s z", "y")], {"s": np.float32(0.01), "z": np.int8(-20)}),
+    "quantized conv": (
+        13,
+        [("QuantizeLinear", "x s z", "q"), ("QLinearConv", "q s z w t u v n b", "c", {"pads": [1, 0, 2, 1]}), ("DequantizeLinear", "c v n", "y")],
+        {"s": np.float32(0.03), "z": np.uint8(120), "w": np.arange(-60, 60).astype(np.int8).reshape(5, 4, 3, 2), "t": reals(5, low=0.01, high=0.03), "u": np.zeros(5, np.int8), "v": np.float32(0.07),
+         "n": np.uint8(130), "b": np.array([100, -200, 300, 4000, -5000], np.int32)},
+    ),
+    "quantized product": (
+        13,
+        [("Flatten", "x", "f"), ("QuantizeLinear", "f s z", "q"), ("QLinearMatMul", "q s z w t u v z", "c"), ("DequantizeLinear", "c v z", "y")],
+        {"s": np.float32(0.03), "z": np.uint8(120), "w": (np.arange(216 * 3) % 251 - 125).astype(np.int8).reshape(216, 3), "t": np.float32(0.01), "u": np.int8(2), "v": np.float32(0.5)},
+    ),
+    "quantized by onnxruntime": (
+        17,
+        [("QuantizeLinear", "x s z", "q"), ("QLinearAdd", "q s z q s z s2 z", "a", FUSED), ("QLinearSigmoid", "a s2 z s3 z0", "g", FUSED), ("QLinearMul", "g s3 z0 a s2 z s z", "m", FUSED),
+         ("QLinearConcat", "s4 z m s z a s2 z", "k", {**FUSED, "axis": 1}), ("QLinearLeakyRelu", "k s4 z s z", "l", {**FUSED, "alpha": 0.3}), ("QLinearAveragePool", "l s z s z", "p", {**FUSED, "kernel_shape": [2, 2]}),
+         ("QLinearGlobalAveragePool", "p s z s z", "v", FUSED), ("Flatten", "v", "f"), ("QGemm", "f s z w t zi b s z", "h", {**FUSED, "transB": 1}), ("DequantizeLinear", "h s z", "y")],
+        {"s": np.float32(0.04), "z": np.uint8(120), "s2": np.float32(0.08), "s3": np.float32(1 / 256), "z0": np.uint8(0), "s4": np.float32(0.07), "w": np.arange(-12, 12).astype(np.int8).reshape(3, 8), "t": np.float32(0.02), "zi": np.int8(0),
+         "b": np.array([100, -200, 300], np.int32)},
+    ),
     "weights made of one number": (
         9, [("ConstantOfShape", "s", "w", {"value": helper.make_tensor("v", 1, [1], [0.02])}), ("Conv", "x w", "y")], {"s": np.array([5, 4, 3, 2])},
     ),
+    "fused with relu": (17, [("FusedConv", "x w b", "y", {**FUSED, "activation": "Relu", "pads": [1, 0, 2, 1]})], W),
+    "fused with a sum": (
+        17, [("FusedConv", "x w b x", "y", {**FUSED, "activation": "LeakyRelu", "activation_params": [0.3], "pads": [1, 1, 1, 1]})], {"w": reals(4, 4, 3, 3), "b": reals(4)},
+    ),
+    "fused with clip": (17, [("FusedConv", "x w", "y", {**FUSED, "activation": "Clip", "activation_params": [-0.5, 0.25]})], {"w": W["w"]}),
+    "fused with hard sigmoid": (17, [("FusedConv", "x w", "y", {**FUSED, "activation": "HardSigmoid", "activation_params": [0.3, 0.4]})], {"w": W["w"]}),
+    "fused gemm": (
+        17, [("Flatten", "x", "f"), ("FusedGemm", "f w b", "y", {**FUSED, "activation": "LeakyRelu", "activation_alpha": 0.3, "transB": 1, "beta": 2.0})],
+        {"w": reals(5, 216), "b": reals(5)},
+    ),
+    "fused matmul": (17, [("Flatten", "x", "f"), ("FusedMatMul", "f w", "y", {**FUSED, "transB": 1, "alpha": 0.5})], {"w": reals(5, 216)}),
+    "fused gelu": (17, [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("BiasGelu", "t b", "h", FUSED), ("Gelu", "h", "g", FUSED), ("Transpose", "g", "y", {"perm": [0, 3, 1, 2]})], {"b": reals(4)}),
+    "fast gelu": (17, [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("FastGelu", "t b", "h", FUSED), ("QuickGelu", "h", "g", {**FUSED, "alpha": 1.5}), ("Transpose", "g", "y", {"perm": [0, 3, 1, 2]})], {"b": reals(4)}),
     "shapes computed": (
         13,
         [("Shape", "x", "s"), ("Gather", "s i", "n", {"axis": 0}), ("Unsqueeze", "n a", "u"), ("Concat", "u m", "t", {"axis": 0}), ("Reshape", "x t", "f"), ("MatMul", "f w", "y")],
@@ -329,31 +425,51 @@ def test_gates_run_and_decode_with_a_gain(tmp_path):
 @pytest.mark.parametrize(
     ("case", "kind"),
     {"silu in pieces": "SiLU", "hard swish in pieces": "HardSwish", "gelu in pieces": "GELU", "gelu by tanh in pieces": "GELU",
-     "mish in pieces": "Mish", "hard sigmoid in pieces": "HardSigmoid", "softplus in pieces": "Softplus"}.items(),
+     "mish in pieces": "Mish", "hard sigmoid in pieces": "HardSigmoid", "softplus in pieces": "Softplus", "layer norm in pieces": "LayerNorm",
+     "layer norm in pieces, channels last": "LayerNorm", "layer norm in TensorFlow's pieces": "LayerNorm", "layer norm in tf2onnx's pieces": "LayerNorm", "gelu with turns": "GELU", "instance norm in pieces": "GroupNorm", "group norm of all in pieces, channels last": "GroupNorm"}.items(),
 )  # fmt: skip
-def test_activations_in_pieces_are_one_layer(case, kind, tmp_path):
+def test_activations_and_norms_in_pieces_are_one_layer(case, kind, tmp_path):
     opset, nodes, constants = FORWARD[case]
     net = loaded(tmp_path, model(nodes, constants, opset=opset))
     assert [layer.kind for layer in net.layers] == [kind]
+    if kind == "GroupNorm":
+        assert net.layers[0].groups == (1 if "all" in case else 4)
     if kind == "GELU":
         assert net.layers[0].approximate == ("tanh" if "tanh" in case else "none")
 
 
 def test_what_is_not_known_blocks_only_what_reads_it(tmp_path):
-    nodes = [("Conv", "x w", "a"), ("Mul", "a a", "b"), ("Relu", "b", "c"), ("TopK", "a k", "d e"), ("Relu", "a", "y")]
+    nodes = [
+        ("Conv", "x w", "a"),
+        ("Relu", "a", "f"),
+        ("Conv", "x w", "g"),
+        ("Mul", "g f", "b"),
+        ("Relu", "b", "c"),
+        ("TopK", "a k", "d e"),
+        ("Relu", "a", "y"),
+    ]
     made = model(nodes, {"w": whole(3, 4, 1, 1), "k": np.array([1])}, outputs=("y", "c", "d"))
     made.graph.node.append(helper.make_node("Frobnicate", ["y"], ["z"], name="strange", domain="com.example"))
     made.opset_import.append(helper.make_opsetid("com.example", 1))
     made.graph.output.append(helper.make_tensor_value_info("z", 1, None))
     net = loaded(tmp_path, made)
     kinds = {name: layer.kind for name, layer in zip(net.names, net.layers, strict=True)}
-    assert kinds == {"n0": "Conv", "n1": "Mul", "n2": "ReLU", "n3": "TopK", "n4": "ReLU", "strange": "Frobnicate"}
+    assert kinds == {
+        "n0": "Conv",
+        "n1": "ReLU",
+        "n2": "Conv",
+        "n3": "Mul",
+        "n4": "Relu",
+        "n5": "TopK",
+        "n6": "ReLU",
+        "strange": "Frobnicate",
+    }
     assert decoding.decode_layer(net, "y").shape == (3, 4, 1, 1)
     for layer, why in {
         "b": "multiplies two computed maps",
         "d": "picks the largest",
         "z": "com.example",
-        "c": "'n1' \\(Mul\\)",
+        "c": "'n3' \\(Mul\\)",
     }.items():
         with pytest.raises(UnsupportedLayerError, match=why):
             decoding.decode_filter(net, layer, 0)
@@ -377,6 +493,15 @@ def test_sizes_that_the_file_leaves_open_are_asked_for(tmp_path):
     bare = model(nodes, constants)
     bare.graph.input[0].type.tensor_type.ClearField("shape")
     assert loaded(tmp_path, bare, input_shape=(4, 5, 7)).input_shape == (4, 5, 7)
+
+
+def test_arguments_of_opsets_before_7(tmp_path):
+    """What onnxruntime no longer runs."""
+    nodes = [("Add", "x b", "a", {"axis": 1, "broadcast": 1}), ("Upsample", "a", "u", {"height_scale": 2.0, "width_scale": 3.0}), ("Pad", "u", "p", {"paddings": [0, 0, 1, 0, 0, 0, 0, 2]}), ("Concat", "p p", "y")]  # fmt: skip
+    net = loaded(tmp_path, model(nodes, {"b": whole(4)}, opset=1, ir=3))
+    x = whole(1, 4, 6, 9) + whole(4)[:, np.newaxis, np.newaxis]
+    want = np.pad(x.repeat(2, axis=2).repeat(3, axis=3), ((0, 0), (0, 0), (1, 0), (0, 2)))
+    assert (net.forward(whole(1, 4, 6, 9)) == np.concatenate([want, want], axis=1)).all()
 
 
 def test_channels_last_are_turned(tmp_path):
@@ -465,6 +590,38 @@ def test_names_are_those_of_feature_extractors(tmp_path):
     for node, path in zip(old.graph.node, paths, strict=True):
         node.name = path
     assert loaded(tmp_path, old).names == want
+
+
+def test_what_onnxruntime_fused_keeps_the_name_of_its_weights(tmp_path):
+    fused = {**FUSED, "activation": "Relu"}
+    nodes = [("FusedConv", "x ConvBnFusion_W_layer1.0.conv1.weight", "a", fused), ("FusedConv", "a w", "y", fused)]
+    net = loaded(tmp_path, model(nodes, {nodes[0][1].split()[1]: whole(3, 4, 1, 1), "w": whole(2, 3, 1, 1)}))
+    assert net.names == ("layer1.0.conv1", "layer1.0.conv1.relu", "n1", "n1.relu")
+    assert [net.index(name) for name in ("a", "y")] == [2, 4]
+
+
+def test_what_onnxruntime_wrote_for_one_processor_says_so(tmp_path):
+    made = model([("Conv", "x w", "y", {"domain": "com.microsoft.nchwc"})], {"w": whole(8, 4, 1, 1)})
+    net = loaded(tmp_path, made)
+    assert net.blocked(1) == 1
+    assert "ORT_ENABLE_EXTENDED" in str(net)
+    with pytest.raises(UnsupportedLayerError, match="Give the file that it was made from"):
+        decoding.decode_filter(net, 1, 0)
+
+
+def test_integers_are_read_by_the_scale_that_they_were_rounded_with(tmp_path):
+    nodes = [
+        ("Conv", "x w", "c"),
+        ("QuantizeLinear", "c s z", "q"),
+        ("DequantizeLinear", "q t z", "y"),
+        ("Relu", "q", "i"),
+    ]
+    constants = {"w": whole(3, 4, 1, 1), "s": np.float32(0.5), "t": np.float32(0.25), "z": np.uint8(3)}
+    net = loaded(tmp_path, model(nodes, constants))
+    assert net["q"] == decoding.Quantize(0.5, zero=3, name="n1")
+    assert (decoding.decode_layer(net, "q") == decoding.decode_layer(net, "c")).all()
+    with pytest.raises(UnsupportedLayerError, match="by another scale than they were rounded with"):
+        decoding.decode_filter(net, "y", 0)
 
 
 def test_long_and_strange_names_are_shown_cut_and_escaped(tmp_path):
@@ -819,7 +976,7 @@ def test_sparse_weights_are_not_made_dense(tmp_path):
     [
         ([("Add", "x b", "a"), ("Relu", "a", "b"), ("Relu", "b", "y")], "cycle"),
         ([("Add", "x y", "y")], "cycle"),
-        ([("Add", "x nowhere", "y")], "nothing before it makes"),
+        ([("Add", "x nowhere", "y")], "no node of the graph makes it"),
         ([("Relu", "x", "y"), ("Tanh", "x", "y")], "was there before"),
         ([("Relu", "x", "x")], "was there before"),
     ],
@@ -848,6 +1005,14 @@ def test_weights_that_do_not_fit(tmp_path):
         save(model([("Flatten", "x", "f"), ("Gemm", "f w", "y")], {"w": whole(7, 2)}), tmp_path / "net.onnx"),
         "do not fit",
     )
+
+
+def test_nodes_may_be_out_of_order(tmp_path):
+    """As onnxruntime's conversion to half precision leaves them."""
+    nodes = [("Conv", "c w", "a"), ("Relu", "b", "y"), ("Tanh", "a", "b"), ("Cast", "x", "c", {"to": 1})]
+    net = loaded(tmp_path, model(nodes, {"w": whole(3, 4, 1, 1)}))
+    assert [layer.kind for layer in net.layers] == ["Conv", "Tanh", "ReLU"]
+    assert net.names == ("n0", "n2", "n1")
 
 
 def test_nested_graphs_are_not_entered(tmp_path):

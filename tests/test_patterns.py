@@ -338,7 +338,7 @@ def roots():
         "negative powers kept": ("apply(np.maximum(values, 0))", "apply(np.abs(values))", test_frequencies_of_negative_power_have_none),
         "the root not taken": ("_function(self.spectrum, np.sqrt)", "_function(self.spectrum, lambda value: value)", roots),
         "no colours": ("np.full((c, c), COLOUR)", "0 * np.full((c, c), COLOUR)", test_natural_scenes_have_the_stated_deviation_and_colours),
-        "amplitude in place of power": ("power = 1 / (f**2 + 1 / max(rows, columns) ** 2)", "power = 1 / np.sqrt(f**2 + 1 / max(rows, columns) ** 2)", test_the_power_of_natural_scenes_falls_with_the_square_of_frequency),
+        "amplitude in place of power": ("power = 1 / (f**2 + 1 / max(self._size) ** 2)", "power = 1 / np.sqrt(f**2 + 1 / max(self._size) ** 2)", test_the_power_of_natural_scenes_falls_with_the_square_of_frequency),
         "the contrast not squared": ("self.shape, self.shape) * self.contrast**2", "self.shape, self.shape) * self.contrast", roots),
     }.values(),
 )  # fmt: skip

@@ -165,3 +165,65 @@ def test_a_page_holds_its_cells(examples):
     assert (page[2:5, 2:7] == red).all()
     assert (page[7:10, 9:14] == red).all()
     assert (page == [255, 0, 0]).all(axis=2).sum() == 2 * 15
+
+
+def test_figure_1_frames_its_diagonal_and_marks_its_maxima(examples):
+    figure1 = examples("figure1")
+    matrix = np.array([[1.0, 3.0, 2.0], [9.0, 4.0, 8.0], [5.0, 6.0, 7.0]])  # rows' maxima: 1, 0, 2; columns': 1, 2, 1
+    found = decoding.evaluation.ResponseMatrix(matrix, np.arange(3), None, None)
+    picture, cell = figure1.matrix(found), figure1.CELL
+    black = (picture == 0).all(axis=-1)
+    middle = cell // 2
+    for i, j in itertools.product(range(3), repeat=2):
+        own = black[cell * i : cell * (i + 1), cell * j : cell * (j + 1)]
+        assert own[0].all() == own[:, -1].all() == (i == j)  # the frame
+        assert own[middle, 6:9].all() == (j == [1, 0, 2][i])  # a triangle that points right
+        assert own[6:9, middle].all() == (i == [1, 2, 1][j])  # one that points down
+
+
+def test_numbers_stand_in_their_cells(examples):
+    panels = examples("panels")
+    picture = panels.numbers([[0, 5], [-5, 1]], 20)
+    assert picture.shape == (40, 40, 3)
+    corners = picture[[0, 0, 20, 20], [0, 20, 0, 20]].tolist()
+    assert corners[:3] == [[221, 221, 221], [180, 4, 38], [59, 76, 192]]
+    changed = (picture != picture[::20, ::20].repeat(20, axis=0).repeat(20, axis=1)).any(axis=2)
+    assert [changed[r : r + 20, c : c + 20].any() for r in (0, 20) for c in (0, 20)] == [True] * 4
+    assert not changed[::20].any()
+
+
+def test_an_arrows_number_stands_where_no_other_arrow_is(examples):
+    place = examples("figures5to7").clear_place((0, 0), (100, 0), [((20, -10), (20, 10)), ((100, -10), (100, 10))])
+    assert place.tolist() == pytest.approx([60, 0])
+
+
+def test_an_outline_runs_around_the_ink(examples):
+    image = np.zeros((1, 8, 8), np.uint8)
+    image[0, 2:6, 2:6] = 255
+    black = (examples("figure4").outlined(np.ones((1, 8, 8)), image, 4) == 0).all(axis=-1)
+    rows, columns = black.nonzero()
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 23, 8, 23)
+    assert not black[12:20, 12:20].any()
+
+
+def test_the_picture_of_the_classes_is_what_it_says(lenet):
+    """Its tiles of decoded filters, and the digits below them; letters are drawn by whatever FreeType comes with Pillow."""
+    shown = np.asarray(Image.open(EXAMPLES.parent / "docs/images/classes.png")).astype(int)
+    images = decoding.mnist()[0]
+    x = lenet.normalize(images)
+    best = decoding.top_images(lenet, x, 7, None, n=1, backend=decoding.fast).indices[:, 0]
+    wanted = {0: decoding.decode_layer(lenet, 7), 3: np.repeat(127.5 - images[best].astype(float), 3, axis=1)}
+    top, left, step = (int(n) for n in _first_tile(shown))
+    for row, bank in wanted.items():
+        for k in range(10):
+            tile = decoding.montage(bank[[k]], zoom=3)[4:-4, 4:-4]
+            found = shown[top + step * row : top + step * row + 84, left + step * k : left + step * k + 84]
+            assert np.abs(found - tile).max() <= 1
+
+
+def _first_tile(picture):
+    """Where the first row of tiles, whose corners are the grey of zero, begins, and the step to the next."""
+    grey = np.abs(picture - 221).max(axis=2) <= 12
+    top = next(i for i, row in enumerate(grey) if row.sum() > 400)
+    left = int(np.flatnonzero(grey[top])[0])
+    return top, left, 84 + 4

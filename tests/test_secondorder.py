@@ -167,16 +167,19 @@ def test_units_at_other_places_inside_have_the_same_form(net, seed):
     shape = net.input_shape
     field = net.receptive_field(len(net))
     image = integers(np.random.default_rng(seed), 1, *shape)
-    (_, (rows, columns)), found = net.grid(len(net), shape), 0
+    _, (rows, columns) = net.grid(len(net), shape)
     pair = respond(net, image, len(net)).quadratic[0, 0]
     operator = quadratic_form(net, len(net), 0)
+    answers, crops = [], []
     for i, j in itertools.product(range(rows), range(columns)):
         row, column = field.offset[0] + i * field.stride[0], field.offset[1] + j * field.stride[1]
         crop = image[0, :, max(row, 0) : row + field.size[0], max(column, 0) : column + field.size[1]].ravel()
         if crop.size == operator.shape[0] and min(row, column) >= 0:
-            assert pair[i, j] == crop @ (operator @ crop)
-            found += 1
-    assume(found)
+            answers.append(pair[i, j])
+            crops.append(crop)
+    assume(answers)
+    images = np.stack(crops, axis=1)
+    assert (answers == (images * (operator @ images)).sum(axis=0)).all()
 
 
 # 2. The form by other ways: sums over hidden units in plain loops, and PyTorch's Hessian of the smoothed network.
@@ -440,6 +443,18 @@ def test_the_last_layers_part_alone_breaks_the_law(monkeypatch):
         self.bent = self.bent[-1:]
 
     monkeypatch.setattr(Form, "__init__", last)
+    assert not crop_law(example())
+
+
+def test_the_curvature_of_the_layer_before_breaks_the_law(monkeypatch):
+    true = Form.__init__
+
+    def shifted(self, *arguments):
+        true(self, *arguments)
+        before, pool = self.bent[:2]
+        self.layers[pool] = self.layers[pool].replace(curvature=self.layers[before].curvature)
+
+    monkeypatch.setattr(Form, "__init__", shifted)
     assert not crop_law(example())
 
 
@@ -719,7 +734,11 @@ def test_an_empty_result_only_where_nothing_bends_on_the_way():
 @pytest.mark.parametrize(
     ("do", "error", "says"),
     [
-        (lambda net: quadratize(Network([Conv([[[[1.0]]]]), ReLU()])), decoding.UnsupportedLayerError, "Give images"),
+        (
+            lambda net: quadratize(Network([Conv([[[[1.0]]]]), ReLU()])),
+            decoding.UnsupportedLayerError,
+            r"Give images: quadratize\(net, images\)",
+        ),
         (
             lambda net: quadratize(
                 Network([BatchNorm([1], [0], mean=[0], std=[1]), MaxPool(2)], input_shape=(1, 4, 4))
@@ -751,6 +770,12 @@ def test_an_empty_result_only_where_nothing_bends_on_the_way():
             lambda net: decode_quadratic(net, 5, 0, statistics=natural((6, 6), channels=3)),
             decoding.ShapeError,
             "3 channels",
+        ),
+        (lambda net: decode_quadratic(net, 5, 0, statistics="natural"), decoding.InvalidValueError, "made by natural"),
+        (
+            lambda net: decoded_responses(net, np.zeros((1, 1, 9, 10)), 5, order=2, unpool="bicubic"),
+            decoding.InvalidValueError,
+            "by their sum",
         ),
         (lambda net: decode_quadratic(net, 5, 0, n=0), decoding.InvalidValueError, "n"),
         (lambda net: decode_quadratic(net, 5, 0).most_exciting(0), decoding.InvalidValueError, "radius"),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ..arguments import Array, Pads, Pair, as_array, as_array4, as_pads, as_pair, plural
 from ..errors import InvalidValueError, ShapeError, UnsupportedLayerError
 from .base import Layer, Shape, kept
+from .convolution import Conv
 
 
 class Resampling(Layer):
@@ -96,6 +97,17 @@ class ConvTranspose(Resampling):
             dilation=as_pair(dilation, "ConvTranspose: dilation"),
             groups=int(groups),
         )
+
+    def plain(self) -> Layer:
+        """The layer; a convolution with the bank turned where that is the same, which decodes."""
+        sizes = [(self.filters.shape[2 + a] - 1) * self.dilation[a] for a in (0, 1)]
+        pad = [sizes[i // 2] - cut for i, cut in enumerate(self.cut)]
+        if self.steps != (1, 1) or self.extra != (0, 0) or min(pad) < 0:
+            return self
+        channels, share, *size = self.filters.shape
+        bank = self.filters.reshape(self.groups, channels // self.groups, share, *size).swapaxes(1, 2)[..., ::-1, ::-1]
+        bank = bank.reshape(self.groups * share, channels // self.groups, *size)
+        return Conv(bank, self.bias, pad=pad, dilation=self.dilation, groups=self.groups, name=self.name)
 
     def fields(self) -> dict[str, Any]:
         return {

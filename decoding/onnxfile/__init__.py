@@ -3,7 +3,7 @@
 A file is a stranger's. Its messages are counted on the wire before protobuf parses them, and tensors are held against the
 bytes that are there before they are read (`wire`); constants are folded by one-line functions whose results are bounded
 before they are made (`folding`). `graph` walks the nodes, `names` says what they are called, `operators` what those that read
-maps are; what that means here is in `..builder`.
+maps are, `runtime` those of onnxruntime's own; what that means here is in `..builder`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,14 @@ class Names:
 
     def by_weight(self, node: Node) -> str:
         name = node.inputs[1] if node.type in WEIGHTED and len(node.inputs) > 1 else ""
-        return name.removesuffix(".weight") if name.endswith(".weight") and "::" not in name else ""
+        name = re.sub(r"^(Conv(Bn|Mul)Fusion_W_)+", "", name[:1000])  # as onnxruntime's optimizer calls it
+        for suffix in (
+            ".weight",
+            "/merged_input:0",
+        ):  # PyTorch's; tf2onnx's, of a convolution that a batch norm went into
+            if name.endswith(suffix) and "::" not in name:
+                return name.removesuffix(suffix)
+        return ""
 
     def placed(self, node: Any) -> tuple[str, str]:
         """(module, function) that a node was called in."""
@@ -62,4 +69,15 @@ FUNCTIONS = {
     "concat": "cat", "globalaveragepool": "adaptive_avg_pool2d", "averagepool": "avg_pool2d", "maxpool": "max_pool2d",
     "gemm": "linear", "clip": "hardtanh",
 }  # fmt: skip
-WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "PRelu"}
+WEIGHTED = {
+    "Conv",
+    "FusedConv",
+    "FusedGemm",
+    "FusedMatMul",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "BatchNormalization",
+    "LayerNormalization",
+    "PRelu",
+}

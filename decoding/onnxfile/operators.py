@@ -24,6 +24,7 @@ from ..layers import (
     Layer,
     LogSoftmax,
     Mish,
+    Power,
     ReLU,
     Sigmoid,
     SiLU,
@@ -72,7 +73,7 @@ def _auto_pads(
     return out
 
 
-def _conv(r: Reader, node: Node, v: list[Any]) -> Any:
+def conv(r: Reader, node: Node, v: list[Any]) -> Any:
     filters = r.weights(v, 1, "filters")
     bias = None if len(v) < 3 or v[2] is None else r.weights(v, 2, "bias").reshape(-1)
     if filters.ndim != 4:
@@ -119,7 +120,7 @@ def _conv_transpose(r: Reader, node: Node, v: list[Any]) -> Any:
     )
 
 
-def _gemm(r: Reader, node: Node, v: list[Any]) -> Any:
+def gemm(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
     weights = r.weights(v, 1, "weights")
     if weights.ndim != 2 or node.integer("transA"):
@@ -138,7 +139,7 @@ def _gemm(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.linear(view, weights, bias)
 
 
-def _matmul(r: Reader, node: Node, v: list[Any]) -> Any:
+def matmul(r: Reader, node: Node, v: list[Any]) -> Any:
     if not isinstance(v[0], View) or isinstance(v[1], View):
         raise Cannot("it multiplies two computed tensors" if isinstance(v[0], View) else "it multiplies from the left")
     weights = r.weights(v, 1, "weights")
@@ -222,6 +223,17 @@ def _clip(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.clip(r.maps(v), low, high)
 
 
+def _bounded(r: Reader, node: Node, v: list[Any]) -> Any:
+    """Min and Max of a map and numbers."""
+    views, numbers = [each for each in v if isinstance(each, View)], [each for each in v if not isinstance(each, View)]
+    if len(views) != 1 or any(np.size(each) != 1 for each in numbers):
+        raise Cannot("it takes the larger or the smaller of several maps, which no linear decoding can")
+    bounds = [float(np.reshape(each, ())) for each in numbers]
+    if node.type == "Max":
+        return r.builder.clip(views[0], max(bounds, default=-math.inf), math.inf)
+    return r.builder.clip(views[0], -math.inf, min(bounds, default=math.inf))
+
+
 def _prelu(r: Reader, node: Node, v: list[Any]) -> Any:
     slope, view = r.weights(v, 1, "slope"), r.maps(v)
     if slope.ndim == 1 and slope.size > 1 and len(view.axes) == 4 and view.shape[3] != slope.size:
@@ -234,9 +246,9 @@ def _gelu(node: Node) -> Layer:
 
 
 def _erf(r: Reader, node: Node, v: list[Any]) -> Any:
-    from scipy.special import erf
+    from scipy.special import erf, erfc
 
-    return _piece(r, node, r.maps(v), erf)
+    return _piece(r, node, r.maps(v), erfc if node.type == "Erfc" else erf)
 
 
 def _piece(r: Reader, node: Node, view: View, function: Callable[[Array], Array]) -> Any:
@@ -247,15 +259,14 @@ def _pow(r: Reader, node: Node, v: list[Any]) -> Any:
     power = r.constant(v, 1, "power")
     if power is None or power.size != 1:
         raise Cannot("it raises to more than one power")
-    exponent = float(power.reshape(()))
-    return _piece(r, node, r.maps(v), lambda z: np.power(z, exponent))
+    return r.builder.elementwise(r.maps(v), Power(float(power.reshape(()))))
 
 
 def _simple(function: Callable[[Array], Array]) -> Callable[[Reader, Node, list[Any]], Any]:
     return lambda r, node, v: _piece(r, node, r.maps(v), function)
 
 
-def _softmax(r: Reader, node: Node, v: list[Any]) -> Any:
+def softmax(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
     if r.opset < 13:  # all axes from this one on, as one
         axis = node.integer("axis", 1) % max(len(view.axes), 1)
@@ -302,7 +313,7 @@ def _group_norm(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.group_norm(view, groups, scale, bias, node.number_("epsilon", 1e-5))
 
 
-def _pool(r: Reader, node: Node, v: list[Any]) -> Any:
+def pool(r: Reader, node: Node, v: list[Any]) -> Any:
     size = node.integers("kernel_shape")
     if size is None or len(size) != 2:
         raise Cannot(f"its window {size} does not run over rows and columns")
@@ -326,7 +337,7 @@ def _pool(r: Reader, node: Node, v: list[Any]) -> Any:
     )
 
 
-def _global_pool(r: Reader, node: Node, v: list[Any]) -> Any:
+def global_pool(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
     return r.builder.over(view, range(2, len(view.axes)), True, "max" if "Max" in node.type else "mean")
 
@@ -338,8 +349,23 @@ def _reduce(r: Reader, node: Node, v: list[Any]) -> Any:
         if node.integer("noop_with_empty_axes"):
             return view
         axes = list(range(len(view.axes)))
+    keep = bool(node.integer("keepdims", 1))
+    if node.type == "ReduceL2":
+        return r.builder.norm(view, axes, keep)
+    if node.type == "ReduceSumSquare":
+        return r.builder.over(r.builder.elementwise(view, Power(2)), axes, keep, "sum")
     kind = {"ReduceMean": "mean", "ReduceMax": "max", "ReduceSum": "sum"}[node.type]
-    return r.builder.over(view, axes, bool(node.integer("keepdims", 1)), kind)
+    return r.builder.over(view, axes, keep, kind)
+
+
+def _lp(r: Reader, node: Node, v: list[Any]) -> Any:
+    """The norm over whole maps, or a map over its norm along an axis."""
+    view, order = r.maps(v), node.integer("p", 2)
+    if order != 2:
+        raise Cannot(f"it takes the norm of order {order}")
+    if node.type == "GlobalLpPool":
+        return r.builder.norm(view, range(2, len(view.axes)), True)
+    return r.builder.divide(view, r.builder.norm(view, [node.integer("axis", -1)], True))
 
 
 def _concat(r: Reader, node: Node, v: list[Any]) -> Any:
@@ -456,7 +482,9 @@ def _resize(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.builder.whole(below)
     scales = sizes = None
     if "scales" in node:
-        scales = np.array(node.attributes["scales"].floats, np.float64)
+        scales = np.array(node.numbers("scales"), np.float64)
+    elif "height_scale" in node:  # before opset 7
+        scales = np.array([1, 1, node.number_("height_scale", 1.0), node.number_("width_scale", 1.0)])
     elif node.type == "Upsample" or r.opset < 11:
         scales = r.constant(v, 1, "scales")
     else:
@@ -493,7 +521,8 @@ def _resize(r: Reader, node: Node, v: list[Any]) -> Any:
     if node.type == "Upsample" or r.opset < 11:
         rounding = "floor"
     roundings = {"floor": "floor", "ceil": "ceil", "round_prefer_floor": "down", "round_prefer_ceil": "up"}
-    if rounding not in roundings or node.integer("antialias") or node.integer("exclude_outside"):
+    kept = node.text("keep_aspect_ratio_policy", "stretch") or "stretch"
+    if rounding not in roundings or node.integer("antialias") or node.integer("exclude_outside") or kept != "stretch":
         raise Cannot("it interpolates in a way that is not known here")
     kind = "nearest" if mode == "nearest" else "linear"
     scale = [1.0, 1.0]
@@ -508,6 +537,15 @@ def _expand(r: Reader, node: Node, v: list[Any]) -> Any:
     if shape is None or any(n < 0 for n in shape):
         raise ShapeError("it has no shape.")
     return r.builder.expand(r.maps(v), shape)
+
+
+def _tile(r: Reader, node: Node, v: list[Any]) -> Any:
+    view, repeats = r.maps(v), r.whole_numbers(node, v, 1, "repeats")
+    if repeats is None or len(repeats) != len(view.axes) or min(repeats) < 1:
+        raise ShapeError(f"its repeats {repeats} are not for the axes of a tensor {view.shape}.")
+    if any(n > 1 and side > 1 for n, side in zip(repeats, view.shape, strict=True)):
+        raise Cannot("it lays copies of a map side by side")
+    return r.builder.expand(view, [n * side for n, side in zip(repeats, view.shape, strict=True)])
 
 
 def _depth_to_space(r: Reader, node: Node, v: list[Any]) -> Any:
@@ -560,7 +598,7 @@ def _image_scaler(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 OPERATORS: dict[str, Callable[[Reader, Node, list[Any]], Any]] = {
-    "Conv": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul,
+    "Conv": conv, "ConvTranspose": _conv_transpose, "Gemm": gemm, "MatMul": matmul,
     "BatchNormalization": _batch_norm, "Add": _binary, "Sub": _binary, "Mul": _binary, "Div": _binary, "Sum": _sum,
     "Relu": _unary(lambda node: ReLU()),
     "LeakyRelu": _unary(lambda node: ReLU(leak=node.number_("alpha", 0.01))),
@@ -572,15 +610,16 @@ OPERATORS: dict[str, Callable[[Reader, Node, list[Any]], Any]] = {
     "Celu": _unary(lambda node: ELU(alpha=node.number_("alpha", 1.0), scale=node.number_("alpha", 1.0))),
     "Selu": _unary(lambda node: SELU(alpha=node.number_("alpha", 1.67326319217681884765625), gamma=node.number_("gamma", 1.05070102214813232421875))),
     "Softplus": _unary(lambda node: Softplus()), "Softsign": _unary(lambda node: Softsign()), "Exp": _unary(lambda node: Exp()),
-    "Clip": _clip, "PRelu": _prelu, "Erf": _erf, "Pow": _pow, "Abs": _simple(np.abs), "Log": _simple(np.log),
-    "Sqrt": _simple(np.sqrt), "Reciprocal": _simple(np.reciprocal), "Neg": lambda r, node, v: r.builder.affine(r.maps(v), -1.0, 0.0),
-    "Softmax": _softmax, "LogSoftmax": _softmax, "LRN": _lrn, "Dropout": _dropout,
+    "Clip": _clip, "Max": _bounded, "Min": _bounded, "PRelu": _prelu, "Erf": _erf, "Erfc": _erf, "Pow": _pow, "Abs": _simple(np.abs), "Log": _simple(np.log),
+    "Sqrt": _unary(lambda node: Power(0.5)), "Reciprocal": _unary(lambda node: Power(-1)), "Neg": lambda r, node, v: r.builder.affine(r.maps(v), -1.0, 0.0),
+    "Softmax": softmax, "LogSoftmax": softmax, "LRN": _lrn, "Dropout": _dropout,
     "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm, "GroupNormalization": _group_norm,
-    "MaxPool": _pool, "AveragePool": _pool, "GlobalAveragePool": _global_pool, "GlobalMaxPool": _global_pool,
-    "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "Concat": _concat, "Split": _split,
+    "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": global_pool, "GlobalMaxPool": global_pool,
+    "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "ReduceL2": _reduce, "ReduceSumSquare": _reduce,
+    "LpNormalization": _lp, "GlobalLpPool": _lp, "Concat": _concat, "Split": _split,
     "Slice": _slice, "Gather": _gather, "Reshape": _reshape, "Transpose": _transpose, "Flatten": _flatten,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Shape": _shape, "Pad": _pad, "Resize": _resize, "Upsample": _resize,
-    "Expand": _expand, "DepthToSpace": _depth_to_space, "SpaceToDepth": _space_to_depth, "Identity": _same,
+    "Expand": _expand, "Tile": _tile, "DepthToSpace": _depth_to_space, "SpaceToDepth": _space_to_depth, "Identity": _same,
     "Cast": _cast_maps, "CastLike": _cast_maps, "ImageScaler": _image_scaler,
     "Size": lambda r, node, v: np.array(math.prod(v[0].shape), np.int64),
 }  # fmt: skip
@@ -592,8 +631,5 @@ REASONS = {
     "NonMaxSuppression": "it picks boxes, which no linear decoding can",
     "TopK": "it picks the largest, which no linear decoding can",
     "ArgMax": "it gives places, not responses",
-    "QLinearConv": "its weights are quantized",
-    "QuantizeLinear": "it quantizes its responses",
-    "DequantizeLinear": "its responses are quantized",
-    "ReduceL2": "it divides by a norm of the very image",
+    "DynamicQuantizeLinear": "it rounds by a scale that depends on the image: quantize the file with fixed ones, or give the one before",
 }

@@ -1,6 +1,7 @@
 """How time grows with units, images and depth: draws docs/images/benchmarks-growth.png. Called by run.py --save.
 
-``python growth.py SIDE`` measures one side in its own process and prints JSON.
+``python growth.py SIDE`` measures one side in its own process and prints JSON; ``python growth.py --draw`` draws again what was
+measured last, from docs/benchmarks-growth.json.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from work import Torch, vgg16
 import decoding
 from decoding import Conv, MaxPool, Network, fast, reference
 
-PICTURE = Path(__file__).resolve().parents[2] / "docs" / "images" / "benchmarks-growth.png"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PICTURE, NUMBERS = DOCS / "images" / "benchmarks-growth.png", DOCS / "benchmarks-growth.json"
 UNITS = (8, 32, 128, 512, 2048)
 IMAGES = (16, 64, 256, 1024, 4096)
 DEPTHS = ("conv1_2", "conv2_2", "conv3_1", "conv3_3", "conv4_1")
@@ -93,43 +95,60 @@ def draw(found: dict[str, dict[str, list[float]]]) -> None:
     vgg = vgg16()
     work = {name: multiplications(vgg, vgg.index(name)) for name in DEPTHS}
     panels = {
-        "units": ("decode_layer, LeNet layer 5, nearest", "units", UNITS, {"fast": UNITS, "torch": UNITS}),
-        "images": ("LeNet forward", "images", IMAGES, {"fast": IMAGES, "torch": IMAGES}),
+        "units": (
+            "Decoding more units\n(LeNet, layer 5, nearest)",
+            "units",
+            UNITS,
+            f"fast's for {UNITS[0]} units",
+            {"fast": UNITS, "torch": UNITS},
+        ),
+        "images": (
+            "Running more images\n(LeNet, forward)",
+            "images",
+            IMAGES,
+            f"fast's for {IMAGES[0]} images",
+            {"fast": IMAGES, "torch": IMAGES},
+        ),
         "depth": (
-            "decode_layer, VGG-16, nearest",
-            "all units of",
+            "Decoding a deeper layer, all its units\n(VGG-16, nearest)",
+            "layer",
             range(len(DEPTHS)),
+            f"fast's for {DEPTHS[0]}",
             {"fast": [work[name][0] for name in DEPTHS], "torch": [work[name][1] for name in DEPTHS]},
         ),
     }
-    labels = {"fast": "fast", "torch": "PyTorch, from above", "reference": "reference"}
+    labels = {"fast": "fast", "torch": "PyTorch", "reference": "reference"}
     colours = {"fast": "C0", "torch": "C1", "reference": "C2"}
-    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
-    unit = found["fast"]["units"][0]
-    for axis, (panel, (title, name, places, theory)) in zip(axes, panels.items(), strict=True):
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4.6), layout="constrained")
+    for axis, (panel, (title, name, places, one, theory)) in zip(axes, panels.items(), strict=True):
+        unit = found["fast"][panel][0]
         for side, series in found.items():
             axis.plot(places, np.array(series[panel]) / unit, "o-", color=colours[side], label=labels[side])
         for side, operations in theory.items():
             line = np.array(operations) / operations[-1] * found[side][panel][-1] / unit
-            axis.plot(places, line, ":", color=colours[side], label=f"theory: multiplications, {labels[side]}")
-        axis.set(title=title, xlabel=name, yscale="log")
+            axis.plot(places, line, ":", color=colours[side], label=f"multiplications, {labels[side]}")
+        axis.set(title=title, xlabel=name, ylabel=f"time ÷ {one}", yscale="log")
         if panel == "depth":
             axis.set_xticks(list(places), DEPTHS)
         else:
             axis.set_xscale("log")
-    axes[0].set_ylabel(f"time ÷ that of fast for {UNITS[0]} units")
-    axes[2].legend(fontsize=7)
+        axis.legend(fontsize=8, loc="upper left")
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
 
 
 def main() -> None:
+    if sys.argv[1:] == ["--draw"]:
+        draw(json.loads(NUMBERS.read_text()))
+        return
     if len(sys.argv) == 2:
         print(json.dumps(measured(sys.argv[1])))
         return
     sides = ("fast", "torch", "reference")
     commands = {side: [sys.executable, __file__, side] for side in sides}
-    draw({side: json.loads(subprocess.run(commands[side], check=True, capture_output=True).stdout) for side in sides})
+    found = {side: json.loads(subprocess.run(commands[side], check=True, capture_output=True).stdout) for side in sides}
+    NUMBERS.write_text(json.dumps(found, indent=1) + "\n")
+    draw(found)
 
 
 if __name__ == "__main__":
