@@ -370,17 +370,14 @@ def own_decoder_remembers_nothing(bench: Bench) -> None:
             "    first = Conv(np.resize(np.arange(-3, 4.0), (2, 1, 2, 3)) * number)",
             "    second = Conv(np.resize(np.arange(-3, 4.0), (3, 2, 2, 1)) + number)",
             "    return Network([first, MaxPool(2), second], input_shape=(1, 7, 8))",
-            "found = [backend.decode_filter(made(n), 3, n % 3, unpool='nearest') for n in range(1, 25)]",
-            "assert all(map(np.array_equal, found, [decode_filter(made(n), 3, n % 3) for n in range(1, 25)]))",
+            "found = [backend.decode_filter(made(n), 3, n % 3, unpool='nearest') for n in range(1, 49)]",
+            "assert all(map(np.array_equal, found, [decode_filter(made(n), 3, n % 3) for n in range(1, 49)]))",
         ]
     )
 
-    def made(number: int) -> Network:
-        layers = [Conv(explicit.tiled(2, 1, 2, 3) * number), MaxPool(2), Conv(explicit.tiled(3, 2, 2, 1) + number)]
-        return Network(layers, input_shape=(1, 7, 8))
-
-    def decodes(case: tuple[Network, int]) -> None:
-        net, k = case
+    def decodes(number: int) -> None:
+        first, second = explicit.tiled(2, 1, 2, 3) * number, explicit.tiled(3, 2, 2, 1) + number
+        net, k = Network([Conv(first), MaxPool(2), Conv(second)], input_shape=(1, 7, 8)), number % 3
 
         def ask() -> Any:
             held.append((bench.backend.decode_filter(net, 3, k, unpool="nearest"), np.zeros(0)))
@@ -391,9 +388,10 @@ def own_decoder_remembers_nothing(bench: Bench) -> None:
         impulse = np.zeros((1, 3, 1, 1))
         impulse[0, k] = 1
         last = list(stages.expectations(stages.decode(net, 3, "nearest"), impulse, bench.precision))[-1]
-        bench.compare(got, stages.Expected("", last.want[0], last.bound[0], last.unit), code)
+        arrays = {"input0": first, "input1": second}
+        bench.compare(got, stages.Expected("", last.want[0], last.bound[0], last.unit), code, arrays)
 
-    bench.look(((made(number), number % 3) for number in range(1, 25)), decodes)
+    bench.look(range(1, 49), decodes)
     for answer, before in held:
         if not np.array_equal(np.asarray(answer), before, equal_nan=True):
             raise Mismatch("the answer changed when other filters were decoded later", code, arrays={"input0": before})
