@@ -138,7 +138,7 @@ def decode_filter(
     UnknownLayerError
         If there is no such layer, or it has no unit k.
     InvalidValueError
-        If weights are not finite, the result overflows, or `unpool` is none of the three.
+        If weights are not finite, the result overflows, or `unpool` is none of those above.
 
     See Also
     --------
@@ -265,7 +265,7 @@ def iterate_layer(
     UnknownLayerError
         If there is no such layer.
     InvalidValueError
-        If `size` is not at least 1, weights are not finite, or `unpool` is none of the three.
+        If `size` is not at least 1, weights are not finite, or `unpool` is none of those above.
 
     See Also
     --------
