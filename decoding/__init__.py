@@ -5,7 +5,7 @@
 from . import baselines, fast, inverse, reference
 from .backend import Backend
 from .baselines import LeastSquares
-from .composition import Contribution, contributions, pair_contributions
+from .composition import Contribution, contributions, pair_contributions, unit_contributions
 from .datasets import images_in, lenet, mnist, resnet
 from .decoder import decode, decode_filter, decode_layer, iterate_layer
 from .decoder import decode_parts as decode_parts
@@ -14,6 +14,7 @@ from .errors import (
     ConformanceFailure,
     DataFormatError,
     DecodingError,
+    ExecutorError,
     InvalidValueError,
     ShapeError,
     UnknownLayerError,
@@ -41,6 +42,7 @@ from .evaluation import (
     response_matrix,
     top_images,
 )
+from .explorer import explore
 from .gains import GainMeter as GainMeter
 from .gains import linearize
 from .handmade import Characters as Characters
@@ -74,6 +76,7 @@ from .layers import (
     Pool,
     Power,
     PReLU,
+    Quantize,
     ReLU,
     Resize,
     Scale,
@@ -130,6 +133,7 @@ __all__ = [
     "DecodingError",
     "Dropout",
     "Elementwise",
+    "ExecutorError",
     "Exp",
     "Gate",
     "GroupNorm",
@@ -150,6 +154,7 @@ __all__ = [
     "Pool",
     "Power",
     "QuadraticUnit",
+    "Quantize",
     "ReLU",
     "Resize",
     "Scale",
@@ -176,6 +181,7 @@ __all__ = [
     "decode_layer",
     "decode_quadratic",
     "decoded_responses",
+    "explore",
     "fast",
     "from_torch",
     "images_in",
@@ -205,4 +211,5 @@ __all__ = [
     "show",
     "threshold",
     "top_images",
+    "unit_contributions",
 ]

@@ -21,6 +21,7 @@ from . import (
     datasets,
     decode_layer,
     decode_quadratic,
+    explore,
     fast,
     load,
     montage,
@@ -31,6 +32,7 @@ from . import (
 from .arguments import Array, cut
 from .decoder import UNPOOLS, unit
 from .errors import InvalidValueError
+from .explorer.pictures import read_pictures
 from .files import check_writable, replacing, shown
 from .loading import format_of
 from .picture import FORMATS
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="decoding", description="Picture what drives the units of a trained convolutional network.")
     parser.add_argument("--version", action="version", version=f"decoding {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="show|decode|quadratic")
+    commands = parser.add_subparsers(required=True, metavar="show|decode|quadratic|explore")
 
     show = commands.add_parser(
         "show", help="print the table of a network's layers", description="Print the table of a network's layers."
@@ -124,12 +126,46 @@ def _parser() -> Parser:
     )
     pair.add_argument("-o", "--output", required=True, metavar="unit.png", help="the picture to write")
 
+    _add_explore(commands)
+
     draw.add_argument("--each", action="store_true", help="a file for each unit: out-0.png, out-1.png, …")
     draw.add_argument(
         "-o", "--output", required=True, metavar="out.png",
         help="what to write: a picture, or numbers (.npy: an array (units, channels, rows, columns); .csv: a row for each number)",
     )  # fmt: skip
     return parser
+
+
+def _add_explore(commands: Any) -> None:
+    page = commands.add_parser(
+        "explore",
+        help="write a page to click through, as a folder",
+        description="Write a page to click through: the network, its layers, and each unit with what it is made of. Open "
+        "index.html in a browser; it needs no server.",
+    )
+    page.set_defaults(run=_explore)
+    _add_network(page)
+    page.add_argument(
+        "-o", "--output", metavar="FOLDER", default="explorer", help="the folder to write (default: %(default)s)"
+    )
+    page.add_argument(
+        "--images",
+        metavar="FOLDER",
+        help="pictures to measure with and to show, 0 to 255, or 0 to 1 where --std is below 1; folders in it are labels; the "
+        "bundled digits for bundled networks",
+    )
+    page.add_argument("--layers", nargs="+", metavar="L", help="the layers whose units are shown; all unless given")
+    page.add_argument("--units", type=int, metavar="N", help="how many units of a layer are shown, the first ones")
+    page.add_argument(
+        "--second-order",
+        nargs="+",
+        metavar="L/K",
+        help="units whose second order is shown, such as conv2/0-4,7, a second for each; or all, or none (default: all of "
+        "bundled networks, none of others)",
+    )
+    page.add_argument(
+        "--unpool", choices=UNPOOLS, default="nearest", help="interpolation that undoes pooling (default: %(default)s)"
+    )
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:
@@ -157,6 +193,7 @@ def _add_network(command: argparse.ArgumentParser) -> None:
         metavar="S",
         help="the same, for the standard deviation; filters are drawn divided by it, in the units of pixels",
     )
+    command.add_argument("--image", metavar="NAME", help="which input is the image, where the file has several")
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -212,8 +249,14 @@ def _numbers(text: str) -> list[float] | float:
 def _network(options: argparse.Namespace) -> Network:
     """A file, or else one of the bundled networks."""
     name = options.net
-    given = {key: getattr(options, key) for key in ("input_shape", "mean", "std") if getattr(options, key) is not None}
+    given = {
+        key: getattr(options, key)
+        for key in ("input_shape", "mean", "std", "image")
+        if getattr(options, key) is not None
+    }
     if name in BUNDLED and not Path(name).exists():
+        if "image" in given:
+            raise InvalidValueError(f"--image: {name}, a bundled network, has one input.")
         found: Network = getattr(datasets, name)()
         return found.replace(**given) if given else found
     if format_of(Path(name)) == "ONNX":
@@ -222,19 +265,20 @@ def _network(options: argparse.Namespace) -> Network:
 
 
 class _Progress:
-    """Tells on a terminal how far a long load is."""
+    """Tells on a terminal how far something long is."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "reading", what: str = "nodes") -> None:
+        self.doing, self.what = doing, what
         self.began = time.monotonic()
         self.shown = 0.0
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
-        if not sys.stderr.isatty() or now - self.began < 1 or (now - self.shown < 0.1 and done < total):
+        if not sys.stderr.isatty() or now - self.began < 1 or (now - self.shown < 0.1 and done != total):
             return
         self.shown = now
         end = "\r\033[K" if done == total else ""
-        print(f"\rreading: {done} of {total} nodes{end}", end="", file=sys.stderr, flush=True)
+        print(f"\r{self.doing}: {done} of {total} {self.what}{end}", end="", file=sys.stderr, flush=True)
 
 
 def _layer(net: Network, given: str) -> int:
@@ -300,11 +344,44 @@ def _quadratic(options: argparse.Namespace) -> None:
     print(f"{shown(output)}: unit {units} of layer {shown(options.layer)}, to the second order")
 
 
+def _explore(options: argparse.Namespace) -> None:
+    net = _network(options)
+    images, labels = (None, None) if options.images is None else read_pictures(net, options.images)
+    explore(
+        net,
+        options.output,
+        images=images,
+        labels=labels,
+        layers=None if options.layers is None else [_layer(net, each) for each in options.layers],
+        units=options.units,
+        unpool=options.unpool,
+        second_order=None if options.second_order is None else _some_units(net, options.second_order),
+        title=None if options.net in BUNDLED else Path(options.net).name,
+        progress=_Progress("exploring", "layers and units"),
+    )
+    print(f"{shown(options.output)}: open {shown(Path(options.output, 'index.html'))} in a browser")
+
+
+def _some_units(net: Network, given: Sequence[str]) -> bool | dict[int | str, list[int]]:
+    """``conv2/0-4,7`` → {3: [0, 1, 2, 3, 4, 7]}; all; or none."""
+    if list(given) in (["all"], ["none"]):
+        return given[0] == "all"
+    found: dict[int | str, list[int]] = {}
+    for each in given:
+        layer, _, units = each.rpartition("/")
+        if not layer or not _RANGES.fullmatch(units):
+            raise InvalidValueError(
+                f"--second-order: '{shown(each)}' must be a layer and its units, such as conv2/0-4,7."
+            )
+        found[_layer(net, layer)] = _units(units)
+    return found
+
+
 def _images(net: Network, options: argparse.Namespace) -> Any:
     """What to calibrate on: the folder's pictures; digits for a bundled network without batch norms; otherwise none."""
     if options.images is not None:
         small = net.std is not None and float(net.std.max()) < 1  # of pixels from 0 to 1
-        given = datasets.images_in(options.images, channels=net.channels(0))
+        given = datasets.images_in(options.images, mode="L" if net.channels(0) == 1 else "RGB", skip=True)
         return (net.normalize(batch / np.float32(255 if small else 1)) for batch in given)
     if options.net in BUNDLED and not any(isinstance(each, BatchNorm) for each in net.layers):
         return net.normalize(datasets.mnist()[0][:2000])

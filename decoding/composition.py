@@ -8,14 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import reference
-from .arguments import as_count
+from .arguments import Array, as_count
 from .boundary import public
-from .decoder import unit, units
+from .decoder import decode, unit, units
 from .eigenpictures import quadratic_form
 from .errors import InvalidValueError, UnknownLayerError
 from .gains import moments
 from .layers import Conv
 from .network import Network, as_network
+from .secondorder import check_curvatures
 from .walks import times
 
 MOST = 4096  # numbers of a layer whose pairs are listed
@@ -66,6 +67,83 @@ class PairContribution(NamedTuple):
     strength: float
 
 
+class UnitContribution(NamedTuple):
+    """A unit of a lower layer, and what a unit's response has of it: ``linear · d + square · d²``, d its response about its mean.
+
+    Attributes
+    ----------
+    layer : int
+        The layer of the lower unit.
+    unit : (k, row, column)
+        Its channel, and its place in the window that the higher unit sees of that layer.
+    linear, square : float
+        The weights of its response, and of the square, about its mean.
+    strength : float
+        The standard deviation of the two together, by which these are sorted.
+    """
+
+    layer: int
+    unit: tuple[int, int, int]
+    linear: float
+    square: float
+    strength: float
+
+
+@public
+def unit_contributions(
+    net: Network, layer: int | str, k: int, *, to: int | str, top: int | None = None, backend: Any = None
+) -> list[UnitContribution]:
+    """List the lower units that a unit's response is made of, line and square: which, where and how strongly.
+
+    ``√(ℓ_i² sd_i² + 2 Q_ii² sd_i⁴)``: the standard deviation of what unit i alone makes of the response.
+
+    Parameters
+    ----------
+    net, layer, k, to, top, backend
+        As for `pair_contributions`.
+
+    Returns
+    -------
+    list of UnitContribution
+        The strongest first.
+
+    Raises
+    ------
+    UnknownLayerError, InvalidValueError
+        As for `pair_contributions`.
+
+    See Also
+    --------
+    contributions : Of the first order, at the convolution below.
+    pair_contributions : What two lower units make together.
+
+    Notes
+    -----
+    Our choice; not in the paper. As in `decode_quadratic` all is about the mean of the lower layer's responses, which are taken as
+    Gaussian.
+
+    Examples
+    --------
+    >>> from decoding import Conv, Network, ReLU
+    >>> layers = [Conv([[[[1]]], [[[2]]]]), Conv([[[[1]], [[-1]]]]), ReLU(gain=1, curvature=2)]
+    >>> net = Network(layers, moments={1: ([0, 0], [1, 2])})
+    >>> unit_contributions(net, 3, 0, to=1, top=1)      # (x - y) + (x - y)²
+    [UnitContribution(layer=1, unit=(1, 0, 0), linear=-1.0, square=1.0, strength=6.0)]
+    """
+    most = None if top is None else as_count(top, "unit_contributions: top")
+    bottom, form, mean, spread, places = _between(net, layer, k, to, backend, "unit_contributions")
+    impulse = np.zeros((1, net.channels(layer), 1, 1))
+    impulse[0, k] = 1
+    line = decode(net, layer, impulse, to=bottom, unpool="sum", backend=backend).ravel() + 2 * form @ mean
+    square = np.diag(form)
+    strength = np.sqrt((line * spread) ** 2 + 2 * (square * spread**2) ** 2)
+    order = np.argsort(-strength, kind="stable")[: np.count_nonzero(strength)][:most]
+    return [
+        UnitContribution(bottom, places[i], float(line[i]), float(square[i]), float(strength[i]))
+        for i in order.tolist()
+    ]
+
+
 @public
 def pair_contributions(
     net: Network, layer: int | str, k: int, *, to: int | str, top: int | None = None, backend: Any = None
@@ -104,6 +182,7 @@ def pair_contributions(
     See Also
     --------
     contributions : Of the first order.
+    unit_contributions : What each lower unit makes alone.
     decode_quadratic : The same form as pictures.
 
     Notes
@@ -120,31 +199,37 @@ def pair_contributions(
     PairContribution(layer=1, first=(1, 0, 0), second=(1, 0, 0), weight=1.0, strength=9.0)
     PairContribution(layer=1, first=(0, 0, 0), second=(1, 0, 0), weight=-2.0, strength=6.0)
     """
-    as_network(net, "pair_contributions")
     most = None if top is None else as_count(top, "pair_contributions: top")
+    bottom, form, _, spread, places = _between(net, layer, k, to, backend, "pair_contributions")
+    weights = np.triu(form) + np.triu(form, 1)
+    strength = np.abs(weights) * spread * spread[:, np.newaxis]
+    found = np.argwhere(strength)
+    order = np.argsort(-strength[tuple(found.T)], kind="stable")[:most]
+    return [
+        PairContribution(bottom, places[i], places[j], float(weights[i, j]), float(strength[i, j]))
+        for i, j in found[order].tolist()
+    ]
+
+
+def _between(
+    net: Network, layer: int | str, k: int, to: int | str, backend: Any, function: str
+) -> tuple[int, Array, Array, Array, list[Any]]:
+    """The lower layer's number; a unit's form on what it sees of it, (P, P); its P means and deviations, and their places."""
+    as_network(net, function)
+    check_curvatures(net, function)
     bottom = net.index(to)
     shape = net.channels(bottom), *net.receptive_field(layer, within=bottom).size
     pixels = math.prod(shape)
     if pixels > MOST:
         raise InvalidValueError(
-            f"pair_contributions: the unit sees {pixels} numbers of layer {bottom}, and {MOST} are the most. Take a layer nearer to it."
+            f"{function}: the unit sees {pixels} numbers of layer {bottom}, and {MOST} are the most. Take a layer nearer to it."
         )
     pair = net.moments.get(bottom) or moments(net)[bottom]
     if pair is None:
-        raise InvalidValueError(
-            f"pair_contributions: the moments of layer {bottom} are not known. Give images to quadratize."
-        )
+        raise InvalidValueError(f"{function}: the moments of layer {bottom} are not known. Give images to quadratize.")
     form = quadratic_form(net, layer, k, to=bottom, backend=backend) @ np.eye(pixels)
-    weights = np.triu(form) + np.triu(form, 1)
-    spread = np.broadcast_to(np.asarray(pair[1])[:, np.newaxis, np.newaxis], shape).ravel()
-    strength = np.abs(weights) * spread * spread[:, np.newaxis]
-    found = np.argwhere(strength)
-    order = np.argsort(-strength[tuple(found.T)], kind="stable")[:most]
-    places = list(np.ndindex(*shape))
-    return [
-        PairContribution(bottom, places[i], places[j], float(weights[i, j]), float(strength[i, j]))
-        for i, j in found[order].tolist()
-    ]
+    mean, spread = (np.broadcast_to(np.asarray(each)[:, np.newaxis, np.newaxis], shape).ravel() for each in pair)
+    return bottom, form, mean, spread, list(np.ndindex(*shape))
 
 
 @public
@@ -182,7 +267,7 @@ def contributions(net: Network, layer: int | str, k: int, *, top: int | None = N
     See Also
     --------
     decode_filter : Their sum, in image space.
-    pair_contributions : Of the second order.
+    unit_contributions, pair_contributions : Of the second order: lower units, with their squares, and pairs of them.
 
     Notes
     -----

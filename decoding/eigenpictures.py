@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, as_array4, as_count, check_finite, described, plural
+from .backend import resolve
+from .blocks import elsewhere
 from .boundary import public
 from .decoder import unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
@@ -26,6 +28,8 @@ from .patterns import Independent, Statistics, natural
 from .secondorder import Form, check_curvatures
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from scipy.sparse.linalg import LinearOperator
 
 DENSE = 1000  # pixels up to which a form is written out: shares are exact, and no eigenvalue can be missed
@@ -306,6 +310,7 @@ def decode_quadratic(
     n: int = 8,
     statistics: Statistics | None = None,
     backend: Any = None,
+    executor: Executor | None = None,
 ) -> Any:
     """Picture what a unit responds to, to the second order.
 
@@ -326,6 +331,8 @@ def decode_quadratic(
         the images that `quadratize` saw, if any. In a layer between, responses taken as independent, of their own deviations.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
+    executor : concurrent.futures.Executor, optional
+        Whose workers picture the units, one at a time each, with the same result: :doc:`large-work`.
 
     Returns
     -------
@@ -363,17 +370,42 @@ def decode_quadratic(
     """
     n = as_count(n, "decode_quadratic: n")
     ks: Any = k if np.ndim(k) else [k]
-    found, root = list[QuadraticUnit](), None
-    for each in ks:
-        form = _form(net, layer, each, to, backend, "decode_quadratic")
-        if root is None:  # the same for all units of a layer
-            root = _Root(_statistics(net, form, statistics))
-        if n > root.pixels:
-            raise InvalidValueError(
-                f"decode_quadratic: n is {n}, and the field has {root.pixels} numbers: {form.shape}."
-            )
-        found.append(_decoded(form, root, n))
+    work = _Picturing(net, layer, ks[0], to, n, statistics, backend) if len(ks) else None
+    if executor is None or work is None:
+        found = [work(each) for each in ks] if work else []
+    else:
+        from .executing import check_executor
+
+        check_executor(executor, "decode_quadratic")
+        named = {"the network": net, "the backend": work.backend, "the statistics": statistics}
+        found = list(elsewhere(work.backend, work, ks, executor, "decode_quadratic", named, hold=False))
     return found if ks is k else found[0]
+
+
+class _Picturing:
+    """What makes the pictures of a unit, given its number: all units of a layer have one field and one root."""
+
+    def __init__(
+        self, net: Network, layer: Any, k: Any, to: Any, n: int, statistics: Statistics | None, backend: Any
+    ) -> None:
+        self.net, self.layer, self.to, self.n, self.backend = net, layer, to, n, resolve(backend)
+        form = self.form(k)
+        self.root = _Root(_statistics(net, form, statistics))
+        if n > self.root.pixels:
+            raise InvalidValueError(
+                f"decode_quadratic: n is {n}, and the field has {self.root.pixels} numbers: {form.shape}."
+            )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import scipy.linalg  # noqa: F401  # first, so that its BLAS is held to as many threads as here
+
+        vars(self).update(state)
+
+    def form(self, k: Any) -> Form:
+        return _form(self.net, self.layer, k, self.to, self.backend, "decode_quadratic")
+
+    def __call__(self, k: Any) -> QuadraticUnit:
+        return _decoded(self.form(k), self.root, self.n)
 
 
 class _Root:
@@ -440,12 +472,7 @@ def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistic
             )
         return Independent(pair[0], pair[1], form.shape[1:])
     if given is None:
-        prior = natural(form.shape[1:], channels=form.shape[0])
-        seen = net.moments.get(0)
-        if seen is None:
-            return prior
-        energy = float((seen[1] ** 2).sum()) * math.prod(form.shape[1:])
-        return prior.scaled(math.sqrt(energy / prior.energy))
+        return prior(net, form.shape)
     if not isinstance(given, Statistics):
         raise InvalidValueError(
             f"decode_quadratic: statistics must be made by natural, autocovariance or covariance, and are {described(given)}."
@@ -455,6 +482,16 @@ def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistic
             f"decode_quadratic: statistics of {plural(given.shape[0], 'channel')}, {given.shape}, for a field of {form.shape}."
         )
     return given.within(form.shape[1:])
+
+
+def prior(net: Network, shape: tuple[int, int, int]) -> Statistics:
+    """Natural scenes of that size, (C, H, W), with the contrast of the images that `quadratize` saw, if any."""
+    scenes = natural(shape[1:], channels=shape[0])
+    seen = net.moments.get(0)
+    if seen is None:
+        return scenes
+    energy = float((seen[1] ** 2).sum()) * math.prod(shape[1:])
+    return scenes.scaled(math.sqrt(energy / scenes.energy))
 
 
 def _written_out(form: Form, root: _Root, n: int) -> tuple[Array, Array, float, float]:

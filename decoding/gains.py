@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,9 @@ from .layers import (
 )
 from .measuring import Images, Progress, measure
 from .network import Network, as_network
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 NODES = 64  # of the Gauss-Hermite quadrature
 LEAST = 2  # images to measure gains on
@@ -257,6 +260,8 @@ def linearize(
     unpool: str = "nearest",
     backend: Any = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> Network:
     """Give every layer that decoding passes over the factor per channel that stands for it best.
 
@@ -274,6 +279,10 @@ def linearize(
         The operators to use; `decoding.reference` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -319,10 +328,11 @@ def linearize(
     as_network(net, "linearize")
     as_choice(unpool, POOLING, "linearize: unpool")
     check_known(net, "linearize")
+    options = {"backend": backend, "progress": progress, "executor": executor, "checkpoint": checkpoint}
     if images is None:
         gains = free_gains(net, moments(net), "linearize", unpool)
     else:
-        gains = _measured(net, images, unpool, backend, progress)
+        gains = _measured(net, images, unpool, **options)
     return with_gains(net, gains)
 
 
@@ -534,6 +544,8 @@ class GainMeter:
     array([0.5])
     """
 
+    state = ("sums",)
+
     @public
     def __init__(self, net: Network, layer: int | str, *, unpool: str = "nearest", backend: Any = None) -> None:
         as_network(net, "GainMeter")
@@ -592,7 +604,7 @@ def _shared(pool: Pool, x: Array, size: Sequence[int]) -> Array:
 class _Varies:
     """Whether some channel of the images holds more than one value."""
 
-    layer = 0
+    layer, state = 0, ("low", "high")
 
     def __init__(self) -> None:
         self.low: Any = np.inf
@@ -605,12 +617,10 @@ class _Varies:
         self.low, self.high = np.minimum(self.low, part[0]), np.maximum(self.high, part[1])
 
 
-def _measured(net: Network, images: Images, unpool: str, backend: Any, progress: Progress | None) -> dict[int, Any]:
-    meters, varies = (
-        {number: GainMeter(net, number, unpool=unpool, backend=backend) for number in _bent(net)},
-        _Varies(),
-    )
-    count = measure(net, images, [varies, *meters.values()], backend=backend, progress=progress)
+def _measured(net: Network, images: Images, unpool: str, *, backend: Any, **options: Any) -> dict[int, Any]:
+    meters = {number: GainMeter(net, number, unpool=unpool, backend=backend) for number in _bent(net)}
+    varies = _Varies()
+    count = measure(net, images, [varies, *meters.values()], backend=backend, **options)
     if count < LEAST:
         raise InvalidValueError(
             f"linearize: {plural(count, 'image')}: gains are measured over at least {LEAST}. Some hundred small ones, or four photographs, are enough."

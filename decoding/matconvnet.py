@@ -364,7 +364,6 @@ class _Reader:
             size = self.optional("image size", lambda: self.input_size(normalization, "imageSize"))
         channels = size[0] if size else mean.shape[0] if mean is not None and mean.shape[0] > 1 else None
         net = self.dag(root, channels) if isinstance(root.get("layers"), Struct) else self.simple(root, channels)
-        net = _advised(net)
         self.check_field(net)
         if size is not None:
             net = self.optional(f"input size, {crossed(size)},", lambda: net.replace(input_shape=size)) or net
@@ -596,7 +595,7 @@ class _Reader:
         if not isinstance(value, np.ndarray) or not value.size:
             raise WeightsFormatError(f"{what} should be numbers, and are {_what(value)}.")
         dtype = self.dtype or (value.dtype if value.dtype.kind == "f" else np.float64)
-        with np.errstate(over="ignore"):  # what overflows is told of, as everything that is not finite
+        with np.errstate(over="ignore"):  # it becomes infinite, which the layer reports like all that is not finite
             return np.asarray(value, dtype)
 
     def vector(self, weights: list[Any], index: int, count: int, what: str) -> Array | None:
@@ -873,20 +872,6 @@ def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, 
     except ShapeError as error:
         return error.message.rstrip(".")
     return ""
-
-
-def _advised(net: Network) -> Network:
-    """Where all layers stand on ones that are not supported, the first says how to decode those above them."""
-    top = next((k for k, layer in enumerate(net.layers) if not isinstance(layer, UnsupportedLayer)), 0)
-    first = net.layers[0]
-    if not isinstance(first, UnsupportedLayer) or not top or min(i for below in net.inputs[top:] for i in below) < top:
-        return net
-    inputs = "" if net.is_chain else f", inputs=[[i - {top} for i in below] for below in net.inputs[{top}:]]"
-    advice = f"what lies above layer {top} can, as a network of its own, Network(net.layers[{top}:]{inputs})"
-    if advice in first.reason:  # as it was saved
-        return net
-    reason = first.reason or f"this package does not know layers of type '{first.kind}'"
-    return net.replace(layers=[first.replace(reason=f"{reason}; {advice}"), *net.layers[1:]])
 
 
 def _simple_weights(record: _Record) -> Callable[[], list[Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from .backend import lacks_operator, precision, resolve
 from .blocks import gather
 from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
+from .folder import FolderOfImages
 from .layers import Concat, Conv, Layer, Shape, UnsupportedLayer, check_factors
 from .layers.base import kept
 
@@ -525,20 +526,24 @@ class Network:
             return " For a single image (C, H, W), images[np.newaxis]."
         return " For a single grey image (H, W), images[np.newaxis, np.newaxis]." if len(shape) == 2 else ""
 
+    @overload
+    def normalize(self, images: FolderOfImages) -> FolderOfImages: ...
+    @overload
+    def normalize(self, images: npt.ArrayLike) -> Array: ...
     @public
-    def normalize(self, images: npt.ArrayLike) -> Array:
+    def normalize(self, images: Any) -> Any:
         """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
 
         ``(images − mean) / std``.
 
         Parameters
         ----------
-        images : array_like of shape (N, C, H, W)
+        images : array_like of shape (N, C, H, W), or what `images_in` returns
             In the units the network was trained on; for `lenet()`, grey levels 0 to 255.
 
         Returns
         -------
-        ndarray of shape (N, C, H, W)
+        ndarray of shape (N, C, H, W), or a sequence like the one given
             Floats, in the precision of the weights for integer images. Without mean and deviation, the images.
 
         Raises
@@ -546,6 +551,8 @@ class Network:
         ShapeError
             If the mean or the deviation does not fit the images.
         """
+        if isinstance(images, FolderOfImages):
+            return images.map(self.normalize)
         images = self.as_images(images, "normalize", raw=True)
         dtype = images.dtype if images.dtype.kind == "f" else self.dtype
         for what, array in (("mean image", self.mean), ("standard deviation", self.std)):
@@ -976,6 +983,7 @@ class Network:
             yield
         except DecodingError as error:
             said = error.args[0] if error.args and isinstance(error.args[0], str) else error
+            said = f"{said}{self._advice(number)}"
             error.args = (f"{self._where(number)}: {said}", *error.args[1:])
             error.function = None  # which was an operator's; whoever called it is named instead
             if (where := self._where(number)) not in str(error):  # a class of its own that says what it likes
@@ -989,6 +997,14 @@ class Network:
             ) from None
         except MemoryError as error:
             raise InvalidValueError(f"{self._where(number)}: there is not enough memory for it: {error}") from error
+
+    def _advice(self, number: int) -> str:
+        """Where all layers stand on ones that are not supported: how to decode those above them."""
+        top = next((k for k, layer in enumerate(self.layers) if not isinstance(layer, UnsupportedLayer)), 0)
+        if number > top or min((i for below in self.inputs[top:] for i in below), default=0) < top:
+            return ""
+        inputs = "" if self.is_chain else f", inputs=[[i - {top} for i in below] for below in net.inputs[{top}:]]"
+        return f" What lies above layer {top} can, as a network of its own: Network(net.layers[{top}:]{inputs})."
 
     def _where(self, number: int) -> str:
         return f"layer {number} {_quoted(self.names[number - 1])} ({self.layers[number - 1].kind})"

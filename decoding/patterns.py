@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from . import fast
 from .arguments import Array, as_array, as_array4, as_choice, as_pair, check_finite, crossed, described, plural
 from .boundary import public
 from .decoder import UNPOOLS, as_units, decode_layer, unit
@@ -22,11 +23,15 @@ from .errors import DataFormatError, InvalidValueError, ShapeError
 from .files import File, read_npz, replacing, shown
 from .gains import STILL
 from .layers import Shape
-from .measuring import Images, Progress, batches, measure, within
+from .measuring import Images, Progress, measure, run, within
 from .network import Network, as_network
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 MOST = 6000  # numbers of an image whose full covariance is kept, which takes 288 megabytes
 COLOUR = 0.9  # the correlation of two channels of natural images
+BATCH = 2**20  # numbers of images at a time
 BLOCK = 2**23  # numbers of windows, or of spectra, at a time
 FOURIER = 400  # multiplications of a large matrix product in the time of a Fourier transform of one pixel
 
@@ -469,7 +474,14 @@ def natural(size: Any, *, contrast: float = 1.0, channels: int = 3) -> Natural:
 
 
 @public
-def autocovariance(images: Images, size: Any) -> Autocovariance:
+def autocovariance(
+    images: Images,
+    size: Any,
+    *,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
+) -> Autocovariance:
     """Measure the statistics of images as if they were the same everywhere.
 
     ``r[c,d](Δ) = mean_p (x_c(p) − m_c)(x_d(p + Δ) − m_d)`` over all images and places p for which both pixels are inside; frequencies
@@ -482,6 +494,12 @@ def autocovariance(images: Images, size: Any) -> Autocovariance:
         time is in memory.
     size : int or (rows, columns)
         Of the statistics, such as a receptive field's.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -506,9 +524,8 @@ def autocovariance(images: Images, size: Any) -> Autocovariance:
     >>> stripes.cov([[[1, 0]]]).round(9)
     array([[[ 1., -1.]]])
     """
-    rows, columns = as_pair(size, "autocovariance: size")
-    parts = (_autocovariance(batch, (rows, columns)) for batch in _batches("autocovariance", images))
-    found: Autocovariance = _sum("autocovariance", parts)
+    job = _Covering("autocovariance", as_pair(size, "autocovariance: size"))
+    found: Autocovariance = job.over(images, progress=progress, executor=executor, checkpoint=checkpoint)
     if found._is_still:
         raise InvalidValueError("autocovariance: in each channel all pixels are equal, so nothing varies.")
     return found
@@ -542,13 +559,21 @@ def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
 
 
 @public
-def covariance(images: Images) -> Covariance:
+def covariance(
+    images: Images, *, progress: Progress | None = None, executor: Executor | None = None, checkpoint: Any = None
+) -> Covariance:
     """Measure the full covariance of images, each pixel with each, and their mean.
 
     Parameters
     ----------
     images : array_like of shape (N, C, H, W), or an iterable of such batches
         As `Network.forward` takes them, all of one size: that of the field. They are seen once.
+    progress : callable, optional
+        Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -571,7 +596,8 @@ def covariance(images: Images) -> Covariance:
     >>> covariance([[[[0, 1]]], [[[2, 3]]]]).cov([[[1, 0]]])
     array([[[1., 1.]]])
     """
-    found: Covariance = _sum("covariance", (_covariance(batch) for batch in _batches("covariance", images)))
+    job = _Covering("covariance")
+    found: Covariance = job.over(images, progress=progress, executor=executor, checkpoint=checkpoint)
     if found.count < 2:
         raise InvalidValueError("covariance: one image does not vary; give more, some times as many as it has pixels.")
     if found._is_still:
@@ -675,6 +701,8 @@ def patterns(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> npt.NDArray[np.float64]:
     """Find what images look like where the units of a layer respond.
 
@@ -699,6 +727,10 @@ def patterns(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -734,7 +766,16 @@ def patterns(
     """
     as_network(net, "patterns")
     meter = PatternMeter(net, layer, via=via, units=units, unpool=unpool, backend=backend)
-    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
     return meter.result()
 
 
@@ -754,6 +795,8 @@ class Products(NamedTuple):
 
 class PatternMeter:
     """The patterns of a layer's units, batch by batch; parameters as `patterns`, for use with `measure`."""
+
+    state = ("sums",)
 
     @public
     def __init__(
@@ -897,22 +940,42 @@ def _by_fourier(
     return Products(n * math.prod(grid), responses, both[-1], both[:-1])
 
 
-def _batches(function: str, images: Images) -> Iterator[Array]:
-    """Batches of finite images that are not empty."""
-    for part in batches(images)[0]:
-        array = as_array4(part, function, "images", "(N, C, H, W)")
-        check_finite(array, f"{function}: images")
-        if len(array):
-            yield array
+class _Covering:
+    """The statistics of images, batch by batch: what travels to where they are measured."""
+
+    backend = fast  # NumPy may be run in several threads
+
+    def __init__(self, function: str, size: tuple[int, int] | None = None) -> None:
+        self.function, self.field = function, size
+
+    def as_images(self, images: Any) -> Array:
+        return as_array4(images, self.function, "images", "(N, C, H, W)")
+
+    def step(self, shape: Sequence[int]) -> int:
+        numbers = math.prod(shape)
+        return max(1, BATCH // numbers, numbers // 4 if self.field is None else 0)  # a covariance has numbers² itself
+
+    def parts(self, images: Array, start: int) -> list[Any]:
+        check_finite(images, f"{self.function}: images from {start}")
+        return [_covariance(images) if self.field is None else _autocovariance(images, self.field)]
+
+    def named(self) -> dict[str, Any]:
+        return {"the statistics": [self.function, self.field]}
+
+    def over(self, images: Images, **options: Any) -> Any:
+        total = _Total()
+        run(self, images, [total], **options)
+        return total.found
 
 
-def _sum(function: str, parts: Iterator[Any]) -> Any:
-    found: Any = None
-    for part in parts:
-        found = part if found is None else found + part
-    if found is None:
-        raise InvalidValueError(f"{function}: there are no images.")
-    return found
+class _Total:
+    """The sum of parts."""
+
+    def __init__(self) -> None:
+        self.found: Any = None
+
+    def add(self, part: Any) -> None:
+        self.found = part if self.found is None else self.found + part
 
 
 def _positive(value: Any, what: str) -> float:

@@ -6,12 +6,14 @@ names stay as they are.
 
 from __future__ import annotations
 
+import io
+import logging
 import math
 import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 import numpy as np
@@ -132,8 +134,7 @@ def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
     if any(each.is_meta for each in tensors):
         raise InvalidValueError("from_torch: the module's weights are not there: they are on the device 'meta'.")
     image = torch.zeros(1, *shape, dtype=floating[0].dtype, device=floating[0].device)
-    with _undisturbed(torch, module), warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _undisturbed(torch, module), _quiet(), torch.no_grad():
         try:
             return torch.export.export(module, (image,), strict=False).run_decompositions({})
         except Exception as error:  # whatever the module's own code, or torch's, raises
@@ -143,6 +144,20 @@ def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
                 f"from_torch: torch.export cannot follow the module on an image {shape}: {type(error).__name__}: {said} "
                 "Its forward must take one image and must not depend on what is in it."
             ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the pages that torch.export prints before it raises: the error says it in a line."""
+    log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    before = log.disabled
+    try:
+        log.disabled = True
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
 
 
 @contextmanager

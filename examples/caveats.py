@@ -1,6 +1,13 @@
-"""What a decoded filter leaves out, measured on LeNet: cancellation, filter and pattern, max pools and ReLU.
+"""What a decoded filter leaves out, measured on LeNet
+===================================================
 
-python examples/caveats.py [--mnist folder] [-o folder]
+It prints three measurements. How much cancels: the magnitudes that are added up to make a decoded filter, as a multiple of what is left,
+1 on layer 1 and over 400 on layer 7. How far a filter is from a pattern: the cosine between the decoded filter of each class and
+the mean digit of that class. And what each part of LeNet that is not linear costs: the biases nothing, the max pools most.
+
+::
+
+    python examples/caveats.py [--mnist folder] [-o folder]
 """
 
 import argparse

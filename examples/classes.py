@@ -1,11 +1,19 @@
-"""What LeNet looks for in each digit: the ten units of layer 7, pictured in four ways.
-
-    python examples/classes.py [-o folder]
+"""What LeNet looks for in each digit, in four pictures each
+=========================================================
 
 The decoded filter of a class says where ink speaks for it and where against it, and few digits can be read in it: a filter also
 has to cancel what digits have in common. Its pattern is what digits have where that filter responds. The most exciting image takes
 the second order as well, and most of the ten can be read. Below is the digit, of the 10,000 bundled ones, that drives the unit most.
+
+.. image:: /images/classes.png
+   :alt: What LeNet looks for in each digit, in four pictures each
+
+::
+
+    python examples/classes.py [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/classes.png'
 
 import argparse
 from pathlib import Path

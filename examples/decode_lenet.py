@@ -1,11 +1,19 @@
-"""Draw the decoded filters of LeNet: layers 1, 3, 5 and 7, three interpolations, and their three-level versions.
-
-    python examples/decode_lenet.py [weights.mat] [-o folder]
+"""The decoded filters of LeNet
+============================
 
 Layer 1 shows edges and bars, layer 3 strokes and curves, layer 5 larger parts of digits, and layer 7 what speaks for and against each
 of the ten digits. The interpolation that undoes the pools (nearest, bilinear, bicubic) makes the pictures smoother, and changes
 little else. Below layer 1 there is no pool, and so it has one picture.
+
+.. image:: /images/figure4-layer3.png
+   :alt: The decoded filters of LeNet
+
+::
+
+    python examples/decode_lenet.py [weights.mat] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure4-layer3.png'
 
 import argparse
 from pathlib import Path

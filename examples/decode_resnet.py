@@ -1,11 +1,16 @@
-"""Draw the decoded filters of the ResNet: the last sum of each stage and the ten classes.
-
-    python examples/decode_resnet.py [weights.mat] [-o folder]
+"""The decoded filters of a residual network
+=========================================
 
 A residual network adds what a block computes to what it was given, so that there are many paths from a unit to the image. Its
 decoded filters are the sum over all of them: strokes after the first stage, and after the third and for the classes pictures of
 the whole field, in which little can be read. ``deep.py`` and ``second_order.py`` show what can be done about that.
+
+::
+
+    python examples/decode_resnet.py [weights.mat] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/deep-resnet.png'
 
 import argparse
 from pathlib import Path

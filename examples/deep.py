@@ -1,16 +1,24 @@
-"""How far a linear picture goes: decoded filters of deep layers with and without gains, held against their network.
-
-    python examples/deep.py [NETWORK] [PICTURES …] [-o deep]
+"""How far a linear picture goes in deep networks
+==============================================
 
 A decoded filter is linear, and a deep unit is not. The plot shows how well responses of decoded filters follow the network's, layer
-by layer: r falls with depth, less so with gains, and in the end no linear filter follows a unit, not even the best that least
-squares finds. The other picture shows filters and patterns of some units beside what drives them most, and a table how near they come to the units' own
-patterns.
+by layer: r falls with depth, and less so with gains. Where the best linear filter can be found by least squares, its r falls as
+well. The other picture shows filters and patterns of some units beside what drives them most, and a table tells how near they
+come to the units' own patterns.
+
+.. image:: /images/deep-resnet.png
+   :alt: How far a linear picture goes in deep networks
+
+::
+
+    python examples/deep.py [NETWORK] [PICTURES …] [-o deep]
 
 NETWORK is ``resnet`` (the default) or ``lenet``, which come with the package and are measured on the bundled digits, or a
 file; PICTURES are files or folders. Gains are measured on every second picture, and all is judged on the others: at the
 places where a unit looks at nothing beyond the edge of a picture, and at all places of digits, which are small.
 """
+
+# sphinx_gallery_thumbnail_path = 'images/deep-resnet.png'
 
 import argparse
 import math
@@ -246,10 +254,11 @@ def at(maps, origin, size):
 
 def fitted(net, meter, ridge):
     """The linear filters of least squares, from the sums of `LeastSquaresMeter`, with a penalty on their size."""
-    (mean, count), answers = (meter.gram[:-1, -1], meter.gram[-1, -1]), meter.moments[-1]
-    gram = meter.gram[:-1, :-1] - np.outer(mean, mean) / count
+    whole, moments = meter.equations.at(0, 0)[:2]  # in the units of pixels and responses
+    (mean, count), answers = (whole[:-1, -1], whole[-1, -1]), moments[-1]
+    gram = whole[:-1, :-1] - np.outer(mean, mean) / count
     gram[np.diag_indices_from(gram)] += ridge * np.trace(gram) / len(gram)
-    filters = np.linalg.solve(gram, meter.moments[:-1] - np.outer(mean, answers) / count)
+    filters = np.linalg.solve(gram, moments[:-1] - np.outer(mean, answers) / count)
     return filters.T.reshape(-1, net.channels(0), *net.receptive_field(meter.layer).size)
 
 

@@ -1,11 +1,19 @@
-"""Figure 1: the ten decoded filters of LeNet's layer 7, the digit that each likes best, and all 100 responses.
-
-    python examples/figure1.py [--mnist folder] [-o folder]
+"""Figure 1: ten decoded filters, and their responses to ten digits
+================================================================
 
 Each column is the digit, of all, to which one decoded filter responds most; each row holds the responses of one decoded filter to
 these ten digits. The diagonal is largest in each row because the digits were chosen so. What counts is whether it is largest in its
 column as well: then no other class's filter responds more to that digit. The triangles show where that is so.
+
+.. image:: /images/figure1.png
+   :alt: Figure 1: ten decoded filters, and their responses to ten digits
+
+::
+
+    python examples/figure1.py [--mnist folder] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure1.png'
 
 import argparse
 from pathlib import Path

@@ -1,11 +1,19 @@
-"""Figure 2: how a filter is decoded, with numbers small enough to follow by hand.
-
-    python examples/figure2.py [-o folder]
+"""Figure 2: how a filter is decoded, with all numbers
+===================================================
 
 One unit, a filter of 3×3 over a 2×2 pool over a filter of 2×2, is carried down to the image: its response of 1 is replaced by
 its filter, the pool is undone, each pixel is replaced by the filter of the layer below, times that pixel, and what overlaps is
 added. The picture shows every number on the way. There is one channel, so that the whole of it fits.
+
+.. image:: /images/figure2.png
+   :alt: Figure 2: how a filter is decoded, with all numbers
+
+::
+
+    python examples/figure2.py [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure2.png'
 
 import argparse
 from pathlib import Path

@@ -1,11 +1,19 @@
-"""Figure 3: a digit, a 3 unless you choose, seen by the network and by its decoded filters, on layers 1, 3, 5 and 7.
-
-    python examples/figure3.py [--digit N] [-o folder]
+"""Figure 3: one digit, seen by the network and by its decoded filters
+===================================================================
 
 On the left is what the units of LeNet respond to one digit, on the right what their decoded filters respond, each of them a single
 convolution of the same image. Were decoding exact, both sides would be equal, and the points would lie on the diagonals: they do
 on layer 1, and scatter more the deeper the layer.
+
+.. image:: /images/figure3.png
+   :alt: Figure 3: one digit, seen by the network and by its decoded filters
+
+::
+
+    python examples/figure3.py [--digit N] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure3.png'
 
 import argparse
 from pathlib import Path

@@ -1,12 +1,20 @@
-"""Figure 4: LeNet's decoded filters, layers 1, 3, 5 and 7, with the digits that drive them most.
-
-    python examples/figure4.py [--mnist folder] [-o folder]
+"""Figure 4: decoded filters, and the digits that drive them most
+==============================================================
 
 Decoded filters of layers 1 and 3 are edges, bars and curves: strokes of digits. Of layer 5, the seven units are shown that respond
 to the class 5 more than to the others: the digits that drive them most are fives, and their outlines run along what is red in the
 decoded filters. The ten units of layer 7 stand for the classes; in few of their decoded filters a digit can be read, because a
 filter shows what is weighed, also against other digits, and no digit as it looks.
+
+.. image:: /images/figure4-layer5.png
+   :alt: Figure 4: decoded filters, and the digits that drive them most
+
+::
+
+    python examples/figure4.py [--mnist folder] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure4-layer5.png'
 
 import argparse
 from pathlib import Path

@@ -1,11 +1,19 @@
-"""Figures 5 to 7: the hand-made network beside LeNet, how C and D are composed, and what a picture of C activates.
-
-    python examples/figures5to7.py [-o folder]
+"""Figures 5 to 7: a network made by hand
+======================================
 
 A network made by hand, of strokes, sub-shapes made of strokes, and characters made of sub-shapes, shows what decoding gives where one
 knows what should come out. Figure 5 shows its decoded filters, which are the characters, beside those of LeNet, figure 6 which
 units C and D are made of, figure 7 that a picture of C drives just these units most.
+
+.. image:: /images/figure6.png
+   :alt: Figures 5 to 7: a network made by hand
+
+::
+
+    python examples/figures5to7.py [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure6.png'
 
 import argparse
 from pathlib import Path

@@ -1,11 +1,19 @@
-"""Decode one layer of any network in a .mat file into a montage, in colour where the network sees colour.
-
-    python examples/natural.py FILE.mat [--layer L] [--most N] [--unpool MODE] [-o decoded.png]
+"""A layer of any network, in colour
+=================================
 
 FILE.mat is any of MatConvNet's networks, such as imagenet-vgg-f.mat; those it was published with are listed at
 https://www.vlfeat.org/matconvnet/pretrained/. The first layer of such a network shows oriented edges, and opponent colours such as
 yellow against blue. Mid-grey stands for zero.
+
+.. image:: /images/natural.png
+   :alt: A layer of any network, in colour
+
+::
+
+    python examples/natural.py FILE.mat [--layer L] [--most N] [--unpool MODE] [-o decoded.png]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/natural.png'
 
 import argparse
 

@@ -1,10 +1,15 @@
-"""Reproduce the paper: its table, its figures and section 2, and the measured caveats, with an index of what was made.
-
-    python examples/reproduce.py [--mnist folder] [-o folder]
+"""All of the paper, by one command
+================================
 
 Every table and figure of the paper, and the numbers it lacks, in one folder, with a page, ``index.html``, that shows them all. With the
 digits that come with the package it takes a few minutes; with MNIST's own files, all 70,000 digits are measured.
+
+::
+
+    python examples/reproduce.py [--mnist folder] [-o folder]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/figure1.png'
 
 import argparse
 import html

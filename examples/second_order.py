@@ -1,13 +1,25 @@
-"""What a unit sees beyond a line: the second order of a network, held against the network itself.
+"""What a unit sees beyond a line
+==============================
 
-python examples/second_order.py [NETWORK] [PICTURES …] [-o second-order]
+A line for each of LeNet's ten classes: its decoded filter, in which few digits can be read, the pattern of that filter, the most
+exciting and the most suppressing image to the second order, in which most can, and the strongest pictures of its quadratic part, the
+exciting ones before the suppressing ones, each under its weight. The tables say how far all this follows the network.
 
 NETWORK is ``lenet`` (the default) or ``resnet``, which come with the package and are judged on the second half of the bundled
 digits, or a file; PICTURES are files or folders. Factors are calibrated on the first half of the digits, or on every second
 picture, and all is judged on the others: at the places where a unit looks at nothing beyond the edge of a picture, and at
 all places of digits, which are small. The pictures of one layer are held against such as are found from the network's responses:
 spike-triggered covariance on the pictures of the first kind, and the mean Hessian on Gaussian images.
+
+.. image:: /images/second-order-conv4.png
+   :alt: What a unit sees beyond a line
+
+::
+
+    python examples/second_order.py [NETWORK] [PICTURES …] [-o second-order]
 """
+
+# sphinx_gallery_thumbnail_path = 'images/second-order-conv4.png'
 
 import math
 import re
@@ -24,7 +36,7 @@ from decoding.files import check_folder
 from decoding.secondorder import pairs
 from decoding.terminal import run
 from deep import inside, pearson
-from panels import page, progress, save_text
+from panels import explained, page, progress, save_text
 
 COUNTS = (0, 1, 2, 4, 8, 16, 32)  # of pictures
 TABLES = ("r", "r", 3), ("R²", "explained", 2), ("equation 3", "equation3", 4), ("the network's choice", "choice", 3)
@@ -132,8 +144,9 @@ def judges(net, nets, layers, train, places):
         decoding.measure(net, train(), meters, backend=fast, progress=progress("least squares"))
     for ridge in RIDGES if meters else ():
         banks = {meter.layer: deep.fitted(net, meter, ridge) for meter in meters}
-        lines = {m.layer: banks[m.layer].reshape(m.moments.shape[1], -1) @ m.gram[:-1, -1] for m in meters}
-        bias = {m.layer: (m.moments[-1] - lines[m.layer]) / m.gram[-1, -1] for m in meters}
+        sums = {meter.layer: meter.equations.at(0, 0) for meter in meters}
+        lines = {n: bank.reshape(len(bank), -1) @ sums[n].gram[:-1, -1] for n, bank in banks.items()}
+        bias = {n: (sums[n].moments[-1] - line) / sums[n].gram[-1, -1] for n, line in lines.items()}
         found[f"least squares {ridge:g}"] = Judge(net, list(banks), first_order(net, banks, bias), places)
     for name, other in nets.items():
         found[name] = Judge(net, layers, second_order(other, layers), places)
@@ -160,6 +173,11 @@ def table(net, layers, found, what, places):
         if what < 3 or classifies(net, n)
     ]
     return ["layer", "name", "field", *names], rows
+
+
+def tables_of(net, layers, digits):
+    """How many of the tables there are: equation 3 of digits, and the choice where a layer makes one."""
+    return 2 if not digits else 3 + any(classifies(net, n) for n in layers)
 
 
 class Crops:
@@ -308,7 +326,13 @@ def drawn(units, radius):
         eight = {name: getattr(unit, name)[:8] for name in ("eigenvalues", "filters", "patterns", "explained")}
         tiles, labels = replace(unit, **eight).tiles(radius)
         lines.append([str(k), decoding.montage(tiles, columns=len(tiles), labels=labels)])
-    return page(lines)
+    text = (
+        "A line for each unit. From the left: its decoded filter and the pattern of that filter, which are linear; the image that excites it "
+        f"most and the one that suppresses it most, of {radius} standard deviations; and the eight strongest pictures of its quadratic part, "
+        "under their weights relative to the largest. The unit responds with the weight times the square of what an image has of a picture, so "
+        "that each may also be turned into its negative. Red is above 0, blue below; each tile has its own scale."
+    )
+    return explained("What units look for, to the second order", text, page(lines))
 
 
 def main():
@@ -322,6 +346,8 @@ def main():
     )
     parser.set_defaults(network="lenet", digits=10_000)
     options = parser.parse_args()
+    if options.stimuli < 0 or options.stimuli == 1:
+        parser.error("--stimuli is 0, or at least 2: one for each half")
     check_folder(options.output)
     net, digits = deep.read(options), not options.pictures
     if digits:
@@ -336,7 +362,7 @@ def main():
     judged = judges(net, nets, layers, train, deep.everywhere if digits else inside)
     decoding.measure(net, test(), list(judged.values()), backend=fast, progress=progress("judging"))
     found = results(judged)
-    for what, (title, file, decimals) in enumerate(TABLES if digits else TABLES[:2]):
+    for what, (title, file, decimals) in enumerate(TABLES[: tables_of(net, layers, digits)]):
         texts.append(deep.written(folder / f"{file}.csv", title, table(net, layers, found, what, decimals)))
     names = dict.fromkeys(name for _, name in found)
     series = {name: [found[n, name][0] if (n, name) in found else None for n in layers] for name in names}

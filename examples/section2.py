@@ -1,9 +1,16 @@
-"""Section 2: how well each way to invert a convolution gives back an image, and when a linear system has a solution.
+"""Section 2: other ways to invert a convolution
+=============================================
+
+It prints how much of an image is missing after a convolution has been inverted, in each way that the paper mentions: substitution
+gives back a blurred image; division in the Fourier domain and least squares do better where no response is missing, and worse where
+the border is cut off. A second table says when the linear system has a solution.
+
+It runs over LeNet's twenty first filters, one by one and as a bank, a narrow Gaussian, a box and a Sobel filter; on the middle
+of a test digit, 14×14 pixels, so that the matrix of the linear system stays small.
+
+::
 
     python examples/section2.py [-o folder]
-
-Over LeNet's twenty first filters, one by one and as a bank, a narrow Gaussian, a box and a Sobel filter; on the middle
-of a test digit, 14×14 pixels, so that the matrix of the linear system stays small.
 """
 
 import argparse

@@ -1,9 +1,15 @@
-"""Train the LeNet that comes with the package, from MNIST's IDX files; needs the extra `train`.
+"""Train the LeNet that comes with the package
+===========================================
 
-    python examples/train_lenet.py path/to/mnist -o lenet.mat
+It prints the error after each epoch, some 1 % of the test digits in the end, and writes a file that ``decoding.load`` reads. It needs
+the extra ``train``, and MNIST's IDX files.
 
 MatConvNet's default MNIST network and recipe: images of 0 to 255 less the mean training image, weights from
 0.01 · N(0, 1), biases from 0, momentum 0.9, weight decay 5e-4, learning rate 0.001, 20 epochs of batches of 100.
+
+::
+
+    python examples/train_lenet.py path/to/mnist -o lenet.mat
 """
 
 import argparse

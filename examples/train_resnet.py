@@ -1,12 +1,18 @@
-"""Train the ResNet that comes with the package, from MNIST's IDX files; needs the extra `train`.
+"""Train the residual network that comes with the package
+======================================================
 
-    python examples/train_resnet.py path/to/mnist -o resnet.mat
+It prints the error after each epoch, and writes a file that ``decoding.load`` reads. It needs the extra ``train``, and MNIST's IDX
+files.
 
 A small residual network (He et al., 2016) whose batch norms are kept: three stages of two blocks, of 12, 24 and 48
 channels; the second and the third stage begin with stride 2 and a projection shortcut. Images of 0 to 255 less the
 mean over all training pixels, divided by their standard deviation; digits shifted by up to 2 pixels at random;
 weights from N(0, 2 / fan-out), Nesterov momentum 0.9, weight decay 5e-4, one cycle of the learning rate up to 0.1,
 8 epochs of batches of 128.
+
+::
+
+    python examples/train_resnet.py path/to/mnist -o resnet.mat
 """
 
 import argparse

@@ -103,9 +103,9 @@ def gaussian(statistics, answer, count, tell):
     pixels = int(np.prod(statistics.shape))
     cov = statistics.cov(np.eye(pixels).reshape(pixels, *statistics.shape)).reshape(pixels, pixels)
     white = White.of(np.zeros(statistics.shape) if statistics.mean is None else statistics.mean, cov)
-    random, halves = np.random.default_rng(0), [None, None]
-    for i, start in enumerate(range(0, count, BATCH)):
-        s = random.standard_normal((min(BATCH, count - start), white.axes.shape[1]), np.float32)
+    random, halves, step = np.random.default_rng(0), [None, None], min(BATCH, count // 2)
+    for i, start in enumerate(range(0, count, step)):
+        s = random.standard_normal((min(step, count - start), white.axes.shape[1]), np.float32)
         images = (s @ white.axes.T.astype(np.float32)).reshape(len(s), *statistics.shape) + white.mean
         part = Triggered.of(s, answer(images))
         halves[i % 2] = part if halves[i % 2] is None else halves[i % 2] + part
@@ -128,7 +128,7 @@ def mean_hessian(white, found, judged, answers, counts):
 
 def inside(one, other):
     """The share of the span of some directions that lies in the span of others, of orthonormal columns."""
-    return float((one.T @ other).__pow__(2).sum() / one.shape[1])
+    return float(((one.T @ other) ** 2).sum() / one.shape[1])
 
 
 def compared(units, white, halves):

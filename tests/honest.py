@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from unittest import mock
 
 import numpy as np
@@ -28,6 +29,8 @@ class TapByTap:
         top, bottom, left, right = pad
         x = np.pad(self.read(x), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=value)
         rows, columns = ((n - z) // s + 1 for n, z, s in zip(x.shape[2:], size, stride, strict=True))
+        if value != 0 and (max(pad[:2]) >= size[0] or max(pad[2:]) >= size[1]):
+            raise ValueError("a window lies outside the map")
         if min(x.shape[2] - size[0], x.shape[3] - size[1]) < 0:
             raise ValueError("the window does not fit")
         return {
@@ -51,6 +54,7 @@ class TapByTap:
         return np.maximum.reduce(list(self.windows(x, pad, size, stride, -np.inf).values()))
 
     def avg_pool(self, x, *, size, stride, pad):
+        self.windows(np.ones((1, 1, *np.shape(x)[2:])), pad, size, stride, np.nan)  # refuses
         inside = self.windows(np.ones(np.shape(x)), pad, size, stride, 0)
         total = sum(self.windows(x, pad, size, stride, 0).values(), self.dtype(0))
         return total * (self.dtype(1) / sum(inside.values(), self.dtype(0)))
@@ -98,7 +102,7 @@ class TapByTap:
         if mode not in ("bilinear", "bicubic"):
             raise ValueError(mode)
         table = np.zeros((len(u), n), self.dtype)
-        for copies in range(-4 * n - 4, 4 * n + 4):
+        for copies in range(math.floor(u[0]) - 2, math.ceil(u[-1]) + 4):
             t = np.minimum(np.abs(u - self.dtype(copies)), self.dtype(3))
             if mode == "bilinear":
                 weight = np.maximum(one - t, 0)
@@ -178,6 +182,7 @@ class MeanOverShare(TapByTap):
 
     def avg_pool(self, x, *, size, stride, pad):
         cells = self.dtype(size[0] * size[1])
+        self.windows(np.ones((1, 1, *np.shape(x)[2:])), pad, size, stride, np.nan)  # refuses
         total, inside = (
             sum(self.windows(a, pad, size, stride, 0).values(), self.dtype(0)) / cells
             for a in (x, np.ones(np.shape(x)))

@@ -20,7 +20,10 @@ from decoding import (
     UnsupportedLayerError,
     contributions,
     decode_filter,
+    pair_contributions,
+    unit_contributions,
 )
+from decoding.secondorder import respond
 
 
 def integers(seed, *shape):
@@ -174,6 +177,33 @@ def test_a_gate_is_a_factor_between_and_without_one_refused():
     assert [(part.layer, part.k, part.weight) for part in contributions(net, 4, 0)] == [(1, 1, 5), (1, 0, 3)]
     with pytest.raises(UnsupportedLayerError, match=r"layer 3 .*gain"):
         contributions(net.replace(layers=[*layers[:2], Gate(), layers[3]]), 4, 0)
+
+
+def test_units_below_and_their_pairs_add_up_to_the_second_order():
+    """Of responses d about their means; whole numbers, so exactly."""
+    random = np.random.default_rng(6)
+
+    def small(*shape):
+        return random.integers(-2, 3, shape).astype(float)
+
+    layers = [Conv(small(3, 1, 2, 2)), ReLU(gain=small(3), curvature=2 * small(3)), Conv(small(2, 3, 2, 2)),
+              ReLU(gain=small(2), curvature=2 * small(2)), Conv(small(2, 2, 1, 2))]  # fmt: skip
+    mean, spread = small(3), np.array([1.0, 2.0, 3.0])
+    net, above = Network(layers, moments={2: (mean, spread)}), Network(layers[2:])
+    d = small(1, 3, 2, 3)
+    here, there = (respond(above, mean[:, np.newaxis, np.newaxis] + each, 3) for each in (d, 0 * d))
+    want = (here.linear + here.quadratic - there.linear - there.quadratic)[0, 1, 0, 0]
+    units, pairs = (each(net, 5, 1, to=2) for each in (unit_contributions, pair_contributions))
+    apart = [pair for pair in pairs if pair.first != pair.second]
+    got = sum(each.linear * d[0][each.unit] + each.square * d[0][each.unit] ** 2 for each in units)
+    assert got + sum(each.weight * d[0][each.first] * d[0][each.second] for each in apart) == want
+    squares = {pair.first: pair.weight for pair in pairs if pair.first == pair.second}
+    assert squares == {each.unit: each.square for each in units if each.square}
+    for pair in apart:
+        assert pair.strength == abs(pair.weight) * spread[pair.first[0]] * spread[pair.second[0]]
+    for listed in (units, pairs):
+        strengths = [each.strength for each in listed]
+        assert strengths == sorted(strengths, reverse=True)
 
 
 NET = Network([Conv([[[[1, 2]]], [[[3, 4]]]])])

@@ -1,5 +1,6 @@
 """Every example in the package and in the README runs as printed."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -60,7 +61,7 @@ def test_the_lines_of_matplotlib_draw_a_symmetric_scale(lenet):
     pyplot.close()
 
 
-@pytest.mark.parametrize("page", ["graphs", "own-layer", "second-order"])
+@pytest.mark.parametrize("page", ["five-minutes", "graphs", "own-layer", "second-order", "when-to-trust"])
 def test_pages_with_examples(page):
     result = doctest.testfile(str(README.parent / "docs" / f"{page}.rst"), module_relative=False)
     assert result.attempted > 1
@@ -72,6 +73,20 @@ def test_the_picture_in_the_readme_is_what_it_says(lenet):
     shown = np.asarray(Image.open(README.parent / "docs/images/layer7-filter3.png"))
     # Sums in another order may round a colour the other way.
     assert np.abs(shown.astype(int) - picture).max() <= 1
+
+
+def test_the_picture_of_the_first_five_minutes_is_what_the_command_draws(tmp_path):
+    page = (README.parent / "docs/five-minutes.rst").read_text("utf-8")
+    (words,) = re.findall(r"    \.venv/bin/decoding (decode .*) -o conv2\.png\n", page)
+    assert main([*words.split(), "-o", str(tmp_path / "conv2.png")]) == 0
+    shown, drawn = (
+        np.asarray(Image.open(path)).astype(int)
+        for path in (README.parent / "docs/images/conv2.png", tmp_path / "conv2.png")
+    )
+    assert shown.shape == drawn.shape
+    # The first row of tiles: the letters below are drawn by whatever FreeType comes with Pillow.
+    assert np.abs(shown - drawn)[:74].max() <= 1
+    assert shown[4:74, 4:74].std() > 10
 
 
 def test_the_complex_cell_in_the_readme_is_what_it_says(tmp_path):
@@ -95,3 +110,18 @@ def test_public_names_are_on_the_page_of_names():
     modules = map(importlib.import_module, re.findall(r"automodule:: (decoding[.\w]*)", page))
     listed = {name for module in modules for name in getattr(module, "__all__", vars(module))}
     assert [name for name in decoding.__all__ if name not in listed and not re.search(rf"\b{name}\b", page)] == []
+
+
+PROGRAMS = [path for path in (README.parent / "examples").glob("*.py") if '"__main__"' in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_every_program_has_a_title_and_says_what_one_sees_and_how_it_is_run(path):
+    doc = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    title, line, empty, *rest = doc.split("\n")
+    assert line == "=" * len(title)
+    assert not empty
+    assert len(rest[0]) > 60
+    assert f"::\n\n    python examples/{path.name}" in doc
+    for image in re.findall(r"image:: /(\S+)|thumbnail_path = '(\S+)'", path.read_text("utf-8")):
+        assert (README.parent / "docs" / "".join(image)).is_file()

@@ -1,6 +1,7 @@
 """The example scripts, on real input or on a small one of the same kind."""
 
 import csv
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,23 @@ def test_second_order_writes_its_tables_and_pictures(tmp_path):
     counts, *ways = csv.reader((tmp_path / "out/yardsticks.csv").read_text("utf-8").splitlines())
     assert [way[0].split(", ")[0] for way in ways] == ["second order", "spike-triggered covariance", "mean Hessian"]
     assert all(0 < float(cell) <= 1 for way in ways for cell in way[1:])
+
+
+def test_what_is_found_from_responses_is_the_form_itself_where_the_response_is_one(monkeypatch):
+    """Of stimuli whose moments up to the fourth are those of white Gaussian noise, which three levels have: −√3, 0 (four times), √3."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    yardsticks = importlib.import_module("yardsticks")
+    levels = np.sqrt(3) * np.array([-1, 0, 0, 0, 0, 1])
+    s = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    line, form = np.array([[1, -2, 3.0]]), np.array([[[2, 1, 0], [1, -3, 4], [0, 4, 1.0]]])
+    y = s @ line.T + np.einsum("ni,kij,nj->nk", s, form, s) + 7
+    found = yardsticks.Triggered.of(s[:100], y[:100]) + yardsticks.Triggered.of(s[100:], y[100:])
+    # Means, in single precision, of so many products y·s·s, of which none is larger; and of their means' product.
+    error = 2 * len(s) * 2.0**-24 * np.abs(y).max() * 3
+    assert np.abs(found.linear - line).max() <= error
+    assert np.abs(found.quadratic - form).max() <= error
+    first, other = np.eye(4)[:, :2], np.eye(4)[:, 1:3]
+    assert yardsticks.inside(first, other) == 0.5
 
 
 def test_deep_measures_how_far_a_linear_picture_goes(tmp_path):

@@ -55,6 +55,7 @@ from decoding.layers import (
     Pad,
     Power,
     PReLU,
+    Quantize,
     Scale,
     SiLU,
     Softplus,
@@ -161,7 +162,7 @@ def test_polynomials_are_integrated_exactly():
 FUNCTIONS = [
     ReLU(), ReLU(leak=-0.5), ReLU(leak=0.25), Clip(0, 1), Clip(-1, 2), Clip(-np.inf, 0.5), Clip(-1, np.inf), HardSigmoid(),
     HardSigmoid(alpha=-0.5, beta=0.25), PReLU([0.5]), Tanh(), SiLU(), GELU(), GELU(approximate="tanh"), HardSwish(), ELU(),
-    SELU(), Softplus(), Mish(), Softsign(), Sigmoid(), Power(2),
+    SELU(), Softplus(), Mish(), Softsign(), Sigmoid(), Power(2), Quantize(2.0**-8, zero=3, low=-(2**15), high=2**15),
 ]  # fmt: skip
 
 

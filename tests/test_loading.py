@@ -12,6 +12,7 @@ import pytest
 
 import decoding
 from decoding import InvalidValueError, WeightsFormatError, load
+from decoding.__main__ import main
 
 LENET = decoding.datasets.DATA / "lenet.mat"
 
@@ -95,3 +96,22 @@ def test_onnx_files_are_read(tmp_path):
     (tmp_path / "weights.pth").write_bytes(FOREIGN["torch"][0])
     with pytest.raises(WeightsFormatError, match="no ONNX file: it is a file of PyTorch"):
         decoding.load_onnx(tmp_path / "weights.pth")
+
+
+def test_the_command_line_takes_the_image_among_several(tmp_path, capsys):
+    pytest.importorskip("onnx")
+    from onnx_files import helper, model, reals, save
+
+    other = helper.make_tensor_value_info("z", 1, (1, 4, 6, 9))
+    made = model(
+        [("Conv", "x w", "a"), ("Add", "a z", "b"), ("Relu", "a", "y")], {"w": reals(4, 4, 1, 1)}, inputs=[other]
+    )
+    path = str(save(made, tmp_path / "net.onnx"))
+    assert main(["show", path]) == 2
+    assert "its inputs are 'x', 'z'. Give image=" in capsys.readouterr().err
+    assert main(["show", path, "--image", "x"]) == 0
+    assert "The input 'z' is not the image" in capsys.readouterr().out
+    assert main(["show", path, "--image", "q"]) == 2
+    assert "no input 'q'" in capsys.readouterr().err
+    assert main(["show", "lenet", "--image", "x"]) == 2
+    assert "image" in capsys.readouterr().err

@@ -243,6 +243,8 @@ FORWARD = {
         [("ReduceL2", "x", "g", {"axes": [2, 3]}), ("ReduceMean", "g", "m", {"axes": [1]}), ("Add", "m e", "a"), ("Div", "g a", "n"), ("Mul", "x n", "h"), ("Mul", "h w", "i"), ("Add", "i x", "y")],
         {"e": np.float32(0.1), "w": reals(4, 1, 1)},
     ),
+    "of length 1": (11, [("LpNormalization", "x", "y", {"axis": 1})], {}),
+    "norm of whole maps": (11, [("GlobalLpPool", "x", "y")], {}),
     "divided by a norm": (
         13, [("ReduceL2", "x", "g", {"axes": [1]}), ("Clip", "g e -", "c"), ("Expand", "c s", "d"), ("Div", "x d", "y")], {"e": np.float32(1e-12), "s": np.array([1, 4, 6, 9])},
     ),
@@ -268,6 +270,30 @@ FORWARD = {
     "quantized weights": (
         13, [("DequantizeLinear", "w s z", "f", {"axis": 0}), ("Conv", "x f", "y")],
         {"w": np.arange(-60, 60).astype(np.int8).reshape(5, 4, 3, 2), "s": reals(5, low=0.1), "z": np.arange(5).astype(np.int8)},
+    ),
+    "rounded weights": (13, [("QuantizeLinear", "w s z", "q", {"axis": 0}), ("DequantizeLinear", "q s z", "f", {"axis": 0}), ("Conv", "x f", "y")], {"w": W["w"], "s": reals(5, low=0.01, high=0.02), "z": np.arange(5).astype(np.int8)}),
+    "rounded responses": (
+        13, [("QuantizeLinear", "x s z", "q"), ("DequantizeLinear", "q s z", "h"), ("Relu", "h", "y")], {"s": np.float32(0.03), "z": np.uint8(100)},
+    ),
+    "rounded to many bits": (21, [("QuantizeLinear", "x s z", "q"), ("MaxPool", "q", "p", {"kernel_shape": [2, 2]}), ("DequantizeLinear", "p s z", "y")], {"s": np.float32(0.01), "z": np.int8(-20)}),
+    "quantized conv": (
+        13,
+        [("QuantizeLinear", "x s z", "q"), ("QLinearConv", "q s z w t u v n b", "c", {"pads": [1, 0, 2, 1]}), ("DequantizeLinear", "c v n", "y")],
+        {"s": np.float32(0.03), "z": np.uint8(120), "w": np.arange(-60, 60).astype(np.int8).reshape(5, 4, 3, 2), "t": reals(5, low=0.01, high=0.03), "u": np.zeros(5, np.int8), "v": np.float32(0.07),
+         "n": np.uint8(130), "b": np.array([100, -200, 300, 4000, -5000], np.int32)},
+    ),
+    "quantized product": (
+        13,
+        [("Flatten", "x", "f"), ("QuantizeLinear", "f s z", "q"), ("QLinearMatMul", "q s z w t u v z", "c"), ("DequantizeLinear", "c v z", "y")],
+        {"s": np.float32(0.03), "z": np.uint8(120), "w": (np.arange(216 * 3) % 251 - 125).astype(np.int8).reshape(216, 3), "t": np.float32(0.01), "u": np.int8(2), "v": np.float32(0.5)},
+    ),
+    "quantized by onnxruntime": (
+        17,
+        [("QuantizeLinear", "x s z", "q"), ("QLinearAdd", "q s z q s z s2 z", "a", FUSED), ("QLinearSigmoid", "a s2 z s3 z0", "g", FUSED), ("QLinearMul", "g s3 z0 a s2 z s z", "m", FUSED),
+         ("QLinearConcat", "s4 z m s z a s2 z", "k", {**FUSED, "axis": 1}), ("QLinearLeakyRelu", "k s4 z s z", "l", {**FUSED, "alpha": 0.3}), ("QLinearAveragePool", "l s z s z", "p", {**FUSED, "kernel_shape": [2, 2]}),
+         ("QLinearGlobalAveragePool", "p s z s z", "v", FUSED), ("Flatten", "v", "f"), ("QGemm", "f s z w t zi b s z", "h", {**FUSED, "transB": 1}), ("DequantizeLinear", "h s z", "y")],
+        {"s": np.float32(0.04), "z": np.uint8(120), "s2": np.float32(0.08), "s3": np.float32(1 / 256), "z0": np.uint8(0), "s4": np.float32(0.07), "w": np.arange(-12, 12).astype(np.int8).reshape(3, 8), "t": np.float32(0.02), "zi": np.int8(0),
+         "b": np.array([100, -200, 300], np.int32)},
     ),
     "weights made of one number": (
         9, [("ConstantOfShape", "s", "w", {"value": helper.make_tensor("v", 1, [1], [0.02])}), ("Conv", "x w", "y")], {"s": np.array([5, 4, 3, 2])},
@@ -469,6 +495,15 @@ def test_sizes_that_the_file_leaves_open_are_asked_for(tmp_path):
     assert loaded(tmp_path, bare, input_shape=(4, 5, 7)).input_shape == (4, 5, 7)
 
 
+def test_arguments_of_opsets_before_7(tmp_path):
+    """What onnxruntime no longer runs."""
+    nodes = [("Add", "x b", "a", {"axis": 1, "broadcast": 1}), ("Upsample", "a", "u", {"height_scale": 2.0, "width_scale": 3.0}), ("Pad", "u", "p", {"paddings": [0, 0, 1, 0, 0, 0, 0, 2]}), ("Concat", "p p", "y")]  # fmt: skip
+    net = loaded(tmp_path, model(nodes, {"b": whole(4)}, opset=1, ir=3))
+    x = whole(1, 4, 6, 9) + whole(4)[:, np.newaxis, np.newaxis]
+    want = np.pad(x.repeat(2, axis=2).repeat(3, axis=3), ((0, 0), (0, 0), (1, 0), (0, 2)))
+    assert (net.forward(whole(1, 4, 6, 9)) == np.concatenate([want, want], axis=1)).all()
+
+
 def test_channels_last_are_turned(tmp_path):
     nodes = [
         ("Transpose", "x", "t", {"perm": [0, 3, 1, 2]}),
@@ -572,6 +607,21 @@ def test_what_onnxruntime_wrote_for_one_processor_says_so(tmp_path):
     assert "ORT_ENABLE_EXTENDED" in str(net)
     with pytest.raises(UnsupportedLayerError, match="Give the file that it was made from"):
         decoding.decode_filter(net, 1, 0)
+
+
+def test_integers_are_read_by_the_scale_that_they_were_rounded_with(tmp_path):
+    nodes = [
+        ("Conv", "x w", "c"),
+        ("QuantizeLinear", "c s z", "q"),
+        ("DequantizeLinear", "q t z", "y"),
+        ("Relu", "q", "i"),
+    ]
+    constants = {"w": whole(3, 4, 1, 1), "s": np.float32(0.5), "t": np.float32(0.25), "z": np.uint8(3)}
+    net = loaded(tmp_path, model(nodes, constants))
+    assert net["q"] == decoding.Quantize(0.5, zero=3, name="n1")
+    assert (decoding.decode_layer(net, "q") == decoding.decode_layer(net, "c")).all()
+    with pytest.raises(UnsupportedLayerError, match="by another scale than they were rounded with"):
+        decoding.decode_filter(net, "y", 0)
 
 
 def test_long_and_strange_names_are_shown_cut_and_escaped(tmp_path):
@@ -926,7 +976,7 @@ def test_sparse_weights_are_not_made_dense(tmp_path):
     [
         ([("Add", "x b", "a"), ("Relu", "a", "b"), ("Relu", "b", "y")], "cycle"),
         ([("Add", "x y", "y")], "cycle"),
-        ([("Add", "x nowhere", "y")], "nothing before it makes"),
+        ([("Add", "x nowhere", "y")], "no node of the graph makes it"),
         ([("Relu", "x", "y"), ("Tanh", "x", "y")], "was there before"),
         ([("Relu", "x", "x")], "was there before"),
     ],
@@ -955,6 +1005,14 @@ def test_weights_that_do_not_fit(tmp_path):
         save(model([("Flatten", "x", "f"), ("Gemm", "f w", "y")], {"w": whole(7, 2)}), tmp_path / "net.onnx"),
         "do not fit",
     )
+
+
+def test_nodes_may_be_out_of_order(tmp_path):
+    """As onnxruntime's conversion to half precision leaves them."""
+    nodes = [("Conv", "c w", "a"), ("Relu", "b", "y"), ("Tanh", "a", "b"), ("Cast", "x", "c", {"to": 1})]
+    net = loaded(tmp_path, model(nodes, {"w": whole(3, 4, 1, 1)}))
+    assert [layer.kind for layer in net.layers] == ["Conv", "Tanh", "ReLU"]
+    assert net.names == ("n0", "n2", "n1")
 
 
 def test_nested_graphs_are_not_entered(tmp_path):

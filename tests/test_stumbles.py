@@ -420,7 +420,7 @@ def kit(tmp_path, monkeypatch):
     return run
 
 
-CHECK = "check wrong_backend:Wrong --only relu_integers --examples 2 --cases cases"
+CHECK = "check wrong_backend:Wrong --quiet --only relu_integers --examples 2 --cases cases"
 KIT = [
     ("list", 0), ("--help", 0), ("check --help", 0), ("export --help", 0), ("verify --help", 0), (CHECK, 1),
     ("export vectors --format json", 0), ("verify vectors", 1),
@@ -455,7 +455,7 @@ def test_the_kit_without_standard_output_and_into_a_closed_pipe(kit, capfd):
 
 
 def test_the_kit_when_it_is_interrupted(kit, capsys):
-    assert kit("check wrong_backend:Wrong --only softmax", io.StringIO()) == 130
+    assert kit("check wrong_backend:Wrong --quiet --only softmax", io.StringIO()) == 130
     assert capsys.readouterr().err == "decoding.testing: interrupted\n"
     assert not list(Path().iterdir())
 

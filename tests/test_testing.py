@@ -37,6 +37,7 @@ from decoding.testing.report import (
     EXPECTED,
     FAILED,
     NOT_JUDGED,
+    PARTLY,
     PASSED,
     UNEXPECTED,
     UNSUPPORTED,
@@ -605,11 +606,87 @@ def test_not_implemented_is_unsupported_and_never_a_pass():
             raise NotImplementedError("no splines")
         return reference.unpool(maps, mode=mode, **options)
 
-    report = check_backend(
-        backend(unpool=unpool), checks=["unpool_bicubic_integers", "law_gain", "unpool_nearest_reals"]
-    )
-    assert [result.status for result in report.results] == [UNSUPPORTED, UNSUPPORTED, PASSED]
-    assert "no splines" in str(report)
+    checks = ["unpool_bicubic_integers", "law_gain", "unpool_nearest_reals"]
+    report = check_backend(backend(unpool=unpool), checks=checks)
+    assert [result.status for result in report.results] == [UNSUPPORTED, PARTLY, PASSED]
+    assert re.search(r"law_gain: passed in part \(unsupported: \d+ of \d+ cases: no splines\)", str(report))
+    assert str(report).splitlines()[1].startswith("NOT JUDGED, 1 check: ")
+    assert report.ok
+    required = check_backend(backend(unpool=unpool), checks=checks, require="all", on_failure="return")
+    assert not required.ok
+    assert "DOES NOT CONFORM" in required.summary()
+    assert "all are required to pass" in required.summary()
+
+
+def test_all_that_is_required_passes_or_is_expected_to_fail():
+    lone = types.SimpleNamespace(name="x", eps=2.0**-53, softmax=reference.softmax, relu=lambda x, *, leak: 2 * x)
+    options = {"checks": ["softmax", "relu_integers"], "expected_failures": {"relu_integers": "?"}}
+    assert check_backend(lone, require="all", examples=2, **options).ok
+    del lone.softmax
+    for require in ("all", "some"):
+        assert not check_backend(lone, require=require, examples=2, on_failure="return", **options).ok
+    with pytest.raises(decoding.InvalidValueError, match="require must be 'some' or 'all'"):
+        check_backend(reference, require="none")
+
+
+def test_what_failed_comes_first_with_what_it_hunts_and_after_what_was_not_judged():
+    wrong = types.SimpleNamespace(name="x", eps=2.0**-53, relu=lambda x, *, leak: reference.relu(x, leak=leak) + 1)
+    lines = str(check_backend(wrong, examples=2, on_failure="return")).splitlines()
+    begins = [line.split(":")[0] for line in lines if not line.startswith("    ")]
+    first = begins.index("relu_integers")
+    assert all(begin.startswith("NOT JUDGED") for begin in begins[1:first])
+    assert begins[first + 1] == "relu_reals"
+    assert "    it hunts: a leak that is ignored, or thought to lie between 0 and 1" in lines
+    assert begins[-1] == "DOES NOT CONFORM"
+
+
+def test_what_a_backend_says_reaches_no_terminal_as_it_is():
+    def relu(x, *, leak):
+        raise ValueError("\x1b[2J\nand more")
+
+    report = check_backend(backend(name="\x1b[31mred", relu=relu), checks=["relu_integers"], on_failure="return")
+    assert "\x1b" not in str(report)
+    assert "\\x1b[2J" in str(report)
+
+
+def test_progress_is_told_check_by_check_with_its_time(capsys):
+    told = []
+    check_backend(reference, checks=["softmax", "relu_integers"], examples=2, progress=lambda *now: told.append(now))
+    assert [(result.check, done, total) for result, done, total in told] == [("softmax", 1, 2), ("relu_integers", 2, 2)]
+    assert all(result.seconds > 0 for result, *_ in told)
+    assert main(["check", "decoding.reference", "--only", "softmax", "--examples", "2"]) == 0
+    assert re.fullmatch(r"\[ 1/1\] softmax: passed, \d+\.\d s\n", capsys.readouterr().err)
+    assert main(["check", "decoding.reference", "--only", "softmax", "--examples", "2", "--quiet"]) == 0
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "check",
+    ["magnitudes", "read_only_inputs", "strided_inputs", "single_inputs", "fresh_answers"],
+)
+def test_an_echo_of_another_fault_is_told_as_that(check):
+    """One ulp wherever three cells or more are averaged; and a nearest cell that is another one on large maps."""
+
+    def avg_pool(x, *, size, stride, pad):
+        y = reference.avg_pool(x, size=size, stride=stride, pad=pad)
+        return y * (1 + 2.0**-51) if max(size) > 3 else y
+
+    wrong = types.SimpleNamespace(name="x", eps=2.0**-53, avg_pool=avg_pool, relu=reference.relu)
+    (result,) = check_backend(wrong, checks=[check], examples=20).results
+    assert (result.status, result.detail) == (PASSED, "without what fails checks of its own: avg_pool")
+
+
+def test_nothing_is_left_behind(tmp_path, monkeypatch):
+    code = "from decoding import reference\nfrom decoding.testing import ConformanceFailure, check_backend\n"
+    code += "assert check_backend(reference, checks=['softmax', 'relu_reals'], examples=5).ok"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_checks_do_not_swallow_the_backend(capsys):
+    for words in (["softmax", "relu_reals"], ["softmax,relu_reals"]):
+        assert main(["check", "--quiet", "--examples", "2", "--only", *words, "decoding.reference"]) == 0
+        assert "conforms: 2 passed" in capsys.readouterr().out
 
 
 def test_refusing_with_not_implemented_is_no_refusal():

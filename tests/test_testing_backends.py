@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from decoding import reference
-from decoding.testing import CHECKS
+from decoding.testing import CHECKS, check_backend
 from decoding.testing.__main__ import main
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +54,30 @@ def test_pytorch_mirrors_the_edge():
         options = {"size": (1, 4), "stride": (1, 1), "mode": mode}
         assert np.array_equal(Double().unpool(maps, **options), reference.unpool(maps, **options))
     assert Double().unpool(maps, **options).ravel().tolist() == [3, 1, 3, 5, 3]
+
+
+def test_what_the_page_says_of_pytorch_with_channels_last_is_so():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    if torch.__version__.split("+")[0] != "2.13.0" or not torch.backends.mkldnn.is_available():
+        pytest.skip("the page speaks of PyTorch 2.13 with oneDNN")
+    from with_torch import Single
+
+    def shown(form):
+        x, f = (torch.ones(1, 1, *size).to(memory_format=form) for size in ((7, 9), (5, 9)))
+        return torch.nn.functional.conv2d(x, f, stride=(1, 2)).ravel().tolist()
+
+    assert shown(torch.contiguous_format) == [45, 45, 45]
+    if shown(torch.channels_last) == [45, 45, 45]:
+        pytest.skip("oneDNN has another kernel for this processor")
+    assert str(shown(torch.channels_last)) in PAGE.read_text()
+
+    class ChannelsLast(Single):
+        def tensor(self, array):
+            found = super().tensor(array)
+            return found.to(memory_format=torch.channels_last) if found.ndim == 4 else found
+
+    assert check_backend(ChannelsLast(), checks=["correlate_conditions"], on_failure="return").failures
+    assert check_backend(Single(), checks=["correlate_conditions"]).ok
 
 
 def python(page):

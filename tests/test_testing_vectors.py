@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -698,3 +699,12 @@ def test_the_c_program_with_one_sign_flipped_fails_with_the_right_flag(compiler,
         ]
     failed = [verdict.flags for verdict in vectors.verify(tmp_path / "vectors") if verdict.status == "FAILED"]
     assert (flag,) in failed
+
+
+def test_every_line_of_cases_txt_is_in_the_grammar_of_the_page():
+    number = r"-?\d+(\.\d+)?"
+    value = rf"({number}(,{number})*|[a-z]+)"
+    layer = rf"[A-Z]\w+(:(stride|pad|size|leak)={value})*"
+    line = rf"[A-Za-z0-9-]+ [a-z_]+ (valid|refused)( (stride|pad|size|leak|mode|layer|k)={value})*( layer\d={layer})*"
+    for case in vectors.cases():
+        assert re.fullmatch(line, vectors._line(case)), vectors._line(case)

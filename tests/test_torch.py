@@ -132,13 +132,14 @@ class Branches(nn.Module):
         return x if x.sum() > 0 else -x
 
 
-def test_a_forward_that_branches_on_data_is_told():
+def test_a_forward_that_branches_on_data_is_told(capfd):
     with pytest.raises(
         UnsupportedLayerError, match=r"from_torch: torch.export cannot follow the module on an image \(3, 5, 7\)"
     ) as caught:
         from_torch(nn.Sequential(nn.Conv2d(3, 4, 1), Branches()), (3, 5, 7))
     assert len(str(caught.value).splitlines()) == 1
     assert "data" in str(caught.value)
+    assert capfd.readouterr().err == ""  # torch.export prints the module and its graph
 
 
 def test_what_is_no_module_or_shape_is_told(monkeypatch):
@@ -180,6 +181,10 @@ FUNCTIONS = {
     "max": lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True), "average": lambda x: F.avg_pool2d(x, (3, 2), 2, 1, True, True), "average inside": lambda x: F.avg_pool2d(x, 3, 2, 1, False, False),
     "adaptive": lambda x: F.adaptive_avg_pool2d(x, (3, 3)), "adaptive max": lambda x: F.adaptive_max_pool2d(x, (2, 3)), "expand": lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, 6, 9), "dropout": lambda x: F.relu(F.dropout(x, training=False)),
     "relu6": F.relu6, "hardtanh": F.hardtanh, "elu": F.elu, "celu": lambda x: F.celu(x, 0.7), "selu": F.selu, "gelu": F.gelu, "gelu tanh": lambda x: F.gelu(x, approximate="tanh"), "mish": F.mish, "softplus": F.softplus,
+    "layer norm in pieces": lambda x: (x - x.mean(1, keepdim=True)) / torch.sqrt((x - x.mean(1, keepdim=True)).pow(2).mean(1, keepdim=True) + 0.1),
+    "standardized": lambda x: (x - x.mean((2, 3), keepdim=True)) * torch.rsqrt(x.var((2, 3), keepdim=True, unbiased=False) + 0.1), "deviation": lambda x: x.std((2, 3)),
+    "of length 1": lambda x: F.normalize(x, dim=1), "global response": lambda x: torch.addcmul(x, x, x.norm(dim=(2, 3), keepdim=True) / (x.norm(dim=(2, 3), keepdim=True).mean(1, keepdim=True) + 0.1), value=0.5),
+    "generalized mean": lambda x: x.clamp(min=0.1).pow(3).mean((2, 3)).pow(1 / 3), "enlarged by copies": lambda x: x.view(-1, 4, 6, 1, 9, 1).expand(-1, -1, -1, 2, -1, 3).reshape(-1, 4, 12, 27),
     "softsign": F.softsign, "leaky": lambda x: F.leaky_relu(x, 0.2), "hardswish": F.hardswish, "hardsigmoid": F.hardsigmoid, "tanh": torch.tanh, "exp": torch.exp,
 }  # fmt: skip
 MODULES = {
@@ -234,6 +239,13 @@ def test_functions_and_modules(case, cases):
     got = net.forward(x.numpy(), own[-1])
     bound = 1e-6 if case in FUNCTIONS else 1e-9
     assert np.abs(got.reshape(want.shape) - want).max() <= bound * max(1, np.abs(want).max())
+
+
+@pytest.mark.parametrize(("case", "kind"), {"layer norm in pieces": "LayerNorm", "standardized": "GroupNorm"}.items())
+def test_norms_in_pieces_are_one_layer(case, kind, cases):
+    made = [cases[1][name] for name in cases[1].names if re.fullmatch(rf"cases\.{case}(_\d+|\..*)?", name)]
+    assert [layer.kind for layer in made] == [kind]
+    assert made[0].epsilon == 0.1
 
 
 def test_what_is_not_known_blocks_only_what_reads_it():

@@ -279,6 +279,55 @@ class Power(Elementwise):
             return np.asarray(np.power(z, z.dtype.type(self.exponent)))
 
 
+class Quantize(Elementwise):
+    """Rounds to what few bits hold, ``step · (clip(round(z / step) + zero, low, high) - zero)``; decodes as the identity times its gain.
+
+    Parameters
+    ----------
+    step : float
+        Between two levels; positive.
+    zero : int
+        The number that stands for 0.
+    low, high : int
+        The least and the largest number: 0 and 255 unless given.
+
+    Notes
+    -----
+    Our choice: rounding is passed over, as the bends of a rectifier are.
+
+    Examples
+    --------
+    >>> from decoding import Network
+    >>> Network([Quantize(0.5, zero=2, high=7)]).forward([[[[-3, 0.6, 0.8, 9]]]])
+    array([[[[-1. ,  0.5,  1. ,  2.5]]]])
+    """
+
+    step: float
+    zero: float
+    low: float
+    high: float
+
+    def __init__(
+        self,
+        step: float,
+        *,
+        zero: float = 0,
+        low: float = 0,
+        high: float = 255,
+        gain: Any = None,
+        curvature: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(gain=gain, curvature=curvature, name=name)
+        self._numbers(step=step, zero=zero, low=low, high=high)
+        if self.step <= 0 or self.low > self.high:
+            raise InvalidValueError(f"Quantize: step {step} must be positive, and low {low} not above high {high}.")
+
+    def function(self, z: Array) -> Array:
+        step = z.dtype.type(self.step)
+        return np.asarray((np.clip(np.rint(z / step) + self.zero, self.low, self.high) - self.zero) * step)
+
+
 class Softsign(Elementwise):
     """``z / (1 + |z|)``; decodes as the identity times its gain."""
 

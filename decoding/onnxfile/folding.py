@@ -162,17 +162,35 @@ def _fold_cast_like(r: Reader, node: Node, v: list[Any]) -> list[Any]:
 
 def _fold_dequantize(r: Reader, node: Node, v: list[Any]) -> list[Any]:
     """A weight that is stored in few bits."""
-    x, scale, zero = v[0], np.asarray(v[1]), v[2] if len(v) > 2 and v[2] is not None else np.zeros((), np.int32)
-    if scale.size > 1:
-        if scale.ndim != 1 or node.integer("block_size"):
-            raise Cannot("it is quantized in blocks")
-        axis = node.integer("axis", 1) % max(x.ndim, 1)
-        shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-        scale, zero = scale.reshape(shape), zero.reshape(shape) if zero.size > 1 else zero.reshape(())
-    else:
-        scale, zero = scale.reshape(()), zero.reshape(())
+    if node.integer("block_size"):
+        raise Cannot("it is quantized in blocks")
+    return [dequantized(r, v[0], v[1], v[2] if len(v) > 2 else None, node.integer("axis", 1))]
+
+
+def dequantized(r: Reader, x: Array, scale: Array, zero: Array | None, axis: int) -> Array:
+    """The numbers that few bits stand for, by one scale or one for each place along the axis."""
+    steps, zeros = (_along(each, x, axis) for each in (scale, np.zeros((), np.int32) if zero is None else zero))
     r.bounded(x.shape, x)
-    return [((x.astype(np.int64) - zero.astype(np.int64)) * scale).astype(scale.dtype)]
+    return ((x.astype(np.int64) - zeros.astype(np.int64)) * steps).astype(steps.dtype)
+
+
+def _along(values: Array, x: Array, axis: int) -> Array:
+    values = np.asarray(values)
+    if values.size == 1:
+        return values.reshape(())
+    if values.ndim != 1:
+        raise Cannot("it is quantized in blocks")
+    return values.reshape([-1 if i == axis % max(x.ndim, 1) else 1 for i in range(x.ndim)])
+
+
+def _fold_quantize(r: Reader, node: Node, v: list[Any]) -> list[Any]:
+    zero = np.zeros((), np.uint8) if len(v) < 3 or v[2] is None else v[2]
+    if zero.dtype.kind not in "iu":
+        raise Cannot("it is quantized to other numbers than integers")
+    steps, zeros = (_along(each, v[0], node.integer("axis", 1)) for each in (v[1], zero))
+    r.bounded(v[0].shape, v[0])
+    limits = np.iinfo(zero.dtype)
+    return [np.clip(np.rint(v[0] / steps) + zeros, limits.min, limits.max).astype(zero.dtype)]
 
 
 def _fold_reduce(function: Callable[..., Array]) -> Callable[[Reader, Node, list[Any]], list[Any]]:
@@ -190,7 +208,7 @@ FOLDED: dict[str, Callable[[Reader, Node, list[Any]], list[Any]]] = {
     "Dropout": lambda r, node, v: [v[0]], "Expand": _fold_expand, "Reshape": _fold_reshape,
     "Squeeze": _fold_squeeze, "Unsqueeze": _fold_unsqueeze, "Concat": _fold_concat, "Slice": _fold_slice,
     "Gather": _fold_gather, "Range": _fold_range, "Tile": _fold_tile, "Cast": _fold_cast, "CastLike": _fold_cast_like,
-    "DequantizeLinear": _fold_dequantize,
+    "DequantizeLinear": _fold_dequantize, "QuantizeLinear": _fold_quantize,
     "Transpose": lambda r, node, v: [v[0].transpose(node.integers("perm"))],
     "Flatten": lambda r, node, v: [v[0].reshape(math.prod(v[0].shape[: node.integer("axis", 1)]), -1)],
     "Shape": lambda r, node, v: [np.array(v[0].shape[slice(node.integer("start"), node.integer("end", v[0].ndim))], np.int64)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,13 @@ from ..network import Network
 from .folding import FOLDED
 from .names import Names
 from .operators import OPERATORS, REASONS
+from .quantized import QUANTIZED
 from .runtime import BLOCKED, DOMAIN, FUSED, ONE_PROCESSOR
 from .wire import MOST_AXES, MOST_FOLDED, MOST_WEIGHTS, Store
 
 Table = dict[str, Callable[["Reader", "Node", list[Any]], Any]]
+OWN: Table = {**OPERATORS, **QUANTIZED}
+MICROSOFTS: Table = {**FUSED, **QUANTIZED}
 UNKNOWN = "The file does not say how its images were normalized: give mean= and std=."
 
 
@@ -108,8 +111,37 @@ class Reader:
                 self.readers[name] = self.readers.get(name, 0) + 1
         for each in self.graph.output:
             self.readers[each.name] = self.readers.get(each.name, 0) + 1
+        self.made = {each.name for each in self.graph.input} | set(self.stored) | self.sparse
+        self.nodes = self.in_order()
         self.names = Names(self.graph.node)
         self.start(input_shape, image)
+
+    def in_order(self) -> list[Node]:
+        """The nodes, each after those that make what it reads; a few exporters do not write them so."""
+        nodes = [Node(proto, number, self.store) for number, proto in enumerate(self.graph.node, 1)]
+        makers: dict[str, Node] = {}
+        for node in nodes:
+            for name in filter(None, node.outputs):
+                if name in self.made or name in makers:
+                    raise WeightsFormatError(f"{node.what} makes '{printable(name)}', which was there before.")
+                makers[name] = node
+        order: list[Node] = []
+        waiting: dict[str, list[tuple[Node, Iterator[str]]]] = {}
+        ready = [(node, iter(node.inputs)) for node in reversed(nodes)]
+        while ready:
+            node, reads = ready.pop()
+            lacks = next((name for name in reads if name and name not in self.made), None)
+            if lacks is not None:
+                waiting.setdefault(lacks, []).append((node, reads))
+                continue
+            order.append(node)
+            for name in filter(None, node.outputs):
+                self.made.add(name)
+                ready += waiting.pop(name, [])[::-1]
+        for name, ((node, _), *_) in waiting.items():
+            why = "the graph has a cycle" if name in makers else "no node of the graph makes it"
+            raise WeightsFormatError(f"{node.what} reads '{printable(name)}' before it is made: {why}.")
+        return order
 
     def start(self, input_shape: Sequence[int] | None, image: str | None) -> None:
         """Finds the image among the inputs, and its size."""
@@ -176,40 +208,27 @@ class Reader:
     def channels_last(self, name: str, known: list[int]) -> bool:
         """Whether the image has its channels last, by what reads it first, or else by its sizes."""
         read = {name}
-        for node in self.graph.node:
-            if not read.intersection(node.input):
+        for node in self.nodes:
+            if not read.intersection(node.inputs):
                 continue
-            if node.op_type == "Transpose":
-                order = [int(n) for each in node.attribute if each.name == "perm" for n in each.ints]
+            if node.type == "Transpose":
+                order = [int(n) for each in node.proto.attribute if each.name == "perm" for n in each.ints]
                 return order == [0, 3, 1, 2]
-            if node.op_type in ("Conv", "MaxPool", "AveragePool", "BatchNormalization", "QLinearConv"):
+            if node.type in ("Conv", "MaxPool", "AveragePool", "BatchNormalization", "QLinearConv"):
                 return False
-            if node.op_type in ("Cast", "Identity", "Sub", "Add", "Mul", "Div", "Pad", "Resize"):
-                read.update(node.output)
+            if node.type in ("Cast", "Identity", "Sub", "Add", "Mul", "Div", "Pad", "Resize"):
+                read.update(node.outputs)
         return len(known) == 4 and known[3] in (1, 3, 4) and known[1] not in (1, 3, 4)
 
     def network(self, unknown: bool) -> Network:
         """The network; with a note where its mean and deviation are `unknown`."""
-        made = {each.name for each in self.graph.input} | set(self.stored) | self.sparse
-        total = len(self.graph.node)
-        for number, proto in enumerate(self.graph.node, 1):
-            node = Node(proto, number, self.store)
-            for name in node.inputs:
-                if name and name not in made:
-                    raise WeightsFormatError(
-                        f"{node.what} reads '{printable(name)}', which nothing before it makes: the graph has a cycle, or "
-                        "its nodes are out of order."
-                    )
-            for name in filter(None, node.outputs):
-                if name in made:
-                    raise WeightsFormatError(f"{node.what} makes '{printable(name)}', which was there before.")
-                made.add(name)
+        for done, node in enumerate(self.nodes, 1):
             self.node(node)
             if self.progress is not None:
-                self.progress(number, total)
+                self.progress(done, len(self.nodes))
         outputs: list[Tensor] = []
         for each in self.graph.output:
-            if each.name not in made:
+            if each.name not in self.made:
                 raise WeightsFormatError(f"its output '{printable(each.name)}' is made by no node.")
             value = self.values.get(each.name)
             if isinstance(value, (View, Opaque)):
@@ -260,9 +279,9 @@ class Reader:
         domain = node.proto.domain
         if (domain, node.type) not in self.functions:
             if domain in ("", "ai.onnx"):
-                return OPERATORS
-            if domain == DOMAIN and node.type in FUSED:
-                return FUSED
+                return OWN
+            if domain == DOMAIN and node.type in MICROSOFTS:
+                return MICROSOFTS
             if domain == BLOCKED:
                 self.warn(f"Some of it can neither be run nor decoded: {ONE_PROCESSOR}.")
                 raise Cannot(ONE_PROCESSOR)
@@ -308,7 +327,7 @@ class Reader:
 
     def run(self, node: Node, operators: Table) -> list[Any]:
         """The outputs of a node."""
-        folded = FOLDED if operators is OPERATORS else {}
+        folded = FOLDED if operators is OWN or node.type in ("QuantizeLinear", "DequantizeLinear") else {}
         if node.type not in operators and node.type not in folded:
             raise Cannot(REASONS.get(node.type, "it has no decoding, or is not known here"))
         values = [self.value(node, i) for i in range(len(node.inputs))]

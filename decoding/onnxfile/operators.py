@@ -266,7 +266,7 @@ def _simple(function: Callable[[Array], Array]) -> Callable[[Reader, Node, list[
     return lambda r, node, v: _piece(r, node, r.maps(v), function)
 
 
-def _softmax(r: Reader, node: Node, v: list[Any]) -> Any:
+def softmax(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
     if r.opset < 13:  # all axes from this one on, as one
         axis = node.integer("axis", 1) % max(len(view.axes), 1)
@@ -313,7 +313,7 @@ def _group_norm(r: Reader, node: Node, v: list[Any]) -> Any:
     return r.builder.group_norm(view, groups, scale, bias, node.number_("epsilon", 1e-5))
 
 
-def _pool(r: Reader, node: Node, v: list[Any]) -> Any:
+def pool(r: Reader, node: Node, v: list[Any]) -> Any:
     size = node.integers("kernel_shape")
     if size is None or len(size) != 2:
         raise Cannot(f"its window {size} does not run over rows and columns")
@@ -337,7 +337,7 @@ def _pool(r: Reader, node: Node, v: list[Any]) -> Any:
     )
 
 
-def _global_pool(r: Reader, node: Node, v: list[Any]) -> Any:
+def global_pool(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
     return r.builder.over(view, range(2, len(view.axes)), True, "max" if "Max" in node.type else "mean")
 
@@ -356,6 +356,16 @@ def _reduce(r: Reader, node: Node, v: list[Any]) -> Any:
         return r.builder.over(r.builder.elementwise(view, Power(2)), axes, keep, "sum")
     kind = {"ReduceMean": "mean", "ReduceMax": "max", "ReduceSum": "sum"}[node.type]
     return r.builder.over(view, axes, keep, kind)
+
+
+def _lp(r: Reader, node: Node, v: list[Any]) -> Any:
+    """The norm over whole maps, or a map over its norm along an axis."""
+    view, order = r.maps(v), node.integer("p", 2)
+    if order != 2:
+        raise Cannot(f"it takes the norm of order {order}")
+    if node.type == "GlobalLpPool":
+        return r.builder.norm(view, range(2, len(view.axes)), True)
+    return r.builder.divide(view, r.builder.norm(view, [node.integer("axis", -1)], True))
 
 
 def _concat(r: Reader, node: Node, v: list[Any]) -> Any:
@@ -472,7 +482,9 @@ def _resize(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.builder.whole(below)
     scales = sizes = None
     if "scales" in node:
-        scales = np.array(node.attributes["scales"].floats, np.float64)
+        scales = np.array(node.numbers("scales"), np.float64)
+    elif "height_scale" in node:  # before opset 7
+        scales = np.array([1, 1, node.number_("height_scale", 1.0), node.number_("width_scale", 1.0)])
     elif node.type == "Upsample" or r.opset < 11:
         scales = r.constant(v, 1, "scales")
     else:
@@ -509,7 +521,8 @@ def _resize(r: Reader, node: Node, v: list[Any]) -> Any:
     if node.type == "Upsample" or r.opset < 11:
         rounding = "floor"
     roundings = {"floor": "floor", "ceil": "ceil", "round_prefer_floor": "down", "round_prefer_ceil": "up"}
-    if rounding not in roundings or node.integer("antialias") or node.integer("exclude_outside"):
+    kept = node.text("keep_aspect_ratio_policy", "stretch") or "stretch"
+    if rounding not in roundings or node.integer("antialias") or node.integer("exclude_outside") or kept != "stretch":
         raise Cannot("it interpolates in a way that is not known here")
     kind = "nearest" if mode == "nearest" else "linear"
     scale = [1.0, 1.0]
@@ -599,10 +612,11 @@ OPERATORS: dict[str, Callable[[Reader, Node, list[Any]], Any]] = {
     "Softplus": _unary(lambda node: Softplus()), "Softsign": _unary(lambda node: Softsign()), "Exp": _unary(lambda node: Exp()),
     "Clip": _clip, "Max": _bounded, "Min": _bounded, "PRelu": _prelu, "Erf": _erf, "Erfc": _erf, "Pow": _pow, "Abs": _simple(np.abs), "Log": _simple(np.log),
     "Sqrt": _unary(lambda node: Power(0.5)), "Reciprocal": _unary(lambda node: Power(-1)), "Neg": lambda r, node, v: r.builder.affine(r.maps(v), -1.0, 0.0),
-    "Softmax": _softmax, "LogSoftmax": _softmax, "LRN": _lrn, "Dropout": _dropout,
+    "Softmax": softmax, "LogSoftmax": softmax, "LRN": _lrn, "Dropout": _dropout,
     "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm, "GroupNormalization": _group_norm,
-    "MaxPool": _pool, "AveragePool": _pool, "GlobalAveragePool": _global_pool, "GlobalMaxPool": _global_pool,
-    "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "ReduceL2": _reduce, "ReduceSumSquare": _reduce, "Concat": _concat, "Split": _split,
+    "MaxPool": pool, "AveragePool": pool, "GlobalAveragePool": global_pool, "GlobalMaxPool": global_pool,
+    "ReduceMean": _reduce, "ReduceMax": _reduce, "ReduceSum": _reduce, "ReduceL2": _reduce, "ReduceSumSquare": _reduce,
+    "LpNormalization": _lp, "GlobalLpPool": _lp, "Concat": _concat, "Split": _split,
     "Slice": _slice, "Gather": _gather, "Reshape": _reshape, "Transpose": _transpose, "Flatten": _flatten,
     "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Shape": _shape, "Pad": _pad, "Resize": _resize, "Upsample": _resize,
     "Expand": _expand, "Tile": _tile, "DepthToSpace": _depth_to_space, "SpaceToDepth": _space_to_depth, "Identity": _same,
@@ -617,7 +631,5 @@ REASONS = {
     "NonMaxSuppression": "it picks boxes, which no linear decoding can",
     "TopK": "it picks the largest, which no linear decoding can",
     "ArgMax": "it gives places, not responses",
-    "QLinearConv": "its weights are quantized",
-    "QuantizeLinear": "it quantizes its responses",
-    "DequantizeLinear": "its responses are quantized",
+    "DynamicQuantizeLinear": "it rounds by a scale that depends on the image: quantize the file with fixed ones, or give the one before",
 }

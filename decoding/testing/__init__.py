@@ -1,9 +1,20 @@
 """The conformance kit: does another implementation do what `decoding.reference` does?"""
 
+from ..errors import ConformanceFailure
 from . import loops, strategies
 from .calls import Call
 from .checks import CHECKS
 from .report import Report, Result
 from .runner import check_backend, parametrize_with_checks
 
-__all__ = ["CHECKS", "Call", "Report", "Result", "check_backend", "loops", "parametrize_with_checks", "strategies"]
+__all__ = [
+    "CHECKS",
+    "Call",
+    "ConformanceFailure",
+    "Report",
+    "Result",
+    "check_backend",
+    "loops",
+    "parametrize_with_checks",
+    "strategies",
+]

@@ -1,4 +1,4 @@
-"""The command line: ``python -m decoding.testing check|export|verify``."""
+"""The command line: ``python -m decoding.testing check|list|export|verify``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from ..terminal import Parser, run
 from . import vectors
 from .bench import STOPS
 from .checks import CHECKS
+from .report import REQUIRED, Result
 from .runner import EXAMPLES, check_backend
+
+SLOW = 10  # seconds that a check takes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def command() -> int:
-        options = _parser().parse_args(arguments)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        options = _parser().parse_args(_joined(given))
         try:
             return int(options.run(options))
         except SystemExit as error:  # of a backend, where no check has asked it
@@ -42,25 +46,48 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m decoding.testing", description="Does another implementation do what decoding does?")
     commands = parser.add_subparsers(required=True, metavar="check|list|export|verify")
 
-    check = commands.add_parser("check", help="check a backend that Python can import")
+    def command(name: str, says: str) -> Parser:
+        return commands.add_parser(name, help=says[0].lower() + says[1:].rstrip("."), description=says)  # type: ignore[no-any-return]
+
+    check = command("check", "Check a backend that Python can import.")
+    check.epilog = (
+        "The status is 0 if what is required passed and nothing failed, 1 if not, 2 where an argument is wrong."
+    )
     check.set_defaults(run=_check)
     check.add_argument("backend", metavar="pkg.module:Object", help="a backend, a class to call, or a module alone")
     check.add_argument("--expected", metavar="FILE", help="checks known to fail, one a line: name: reason")
     check.add_argument("--json", metavar="OUT", help="write the report as JSON")
     check.add_argument("--cases", metavar="DIR", help="folder for the arrays of failures")
-    check.add_argument("--only", nargs="+", metavar="CHECK", help="run these checks alone")
-    check.add_argument("--examples", type=int, default=EXAMPLES, help=f"cases of each search ({EXAMPLES})")
-    check.add_argument("--seed", type=int, help="where the search starts; always the same place unless given")
+    check.add_argument(
+        "--only", type=_names, metavar="CHECK", help="run these checks alone, such as softmax,relu_reals"
+    )
+    check.add_argument(
+        "--require",
+        choices=REQUIRED,
+        default="some",
+        help="what must pass: some checks, none failing, or all of them altogether, so that a missing operator fails (%(default)s)",
+    )
+    check.add_argument(
+        "--thorough", action="store_true", help="pair long sides with all other conditions, too: minutes"
+    )
+    check.add_argument("--quiet", action="store_true", help="do not say on standard error how far it is")
+    check.add_argument("--examples", type=int, default=EXAMPLES, help="cases of each search (%(default)s)", metavar="N")
+    check.add_argument(
+        "--seed", type=int, metavar="N", help="where the search starts; always the same place unless given"
+    )
 
-    commands.add_parser("list", help="name the checks, and the bug each one hunts").set_defaults(run=_list)
+    command("list", "Name the checks, and the bug that each one hunts.").set_defaults(run=_list)
 
-    export = commands.add_parser("export", help="write golden vectors")
+    export = command("export", "Write golden vectors: cases with their answers, for programs in other languages.")
     export.set_defaults(run=_export)
-    export.add_argument("folder", metavar="DIR")
-    export.add_argument("--format", choices=vectors.FORMATS, default="npz")
-    export.add_argument("--precision", choices=vectors.PRECISIONS, default="double", help="what the bounds are for")
+    export.add_argument("folder", metavar="DIR", help="a new or empty folder")
+    export.add_argument("--format", choices=vectors.FORMATS, default="npz", help="of the arrays (%(default)s)")
+    export.add_argument(
+        "--precision", choices=vectors.PRECISIONS, default="double", help="that the bounds are for (%(default)s)"
+    )
 
-    verify = commands.add_parser("verify", help="judge what another program made of golden vectors")
+    verify = command("verify", "Judge what another program made of golden vectors.")
+    verify.epilog = "The status is 0 if something passed and nothing failed, 1 if not, 2 where an argument is wrong."
     verify.set_defaults(run=_verify)
     verify.add_argument("folder", metavar="DIR", help="where the vectors are")
     verify.add_argument("--results", metavar="DIR", help="where the program wrote, if elsewhere")
@@ -80,12 +107,38 @@ def _check(options: argparse.Namespace) -> int:
         on_failure="return",
         checks=options.only,
         cases=options.cases,
+        require=options.require,
+        thorough=options.thorough,
+        progress=None if options.quiet else _tell,
     )
     if options.json:
         with replacing(options.json) as file:
             file.write(report.json().encode())
     print(report)
     return 0 if report.ok else 1
+
+
+def _tell(result: Result, done: int, total: int) -> None:
+    """A line for each check as it ends, with its time, so that one sees what takes long."""
+    if sys.stderr is not None:
+        slow = ", slow" if result.seconds > SLOW else ""
+        line = f"[{done:2}/{total}] {result.check}: {result.status}, {result.seconds:.1f} s{slow}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the names after ``--only`` in one, so that what follows them is not taken for one."""
+    found: list[str] = []
+    for argument in arguments:
+        if len(found) > 1 and found[-2] == "--only" and argument in CHECKS:
+            found[-1] += f",{argument}"
+        else:
+            found.append(argument)
+    return found
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -26,12 +26,32 @@ from ..decoder import decode_filter
 from ..interpolation import MODES
 from ..layers import AvgPool, Conv, Dropout, Layer, MaxPool, Pool, Select
 from ..network import Network
-from . import explicit, stages
+from . import conditions, explicit, stages
 from . import strategies as draws
 from .bench import STOPS, Bench, Unsupported
 from .bounds import NotJudged, axis_weights, error_bound
 from .calls import Call, source
 from .report import Mismatch
+
+UNKNOWN_MODES = (
+    *(
+        "cubic",
+        "linear",
+        "",
+        "Nearest",
+        "BILINEAR",
+        "nearest-exact",
+        "area",
+        "trilinear",
+        "lanczos",
+        "box",
+        "max",
+        "zeros",
+    ),
+    *("nearest ", "bilinear2", "none"),
+)
+RING = 130  # answers that are held at a time
+KEPT = 2**12  # numbers of an answer that is held, to see whether it stays
 
 
 class Check(NamedTuple):
@@ -144,7 +164,8 @@ def magnitudes(bench: Bench) -> None:
         call, first, second = case
         powers = (first, second, first + second) if len(call.arrays) > 1 else (first + second,)
         arrays = tuple(a if a is None else a * 2.0**p for a, p in zip(call.arrays, powers, strict=False))
-        bench.agrees(Call(call.operator, arrays, call.options))
+        scaled = Call(call.operator, arrays, call.options)
+        bench.agrees_but_for_echoes(scaled, call, bench.answer(scaled), scaled)
 
     powers = st.integers(-reach, reach)
     ends = [(reach, reach), (-reach, -reach), (reach, -reach), (-reach, reach)]
@@ -334,6 +355,38 @@ def own_decode_filter(bench: Bench) -> None:
             bench.forall(_units(values, "pool", "norm"), partial(same, mode=mode), 0.25, always)
 
 
+@check(
+    "decode_filter",
+    says="The backend's own decode_filter takes each network for itself, and its answers stay as they are.",
+    source="our choice",
+    hunts="caches by the address or the shapes of a network, one buffer for all decoded filters",
+)
+def own_decoder_remembers_nothing(bench: Bench) -> None:
+    held: list[tuple[Any, Array, str]] = []
+
+    def decodes(number: int) -> None:
+        # Networks of the same shapes, each gone when the next is made, so that addresses come again.
+        layers = [Conv(explicit.tiled(2, 1, 2, 3) * number), MaxPool(2), Conv(explicit.tiled(3, 2, 2, 1) + number)]
+        net, k = Network(layers, input_shape=(1, 7, 8)), number % 3
+        code = f"net = {source(net)}\nbackend.decode_filter(net, 3, {k}, unpool='nearest')"
+
+        def ask() -> Any:
+            held.append((bench.backend.decode_filter(net, 3, k, unpool="nearest"), np.zeros(0), code))
+            return held[-1][0]
+
+        got = bench.asked(ask, code)
+        held[-1] = held[-1][0], got, code
+        impulse = np.zeros((1, 3, 1, 1))
+        impulse[0, k] = 1
+        last = list(stages.expectations(stages.decode(net, 3, "nearest"), impulse, bench.precision))[-1]
+        bench.compare(got, stages.Expected("", last.want[0], last.bound[0], last.unit), code)
+
+    bench.look(range(1, 25), decodes)
+    for answer, before, code in held:
+        if not np.array_equal(np.asarray(answer), before, equal_nan=True):
+            raise Mismatch("the answer changed when other filters were decoded later", code)
+
+
 # What must be refused: any exception will do, in whatever words, but NotImplementedError says "unsupported".
 
 
@@ -460,19 +513,47 @@ def refuses_larger_windows(bench: Bench) -> None:
 
 
 @check(
+    says="Refuses a pool whose pads are as large as its window: a window would lie outside the map altogether.",
+    source="our choice",
+    hunts="maxima of nothing, means divided by zero",
+)
+def refuses_larger_pads(bench: Bench) -> None:
+    @st.composite
+    def cases(draw: DrawFn, operator: str) -> Call:
+        call = draw(draws.pool_calls(operator))
+        (h, w), pads = call.options["size"], list(call.options["pad"])
+        side = draw(st.integers(0, 3))
+        pads[side] = (h, w)[side // 2] + draw(st.integers(0, 2))
+        return call._replace(options={**call.options, "pad": tuple(pads)})
+
+    for operator in _present(bench, "max_pool", "avg_pool"):
+        x, pads = (
+            explicit.tiled(1, 2, 5, 6),
+            [tuple((2, 2, 3, 3)[i] * (i == side) for i in range(4)) for side in range(4)],
+        )
+        always = [Call(operator, (x,), {"size": (2, 3), "stride": (1, 1), "pad": pad}) for pad in pads]
+        _refuses(bench, cases(operator), always=always)
+
+
+@check(
     "unpool",
     says="Refuses an interpolation that is none of the three.",
     source="our choice",
     hunts="unknown names that fall through to a default",
 )
 def refuses_unknown_modes(bench: Bench) -> None:
-    modes = st.sampled_from(("cubic", "linear", "", "Nearest"))
+    modes = st.sampled_from(UNKNOWN_MODES)
     _refuses(
         bench,
         st.tuples(draws.calls("unpool"), modes).map(
             lambda case: Call("unpool", case[0].arrays, {**case[0].options, "mode": case[1]})
         ),
         "mode",
+        always=[
+            call._replace(options={**call.options, "mode": mode})
+            for mode in UNKNOWN_MODES
+            for call in explicit.calls("unpool", mode="nearest")[:1]
+        ],
     )
 
 
@@ -529,7 +610,7 @@ def read_only_inputs(bench: Bench) -> None:
         for array in _given(arrays):
             array.setflags(write=False)
         code = call.script(*(f"{name}.setflags(write=False)" for name in call.named), call.by_name())
-        bench.agrees(call, bench.asked(lambda: call.on(bench.backend, *arrays), code), code)
+        bench.agrees_but_for_echoes(call, call, bench.asked(lambda: call.on(bench.backend, *arrays), code), code)
 
     _on_every_operator(bench, read_only)
 
@@ -559,7 +640,8 @@ def strided_inputs(bench: Bench) -> None:
             arrays = [None if a is None else view(a) for a in call.arrays]
             code = call.script(*(line.format(name) for name in call.named), call.by_name())
             same = Call(call.operator, tuple(arrays), call.options)
-            bench.agrees(same, bench.asked(partial(same.on, bench.backend), code), code)
+            plain = same._replace(arrays=tuple(None if a is None else np.array(a, order="C") for a in arrays))
+            bench.agrees_but_for_echoes(same, plain, bench.asked(partial(same.on, bench.backend), code), code)
 
     _on_every_operator(bench, agrees)
 
@@ -576,7 +658,8 @@ def single_inputs(bench: Bench) -> None:
             arrays = [a.astype(np.float32) if n in chosen and a is not None else a for n, a in enumerate(call.arrays)]
             single = Call(call.operator, tuple(arrays), call.options)
             # Arithmetic in single precision is an honest answer to single-precision arrays.
-            bench.at(2.0**-24).agrees(single, bench.answer(single))
+            doubles = Call(call.operator, tuple(None if a is None else a.astype(float) for a in arrays), call.options)
+            bench.at(2.0**-24).agrees_but_for_echoes(single, doubles, bench.answer(single), single)
 
     _on_every_operator(bench, agrees)
 
@@ -590,7 +673,8 @@ def empty_batches(bench: Bench) -> None:
     def agrees(call: Call) -> None:
         x, *others = call.arrays
         assert x is not None
-        bench.agrees(Call(call.operator, (x[:0], *others), call.options))
+        empty = Call(call.operator, (x[:0], *others), call.options)
+        bench.agrees_but_for_echoes(empty, call, bench.answer(empty), empty)
 
     _on_every_operator(bench, agrees)
 
@@ -613,7 +697,15 @@ def fresh_answers(bench: Bench) -> None:
                 Call(call.operator, tuple(None if a is None else a.copy() for a in arrays), call.options),
                 call.script(*lines),
             )
-            bench.agrees(now, bench.asked(lambda: call.on(bench.backend, *arrays), code), code)
+            if len(lines) > 1:
+                bench.agrees(now, bench.asked(lambda: call.on(bench.backend, *arrays), code), code)
+                continue
+            given = bench.asked(lambda: call.on(bench.backend, *arrays), code)
+            try:
+                bench.agrees(now, given, code)
+            except Mismatch:  # a first answer that is wrong is no stale one
+                bench.left_out.append(call.operator)
+                return
 
     _on_every_operator(bench, agrees)
 
@@ -657,10 +749,23 @@ def lasting_answers(bench: Bench) -> None:
                     problem = f"the answer changed when another call was made, number {now - then} after its own"
                     raise Mismatch(problem, "\n".join(lines))
 
-    def eight(call: Call) -> list[Call]:
+    def at_the_end(calls: list[Call]) -> None:
+        held, before = list[Any](), list[Array]()
+        for call in calls:
+            before.append(asked(call, call.copies(), held))
+        for number, call in enumerate(calls):
+            if not stays(held[number], before[number]):
+                lines = [f"first = {call}", "before = np.array(first)"]
+                lines += [f"others = [{times(call, 2)} for _ in range({len(calls)})]", holds]
+                raise Mismatch(f"an answer changed while {len(calls)} calls were made", "\n".join(lines))
+
+    def times(call: Call, factor: int) -> Call:
         x, *others = call.arrays
         assert x is not None
-        return [Call(call.operator, (x * times, *others), call.options) for times in range(1, 9)]
+        return Call(call.operator, (x * factor, *others), call.options)
+
+    def eight(call: Call) -> list[Call]:
+        return [times(call, factor) for factor in range(1, 9)]
 
     def lasts(call: Call) -> None:
         others_do(call)
@@ -671,7 +776,49 @@ def lasting_answers(bench: Bench) -> None:
     rounds = [eight(_probe(operator, mode)) for operator in bench.operators for mode in _modes(bench, operator)[:1]]
     in_turn = [call for turn in zip(*rounds, strict=True) for call in turn]
     if in_turn:
-        bench.forall(st.just(in_turn), later, 0, [in_turn])
+        bench.look([in_turn], later)
+    # Rings of buffers: so many answers of one shape, of a few numbers and of some more.
+    for operator in bench.operators:
+        for mode in _modes(bench, operator)[:1]:
+            for call in (explicit.long_calls(operator, mode)[0], explicit.long_calls(operator, mode)[4]):
+                bench.look([[times(call, 1 + number % 3) for number in range(RING)]], at_the_end)
+
+
+@check(
+    says="Answers as before after a call that was refused, or had not-a-number in it.",
+    source="our choice",
+    hunts="what a call that ends early leaves behind: half-filled buffers, settings, plans",
+)
+def answers_after_errors(bench: Bench) -> None:
+    def spoilt(call: Call) -> list[tuple[str, Call]]:
+        arrays = [call.copies() for _ in call.arrays]
+        found = []
+        for number, array in enumerate(call.arrays):
+            if array is not None:
+                arrays[number][number] = np.full_like(array, np.nan)
+                found.append(("of not-a-number", call._replace(arrays=tuple(arrays[number]))))
+        x, *others = call.arrays
+        assert x is not None
+        wrong = {"correlate": x[:, :0], "substitute": x[:, :-1]}.get(call.operator, x[0, 0])
+        found.append(("that is refused", call._replace(arrays=(wrong, *others))))
+        if "mode" in call.options:
+            found.append(("that is refused", call._replace(options={**call.options, "mode": "none"})))
+        return found
+
+    def same(case: tuple[str, Call, Call]) -> None:
+        what, wrong, call = case
+        bench.unless_refused(lambda: wrong.on(bench.backend, *wrong.copies()), wrong)
+        lines = ["import contextlib", "with contextlib.suppress(Exception):", f"    {wrong}", str(call)]
+        try:
+            bench.agrees(call, bench.asked(lambda: call.on(bench.backend, *call.copies()), call), "\n".join(lines))
+        except Mismatch as mismatch:
+            mismatch.problem = f"after a call {what}: {mismatch.problem}"
+            raise
+
+    for operator in bench.operators:
+        for mode in _modes(bench, operator):
+            probe = _probe(operator, mode)
+            bench.look([(what, wrong, probe) for what, wrong in spoilt(probe)], same)
 
 
 @check(
@@ -728,6 +875,70 @@ def _touched(call: Call, which: int) -> Array:
         shares[2] = None
     shares[which] = spots
     return np.asarray(call.on(reference, *shares))
+
+
+# Conditions: all that implementations branch on, alone and in pairs.
+
+
+def _conditions(operator: str) -> None:
+    def run(bench: Bench) -> None:
+        modes = _modes(bench, operator)
+        held: list[tuple[Any, Array, conditions.Case]] = []
+
+        def agrees(case: conditions.Case) -> None:
+            call, before = case.call, case.call.copies()
+
+            def ask() -> Any:
+                held.append((call.on(bench.backend), np.zeros(0), case))
+                return held[-1][0]
+
+            got = bench.asked(ask, case)
+            for name, now, then in zip(call.named, _given(call.arrays), _given(before), strict=True):
+                if not np.array_equal(now, then):
+                    raise Mismatch(f"{name} was written to", case)
+            held[-1] = held[-1][0], got, case
+            if got.size > KEPT:
+                held.pop()
+            same, desk = (
+                call._replace(arrays=tuple(before)),
+                bench if case.row["type"] == "double" else bench.at(2.0**-24),
+            )
+            graded = case.row["values"] == "graded" and "repeated" not in case.row["layout"]
+            exact = graded and desk.precision.exact and _is_whole(same, desk)
+            if exact:
+                want = np.asarray(same.on(reference))
+                desk.compare(got, stages.Expected("", want, np.zeros(want.shape), 1.0), case)
+            else:
+                desk.agrees(same, got, case)
+
+        cases = conditions.cases(operator, bench.precision, bench.thorough)
+        bench.look((case for case in cases if case.row.get("mode") in modes), agrees)
+        for answer, before, case in held:
+            if not np.array_equal(np.asarray(answer), before, equal_nan=True):
+                raise Mismatch("the answer changed when other calls were made later", case)
+
+    name = f"{operator}_conditions"
+    CHECKS[name] = Check(
+        name,
+        "Does what the reference does under all conditions that implementations branch on, and under every two of them together: "
+        "sides, windows, steps, pads, layouts in memory, types, magnitudes; leaves inputs and earlier answers alone.",
+        "our choice",
+        "a way of its own for some sizes or shapes, its tails, and what it takes for granted of memory and magnitudes",
+        (operator,),
+        run,
+    )
+
+
+def _is_whole(call: Call, bench: Bench) -> bool:
+    """Whether graded values of `conditions` add up to whole numbers without rounding, in any order."""
+    if call.operator not in ("correlate", "substitute"):
+        return False
+    total = np.abs(call.on(reference, *(None if a is None else np.abs(a) for a in call.arrays))).max(initial=0.0)
+    return bool(total * max(bench.precision.eps, bench.precision.input_eps) <= 1)
+
+
+for _operator in OPERATORS:
+    _conditions(_operator)
 
 
 # Laws. A backend and a reference with the same mistake would both fail them.

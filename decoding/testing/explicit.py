@@ -124,6 +124,23 @@ def graphs() -> tuple[Network, ...]:
     return residual, shortcut, dense, gate
 
 
+@lru_cache(maxsize=1)
+def deep() -> Network:
+    """A chain of many layers: dilated both ways, in more groups than three, one channel a group."""
+
+    def conv(k: int, c: int, *size: int, **options: Any) -> Conv:
+        return Conv(mixed(k, c, *size) // 2, tiled(k), **options)
+
+    return Network(
+        [
+            *(conv(4, 2, 2, 2, dilation=(2, 2)), ReLU(), conv(4, 1, 1, 3, groups=4), ReLU(leak=0.5), conv(6, 4, 1, 1)),
+            *(conv(6, 1, 2, 1, groups=6, dilation=(3, 1)), ReLU(), MaxPool(2), conv(2, 6, 1, 1), ReLU()),
+            *(conv(3, 2, 1, 2, stride=(1, 2)), ReLU(), conv(2, 3, 1, 1)),
+        ],
+        input_shape=(2, 12, 15),
+    )
+
+
 def passes(values: str = "integers") -> list[tuple[Network, Array]]:
     """Golden networks and `graphs`, with images: of small integers, or of reals."""
     found: list[tuple[Network, Array]] = []
@@ -143,7 +160,7 @@ def passes(values: str = "integers") -> list[tuple[Network, Array]]:
 
 def units(mode: str) -> list[tuple[Network, int, int]]:
     """Golden networks and `graphs`, each with a layer and a unit."""
-    return [(net, len(net.layers), 1) for net in graphs()] + [
+    return [(net, len(net.layers), 1) for net in (*graphs(), deep())] + [
         (case.net, case.parameters["layer"], case.parameters["k"])
         for case in vectors.cases()
         if case.operator == "decode_filter" and case.net is not None and case.parameters["mode"] == mode

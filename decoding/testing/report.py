@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import Array
+from ..arguments import Array, plural, printable
+from .conditions import FEW, Coverage, coverage
 
 PASSED, FAILED, UNSUPPORTED, NOT_JUDGED = "passed", "FAILED", "unsupported", "not judged"
+PARTLY = "passed in part"  # what was asked passed; of the rest the backend says that it cannot do it
 EXPECTED, UNEXPECTED = "expected failure", "PASSED UNEXPECTEDLY"
+REQUIRED = ("some", "all")  # of the checks, to have passed
 
 
 class Mismatch(Exception):
@@ -47,14 +51,17 @@ class Result(NamedTuple):
     stage: str = ""
     case: str = ""
     arrays: dict[str, Array] = {}  # noqa: RUF012
+    hunts: str = ""
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         lines = [f"{self.check}: {self.status}" + (f" ({self.detail})" if self.detail and not self.code else "")]
         if self.code:
             lines += [f"    at {self.stage}" if self.stage else "", f"    {self.detail}"]
             lines += [f"    {line}" for line in self.code.splitlines()]
+            lines.append(f"    it hunts: {self.hunts}" if self.hunts else "")
             lines.append(f"    arrays in {self.case}" if self.case else "")
-        return "\n".join(line for line in lines if line)
+        return "\n".join(printable(line, 10**6) for line in lines if line)
 
 
 class Report:
@@ -67,16 +74,36 @@ class Report:
     results : list of Result
         One for each check, in the order they ran.
     ok : bool
-        Whether at least one check passed and none failed. What is unsupported or not judged is neither.
+        Whether none failed, and what is required has passed: at least one check in part (``"some"``), or every check that was
+        not expected to fail, altogether (``"all"``). What is unsupported or not judged is never a pass.
     """
 
-    def __init__(self, backend: str, header: dict[str, Any], results: list[Result]) -> None:
+    def __init__(
+        self,
+        backend: str,
+        header: dict[str, Any],
+        results: list[Result],
+        require: str = "some",
+        thorough: bool = False,
+    ) -> None:
         self.backend, self.header, self.results = backend, header, results
+        self.require, self.thorough = require, thorough
+
+    @property
+    def coverage(self) -> dict[str, Coverage]:
+        """For each operator whose check of conditions ran, what its calls have in them: classes, pairs, the longest side."""
+        names = [r.check.removesuffix("_conditions") for r in self.results if r.status not in (UNSUPPORTED, NOT_JUDGED)]
+        return {name: coverage(name, self.thorough) for name in names if f"{name}_conditions" in self._checks}
+
+    @property
+    def _checks(self) -> set[str]:
+        return {result.check for result in self.results}
 
     @property
     def ok(self) -> bool:
         statuses = {result.status for result in self.results}
-        return PASSED in statuses and not statuses & {FAILED, UNEXPECTED}
+        altogether = self.require == "some" or statuses <= {PASSED, EXPECTED}
+        return altogether and bool(statuses & {PASSED, PARTLY}) and not self.failures
 
     @property
     def failures(self) -> list[Result]:
@@ -87,14 +114,41 @@ class Report:
         """The status of one check."""
         return next(result.status for result in self.results if result.check == check)
 
+    @property
+    def unjudged(self) -> list[Result]:
+        """Checks of which nothing was judged."""
+        return [result for result in self.results if result.status in (UNSUPPORTED, NOT_JUDGED)]
+
     def __str__(self) -> str:
-        counts = Counter(result.status for result in self.results)
         settings = ", ".join(f"{key} {value}" for key, value in self.header.items())
-        body = [str(result) for result in self.results if result.status != PASSED or result.detail]
+        reasons = Counter(result.detail for result in self.unjudged)
+        unjudged = [f"NOT JUDGED, {plural(count, 'check')}: {reason}" for reason, count in reasons.items()]
+        others = [
+            result
+            for result in self.results
+            if result not in self.failures and (result.status != PASSED or result.detail)
+        ]
+        body = [str(result) for result in [*self.failures, *others]]
+        lines = [f"{self.backend}: {settings}", *unjudged, *body, *self._covered(), self.summary()]
+        return "\n".join(printable(line, 10**6) for text in lines for line in text.splitlines())
+
+    def _covered(self) -> Iterator[str]:
+        """What the checks of conditions covered, and what not."""
+        found = self.coverage
+        if found:
+            each = [
+                f"{name} {c.classes} ({c.pairs} of {c.possible} pairs in {c.calls} calls)" for name, c in found.items()
+            ]
+            longest = max(c.longest for c in found.values())
+            rest = "three together" if self.thorough else f"sides above {max(FEW)} in pairs; three together"
+            yield f"covered, classes of conditions: {', '.join(each)}; sides up to {longest}; not covered: {rest}"
+
+    def summary(self) -> str:
+        """One line: whether it conforms, how many checks have which outcome, and what is missing to what is required."""
+        counts = Counter(result.status for result in self.results)
         summary = ", ".join(f"{count} {status}" for status, count in counts.items())
-        return "\n".join(
-            [f"{self.backend}: {settings}", *body, f"{'conforms' if self.ok else 'DOES NOT CONFORM'}: {summary}"]
-        )
+        missing = "" if self.ok or self.failures or self.require == "some" else " (all are required to pass)"
+        return f"{'conforms' if self.ok else 'DOES NOT CONFORM'}: {summary}{missing}"
 
     def json(self) -> str:
         """The same as JSON, arrays as nested lists; ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` are strings in them."""
@@ -102,7 +156,15 @@ class Report:
             {**row, "arrays": {key: _spelt(np.asarray(value).tolist()) for key, value in row["arrays"].items()}}
             for row in (result._asdict() for result in self.results)
         ]
-        report = {"backend": self.backend, **self.header, "ok": self.ok, "results": rows}
+        covered = {name: found._asdict() for name, found in self.coverage.items()}
+        report = {
+            "backend": self.backend,
+            **self.header,
+            "require": self.require,
+            "ok": self.ok,
+            "coverage": covered,
+            "results": rows,
+        }
         return json.dumps(report, indent=1, allow_nan=False)
 
 

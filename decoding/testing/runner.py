@@ -6,20 +6,34 @@ import contextlib
 import io
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import numpy as np
+from hypothesis import configuration
 
 from ..backend import name_of, takes_groups
 from ..errors import ConformanceFailure, InvalidValueError
 from ..files import replacing
 from .bench import STOPS, Bench, Unsupported
 from .checks import CHECKS, Check
-from .report import EXPECTED, FAILED, NOT_JUDGED, PASSED, UNEXPECTED, UNSUPPORTED, Mismatch, Report, Result
+from .report import (
+    EXPECTED,
+    FAILED,
+    NOT_JUDGED,
+    PARTLY,
+    PASSED,
+    REQUIRED,
+    UNEXPECTED,
+    UNSUPPORTED,
+    Mismatch,
+    Report,
+    Result,
+)
 
 EXAMPLES = 60
 
@@ -33,6 +47,9 @@ def check_backend(
     on_failure: str = "raise",
     checks: Iterable[str] | None = None,
     cases: str | Path | None = None,
+    require: str = "some",
+    thorough: bool = False,
+    progress: Callable[[Result, int, int], object] | None = None,
 ) -> Report:
     """Hold a backend against the reference, property by property.
 
@@ -47,14 +64,21 @@ def check_backend(
         Names of checks that are known to fail, and why. One that passes is a failure; so is one that is unsupported or
         not judged. Names that are not among `checks` are left alone.
     examples : int
-        Cases drawn by check search.
+        Cases drawn by each search.
     seed : int, optional
         Where the search starts. Without one, every run draws the same cases.
     on_failure : {"raise", "return"}
     checks : iterable of str, optional
         Names of the checks to run; all unless given.
     cases : path, optional
-        Folder for one ``.npz`` of check failure; a new temporary one unless given.
+        Folder for one ``.npz`` of each failure; a new temporary one unless given.
+    require : {"some", "all"}
+        Whether it is enough that something passed and nothing failed, or every check must pass altogether: then an operator that
+        was renamed, and is missing now, is a failure.
+    thorough : bool
+        Whether long sides are paired with all other conditions, too (`Report.coverage`): minutes instead of seconds.
+    progress : callable, optional
+        Called after each check with its result, how many checks are done, and how many there are.
 
     Returns
     -------
@@ -64,7 +88,7 @@ def check_backend(
     Raises
     ------
     ConformanceFailure
-        If a check fails, an expected failure passes, or nothing could be judged; its `report` says which.
+        If a check fails, an expected failure passes, or what is required has not passed; its `report` says which.
     InvalidValueError
         If the backend declares no `eps`, has no operator, or a check has no such name.
 
@@ -80,12 +104,18 @@ def check_backend(
     """
     if on_failure not in ("raise", "return"):
         raise InvalidValueError(f"check_backend: on_failure must be 'raise' or 'return', not {on_failure!r}.")
+    if require not in REQUIRED:
+        raise InvalidValueError(f"check_backend: require must be 'some' or 'all', not {require!r:.80}.")
     expected = dict(expected_failures or {})
     chosen = _named(CHECKS if checks is None else dict.fromkeys(checks))
     _named(expected)
     bench = Bench(backend, examples, seed)
     offered = [check for check in chosen if checks is not None or _offered(check, backend, expected)]
-    results = [_as_expected(_run(check, backend, examples, seed), expected.get(check.name)) for check in offered]
+    results = list[Result]()
+    for check in offered:
+        results.append(_as_expected(_run(check, backend, examples, seed, thorough), expected.get(check.name)))
+        if progress is not None:
+            progress(results[-1], len(results), len(offered))
     if any(result.code for result in results):
         folder = _folder(cases)
         results = [_saved(result, folder) if result.code else result for result in results]
@@ -99,7 +129,7 @@ def check_backend(
         "hypothesis": hypothesis.__version__,
         "decoding": _version(),
     }
-    report = Report(name_of(backend), header, results)
+    report = Report(name_of(backend), header, results, require, thorough)
     if not report.ok and on_failure == "raise":
         raise ConformanceFailure(str(report), report)
     return report
@@ -113,7 +143,7 @@ def parametrize_with_checks(
     seed: int | None = None,
     cases: str | Path | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Run a test once for check backend and check, ``check(backend)`` failing it with what is wrong.
+    """Run a test once for each backend and check, ``check(backend)`` failing it with what is wrong.
 
     An expected failure is a strict xfail, with its reason; what a backend does not support is skipped, with the reason,
     unless it was expected to fail. The arrays of a failure go where `cases` says, as those of `check_backend` do, into a
@@ -139,9 +169,9 @@ def parametrize_with_checks(
             if result.status == FAILED:
                 name = re.sub(r"[^\w.-]+", "-", name_of(backend))
                 raise ConformanceFailure(str(_saved(result, _folder(cases) / name) if result.code else result))
-            if result.status != PASSED and check.name in expected:
+            if result.status not in (PASSED, PARTLY) and check.name in expected:
                 pytest.fail(str(_as_expected(result, expected[check.name])))
-            if result.status != PASSED:
+            if result.status not in (PASSED, PARTLY):
                 pytest.skip(str(result))
 
         return run
@@ -177,33 +207,58 @@ def _as_expected(result: Result, reason: str | None) -> Result:
     if reason is None:
         return result
     if result.status == FAILED:
-        return Result(result.check, EXPECTED, reason)
-    if result.status == PASSED:
+        return Result(result.check, EXPECTED, reason, seconds=result.seconds)
+    if result.status in (PASSED, PARTLY):
         return Result(result.check, UNEXPECTED, f"it was expected to fail: {reason}")
     return Result(result.check, FAILED, f"it was expected to fail ({reason}), and is {result.status}: {result.detail}")
 
 
-def _run(check: Check, backend: Any, examples: int, seed: int | None) -> Result:
-    bench = Bench(backend, examples, seed)
-    lacking = _lacking(check, backend)
+def _run(check: Check, backend: Any, examples: int, seed: int | None, thorough: bool = False) -> Result:
+    begun = time.monotonic()
+    # What a backend prints is not part of the report.
+    with contextlib.redirect_stdout(io.StringIO()), _leaving_no_folder(), np.errstate():
+        result = _judged(check, Bench(backend, examples, seed, thorough))
+    return result._replace(hunts=check.hunts, seconds=time.monotonic() - begun)
+
+
+def _judged(check: Check, bench: Bench) -> Result:
+    lacking = _lacking(check, bench.backend)
     if lacking:
         return Result(check.name, UNSUPPORTED, f"no {', '.join(lacking)}")
     try:
-        # What a backend prints is not part of the report.
-        with contextlib.redirect_stdout(io.StringIO()):
-            _stopped_is_wrong(check, bench)
+        _stopped_is_wrong(check, bench)
     except Mismatch as wrong:
         return Result(check.name, FAILED, wrong.problem, wrong.code, wrong.stage, "", wrong.arrays)
     except Unsupported as lack:
         return Result(check.name, UNSUPPORTED, str(lack))
-    if bench.lacking:
-        return Result(check.name, UNSUPPORTED, f"{len(bench.lacking)} of {bench.ran} cases: {bench.lacking[0]}")
+    return Result(check.name, *_of_cases(bench))
+
+
+def _of_cases(bench: Bench) -> tuple[str, str]:
+    """The status and the details of a check that no case failed."""
+    ran = bench.ran - len(bench.lacking)
+    lacking = f"{len(bench.lacking)} of {bench.ran} cases: {bench.lacking[0]}" if bench.lacking else ""
+    if lacking and not ran:
+        return UNSUPPORTED, lacking
     left_out = ", ".join(dict.fromkeys(bench.left_out))
     without = f"without what fails checks of its own: {left_out}" if left_out else ""
     skipped = f"{len(bench.skipped)} of {bench.ran} cases: {bench.skipped[0]}" if bench.skipped else ""
-    if 2 * len(bench.skipped) >= bench.ran:
-        return Result(check.name, NOT_JUDGED, skipped or without or "no case was drawn")
-    return Result(check.name, PASSED, "; ".join(filter(None, [without, f"not judged: {skipped}" if skipped else ""])))
+    if 2 * len(bench.skipped) >= ran:
+        return NOT_JUDGED, skipped or without or "no case was drawn"
+    parts = [without, f"not judged: {skipped}" if skipped else "", f"unsupported: {lacking}" if lacking else ""]
+    return PARTLY if lacking else PASSED, "; ".join(filter(None, parts))
+
+
+@contextlib.contextmanager
+def _leaving_no_folder() -> Iterator[None]:
+    """Has hypothesis keep what it writes in a temporary folder, not in one that stays behind where one is."""
+    kept = vars(configuration).get("__hypothesis_home_directory")
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+        configuration.set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            configuration.set_hypothesis_home_dir(kept)
 
 
 def _stopped_is_wrong(check: Check, bench: Bench) -> None:

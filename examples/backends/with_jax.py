@@ -58,6 +58,8 @@ class Single:
     def pooled(self, x, start, combine, size, stride, pad):
         if x.shape[2] + sum(pad[:2]) < size[0] or x.shape[3] + sum(pad[2:]) < size[1]:
             raise ValueError(f"windows of {size} do not fit maps {x.shape}")
+        if max(pad[:2]) >= size[0] or max(pad[2:]) >= size[1]:
+            raise ValueError(f"with pads of {pad} windows of {size} lie outside the maps")
         pads = ((0, 0), (0, 0), pad[:2], pad[2:])
         return lax.reduce_window(x, jnp.float32(start), combine, (1, 1, *size), (1, 1, *stride), pads)
 

@@ -43,6 +43,8 @@ def substitute(maps, filters, *, stride):
 
 def max_pool(x, *, size, stride, pad):
     (top, bottom, left, right) = pad
+    if max(top, bottom) >= size[0] or max(left, right) >= size[1]:
+        raise ValueError(f"with pads of {pad} windows of {size} lie outside the maps")
     x = np.pad(np.asarray(x, float), ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf)
     if x.shape[2] < size[0] or x.shape[3] < size[1]:
         raise ValueError(f"windows of {size} do not fit maps {x.shape}")

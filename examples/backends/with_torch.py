@@ -23,14 +23,22 @@ class Double:
         top, bottom, left, right = pad
         return F.pad(self.tensor(x), (left, right, top, bottom), value=value)
 
+    @staticmethod
+    def refuse_pads(size, pad):
+        if max(pad[:2]) >= size[0] or max(pad[2:]) >= size[1]:
+            raise ValueError(f"with pads of {pad} windows of {size} lie outside the maps")
+
     def correlate(self, x, filters, bias, *, stride, pad, groups=1):
         bias = None if bias is None else self.tensor(bias)
         return F.conv2d(self.padded(x, pad), self.tensor(filters), bias, stride, groups=groups).numpy()
 
     def max_pool(self, x, *, size, stride, pad):
+        self.refuse_pads(size, pad)
         return F.max_pool2d(self.padded(x, pad, -torch.inf), size, stride).numpy()
 
     def avg_pool(self, x, *, size, stride, pad):
+        self.refuse_pads(size, pad)
+
         def total(x):
             return F.avg_pool2d(self.padded(x, pad), size, stride, divisor_override=1)
 

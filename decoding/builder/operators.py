@@ -1,30 +1,22 @@
-"""Networks put together from the operators of other libraries: the one table of builders that `onnxfile` and `torchmodule` fill.
-
-Tensors of other libraries have any number of axes; layers here give maps, (N, C, H, W). A `View` says how a tensor lies in
-the maps of a layer, part by part, so that reshaping and transposing cost nothing: a channel shuffle, a flattening and a
-layout with the channels last are read off the view when a layer needs to know. Constants are arrays.
-"""
+"""What the operators of other libraries become: the table that both doors fill."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from .arguments import Array, plural, printable
-from .errors import DecodingError, ShapeError, UnsupportedLayerError
-from .layers import (
+from ..arguments import Array, plural
+from ..errors import ShapeError
+from ..layers import (
     AvgPool,
     BatchNorm,
     Clip,
     Concat,
     Conv,
     ConvTranspose,
-    Elementwise,
     Gate,
     GroupNorm,
     HardSigmoid,
@@ -32,356 +24,50 @@ from .layers import (
     LayerNorm,
     MaxPool,
     Pad,
-    PixelShuffle,
     Power,
     PReLU,
+    Quantize,
     ReLU,
     Resampling,
     Resize,
     Scale,
     Select,
-    Shape,
     Sigmoid,
     Softmax,
     Sum,
     Tanh,
     Unsupported,
 )
-from .layers.activations import COMPOSED
-
-IMAGES, CHANNELS, ROWS, COLUMNS = range(4)
-LARGEST_IMAGE = 2**16  # rows or columns, also of a receptive field
-MOST_NUMBERS = 2**31  # in the responses of a layer to one image
-TRACES = 8  # maps that a tensor is known to be a function of
-POINTS = np.linspace(-9.0, 9.0, 73)  # where functions are compared
-
-
-class Cannot(UnsupportedLayerError):
-    """What an operator does has no layer; it becomes an unsupported one, with this as the reason."""
-
-
-def for_channels(value: Any, count: int) -> Any:
-    """A mean or deviation that is one number, as one for each channel."""
-    return (
-        np.full(count, value) if isinstance(value, (float, int, np.number)) and not isinstance(value, bool) else value
-    )
-
-
-class Part(NamedTuple):
-    """A factor of an axis of a layer's maps: `size` cells, `step` apart along it."""
-
-    axis: int
-    size: int
-    step: int
+from .pieces import MOST_PIECES, Pieces
+from .views import (
+    CHANNELS,
+    COLUMNS,
+    IMAGES,
+    LARGEST_IMAGE,
+    ROWS,
+    Axes,
+    Cannot,
+    Part,
+    View,
+    axis_of,
+    evenly,
+    fitting,
+    full_axis,
+    merged,
+    places_of,
+    size_of,
+)
 
 
-Axes = tuple[tuple[Part, ...], ...]
-
-
-class Trace(NamedTuple):
-    """What a tensor is as a function of a map: at `POINTS`, after so many operators."""
-
-    values: Array
-    depth: int
-
-
-@dataclass(frozen=True)
-class View:
-    """A tensor: the maps of a layer, their axes split, merged and permuted."""
-
-    layer: int
-    axes: Axes
-    traces: dict[tuple[int, Axes], Trace] = field(default_factory=dict, compare=False)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(math.prod(part.size for part in axis) for axis in self.axes)
-
-    @property
-    def key(self) -> tuple[int, Axes]:
-        return self.layer, self.axes
-
-    def history(self) -> dict[tuple[int, Axes], Trace]:
-        """The maps that this tensor is a function of, itself included."""
-        return {**self.traces, self.key: Trace(POINTS, 0)}
-
-
-@dataclass(frozen=True)
-class Opaque:
-    """A tensor that nothing is known of but the layer, unsupported, that makes it."""
-
-    layer: int
-
-
-Tensor = View | Opaque | Array
-
-
-class Builder:
-    """Layers, and what they read, as they are added.
-
-    Parameters
-    ----------
-    image : (C, H, W)
-    images : int
-        How many images a file computes at a time; 1 but where its shapes say otherwise.
-    """
-
-    def __init__(self, image: Shape, images: int = 1) -> None:
-        self.layers: list[Layer] = []
-        self.inputs: list[tuple[int, ...]] = []
-        self.shapes: list[Shape | None] = [image]
-        self.labels: list[str] = [""]
-        self.jumps: list[tuple[int, int] | None] = [(1, 1)]  # between units, in pixels; None above what has no one step
-        self.label = ""  # of the layers that come next
-        self.images = images
-        self.dtype: np.dtype[Any] = np.dtype(np.float32)  # of the weights so far, at the least
-        self.aliases: dict[str, int] = {}
-        self.modules: dict[str, int] = {}  # the last layer within each
-        self._picked: dict[Any, int] = {}
-
-    # Layers
-
-    def put(self, layer: Layer, *below: int, part: str = "") -> int:
-        """Adds a layer; returns its number."""
-        number, shapes = len(self.layers) + 1, [self.shapes[i] for i in below]
-        shape: Shape | None = None
-        if not isinstance(layer, Unsupported):
-            known = [each for each in shapes if each is not None]
-            assert len(known) == len(shapes)
-            shape = layer.shape(*known)
-            if math.prod(shape) > MOST_NUMBERS or max(shape[1:]) > LARGEST_IMAGE:
-                raise ShapeError(f"{layer.kind}: its output would be {shape}, more than a network here may have.")
-        steps = [self.jumps[i] for i in below[: layer.follows]]
-        jump = None if layer.phases or isinstance(layer, Unsupported) else steps[0]
-        if jump is not None and None not in steps and len(set(steps)) > 1:
-            raise Cannot(f"it joins maps whose units are not equally far apart in the image: {steps}")
-        if jump is not None:
-            jump = None if None in steps else (jump[0] * layer.stride[0], jump[1] * layer.stride[1])
-        self.dtype = np.result_type(self.dtype, *(array.dtype for array in layer.weights.values()))
-        self.layers.append(layer)
-        self.inputs.append(below)
-        self.jumps.append(jump)
-        self.shapes.append(shape)
-        self.labels.append(self.label + (f".{part}" if part and self.label else part))
-        return number
-
-    def within(self, module: str, layer: int) -> None:
-        """The layer is the last so far of a module, and of those that hold it."""
-        parts = module.split(".")[:32]
-        for i in range(1, len(parts) + 1):
-            self.modules[".".join(parts[:i])] = layer
-
-    def whole(self, layer: int) -> View:
-        """The maps of a layer, (N, C, H, W)."""
-        shape = self.shapes[layer]
-        assert shape is not None
-        sizes = (self.images, *shape)
-        return View(layer, tuple((Part(axis, size, 1),) if size > 1 else () for axis, size in enumerate(sizes)))
-
-    def image(self, last: bool = False) -> View:
-        """The image, (N, C, H, W), or with the channels last, (N, H, W, C)."""
-        view = self.whole(0)
-        return self.transpose(view, (0, 2, 3, 1)) if last else view
-
-    def unsupported(self, type: str, below: Iterable[Tensor], reason: str = "") -> Opaque:
-        """A layer that stands under its own name and blocks what reads it."""
-        read = tuple(dict.fromkeys(each.layer for each in below if isinstance(each, (View, Opaque)))) or (0,)
-        return Opaque(self.put(Unsupported(type, reason=reason), *read))
-
-    def finish(self, outputs: Sequence[Tensor]) -> tuple[list[Layer], list[tuple[int, ...]], dict[str, str]]:
-        """The layers that the outputs need, what they read, and further names for them."""
-        tops = [each.layer for each in outputs if isinstance(each, (View, Opaque))]
-        live = set(tops)
-        for number in range(len(self.layers), 0, -1):
-            if number in live:
-                live.update(self.inputs[number - 1])
-        order = sorted(live - {0})
-        numbers = {0: 0, **{old: new for new, old in enumerate(order, 1)}}
-        taken: set[str] = set()
-        layers = []
-        for old in order:
-            layers.append(self.layers[old - 1].replace(name=_unique(self.labels[old], taken)))
-        names = {number: layer.name or f"layer{number}" for number, layer in enumerate(layers, 1)}
-        aliases = {
-            alias: names[numbers[old]]
-            for alias, old in {**self.modules, **self.aliases}.items()
-            if alias and alias not in taken and numbers.get(old, 0)
-        }
-        return layers, [tuple(numbers[i] for i in self.inputs[old - 1]) for old in order], aliases
-
-    def settled(self, tensor: View | Opaque, label: str) -> View | Opaque:
-        """An output as maps in their order, where it is maps at all; a layer that this takes has the label."""
-        if isinstance(tensor, View) and len(tensor.axes) == 4:
-            self.label, before = label, len(self.layers)
-            try:
-                number = self.maps(tensor)
-            except DecodingError:
-                return tensor
-            if number > before:
-                self.labels[number] = label
-            return self.whole(number)
-        return tensor
-
-    # Views
-
-    def maps(self, view: View) -> int:
-        """The number of a layer whose maps are the tensor, (N, C, H, W); one is added where channels must be ordered."""
-        axes = tuple(_merged(axis) for axis in view.axes)
-        if len(axes) != 4:
-            raise Cannot(f"it reads a tensor {view.shape}, not maps (N, C, H, W)")
-        shape = self._shape(view.layer)
-        if axes[0] == _full(IMAGES, self.images):
-            rows, columns = _full(ROWS, shape[1]), _full(COLUMNS, shape[2])
-            if axes[2:] == (rows, columns):
-                return self.ordered(view.layer, axes[1])
-            if axes[2][: len(rows)] == rows and axes[3][: len(columns)] == columns:
-                blocks = axes[2][len(rows) :], axes[3][len(columns) :]
-                if all(part.axis == CHANNELS for block in blocks for part in block):
-                    below = self.ordered(view.layer, (*axes[1], *blocks[0], *blocks[1]))
-                    return self.put(PixelShuffle((_count(blocks[0]), _count(blocks[1]))), below)
-            stacked = self._stacked(view.layer, axes, shape)
-            if stacked is not None:
-                return stacked
-        raise Cannot("its maps lie in no order of channels, rows and columns that a layer here has")
-
-    def _stacked(self, layer: int, axes: Axes, shape: Shape) -> int | None:
-        """Space to depth: every so many rows and columns become channels of their own."""
-        inner = [part for part in axes[1] if part.axis != CHANNELS]
-        steps = {ROWS: 1, COLUMNS: 1}
-        for part in inner:
-            if part.axis == IMAGES or part.step != 1 or steps[part.axis] > 1:
-                return None
-            steps[part.axis] = part.size
-        for axis, kept_axis, side in ((ROWS, axes[2], shape[1]), (COLUMNS, axes[3], shape[2])):
-            size = side // steps[axis]
-            if side % steps[axis] or kept_axis != ((Part(axis, size, steps[axis]),) if size > 1 else ()):
-                return None
-        r, c = steps[ROWS], steps[COLUMNS]
-        if (r, c) == (1, 1):
-            return None
-        cells = [(i, j) for i in range(r) for j in range(c)]
-        below = [self.selected(layer, np.arange(shape[0]), (r, c), cell, f"cell{n}") for n, cell in enumerate(cells)]
-        joined = self.put(Concat(), *below, part="cells")
-        channels = {ROWS: c * shape[0], COLUMNS: shape[0]}
-        parts = [part if part.axis == CHANNELS else Part(CHANNELS, part.size, channels[part.axis]) for part in axes[1]]
-        return self.ordered(joined, parts)
-
-    def ordered(self, layer: int, parts: Sequence[Part]) -> int:
-        """A layer with the channels in the order of the parts."""
-        count = self._shape(layer)[0]
-        if any(part.axis != CHANNELS for part in parts) or _count(parts) != count:
-            raise Cannot("it reads a tensor whose channels are mixed with rows, columns or images")
-        return self.picked(layer, _places(parts), "channels")
-
-    def picked(self, layer: int, channels: Array, part: str = "") -> int:
-        """A layer with these channels; the layer itself if they are all of them, in order."""
-        return self.selected(layer, channels, (1, 1), (0, 0), part)
-
-    def selected(
-        self, layer: int, channels: Array, stride: tuple[int, int], start: tuple[int, int], part: str = ""
-    ) -> int:
-        """A layer with these channels, and every so many rows and columns; what a `Select` below does is done at once."""
-        below = self.layers[layer - 1] if layer else None
-        if isinstance(below, Select):
-            channels = np.where(channels < 0, -1, np.append(below.chosen, -1)[channels])
-            start = (
-                below.start[0] + below.stride[0] * start[0],
-                below.start[1] + below.stride[1] * start[1],
-            )
-            stride = (below.stride[0] * stride[0], below.stride[1] * stride[1])
-            layer = self.inputs[layer - 1][0]
-        count = self._shape(layer)[0]
-        if stride == (1, 1) and start == (0, 0) and np.array_equal(channels, np.arange(count)):
-            return layer
-        key = (layer, stride, start, tuple(channels.tolist()))
-        if key not in self._picked:
-            self._picked[key] = self.put(Select(channels, stride=stride, start=start), layer, part=part)
-        return self._picked[key]
-
-    def reshape(self, view: View, shape: Sequence[int]) -> View:
-        if math.prod(shape) != math.prod(view.shape) or min(shape, default=1) < 1:
-            raise ShapeError(f"a tensor {view.shape} cannot be reshaped to {tuple(shape)}.")
-        return self._moved(view, _reshaped([part for axis in view.axes for part in axis], shape))
-
-    def transpose(self, view: View, order: Sequence[int]) -> View:
-        order = [_axis(i, len(view.axes)) for i in order]
-        if sorted(order) != list(range(len(view.axes))):
-            raise ShapeError(f"{order} is no order of the axes of a tensor {view.shape}.")
-        turned = {
-            (layer, tuple(_merged(axes[i]) for i in order)): trace for (layer, axes), trace in view.traces.items()
-        }
-        return View(view.layer, tuple(_merged(view.axes[i]) for i in order), turned)
-
-    def flatten(self, view: View, start: int = 1, end: int = -1) -> View:
-        first, last = _axis(start, len(view.axes)), _axis(end, len(view.axes))
-        merged = tuple(part for axis in view.axes[first : last + 1] for part in axis)
-        return self._moved(view, (*view.axes[:first], merged, *view.axes[last + 1 :]))
-
-    def squeeze(self, view: View, axes: Sequence[int] | None = None) -> View:
-        gone = (
-            {i for i, n in enumerate(view.shape) if n == 1}
-            if axes is None
-            else {_axis(i, len(view.axes)) for i in axes}
-        )
-        if any(view.shape[i] != 1 for i in gone):
-            raise ShapeError(f"axes {sorted(gone)} of a tensor {view.shape} are not all of length 1.")
-        return self._moved(view, tuple(axis for i, axis in enumerate(view.axes) if i not in gone))
-
-    def unsqueeze(self, view: View, axes: Sequence[int]) -> View:
-        rank = len(view.axes) + len(axes)
-        new = {_axis(i, rank) for i in axes}
-        if len(new) < len(axes):
-            raise ShapeError(f"axes {list(axes)} are not all different.")
-        old = iter(view.axes)
-        return self._moved(view, tuple(() if i in new else next(old) for i in range(rank)))
-
-    def _moved(self, view: View, axes: Axes) -> View:
-        return View(view.layer, tuple(_merged(axis) for axis in axes), {})
-
-    def _shape(self, layer: int) -> Shape:
-        shape = self.shapes[layer]
-        assert shape is not None
-        return shape
+class Builder(Pieces):
+    """Layers, and what they read, made by operators."""
 
     # Constants
-
-    def vector(self, view: View, constant: Array) -> Array:
-        """The constant as one number for each channel of the view's layer, or as one number."""
-        if constant.size == 1:
-            if constant.ndim > len(view.axes):
-                raise Cannot("a constant gives it more axes")
-            return constant.reshape(())
-        if constant.ndim > len(view.axes):
-            raise Cannot(f"its constant {constant.shape} has more axes than its maps {view.shape}")
-        array: Array = constant.reshape((1,) * (len(view.axes) - constant.ndim) + constant.shape)
-        sizes: list[int] = []
-        parts: list[Part] = []
-        for axis, side, count in zip(view.axes, tuple(map(int, array.shape)), view.shape, strict=True):
-            if side not in (1, count):
-                raise Cannot(f"its constant {constant.shape} does not fit its maps {view.shape}")
-            sizes += [part.size if side > 1 else 1 for part in axis]
-            parts += axis
-        array = array.reshape(sizes)
-        for i, part in enumerate(parts):
-            if part.axis != CHANNELS and array.shape[i] > 1:
-                first = array.take([0], axis=i)
-                if not (array == first).all():
-                    raise Cannot("its constant differs from place to place")
-                array = first
-        keep = [i for i, part in enumerate(parts) if part.axis == CHANNELS]
-        array = array.reshape([array.shape[i] for i in keep])
-        order = sorted(range(len(keep)), key=lambda i: -parts[keep[i]].step)
-        array = np.broadcast_to(array.transpose(order), [parts[keep[i]].size for i in order])
-        return array.reshape(-1)
-
-    def _channelwise(self, view: View, array: Array) -> Array:
-        vector = self.vector(view, array)
-        return np.broadcast_to(vector, self._shape(view.layer)[0]) if not vector.ndim else vector
 
     def affine(self, view: View, scale: Array | float, bias: Array | float, sole: bool = False) -> View:
         """The tensor times one constant and plus another; merged with the layer below where nothing else reads it."""
         for value in map(np.asarray, (scale, bias)):
-            if value.size > 1 and value.ndim <= len(view.axes) and _fit(view.shape, value.shape):
+            if value.size > 1 and value.ndim <= len(view.axes) and fitting(view.shape, value.shape):
                 view = self.expand(view, np.broadcast_shapes(view.shape, value.shape))
         factor, offset = (self.vector(view, np.asarray(value)) for value in (scale, bias))
         traces = {}
@@ -455,7 +141,7 @@ class Builder:
         """A product with (inputs, units) along the last axis: a convolution of all that was flattened into it."""
         if weights.ndim != 2 or not view.axes or weights.shape[0] != view.shape[-1]:
             raise ShapeError(f"weights {weights.shape} do not fit the last axis of a tensor {view.shape}.")
-        shape, last = self._shape(view.layer), _merged(view.axes[-1])
+        shape, last = self._shape(view.layer), merged(view.axes[-1])
         taken = {axis: math.prod(part.size for part in last if part.axis == axis) for axis in range(4)}
         sides = (shape[1] if taken[ROWS] > 1 else 1, shape[2] if taken[COLUMNS] > 1 else 1)
         if taken[IMAGES] > 1 or taken[CHANNELS] != shape[0] or (taken[ROWS], taken[COLUMNS]) != sides:
@@ -471,7 +157,7 @@ class Builder:
         self, view: View, scale: Array, bias: Array, mean: Array, variance: Array, epsilon: float, axis: int = 1
     ) -> View:
         shape = [1] * len(view.axes)
-        shape[_axis(axis, len(shape))] = -1
+        shape[axis_of(axis, len(shape))] = -1
         values = [self._channelwise(view, value.reshape(shape)) for value in (scale, bias, mean, variance)]
         if (values[3] + epsilon <= 0).any():
             raise ShapeError(f"its variance has the value {values[3].min()}, and must be positive.")
@@ -499,14 +185,14 @@ class Builder:
         return self.elementwise(view, Clip(low, high))
 
     def softmax(self, view: View, axis: int, layer: Layer | None = None) -> View:
-        along = view.axes[_axis(axis, len(view.axes))]
+        along = view.axes[axis_of(axis, len(view.axes))]
         count = self._shape(view.layer)[0]
-        if any(part.axis != CHANNELS for part in along) or _count(along) != count:
+        if any(part.axis != CHANNELS for part in along) or size_of(along) != count:
             raise Cannot("it runs over something else than all channels of a place")
         return View(self.put(layer or Softmax(), view.layer), view.axes)
 
     def layer_norm(self, view: View, axis: int, scale: Array | None, bias: Array | None, epsilon: float) -> View:
-        first = _axis(axis, len(view.axes))
+        first = axis_of(axis, len(view.axes))
         parts = [part for each in view.axes[first:] for part in each]
         counts = [math.prod(part.size for part in parts if part.axis == each) for each in range(4)]
         shape = self._shape(view.layer)
@@ -523,11 +209,13 @@ class Builder:
 
     def group_norm(self, view: View, groups: int, scale: Array | None, bias: Array | None, epsilon: float) -> View:
         """Groups of channels, the second axis of the tensor, each over the whole map."""
-        shape, axes = self._shape(view.layer), [_merged(axis) for axis in view.axes]
+        shape, axes = self._shape(view.layer), [merged(axis) for axis in view.axes]
         if len(axes) < 2 or groups < 1 or math.prod(view.shape[1:]) != math.prod(shape):
             raise Cannot(f"it normalizes a tensor {view.shape}, not maps")
         whole = [part for axis in axes[1:] for part in axis if part.axis == CHANNELS]
-        if axes[0] != _full(IMAGES, self.images) or (whole and tuple(_merged(whole)) != _full(CHANNELS, shape[0])):
+        if axes[0] != full_axis(IMAGES, self.images) or (
+            whole and tuple(merged(whole)) != full_axis(CHANNELS, shape[0])
+        ):
             raise Cannot("it normalizes channels in another order than they have")
         if view.shape[1] != shape[0] and view.shape[1] != groups:
             raise Cannot("it normalizes a part of the channels")
@@ -580,7 +268,7 @@ class Builder:
 
     def over(self, view: View, axes: Sequence[int], keep: bool, kind: str) -> View:
         """The mean, maximum or sum over whole axes."""
-        chosen = {_axis(i, len(view.axes)) for i in axes}
+        chosen = {axis_of(i, len(view.axes)) for i in axes}
         parts = [part for i in chosen for part in view.axes[i]]
         shape = self._shape(view.layer)
         counts = [math.prod(part.size for part in parts if part.axis == each) for each in range(4)]
@@ -640,8 +328,8 @@ class Builder:
         for before, after in by_axis.values():
             if max(before, after, -before, -after) > LARGEST_IMAGE:
                 raise ShapeError(f"pads {before} and {after} are more than {LARGEST_IMAGE}.")
-        whole = {axis: _full(axis, n) for axis, n in zip((CHANNELS, ROWS, COLUMNS), shape, strict=True)}
-        if any(_merged(axis) not in whole.values() and _merged(axis) for axis in view.axes[1:]):
+        whole = {axis: full_axis(axis, n) for axis, n in zip((CHANNELS, ROWS, COLUMNS), shape, strict=True)}
+        if any(merged(axis) not in whole.values() and merged(axis) for axis in view.axes[1:]):
             raise Cannot("it pads a tensor that is not maps")
         number = view.layer
         if CHANNELS in by_axis:
@@ -688,7 +376,7 @@ class Builder:
             raise Cannot(f"it resizes {sides} by {tuple(factors)} to {tuple(size)}")
         if mode == "nearest":  # the plainest way to say the same; one that shrinks picks pixels
             picks = [_picks(layer, side, axis) for axis, side in enumerate(sides)]
-            steps = [_regular(each) for each in picks]
+            steps = [evenly(each) for each in picks]
             if all(step is not None for step in steps):
                 (top, down), (left, right) = (step or (0, 1) for step in steps)
                 number = self.selected(below, np.arange(self._shape(below)[0]), (down, right), (top, left))
@@ -725,9 +413,9 @@ class Builder:
         for i, n in enumerate(want):
             if n == view.shape[i]:
                 continue
-            before = _merged(axes[i - 1]) if i else ()
+            before = merged(axes[i - 1]) if i else ()
             axis = before[0].axis if before else IMAGES
-            if axis not in (ROWS, COLUMNS) or before != _full(axis, self._shape(number)[axis - 1]):
+            if axis not in (ROWS, COLUMNS) or before != full_axis(axis, self._shape(number)[axis - 1]):
                 raise Cannot(f"it repeats a tensor {view.shape} to {tuple(want)}")
             number = self.put(
                 Resize((n, 1) if axis == ROWS else (1, n)), number, part="rows" if axis == ROWS else "columns"
@@ -749,7 +437,7 @@ class Builder:
 
     def select(self, view: View, axis: int, places: Array, drop: bool = False) -> View:
         """Some places along an axis, in any order; `drop` the axis if it is one place."""
-        axis = _axis(axis, len(view.axes))
+        axis = axis_of(axis, len(view.axes))
         count = view.shape[axis]
         if places.size and (places.min() < -count or places.max() >= count):
             raise ShapeError(f"place {places.min()} or {places.max()} of an axis of {count}.")
@@ -758,7 +446,7 @@ class Builder:
             raise Cannot("it takes nothing")
         if np.array_equal(places, np.arange(count)) and not drop:
             return view
-        along = _merged(view.axes[axis])
+        along = merged(view.axes[axis])
         kinds = {part.axis for part in along}
         if kinds <= {CHANNELS}:
             taken = self._select_channels(view, axis, places)
@@ -774,11 +462,11 @@ class Builder:
             chosen = [part for part in axis_parts if part.axis == CHANNELS]
             if chosen and len(chosen) < len(axis_parts):
                 raise Cannot("its channels are mixed with rows or columns")
-            sizes.append(_count(chosen))
+            sizes.append(size_of(chosen))
             parts += chosen
-        if _count(parts) != shape[0]:
+        if size_of(parts) != shape[0]:
             raise Cannot("it takes channels of a part of them")
-        numbers = _places(parts).reshape(sizes).take(places, axis=axis)
+        numbers = places_of(parts).reshape(sizes).take(places, axis=axis)
         number = self.picked(view.layer, numbers.reshape(-1))
         step = numbers.size
         axes = []
@@ -790,11 +478,11 @@ class Builder:
 
     def _select_pixels(self, view: View, axis: int, along: tuple[Part, ...], places: Array) -> View:
         shape, which = self._shape(view.layer), along[0].axis
-        whole = [_full(kind, n) for kind, n in zip((CHANNELS, ROWS, COLUMNS), shape, strict=True)]
-        regular = _regular(places)
+        whole = [full_axis(kind, n) for kind, n in zip((CHANNELS, ROWS, COLUMNS), shape, strict=True)]
+        regular = evenly(places)
         if len(view.axes) != 4 or along != whole[which - 1] or regular is None:
             raise Cannot("it takes rows or columns that are not evenly apart")
-        if any(_merged(each) not in (*whole, _full(IMAGES, self.images)) for each in view.axes):
+        if any(merged(each) not in (*whole, full_axis(IMAGES, self.images)) for each in view.axes):
             raise Cannot("it takes rows or columns of a tensor that is not maps")
         start, stride = regular
         order = self._layout(view)
@@ -816,7 +504,7 @@ class Builder:
         views = [each for each in tensors if isinstance(each, View)]
         if not views:
             raise Cannot("it joins constants")
-        axis = _axis(axis, len(views[0].axes))
+        axis = axis_of(axis, len(views[0].axes))
         layers: list[int] = []
         rest: Axes | None = None
         for each in tensors:
@@ -829,7 +517,7 @@ class Builder:
                 continue
             if len(each.axes) != len(views[0].axes):
                 raise ShapeError(f"tensors {[view.shape for view in views]} cannot be joined.")
-            others = tuple(() if i == axis else _merged(a) for i, a in enumerate(each.axes))
+            others = tuple(() if i == axis else merged(a) for i, a in enumerate(each.axes))
             if any(part.axis == CHANNELS for a in others for part in a):
                 raise Cannot("it joins along another axis than the channels")
             if rest is None:
@@ -837,7 +525,7 @@ class Builder:
             if others != rest:
                 raise Cannot("it joins maps that lie differently, or differ in size")
             try:
-                layers.append(self.ordered(each.layer, _merged(each.axes[axis])))
+                layers.append(self.ordered(each.layer, merged(each.axes[axis])))
             except Cannot:
                 raise Cannot("it joins along rows, columns or images, not channels") from None
         assert rest is not None
@@ -896,95 +584,6 @@ class Builder:
             raise Cannot(f"it divides a map {a.shape} by another {b.shape}, which no decoding can")
         return View(self.put(Gate(), a.layer, factor.layer), a.axes, traces)
 
-    # Normalizations written in pieces
-
-    def _standardized(self, a: View, b: View) -> View | None:
-        """The normalization of x that a · b is: a = x - mean(x), b = (mean(a²) + epsilon) ** -½."""
-        centred, deviation = self._centred(a.layer), self._deviation(b.layer)
-        if centred is None or deviation is None or deviation[:2] != centred:
-            return None
-        ones = np.ones(self._shape(centred[1])[0], self.dtype)
-        return self._normalization(centred, deviation[2], ones, None, a.axes)
-
-    def _normalized(self, a: View, b: View) -> View | None:
-        """The normalization of x that a + b is: a = x · f, b = bias - mean(x) · f, f = scale · (variance + epsilon) ** -½."""
-        gate, bias = (self.layers[each.layer - 1] if each.layer else None for each in (a, b))
-        if not isinstance(gate, Gate) or not isinstance(bias, Scale):
-            return None
-        (x, factor), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
-        if not below or not isinstance(self.layers[below - 1], Gate) or factor not in self.inputs[below - 1]:
-            return None
-        sign, other = bias.scale, sum(self.inputs[below - 1]) - factor
-        if other and isinstance(minus := self.layers[other - 1], Scale) and (minus.scale == -1).all():
-            sign, other = -sign, self.inputs[other - 1][0]
-        mean, made, layer = self._average(other), self.layers[factor - 1], self._spread_from(factor)
-        scale = np.ones(self._shape(x)[0], self.dtype)
-        if isinstance(made, Scale) and not made.bias.any():
-            scale, layer = made.scale, self._spread_from(self.inputs[factor - 1][0])
-        deviation = self._deviation(layer)
-        if (sign != -1).any() or mean is None or deviation is None or mean[1:] != (x, 0) or deviation[:2] != mean[:2]:
-            return None
-        return self._normalization(mean, deviation[2], scale, bias.bias, a.axes)
-
-    def _normalization(self, of: Any, epsilon: float, scale: Array, bias: Array | None, axes: Axes) -> View:
-        """Over the axes and of the layer that `of` begins with."""
-        if of[0] == {CHANNELS}:
-            layer: Layer = LayerNorm(scale, bias, epsilon=epsilon)
-        else:
-            layer = GroupNorm(scale, bias, groups=1 if CHANNELS in of[0] else len(scale), epsilon=epsilon)
-        return View(self.put(layer, of[1]), axes)
-
-    def _deviation(self, layer: int) -> tuple[set[int], int, float] | None:
-        """Over which axes, and of which layer, a layer is ``(mean((x - mean(x))²) + epsilon) ** -½``, and epsilon."""
-        exponent = 1.0
-        while layer and isinstance(power := self.layers[layer - 1], Power):
-            exponent, layer = exponent * power.exponent, self.inputs[layer - 1][0]
-        variance = self._average(layer)
-        if exponent != -0.5 or variance is None or variance[2] < 0 or not variance[1]:
-            return None
-        kinds, square, epsilon = variance
-        made, centred = self.layers[square - 1], self._centred(self.inputs[square - 1][0])
-        if not isinstance(made, Power) or made.exponent != 2 or centred is None or centred[0] != kinds:
-            return None
-        return kinds, centred[1], epsilon
-
-    def _spread_from(self, layer: int) -> int:
-        """The layer that is repeated in every place, or for every channel."""
-        while layer and isinstance(self.layers[layer - 1], (Select, Resize)):
-            layer = self.inputs[layer - 1][0]
-        return layer
-
-    def _centred(self, layer: int) -> tuple[set[int], int] | None:
-        """Over which axes, and of which layer, a layer is ``x - mean(x)``."""
-        if not layer or not isinstance(self.layers[layer - 1], Sum):
-            return None
-        x, repeated = self.inputs[layer - 1]
-        layer = self._spread_from(repeated)
-        minus = self.layers[layer - 1] if layer else None
-        if not isinstance(minus, Scale) or (minus.scale != -1).any() or minus.bias.any():
-            return None
-        mean = self._average(self.inputs[layer - 1][0])
-        return (mean[0], x) if mean is not None and mean[1:] == (x, 0) else None
-
-    def _average(self, layer: int) -> tuple[set[int], int, float] | None:
-        """Over which axes, and of which layer, a layer is the mean, and what is added to it."""
-        kinds, offset = set[int](), 0.0
-        while layer:
-            made, (below, *_) = self.layers[layer - 1], self.inputs[layer - 1]
-            if isinstance(made, Scale) and (made.scale == 1).all() and (made.bias == made.bias[0]).all() and not kinds:
-                offset += float(made.bias[0])
-            elif isinstance(made, Conv) and made.filters.shape == (1, self._shape(below)[0], 1, 1):
-                if (made.filters != made.filters.dtype.type(1 / made.filters.size)).any():
-                    break
-                offset += float(made.bias[0]) if not kinds else 0.0
-                kinds.add(CHANNELS)
-            elif isinstance(made, AvgPool) and made.size == self._shape(below)[1:]:
-                kinds |= {ROWS, COLUMNS}
-            else:
-                break
-            layer = below
-        return (kinds, layer, offset) if kinds else None
-
     def piece(self, view: View, type: str, function: Any, reason: str = "by itself it has no decoding") -> View:
         """A function that is no layer by itself, but perhaps a piece of one."""
         traces = self._traced(view, function)
@@ -1015,13 +614,15 @@ class Builder:
 
     def _fits(self, view: View, gate: View) -> bool:
         """Whether there is a factor for each response, or one for several."""
-        return all(_merged(g) in ((), _merged(v)) for v, g in zip(view.axes, gate.axes, strict=True))
+        return all(merged(g) in ((), merged(v)) for v, g in zip(view.axes, gate.axes, strict=True))
 
     def _squashes(self, layer: int) -> bool:
         """Whether a layer's responses are factors: reciprocals, or between −1 and 1; perhaps scaled, resized or ordered."""
-        while layer:
+        for _ in range(MOST_PIECES):
+            if not layer:
+                break
             made = self.layers[layer - 1]
-            if isinstance(made, (Resampling, Select)) or (isinstance(made, Scale) and not made.bias.any()):
+            if isinstance(made, (Resampling, Select, Quantize)) or (isinstance(made, Scale) and not made.bias.any()):
                 layer = self.inputs[layer - 1][0]
                 continue
             clips = isinstance(made, Clip) and made.low >= -1 and made.high <= 1
@@ -1032,7 +633,7 @@ class Builder:
     def _spread(self, a: View, b: View) -> tuple[View, View]:
         if a.shape == b.shape:
             return a, b
-        shape = np.broadcast_shapes(a.shape, b.shape) if _fit(a.shape, b.shape) else ()
+        shape = np.broadcast_shapes(a.shape, b.shape) if fitting(a.shape, b.shape) else ()
         if not shape:
             raise ShapeError(f"tensors {a.shape} and {b.shape} do not fit each other.")
         if len(a.axes) == len(b.axes) == len(shape) == 4:  # the larger says which axis is which
@@ -1040,125 +641,8 @@ class Builder:
             a, b = (each if each.shape == shape else self._repeated(each, shape, order) for each in (a, b))
         return self.expand(a, shape), self.expand(b, shape)
 
-    # Activations written in pieces
-
-    def _traced(self, view: View, function: Any) -> dict[tuple[int, Axes], Trace]:
-        with np.errstate(all="ignore"):
-            made = {key: Trace(function(trace.values), trace.depth + 1) for key, trace in view.history().items()}
-        return dict(list(made.items())[-TRACES:])
-
-    def _combined(self, a: View, b: View, operator: Any) -> dict[tuple[int, Axes], Trace]:
-        ours, theirs = a.history(), b.history()
-        with np.errstate(all="ignore"):
-            return {
-                key: Trace(operator(ours[key].values, theirs[key].values), 1 + ours[key].depth + theirs[key].depth)
-                for key in ours
-                if key in theirs
-            }
-
-    def _recognized(self, traces: dict[tuple[int, Axes], Trace]) -> View | None:
-        """The layer that does at once what several operators did to a map."""
-        for (layer, axes), trace in traces.items():
-            if trace.depth < 2 or not np.isfinite(trace.values).all():
-                continue
-            wanted = [np.asarray(each.function(POINTS)) for each in _functions()]
-            off = [float(np.max(np.abs(want - trace.values))) for want in wanted]
-            best = int(np.argmin(off))
-            if off[best] < 1e-5 or (off[best] < 2e-3 and sorted(off)[1] > 4 * off[best] and trace.depth > 2):
-                return View(self.put(_functions()[best], layer), axes, {(layer, axes): Trace(trace.values, 1)})
-        return None
-
-
-def _functions() -> list[Any]:
-    return [*COMPOSED, Sigmoid()]
-
-
-def _unique(label: str, taken: set[str]) -> str | None:
-    if not label:
-        return None
-    name, n = label, 0
-    while name in taken:
-        n += 1
-        name = f"{label}_{n}"
-    taken.add(name)
-    return name
-
-
-def _merged(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Neighbouring parts as one, where they are."""
-    out: list[Part] = []
-    for part in parts:
-        if part.size == 1:
-            continue
-        if out and out[-1].axis == part.axis and out[-1].step == part.size * part.step:
-            out[-1] = Part(part.axis, out[-1].size * part.size, part.step)
-        else:
-            out.append(part)
-    return tuple(out)
-
-
-def _reshaped(parts: Sequence[Part], shape: Sequence[int]) -> Axes:
-    left, axes = deque(part for part in parts if part.size > 1), []
-    for side in shape:
-        axis: list[Part] = []
-        while side > 1:
-            if not left:
-                raise ShapeError(f"there are too few numbers for the shape {tuple(shape)}.")
-            part = left.popleft()
-            if side % part.size == 0:
-                axis.append(part)
-                side //= part.size
-            elif part.size % side == 0:
-                inner = part.size // side
-                axis.append(Part(part.axis, side, part.step * inner))
-                left.appendleft(Part(part.axis, inner, part.step))
-                side = 1
-            else:
-                raise Cannot(f"the shape {tuple(shape)} cuts through channels, rows or columns")
-        axes.append(tuple(axis))
-    return tuple(axes)
-
-
-def _full(axis: int, size: int) -> tuple[Part, ...]:
-    return (Part(axis, size, 1),) if size > 1 else ()
-
-
-def _count(parts: Sequence[Part]) -> int:
-    return math.prod(part.size for part in parts)
-
-
-def _places(parts: Sequence[Part]) -> Array:
-    """The places along one axis of the maps, in the order of the parts."""
-    places = np.zeros(1, np.intp)
-    for part in parts:
-        places = np.add.outer(places, np.arange(part.size) * part.step).ravel()
-    return places
-
-
-def _axis(axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise ShapeError(f"axis {axis} of a tensor with {plural(rank, 'axis').replace('axiss', 'axes')}.")
-    return axis % rank
-
 
 def _picks(layer: Resize, side: int, axis: int) -> Array:
     """Which cell each cell of the output takes."""
     x = np.arange(side, dtype=np.float64).reshape((1, 1, side, 1) if axis == 0 else (1, 1, 1, side))
     return np.asarray(layer._along(x, axis)).ravel().astype(int)
-
-
-def _regular(places: Array) -> tuple[int, int] | None:
-    """(first, step) of places that are evenly apart, in rising order."""
-    if places.size == 1:
-        return int(places[0]), 1
-    step = int(places[1] - places[0])
-    if step < 1 or not (np.diff(places) == step).all():
-        return None
-    return int(places[0]), step
-
-
-def _fit(a: Sequence[int], b: Sequence[int]) -> bool:
-    return all(x == y or 1 in (x, y) for x, y in zip(a[::-1], b[::-1], strict=False))
-
-
-__all__ = ["Builder", "Cannot", "Elementwise", "Opaque", "Part", "Tensor", "View", "printable"]

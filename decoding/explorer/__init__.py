@@ -1,0 +1,354 @@
+"""A folder with a page to click through: a network, its layers, and each unit with all that is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import datasets, fast
+from ..arguments import Array, as_choice, as_count, as_sequence, described
+from ..boundary import public
+from ..decoder import UNPOOLS, decode_layer, unit
+from ..errors import InvalidValueError, UnsupportedLayerError
+from ..gains import linearize
+from ..measuring import Images, Progress, batches, measure
+from ..network import Network, as_network
+from ..secondorder import quadratize
+from .meters import BestMeter, FollowMeter, SecondMeter
+from .model import Survey, boxes_of, check_weights, survey
+from .second import Asked, write_second
+from .sheets import draw, one_or_three, rounded, sheet, shrunk
+from .shown import Shown
+from .weights import Links, factor, links
+from .writing import check_page, replacing_folder, write_data
+
+DIGITS = 2000  # of the bundled ones, that bundled networks are shown with
+TOGETHER = 2**28  # bytes of decoded filters that are measured in one pass
+CALIBRATED = 500  # images that the second order is calibrated on, and as many others that its r is measured on
+STRIP, SMALL = 12, 32  # units that the network's view shows of a layer, and their most pixels
+
+
+@public
+def explore(
+    net: Network,
+    folder: Any,
+    *,
+    images: Images | None = None,
+    labels: Sequence[Any] | None = None,
+    layers: Sequence[int | str] | None = None,
+    units: int | None = None,
+    unpool: str = "nearest",
+    second_order: bool | Mapping[int | str, Sequence[int]] | None = None,
+    title: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a page to click through: the network, its layers, and each unit with what it is made of.
+
+    Open ``index.html`` of the folder in a browser. It needs no server, and asks nothing of anybody.
+
+    Parameters
+    ----------
+    net : Network
+    folder : path
+        Written anew; an older page of this kind that is there is replaced when the new one is complete.
+    images : array_like of shape (N, C, H, W), or an iterable of such batches, optional
+        As `Network.forward` takes them; they are held in memory. With them the page says how far each decoded filter follows
+        the network, and shows patterns and the images that drive a unit most and least. Networks that come with the package
+        are shown with 2,000 of the bundled digits, unless images are given.
+    labels : sequence of N, optional
+        What each image is: texts, or numbers of the network's classes.
+    layers : sequence of int or str, optional
+        The layers whose units are shown; all unless given. The others are drawn as well.
+    units : int, optional
+        How many units of a layer are shown, the first ones; as many as are decoded within minutes, unless given.
+    unpool : {"nearest", "bilinear", "bicubic", "sum"}
+        The interpolation that undoes pooling.
+    second_order : bool or mapping, optional
+        The units whose second order is shown: all, or for layers the numbers of some. It takes about a second for each, so
+        unless given it is shown for networks that come with the package alone.
+    title : str, optional
+        What the page calls the network.
+    progress : callable, optional
+        Called as ``progress(done, total)``, in layers.
+
+    Raises
+    ------
+    InvalidValueError
+        If weights or images are not finite, or `folder` holds something else than such a page.
+    ShapeError
+        If there are not as many labels as images, or the images do not fit the network.
+    UnknownLayerError
+        If there is no such layer or unit.
+    OSError
+        If the folder cannot be written.
+
+    See Also
+    --------
+    decode_layer, patterns, top_images, contributions, decode_quadratic : What the page shows, one at a time.
+
+    Notes
+    -----
+    Our choice; not in the paper. Layers that pass each unit on by itself, such as rectifiers, show the pictures of the layer
+    below. r is Pearson's correlation of a unit's responses with those of its decoded filter, over the images and all places.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from decoding import Conv
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     explore(Network([Conv([[[[1, 2]]]])]), f"{folder}/page")
+    """
+    as_network(net, "explore")
+    as_choice(unpool, UNPOOLS, "unpool")
+    if units is not None:
+        as_count(units, "explore: units")
+    target, bundled = check_page(folder), _bundled(net)
+    check_weights(net)
+    if images is None and bundled:
+        digits, numbers = datasets.mnist()
+        images = net.normalize(digits[:DIGITS])
+        labels = numbers[:DIGITS].tolist() if labels is None else labels
+    shown = Shown(net, [] if images is None else _held(net, images), labels)
+    variants = _variants(net, shown.batches)
+    found = survey(net, layers, units, len(variants) + bool(shown))
+    asked = _second_order(net, found, second_order, bundled)
+    with replacing_folder(target) as place:
+        _Page(found, variants, shown, unpool, asked, title or bundled or "network", progress).write(place)
+
+
+def _bundled(net: Network) -> str | None:
+    """The name of a network that comes with the package."""
+    for name, other in (("LeNet", datasets.lenet), ("ResNet", datasets.resnet)):
+        if len(net) == len(known := other()) and net == known:
+            return name
+    return None
+
+
+def _held(net: Network, images: Images) -> list[Array]:
+    """All batches, in memory: they are seen several times."""
+    given, _ = batches(images, net)
+    found = [net.as_images(batch, "explore") for batch in given]
+    if not sum(map(len, found)):
+        raise InvalidValueError("explore: there are no images.")
+    return [batch for batch in found if len(batch)]
+
+
+def _variants(net: Network, images: list[Array]) -> dict[str, Network]:
+    """The network without gains, and with gains, where it has some or they can be found."""
+    had = any(_takes_gain(layer) and layer.gain is not None for layer in net.layers)
+    plain = net.replace(
+        layers=[
+            layer.replace(gain=None) if _takes_gain(layer) and not layer.needs_gain else layer for layer in net.layers
+        ]
+    )
+    if had:
+        return {"filter": plain, "gains": net}
+    try:
+        return {"filter": plain, "gains": linearize(net, iter(images) if images else None, backend=fast)}
+    except (UnsupportedLayerError, InvalidValueError):
+        return {"filter": plain}
+
+
+def _takes_gain(layer: Any) -> bool:
+    return "gain" in layer.fields()
+
+
+def _second_order(net: Network, found: Survey, given: Any, bundled: str | None) -> Asked:
+    """The units whose second order is shown, layer by layer."""
+    if given is None:
+        given = bundled is not None
+    if isinstance(given, bool):
+        return {number: list(range(count)) for number, count in found.units.items()} if given else {}
+    if not isinstance(given, Mapping):
+        raise InvalidValueError(
+            f"explore: second_order must be True, False or {{layer: units}}, not {described(given)}."
+        )
+    asked: Asked = {}
+    for layer, ks in given.items():
+        number, several = net.index(layer), as_sequence(ks, "explore: second_order", "numbers of units")
+        asked[number] = [unit(net, number, k, "explore") for k in several]
+        missing = [k for k in asked[number] if k >= found.units.get(number, 0)]
+        if missing:
+            raise InvalidValueError(
+                f"explore: unit {missing[0]} of layer {number}, for second_order, is not on the page."
+            )
+    return asked
+
+
+class _Page:
+    """Writes the files of data, layer by layer."""
+
+    def __init__(
+        self,
+        found: Survey,
+        variants: dict[str, Network],
+        shown: Shown,
+        unpool: str,
+        asked: Asked,
+        title: str,
+        progress: Any,
+    ) -> None:
+        self.found, self.variants, self.shown, self.unpool, self.asked = found, variants, shown, unpool, asked
+        self.title, self.progress, self.done = title, progress, 0
+        self.net, self.half = found.net, min(CALIBRATED, shown.count // 2)
+        self.last = list(variants)[-1]
+        self.facts: dict[int, dict[str, Any]] = {}
+        self.strips: dict[int, Any] = {}
+        self.quadratic = _quadratized(self.net, shown.some(0, self.half)) if asked else None
+
+    def write(self, place: Any) -> None:
+        self.place = place
+        for group in self._groups():
+            self._measured(group)
+        self._second_r()
+        if self.quadratic is not None:
+            write_second(place, self.quadratic, self.found, self.asked, self.shown, self._step)
+        linked = links(self.variants.get("gains", self.net), self.found.units)
+        for number in self.found.units:
+            self._write_layer(number, linked)
+        self.shown.write(place)
+        write_data(place, "network", self._overview())
+
+    def _step(self, count: int = 1) -> None:
+        self.done += count
+        if self.progress is not None:
+            self.progress(self.done, len(self.found.units) + sum(map(len, self.asked.values())))
+
+    def _groups(self) -> Iterator[list[int]]:
+        """Layers with pictures of their own, as many at a time as fit in memory with their filters."""
+        group, held = list[int](), 0
+        for number in self.found.bases:
+            pixels = int(np.prod(self.net.receptive_field(number).size)) * self.net.channels(0)
+            size = 4 * self.found.units[number] * pixels * (3 if self.shown else 1)
+            if group and (held + size > TOGETHER or not self.shown):
+                yield group
+                group, held = [], 0
+            group.append(number)
+            held += size
+        if group:
+            yield group
+
+    def _measured(self, group: list[int]) -> None:
+        """Decode these layers, show them images, and write their pictures."""
+        banks = {number: self._decoded(number) for number in group}
+        follow, best = dict[int, FollowMeter](), dict[int, BestMeter]()
+        if self.shown:
+            for number in group:
+                members = self.found.members(number)
+                follow[number] = FollowMeter(self.net, members, banks[number])
+                best |= {member: BestMeter(member, self.found.units[member]) for member in members}
+            measure(self.net, iter(self.shown.batches), [*follow.values(), *best.values()], backend=fast)
+        for number in group:
+            peaks, norms = self._pictures(number, banks[number], follow.get(number))
+            for member in self.found.members(number):
+                self.facts[member] = {"peaks": peaks} | self._facts(member, norms)
+                if number in follow:
+                    self.facts[member] |= self._followed(member, follow[number])
+                    self.facts[member]["images"] = self.shown.chosen(best[member], self.net.receptive_field(member))
+                self._step()
+
+    def _decoded(self, number: int) -> dict[str, Array]:
+        """The filters of a layer, without gains and with."""
+        units = range(self.found.units[number])
+        return {
+            kind: decode_layer(net, number, units=units, unpool=self.unpool, backend=fast)
+            for kind, net in self.variants.items()
+        }
+
+    def _pictures(self, number: int, banks: dict[str, Array], follow: FollowMeter | None) -> tuple[Any, Any]:
+        """Write the sheets of a layer; the largest magnitude of each picture, and the norm of each filter."""
+        maps = {kind: self.net.per_pixel(bank) if _per_channel(self.net) else bank for kind, bank in banks.items()}
+        norms = {kind: np.sqrt(np.square(bank, dtype=np.float64).sum(axis=(1, 2, 3))) for kind, bank in maps.items()}
+        self.strips[number] = _strip(maps[self.last], norms[self.last])
+        if follow is not None:
+            maps["pattern"] = follow.pattern * self.net.std if _per_channel(self.net) else follow.pattern
+        peaks = {}
+        for kind, bank in maps.items():
+            drawn = draw(shrunk(one_or_three(bank), self.found.side))
+            write_data(self.place, f"{number}-{kind}", sheet(drawn.bytes))
+            peaks[kind] = rounded(drawn.peaks)
+        return peaks, norms
+
+    def _facts(self, member: int, norms: dict[str, Array]) -> dict[str, Any]:
+        """Of each unit of a layer: the factor to the unit whose pictures it shows, and the norm of its filter."""
+        scales = {kind: self._factor(net, member) for kind, net in self.variants.items()}
+        return {
+            "factors": {kind: rounded(scale) for kind, scale in scales.items()},
+            "strength": {kind: rounded(norms[kind] * np.abs(scale)) for kind, scale in scales.items()},
+        }
+
+    def _factor(self, net: Network, member: int) -> Any:
+        """Of a layer's units to those of the layer whose pictures it shows."""
+        scale, number = np.ones(net.channels(member)), member
+        while number != self.found.base[member]:
+            scale = scale * factor(net.layers[number - 1], net.channels(number))
+            number = net.paths[number - 1][0]
+        return scale[: self.found.units[member]]
+
+    def _followed(self, member: int, follow: FollowMeter) -> dict[str, Any]:
+        signs = {kind: np.where(self._factor(net, member) < 0, -1, 1) for kind, net in self.variants.items()}
+        rs = {kind: rounded(follow.follows[kind, member].r * sign) for kind, sign in signs.items()}
+        return {"r": rs, "measured": follow.images}
+
+    def _second_r(self) -> None:
+        """How far the second order follows, on other images than it was calibrated on."""
+        if self.quadratic is None or not self.half:
+            return
+        meter = SecondMeter(self.quadratic, self.found.units, fast)
+        measure(self.net, iter(self.shown.some(self.half, 2 * self.half)), [meter], backend=fast)
+        for number, follow in meter.follows.items():
+            self.facts[number]["r"]["second"] = rounded(follow.r)
+
+    def _write_layer(self, number: int, linked: Links) -> None:
+        facts = self.facts[number] | {"made": linked.made[number], "used": linked.used[number]}
+        if number in linked.parts:
+            facts["parts"] = linked.parts[number]
+        second = {"second": self.asked[number]} if number in self.asked and self.quadratic is not None else {}
+        write_data(self.place, f"{number}", facts | second)
+
+    def _overview(self) -> dict[str, Any]:
+        boxes = boxes_of(self.found)
+        for number, facts in self.facts.items():
+            rs = facts.get("r", {})
+            boxes[number]["r"] = {kind: _mean(values) for kind, values in rs.items()}
+        for number, strip in self.strips.items():
+            boxes[number]["strip"] = strip
+        channels = self.net.widths([0])[0]
+        return {
+            "layers": boxes,
+            "title": self.title,
+            "kinds": list(self.variants),
+            "classes": list(self.net.classes or ()),
+            "notes": list(self.net.notes),
+            "images": self.shown.summary(),
+            "summed": channels not in (1, 3),
+            "perPixel": _per_channel(self.net),
+            "unpool": self.unpool,
+        }
+
+
+def _per_channel(net: Network) -> bool:
+    return net.std is not None and net.std.shape[1:] == (1, 1)
+
+
+def _quadratized(net: Network, images: list[Array]) -> Network | None:
+    """The network with curvatures; None where they cannot be found."""
+    if any("curvature" in layer.fields() and layer.curvature is not None for layer in net.layers):
+        return net
+    try:
+        return quadratize(net, iter(images) if images else None, backend=fast)
+    except UnsupportedLayerError:
+        return None
+
+
+def _strip(maps: Array, norms: Array) -> dict[str, Any]:
+    """The strongest units of a layer, small, for the network's view."""
+    chosen = np.argsort(-norms, kind="stable")[:STRIP]
+    return {"units": chosen.tolist(), "sheet": sheet(draw(shrunk(one_or_three(maps[chosen]), SMALL)).bytes)}
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 4) if known else None

@@ -1,0 +1,358 @@
+"""The conditions that implementations branch on, as classes, and calls in which every class and every pair of them occurs.
+
+A fast path and its tail hang on a few conditions at a time: 3×3 windows in steps of 1 on 8 channels or more, say. So the
+conditions of an operator are written down as a table, a *factor* with its classes a line: how many images, channels, rows,
+windows with their steps, pads, layouts in memory, types, magnitudes. A *covering array* is a list of calls in which every two
+classes of different factors occur together somewhere, if they can (Kuhn, Kacker and Lei, *Practical Combinatorial Testing*,
+NIST 800-142); it is found greedily, and much shorter than the product. Long sides, up to 4,097, come one at a time and thin.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..arguments import Array, Pads, Pair
+from ..interpolation import MODES
+from .bounds import Arithmetic
+from .calls import Call
+
+FEW = (2, 1, 3, 5, 8, 9, 16, 17, 33)  # sides that are paired with everything; the first is the plain one
+LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
+LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
+MOST = {False: 2**17, True: 2**23}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
+
+Windows = tuple[tuple[Pair, Pair], ...]  # sizes and steps
+# What people use, and one cell, one row, one column; steps that are equal, unequal, and larger than the window.
+WINDOWS: Windows = tuple(
+    ((h, w), (r, s))
+    for h, w, r, s in (
+        *(
+            (2, 3, 1, 2),
+            (1, 1, 1, 1),
+            (1, 1, 2, 2),
+            (3, 3, 1, 1),
+            (3, 3, 2, 2),
+            (3, 3, 3, 3),
+            (3, 3, 1, 2),
+            (5, 5, 1, 1),
+        ),
+        *(
+            (5, 5, 2, 2),
+            (7, 7, 2, 2),
+            (2, 2, 2, 2),
+            (3, 2, 2, 1),
+            (1, 3, 1, 1),
+            (3, 1, 1, 1),
+            (4, 4, 3, 3),
+            (2, 2, 3, 3),
+        ),
+        *((3, 3, 5, 5), (1, 2, 1, 5), (11, 11, 4, 4), (1, 8, 1, 1), (9, 1, 1, 1), (16, 17, 1, 2), (32, 33, 3, 1)),
+    )
+)
+POOLS: Windows = tuple(
+    ((h, w), (r, s))
+    for h, w, r, s in (
+        *(
+            (3, 2, 1, 2),
+            (2, 2, 2, 2),
+            (3, 3, 2, 2),
+            (2, 2, 1, 1),
+            (3, 3, 3, 3),
+            (5, 5, 2, 2),
+            (4, 4, 3, 3),
+            (5, 5, 5, 5),
+        ),
+        *(
+            (1, 1, 1, 1),
+            (1, 1, 2, 2),
+            (2, 2, 3, 3),
+            (3, 2, 2, 3),
+            (1, 4, 1, 1),
+            (4, 1, 1, 1),
+            (7, 7, 7, 7),
+            (8, 8, 8, 8),
+        ),
+        *((16, 17, 1, 2), (2, 3, 5, 4), (9, 9, 4, 4), (5, 6, 3, 4)),
+    )
+)
+# At steps of 49, 98 and 103, p times the rounded reciprocal lies below a whole number where p over the step is one.
+UNPOOLS: Windows = (
+    *POOLS,
+    ((49, 1), (49, 1)),
+    ((1, 98), (1, 98)),
+    ((2, 1), (103, 1)),
+    ((1, 49), (1, 49)),
+    ((6, 6), (1, 1)),
+)
+LEAKS = (0.25, 0.0, 1.0, 0.01, 2.0, 3.0, 8.0, -1.0, -3.5)
+PADS: dict[str, Callable[[int, int], Pads]] = {
+    "none": lambda h, w: (0, 0, 0, 0),
+    "one all around": lambda h, w: (1, 1, 1, 1),
+    "half a window": lambda h, w: (h // 2, h // 2, w // 2, w // 2),
+    "above": lambda h, w: (1, 0, 0, 0),
+    "below": lambda h, w: (0, 1, 0, 0),
+    "left": lambda h, w: (0, 0, 1, 0),
+    "right": lambda h, w: (0, 0, 0, 1),
+    "all different": lambda h, w: (2, 1, 0, 3),
+    "more than three": lambda h, w: (4, 5, 6, 4),
+    "nearly a window": lambda h, w: (h - 1, h - 1, w - 1, w - 1),
+}
+# How arrays lie in memory: a line of code, {0} being the array.
+LAYOUTS = {
+    "in C's order": "",
+    "in Fortran's order": "{0} = np.asfortranarray({0})",
+    "channels last": "{0} = np.moveaxis(np.moveaxis({0}, 1 % {0}.ndim, -1).copy(), -1, 1 % {0}.ndim)",
+    "every second column": "{0} = np.stack([{0}, np.full_like({0}, 77)], -1)[..., 0]",
+    "every second of the first axis": "{0} = np.stack([{0}, np.full_like({0}, 77)], 1)[:, 0]",
+    "cut out": "{0} = np.pad({0}, 1, constant_values=77)[(slice(1, -1),) * {0}.ndim]",
+    "backwards": "{0} = np.flip(np.flip({0}).copy())",
+    "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
+    "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
+    "read-only": "{0}.setflags(write=False)",
+}
+TYPES = ("double", "single", "the first single")
+VALUES = ("integers", "reals", "graded", "negative", "zeros")
+
+Row = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """A call, as its arrays lie in memory, and code that makes them so."""
+
+    call: Call
+    lines: list[str]
+    row: Row
+
+    def __str__(self) -> str:
+        plain = Call(
+            self.call.operator, tuple(None if a is None else np.array(a) for a in self.call.arrays), self.call.options
+        )
+        return plain.script(*self.lines, plain.by_name())
+
+
+class Coverage(NamedTuple):
+    """What the calls of an operator's check of conditions have in them.
+
+    Attributes
+    ----------
+    factors, classes : int
+        How many conditions there are, and how many classes of them, each of which occurs.
+    pairs, possible : int
+        How many pairs of classes occur together, of those that can in calls of that size.
+    calls, longest : int
+        How many calls there are, and the longest side in them.
+    """
+
+    factors: int
+    classes: int
+    pairs: int
+    possible: int
+    calls: int
+    longest: int
+
+
+@lru_cache(maxsize=64)
+def factors(operator: str, thorough: bool = False) -> dict[str, tuple[Any, ...]]:
+    """The table: for each condition its classes, the plain one first."""
+    sides = (*FEW, *(n for n in LENGTHS if n not in FEW)) if thorough else FEW
+    table: dict[str, tuple[Any, ...]] = {
+        "images": sides, "channels": sides, "rows": sides, "columns": sides, "layout": tuple(LAYOUTS), "type": TYPES,
+    }  # fmt: skip
+    if operator in ("correlate", "substitute"):
+        table |= {"filters": sides, "window": WINDOWS}
+    if operator == "correlate":
+        table |= {"pad": tuple(PADS), "bias": (True, False)}
+    if operator in ("max_pool", "avg_pool"):
+        table |= {"window": POOLS, "pad": tuple(PADS)}
+    if operator == "unpool":
+        table |= {"window": UNPOOLS, "mode": MODES}
+    if operator == "relu":
+        table |= {"leak": LEAKS}
+    return table | {"values": VALUES}
+
+
+def products(operator: str, row: Row) -> float:
+    """How many products, or cells, a call takes; infinite where it must be refused."""
+    rows, columns, maps = row["rows"], row["columns"], row["images"] * row["channels"]
+    if "window" not in row:
+        return float(maps * rows * columns)
+    (h, w), (r, s) = row["window"]
+    if operator in ("substitute", "unpool"):
+        tall, wide = (rows - 1) * r + h, (columns - 1) * s + w
+        if operator == "unpool":
+            return float(maps * tall * (rows * columns + wide * columns))
+        return float(maps * row["filters"] * max(h * w * rows * columns, tall * wide))
+    top, bottom, left, right = PADS[row["pad"]](h, w)
+    if operator != "correlate" and (max(top, bottom) >= h or max(left, right) >= w):
+        return math.inf
+    tall, wide = (rows + top + bottom - h) // r + 1, (columns + left + right - w) // s + 1
+    if tall < 1 or wide < 1:
+        return math.inf
+    return float(
+        max(maps * row.get("filters", 1) * h * w * tall * wide, maps * (rows + top + bottom) * (columns + left + right))
+    )
+
+
+@lru_cache(maxsize=32)
+def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], int, int]:
+    """Rows of the table in which every class occurs, and every pair that can: the cheap ones first; pairs found, and possible.
+
+    Greedy: a pair that is missing begins a row, and every other factor gets the class that adds most pairs, as long as the
+    call stays small enough.
+    """
+    table = factors(operator, thorough)
+    plain = {name: classes[0] for name, classes in table.items()}
+    plain |= {"rows": 1, "columns": 1, "images": 1, "channels": 1} | ({"filters": 1} if "filters" in table else {})
+
+    def fits(chosen: Row) -> bool:
+        for rows, columns in ((1, 1), (2, 3), (5, 8), (9, 9), (33, 33)):  # some map must be large enough
+            row = {**plain, "rows": rows, "columns": columns, **chosen}
+            if "window" in table and "window" not in chosen:
+                row["window"] = ((2, 2), (1, 1)) if operator not in ("max_pool", "avg_pool") else ((9, 9), (4, 4))
+            if products(operator, row) <= MOST[thorough]:
+                return True
+        return False
+
+    names = sorted(table, key=lambda name: -len(table[name]))
+    pairs = [
+        ((a, x), (b, y)) for a, b in combinations(names, 2) for x in table[a] for y in table[b] if fits({a: x, b: y})
+    ]
+    missing, found = dict.fromkeys(pairs), list[Row]()
+    while missing:
+        (first, second), chosen = next(iter(missing)), dict[str, Any]()
+        chosen = dict([first, second])
+        for name in names:
+            if name in chosen:
+                continue
+            gain = {
+                value: sum(
+                    ((n, v), (name, value)) in missing or ((name, value), (n, v)) in missing for n, v in chosen.items()
+                )
+                for value in table[name]
+                if fits({**chosen, name: value})
+            }
+            chosen[name] = max(gain, key=lambda value: gain[value]) if gain else table[name][0]
+        there = {pair for a, b in combinations(names, 2) if (pair := ((a, chosen[a]), (b, chosen[b]))) in missing}
+        for pair in there | {(first, second)}:
+            missing.pop(pair, None)
+        if products(operator, chosen) <= MOST[thorough]:
+            found.append({name: chosen[name] for name in table})
+    occurring = {((a, row[a]), (b, row[b])) for row in found for a, b in combinations(names, 2)}
+    found.sort(key=lambda row: products(operator, row))
+    return tuple(found), sum(pair in occurring for pair in pairs), len(pairs)
+
+
+@lru_cache(maxsize=32)
+def thin(operator: str) -> tuple[Row, ...]:
+    """Rows with one long side each, the shortest first; and maps, filters and windows that are large as a whole."""
+    table = factors(operator)
+    plain = {name: classes[0] for name, classes in table.items()} | {"rows": 4, "columns": 5}
+    if "window" in table:
+        plain["window"] = ((2, 3), (1, 2)) if operator not in ("max_pool", "avg_pool") else ((2, 2), (1, 2))
+    sides = [name for name in ("images", "channels", "filters", "rows", "columns") if name in table]
+    lengths = [n for n in LENGTHS if operator != "unpool" or n <= LONGEST_UNPOOLED]
+    found = [plain | {side: n, "values": "integers" if n % 2 else "reals"} for n in lengths for side in sides]
+    large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}]
+    if operator != "unpool":
+        large += [{"rows": 257, "columns": 256, "images": 1}]
+    if "filters" in table:
+        large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
+    if operator in ("max_pool", "avg_pool"):
+        large += [{"window": (side, side), "rows": 65, "columns": 66, "channels": 1} for side in ((33, 17), (64, 65))]
+    if operator == "unpool":
+        large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
+    return (*found, *(plain | row for row in large))
+
+
+def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
+    """Calls with all pairs of conditions, the cheap ones first, and then thin ones."""
+    rows, *_ = covering(operator, thorough)
+    for row in (*rows, *thin(operator)):
+        yield case(operator, row, precision)
+
+
+def coverage(operator: str, thorough: bool = False) -> Coverage:
+    """What `cases` have in them."""
+    rows, pairs, possible = covering(operator, thorough)
+    table = factors(operator, thorough)
+    lengths = {value for row in (*rows, *thin(operator)) for value in row.values() if type(value) is int}
+    calls = len(rows) + len(thin(operator))
+    return Coverage(len(table), sum(map(len, table.values())), pairs, possible, calls, max(lengths))
+
+
+def case(operator: str, row: Row, precision: Arithmetic) -> Case:
+    """The call that a row of the table describes."""
+    x = varied(row["images"], row["channels"], row["rows"], row["columns"])
+    arrays: list[Array | None] = [x]
+    options: dict[str, Any] = {}
+    if "window" in row:
+        size, stride = row["window"]
+        options = {"stride": stride}
+        if "filters" in row:
+            shape = (row["filters"], row["channels"]) if operator == "correlate" else (row["channels"], row["filters"])
+            arrays.append(varied(*shape, *size, most=2))
+        else:
+            options = {"size": size, "stride": stride}
+        if "pad" in row:
+            options["pad"] = PADS[row["pad"]](*size)
+    if operator == "correlate":
+        arrays.append(varied(row["filters"]) if row["bias"] else None)
+    if operator == "unpool":
+        options["mode"] = row["mode"]
+    if operator == "relu":
+        options["leak"] = row["leak"]
+    valued = _valued(operator, arrays, row["values"], precision)
+    code = LAYOUTS[row["layout"]]
+    kinds = {"double": (), "single": range(3), "the first single": (0,)}[row["type"]]
+    typed = [a if a is None or i not in kinds else a.astype(np.float32) for i, a in enumerate(valued)]
+    call = Call(operator, tuple(typed), options)
+    lines = [code.format(name) for name in call.named if code]
+    laid = tuple(None if array is None else _laid(code, array) for array in typed)
+    return Case(call._replace(arrays=laid), lines, row)
+
+
+def _laid(code: str, array: Array) -> Array:
+    scope: dict[str, Any] = {"np": np, "array": array}
+    exec(code.format("array"), scope)
+    return np.asarray(scope["array"])
+
+
+def _valued(operator: str, arrays: list[Array | None], values: str, precision: Arithmetic) -> list[Array | None]:
+    if values == "integers":
+        return arrays
+    if values == "graded":
+        return _graded(operator, arrays, precision)
+    change: Callable[[Array], Array] = {
+        "reals": lambda a: a / 3, "negative": lambda a: -np.abs(a) - 1, "zeros": np.zeros_like,
+    }[values]  # fmt: skip
+    return [None if a is None else change(a) for a in arrays]
+
+
+def _graded(operator: str, arrays: list[Array | None], precision: Arithmetic) -> list[Array | None]:
+    """Channels of all magnitudes that the format allows, up to singles', and weights that bring them back.
+
+    What is added up are small whole numbers then, each as heavy as the others: nothing may be left out for being small.
+    """
+    x, *others = arrays
+    assert x is not None
+    reach = min(precision.range.reach, 50) // 2
+    powers = 2.0 ** np.resize(np.array([0, reach, -reach, reach // 2, -(reach // 2), 1]), x.shape[1])
+    if operator not in ("correlate", "substitute"):
+        return [x * powers.reshape(-1, 1, 1) if operator != "softmax" else x / 3]
+    filters = others[0]
+    assert filters is not None
+    along = (1, -1, 1, 1) if operator == "correlate" else (-1, 1, 1, 1)
+    return [x * powers.reshape(-1, 1, 1), filters / powers.reshape(along), *others[1:]]
+
+
+def varied(*shape: int, most: int = 3) -> Array:
+    """Whole numbers from −`most` to `most` in no order, over and over: so many that no side repeats them."""
+    period = next((p for p in (13, 11, 7) if all(side % p for side in shape[1:])), 5)
+    i = np.arange(period)
+    return np.resize((i * i * 3 + i * 5 + i // 3) % (2 * most + 1) - float(most), math.prod(shape)).reshape(shape)

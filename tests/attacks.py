@@ -1,0 +1,348 @@
+"""Wrong backends of the kinds that an earlier kit let through: wrong under one condition, or under two or three together.
+
+Each is the reference, spoilt where its condition holds. ``python tests/attacks.py`` prints which check refuses each; the slow
+tests hold that all are refused, the others a few of them. Those of one kind stand together: *size*, *pair*, *option*, *memory*,
+*precision*, *state*, *network*.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import types
+
+import numpy as np
+
+import decoding
+from decoding import reference
+from decoding.backend import OPERATORS
+from decoding.interpolation import MODES
+
+ATTACKS: list[tuple[str, str, str, object]] = []  # kind, name, the checks that look for it, backend
+
+
+def attack(kind, name, checks, **operators):
+    functions = {operator: getattr(reference, operator) for operator in OPERATORS}
+    backend = types.SimpleNamespace(name=name, eps=2.0**-53, **{**functions, **operators})
+    ATTACKS.append((kind, name, checks, backend))
+
+
+def where(kind, name, operator, condition, spoil=lambda y: y + 1):
+    """The operator's answers spoilt where ``condition(first, others, options)`` holds, `first` being the shape of the maps."""
+
+    def spoilt(x, *others, **options):
+        y = getattr(reference, operator)(x, *others, **options)
+        return spoil(y) if y.size and condition(np.shape(x), *map(np.asarray, others[:1]), **options) else y
+
+    attack(kind, name, f"{operator}_conditions", **{operator: spoilt})
+
+
+def last_column(y):
+    y = np.array(y)
+    y[..., -1] += 1
+    return y
+
+
+for operator in OPERATORS:
+    takes_filters = operator in ("correlate", "substitute")
+    where("size", f"{operator}: more than 40 columns", operator, lambda x, *_, **o: x[3] > 40, last_column)
+    where("size", f"{operator}: more than 64 images", operator, lambda x, *_, **o: x[0] > 64, last_column)
+    where("size", f"{operator}: more than 64 channels", operator, lambda x, *_, **o: x[1] > 64, last_column)
+    where("size", f"{operator}: more than 1,024 cells", operator, lambda x, *_, **o: x[2] * x[3] > 1024, last_column)
+    if operator != "unpool":
+        where("size", f"{operator}: 2^16 numbers", operator, lambda x, *_, **o: np.prod(x) >= 2**16, last_column)
+    where("pair", f"{operator}: at least 8 rows and columns", operator, lambda x, *_, **o: min(x[2:]) >= 8, last_column)
+for operator, axis in (("correlate", 0), ("substitute", 1)):
+    where("size", f"{operator}: more than 64 filters", operator, lambda x, f, a=axis, **o: f.shape[a] > 64, last_column)
+    where(
+        "size",
+        f"{operator}: filters of 1,024 weights",
+        operator,
+        lambda x, f, **o: f[0].size > 1024 or f[:, 0].size > 1024,
+        last_column,
+    )
+    where(
+        "pair",
+        f"{operator}: 3×3, step 1, 8 channels",
+        operator,
+        lambda x, f, **o: (f.shape[2:], o["stride"]) == ((3, 3), (1, 1)) and x[1] >= 8,
+        last_column,
+    )
+    where(
+        "pair",
+        f"{operator}: 1×1, over 16 channels",
+        operator,
+        lambda x, f, **o: f.shape[2:] == (1, 1) and x[1] > 16,
+        last_column,
+    )
+    where(
+        "pair", f"{operator}: 16 channels, 16 filters", operator, lambda x, f, **o: f.shape[:2] == (16, 16), last_column
+    )
+    where("option", f"{operator}: equal steps of 3", operator, lambda x, f, **o: o["stride"] == (3, 3), last_column)
+    where("option", f"{operator}: equal steps of 5", operator, lambda x, f, **o: o["stride"] == (5, 5), last_column)
+where("pair", "relu: leak 0, over 8 columns", "relu", lambda x, leak: leak == 0 and x[3] > 8, last_column)
+where("option", "relu: leaks above 2", "relu", lambda x, leak: leak > 2)
+for operator in ("correlate", "max_pool", "avg_pool"):
+    where("option", f"{operator}: pads above 3", operator, lambda x, *_, **o: max(o["pad"]) > 3, last_column)
+for operator in ("max_pool", "avg_pool"):
+    where("size", f"{operator}: windows of over 255 cells", operator, lambda x, **o: np.prod(o["size"]) > 255)
+    where(
+        "option",
+        f"{operator}: 5×5/2",
+        operator,
+        lambda x, **o: (o["size"], o["stride"]) == ((5, 5), (2, 2)),
+        last_column,
+    )
+    where(
+        "option",
+        f"{operator}: 4×4/3",
+        operator,
+        lambda x, **o: (o["size"], o["stride"]) == ((4, 4), (3, 3)),
+        last_column,
+    )
+    where(
+        "option",
+        f"{operator}: past both edges",
+        operator,
+        lambda x, **o: x[2] < o["size"][0] - 1 and min(o["pad"][:2]) > 0,
+        last_column,
+    )
+
+    def accepts(x, *, size, stride, pad, operator=operator):
+        function = getattr(reference, operator)
+        return function(x, size=size, stride=stride, pad=tuple(min(p, size[i // 2] - 1) for i, p in enumerate(pad)))
+
+    attack("option", f"{operator}: pads as large as the window accepted", "refuses_larger_pads", **{operator: accepts})
+where(
+    "option",
+    "unpool: sizes above 4, other steps",
+    "unpool",
+    lambda x, **o: max(o["size"]) > 4 and o["size"] != o["stride"],
+    last_column,
+)
+
+
+def by_reciprocals(maps, *, size, stride, mode):
+    """The nearest cell as floor(p·(1/s)), where that is what p/s gives but for rounding."""
+    y = np.array(reference.unpool(maps, size=size, stride=stride, mode=mode))
+    for axis, (step, n) in enumerate(zip(stride, np.shape(maps)[2:], strict=True)):
+        if mode == "nearest" and size[axis] == step:
+            cells = [min(int(p * (1 / step)), n - 1) for p in range(y.shape[2 + axis])]
+            right = [p // step for p in range(y.shape[2 + axis])]
+            moved = [p if c == r else p - 1 for p, (c, r) in enumerate(zip(cells, right, strict=True))]
+            y = y.take(moved, axis=2 + axis)
+    return y
+
+
+def mirrored_once(maps, *, size, stride, mode):
+    wide = mode != "nearest" and any(
+        z > 2 * s * n + s for z, s, n in zip(size, stride, np.shape(maps)[2:], strict=True)
+    )
+    return reference.unpool(maps, size=size, stride=stride, mode=mode) + wide
+
+
+def any_mode(maps, *, size, stride, mode):
+    return reference.unpool(
+        maps, size=size, stride=stride, mode=mode if mode in MODES or mode == "cubic" else "bilinear"
+    )
+
+
+attack("option", "unpool: nearest by floor(p·(1/s))", "unpool_conditions", unpool=by_reciprocals)
+attack("option", "unpool: edges mirrored once", "unpool_conditions", unpool=mirrored_once)
+attack("option", "unpool: modes that do not exist accepted", "refuses_unknown_modes", unpool=any_mode)
+
+
+def as_whole(array):
+    """The memory from the first number on, as if the array were whole."""
+    array = np.asarray(array)
+    base = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    begin = (array.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // array.itemsize
+    flat = base.ravel(order="K")
+    found = flat[begin : begin + array.size]
+    return found.reshape(array.shape) if found.size == array.size else array
+
+
+def gaps_lost(x):
+    x = np.asarray(x)
+    positive = all(step >= 0 for step in x.strides)
+    return (
+        as_whole(x)
+        if positive
+        and not x.flags.c_contiguous
+        and not x.flags.f_contiguous
+        and 0 not in x.strides
+        and x.strides[-1] == x.itemsize
+        else x
+    )
+
+
+def repeated_lost(x):
+    x = np.asarray(x)
+    y = np.array(x)
+    if x.ndim and x.strides[0] == 0 and len(x) > 1:
+        y[1:] = 0
+    return y
+
+
+def in_place(x, f, b, **options):
+    y = reference.correlate(x, f, b, **options)
+    if np.size(x) > 512 and np.asarray(x).flags.writeable:
+        x[0, 0, 0, 0] = 7
+    return y
+
+
+def writes_to_small_filters(x, f, b, **options):
+    y = reference.correlate(x, f, b, **options)
+    if np.shape(f)[2:] == (1, 1) and np.asarray(f).flags.writeable:
+        f[...] = 0
+    return y
+
+
+for name, lost in (("views with gaps", gaps_lost), ("step 0 of the first axis", repeated_lost)):
+    attack(
+        "memory",
+        f"correlate: {name} read as whole",
+        "correlate_conditions",
+        correlate=lambda x, f, b, lost=lost, **o: reference.correlate(lost(x), f, b, **o),
+    )
+    attack(
+        "memory",
+        f"relu: {name} read as whole",
+        "relu_conditions",
+        relu=lambda x, lost=lost, **o: reference.relu(lost(x), **o),
+    )
+attack("memory", "correlate: in place from 512 numbers on", "correlate_conditions", correlate=in_place)
+attack("memory", "correlate: a write to 1×1 filters", "correlate_conditions", correlate=writes_to_small_filters)
+
+
+def rounded(array, bits):
+    mantissa, exponent = np.frexp(np.asarray(array, float))
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+
+
+def tf32(x, f, b, **options):
+    return (
+        reference.correlate(rounded(x, 11), rounded(f, 11), b, **options)
+        if np.shape(x)[1] % 8 == 0
+        else reference.correlate(x, f, b, **options)
+    )
+
+
+def small_weights_dropped(x, f, b, **options):
+    f = np.asarray(f, float)
+    return reference.correlate(x, np.where(np.abs(f) < 1e-4 * np.abs(f).max(initial=0), 0, f), b, **options)
+
+
+attack("precision", "correlate: TF32 where channels are a multiple of 8", "correlate_conditions", correlate=tf32)
+attack(
+    "precision",
+    "correlate: weights below 1e-4 of the largest dropped",
+    "correlate_conditions",
+    correlate=small_weights_dropped,
+)
+for bits, name in ((8, "bfloat16"), (24, "singles")):
+    attack("precision", f"substitute: {name} where maps are 16 or more", "substitute_conditions",
+           substitute=lambda z, f, bits=bits, **o: reference.substitute(rounded(z, bits) if np.shape(z)[1] > 15 else z, f, **o))  # fmt: skip
+
+
+def remembering(error):
+    """Wrong in the call after one that was refused, or had not-a-number in it."""
+    state = {"spoilt": False}
+
+    def correlate(x, f, b, **options):
+        try:
+            y = reference.correlate(x, f, b, **options)
+        except Exception:
+            state["spoilt"] = error == "refusal"
+            raise
+        spoilt, state["spoilt"] = state["spoilt"], error == "NaN" and bool(np.isnan(y).any())
+        return y + spoilt
+
+    return correlate
+
+
+def ring(length, least=0):
+    buffers, turn = {}, itertools.count()
+
+    def relu(x, *, leak):
+        y = reference.relu(x, leak=leak)
+        if y.size <= least:
+            return y
+        buffer = buffers.setdefault((y.shape, next(turn) % length), np.empty_like(y))
+        buffer[...] = y
+        return buffer
+
+    return relu
+
+
+for error in ("refusal", "NaN"):
+    attack("state", f"correlate: wrong after a {error}", "answers_after_errors", correlate=remembering(error))
+attack("state", "relu: a ring of 64 buffers", "lasting_answers", relu=ring(64))
+attack("state", "relu: one buffer from 512 numbers on", "lasting_answers", relu=ring(1, 512))
+
+
+def decoder(change=lambda net: net, wrong=lambda net, layer: False):
+    def decode_filter(net, layer, k, *, unpool):
+        y = decoding.decode_filter(change(net), layer, k, unpool=unpool)
+        return y + 1 if wrong(net, layer) else y
+
+    return decode_filter
+
+
+def cached():
+    known = {}
+
+    def decode_filter(net, layer, k, *, unpool):
+        key = id(net), layer, k, unpool
+        if key not in known:
+            known[key] = decoding.decode_filter(net, layer, k, unpool=unpool)
+        return known[key]
+
+    return decode_filter
+
+
+def one_buffer():
+    memory = {}
+
+    def decode_filter(net, layer, k, *, unpool):
+        y = decoding.decode_filter(net, layer, k, unpool=unpool)
+        buffer = memory.setdefault(y.shape, np.empty_like(y))
+        buffer[...] = y
+        return buffer
+
+    return decode_filter
+
+
+def has(kind, test):
+    return lambda net, layer: any(test(each) for each in net.layers if each.kind == kind)
+
+
+for name, function in {
+    "dilation (2, 2)": decoder(wrong=has("Conv", lambda each: each.dilation == (2, 2))),
+    "over 3 groups": decoder(wrong=has("Conv", lambda each: each.groups > 3)),
+    "over 6 layers": decoder(wrong=lambda net, layer: len(net) > 6),
+    "over 12 layers": decoder(wrong=lambda net, layer: len(net) > 12),
+}.items():
+    attack("network", f"decode_filter: {name}", "own_decode_filter", decode_filter=function)
+attack("network", "decode_filter: a cache keyed by id(net)", "own_decoder_remembers_nothing", decode_filter=cached())
+attack("network", "decode_filter: one buffer for all", "own_decoder_remembers_nothing", decode_filter=one_buffer())
+
+
+def refusal(backend, checks):
+    """The failure, if the checks refuse the backend on the cases that are always looked at."""
+    from decoding.testing import check_backend
+
+    failures = check_backend(backend, checks=checks.split(), examples=1, on_failure="return").failures
+    return failures[0] if failures else None
+
+
+if __name__ == "__main__":
+    passed = 0
+    for kind, name, checks, backend in ATTACKS:
+        failure = refusal(backend, checks)
+        passed += failure is None
+        print(f"{kind:10} {name:60} {failure.check if failure else 'NOT REFUSED'}", flush=True)
+    print(f"{len(ATTACKS) - passed} of {len(ATTACKS)} refused")
+    sys.exit(bool(passed))

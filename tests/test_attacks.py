@@ -1,0 +1,69 @@
+"""What an earlier kit let through is refused, kind by kind, on the cases that are always looked at."""
+
+import pytest
+from attacks import ATTACKS, refusal
+
+from decoding.testing import check_backend, conditions
+
+# One of each kind always; all of them by night.
+SAMPLE = {kind: name for kind, name, *_ in reversed(ATTACKS) if not name.startswith(("substitute", "unpool"))}
+
+
+@pytest.mark.parametrize(
+    ("name", "checks", "backend"),
+    [
+        pytest.param(name, checks, backend, marks=[] if SAMPLE[kind] == name else [pytest.mark.slow])
+        for kind, name, checks, backend in ATTACKS
+    ],
+    ids=[name for _, name, *_ in ATTACKS],
+)
+def test_an_attack_is_refused(name, checks, backend):
+    assert refusal(backend, checks) is not None
+
+
+OPERATORS = ("correlate", "max_pool", "avg_pool", "relu", "softmax", "substitute", "unpool")
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_every_class_and_every_pair_that_can_occurs(operator):
+    from itertools import combinations
+
+    rows, found, possible = conditions.covering(operator)
+    table = conditions.factors(operator)
+    assert found == possible
+    for name, classes in table.items():
+        assert {row[name] for row in rows} == set(classes)
+    together = {((a, row[a]), (b, row[b])) for row in rows for a, b in combinations(table, 2)}
+    assert len(together) >= possible
+    # Where three are asked for, as a fast path has them: window and step are one class.
+    if operator in ("correlate", "substitute"):
+        assert {row["channels"] for row in rows if row["window"] == ((3, 3), (1, 1))} >= {8, 16, 33}
+    assert {9, 17, 33} <= {row["columns"] for row in rows}
+    longest = conditions.LONGEST_UNPOOLED if operator == "unpool" else 4097
+    for side in ("images", "channels", "rows", "columns"):
+        assert {64, 65, longest} <= {row[side] for row in conditions.thin(operator)}
+
+
+def test_the_cheap_ones_come_first():
+    cost = [conditions.products("correlate", row) for row in conditions.covering("correlate")[0]]
+    assert cost == sorted(cost)
+    assert max(cost) <= conditions.MOST[False]
+
+
+def test_numbers_repeat_along_no_side():
+    for shape in ((2, 13, 7, 5), (3, 5, 65, 33), (2, 2, 11, 26)):
+        a = conditions.varied(*shape)
+        for axis in range(4):
+            first, second = a.take(0, axis), a.take(1, axis)
+            assert (first != second).any()
+
+
+def test_the_report_says_what_was_covered_and_what_not():
+    from decoding import reference
+
+    report = check_backend(reference, checks=["relu_conditions", "relu_integers"], examples=2)
+    assert set(report.coverage) == {"relu"}
+    assert report.coverage["relu"].pairs == report.coverage["relu"].possible > 1000
+    assert "covered, classes of conditions: relu " in str(report)
+    assert "not covered: sides above 33 in pairs; three together" in str(report)
+    assert not check_backend(reference, checks=["relu_integers"], examples=2).coverage
