@@ -381,7 +381,7 @@ def _images(net: Network, options: argparse.Namespace) -> Any:
     """What to calibrate on: the folder's pictures; digits for a bundled network without batch norms; otherwise none."""
     if options.images is not None:
         small = net.std is not None and float(net.std.max()) < 1  # of pixels from 0 to 1
-        given = datasets.images_in(options.images, channels=net.channels(0))
+        given = datasets.images_in(options.images, mode="L" if net.channels(0) == 1 else "RGB", skip=True)
         return (net.normalize(batch / np.float32(255 if small else 1)) for batch in given)
     if options.net in BUNDLED and not any(isinstance(each, BatchNorm) for each in net.layers):
         return net.normalize(datasets.mnist()[0][:2000])

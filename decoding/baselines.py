@@ -6,7 +6,7 @@ The paper's table 1 has nothing beside it. Three of these should do worse than s
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from .errors import InvalidValueError
 from .layers import Conv, Layer, Pool
 from .measuring import Images, Progress, measure, within
 from .network import Network, as_network
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 
 @public
@@ -178,6 +181,8 @@ def least_squares_filters(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> LeastSquares:
     """Fit to each unit the linear filter, and the constant, that predict its responses best.
 
@@ -198,6 +203,10 @@ def least_squares_filters(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -232,7 +241,16 @@ def least_squares_filters(
     (array([[[[0., 3.]]]]), array([5.]))
     """
     meter = LeastSquaresMeter(as_network(net, "least_squares_filters"), layer)
-    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
     return meter.result()
 
 
@@ -276,6 +294,8 @@ class Equations(NamedTuple):
 
 class LeastSquaresMeter:
     """The normal equations of `least_squares_filters`, batch by batch, for use with `measure`."""
+
+    state = ("equations",)
 
     def __init__(self, net: Network, layer: int | str) -> None:
         self.net, self.layer, self.field = net, net.index(layer), net.receptive_field(layer)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice, pairwise
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,21 +24,36 @@ _SETTING = threading.Lock()  # held while the threads of BLAS are read and set
 
 
 def in_order(
-    backend: Backend, compute: Callable[[Block], Result], blocks: Iterable[Block], collect: Callable[[Result], object]
+    backend: Backend,
+    compute: Callable[[Block], Result],
+    blocks: Iterable[Block],
+    collect: Callable[[Result], object],
+    *,
+    executor: Any = None,
+    function: str = "",
+    named: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """``collect(compute(block))`` for every block, in order.
+
+    With an executor, its workers compute: see `decoding.executing.results`.
 
     With a backend that says ``threads = True``, as many blocks are computed at a time as BLAS has threads, and BLAS is held to one thread
     meanwhile: a thread that does all of a block's work, not its products alone, seldom waits for another. That takes
     threadpoolctl; without it, and with other backends, one block is computed after the other.
     """
-    several, blocks = _several(blocks) if takes_threads(backend) else (False, blocks)
+    if executor is not None:
+        for found in elsewhere(backend, compute, blocks, executor, function, named):
+            collect(found)
+        return
+    made = Until(blocks)
+    several, blocks = _several(made) if takes_threads(backend) else (False, made)
     with _threads() if several else contextlib.nullcontext(1) as threads:
         if several:
             _keep_memory()
         if threads == 1:
             for block in blocks:
                 collect(compute(block))
+            made.check()
             return
         from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -54,12 +71,47 @@ def in_order(
                     collect(waiting.popleft().result())
             while waiting:
                 collect(waiting.popleft().result())
+            made.check()
 
 
-def gather(backend: Backend, compute: Callable[[int, int], Array], count: int, step: int, empty: Array) -> Array:
+def elsewhere(
+    backend: Backend,
+    compute: Callable[[Block], Result],
+    blocks: Iterable[Block],
+    executor: Any,
+    function: str,
+    named: Mapping[str, Any],
+    hold: bool = True,
+) -> Iterator[Result]:
+    """``compute(block)`` for every block, in order, by an executor's workers, whose BLAS has as many threads as it would have here.
+
+    That is one for a backend that may be run in several threads, unless it is not to be held (`hold`).
+    """
+    from .executing import results
+
+    made = Until(blocks)
+    several, blocks = _several(made)
+    if hold and several and takes_threads(backend):
+        _keep_memory()
+        threads = 1 if _blas() else None
+    else:
+        threads = _blas_threads() if _blas() else None
+    alone = not takes_threads(backend)
+    yield from results(executor, compute, blocks, threads=threads, alone=alone, function=function, named=named)
+    made.check()
+
+
+def gather(
+    backend: Backend,
+    compute: Callable[[int, int], Array],
+    count: int,
+    step: int,
+    empty: Array,
+    **elsewhere: Any,
+) -> Array:
     """``compute(start, stop)`` for blocks of at most `step` rows of `count`, put together; `empty` if there are none.
 
-    The blocks are of one size, as far as they can be, and keep all threads busy.
+    The blocks are of one size, as far as they can be, and keep all threads busy. More options are those of `in_order`.
     """
     out, number = empty, -(-count // step)
     if takes_threads(backend) and number > 1:
@@ -74,8 +126,38 @@ def gather(backend: Backend, compute: Callable[[int, int], Array], count: int, s
             out = np.empty((count, *part.shape[1:]), part.dtype)
         out[start : start + len(part)] = part
 
-    in_order(backend, lambda block: (block[0], compute(*block)), pairwise(edges), collect)
+    in_order(backend, _Rows(compute), pairwise(edges), collect, **elsewhere)
     return out
+
+
+class _Rows:
+    """Rows from one number to another, with the first number."""
+
+    def __init__(self, compute: Callable[[int, int], Array]) -> None:
+        self.compute = compute
+
+    def __call__(self, block: tuple[int, int]) -> tuple[int, Array]:
+        return block[0], self.compute(*block)
+
+
+class Until:
+    """Blocks up to a failure to make one, which `check` raises when all that came before it is done."""
+
+    def __init__(self, blocks: Iterable[Any]) -> None:
+        self.blocks = blocks
+        self.failure: Exception | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            for block in self.blocks:
+                yield block
+                del block
+        except Exception as error:
+            self.failure = error
+
+    def check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
 
 def _several(blocks: Iterable[Block]) -> tuple[bool, Iterable[Block]]:
@@ -102,6 +184,49 @@ def _threads() -> Iterator[int]:
             held.close()
 
 
+class _Held:
+    """How many threads BLAS is held to in this process, and how many callers hold it so."""
+
+    changed = threading.Condition()
+    limit = callers = 0
+    before: Sequence[tuple[Any, int]] = ()
+
+
+@contextlib.contextmanager
+def blas_threads(count: int | None) -> Iterator[None]:
+    """BLAS with so many threads, for several callers at a time who want as many; one who wants others waits. None changes nothing.
+
+    Sums are rounded by how many threads there are, so that a worker must have as many as the one who would do without it.
+    """
+    if count is None or _blas() is None:
+        yield
+        return
+    with _Held.changed:
+        _Held.changed.wait_for(lambda: not _Held.callers or _Held.limit == count)
+        if not _Held.callers:
+            libraries = _blas().lib_controllers
+            _Held.limit, _Held.before = count, [(each, each.num_threads) for each in libraries]
+            _set_threads((each, count) for each in libraries)
+        _Held.callers += 1
+    try:
+        yield
+    finally:
+        with _Held.changed:
+            _Held.callers -= 1
+            if not _Held.callers:
+                _set_threads(_Held.before)
+            _Held.changed.notify_all()
+
+
+def _set_threads(counts: Iterable[tuple[Any, int]]) -> None:
+    """Sets the threads of each library, whichever thread asks.
+
+    threadpoolctl 3.6 lets one thread alone set those of OpenBLAS, so that callers do not undo each other's; here they are counted.
+    """
+    for library, count in counts:
+        getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
+
+
 def _blas_threads() -> int:
     return max((library.num_threads for library in _blas().lib_controllers), default=1) if _blas() else 1
 
@@ -116,9 +241,13 @@ def _keep_memory() -> None:
     np.empty(2**25 - 2**16, np.uint8)
 
 
-@lru_cache(maxsize=1)
 def _blas() -> Any:
-    """What tells and sets the threads of BLAS; None without threadpoolctl."""
+    """What tells and sets the threads of BLAS, of NumPy's and of SciPy's once that is there; None without threadpoolctl."""
+    return _controller("scipy.linalg" in sys.modules)
+
+
+@lru_cache(maxsize=2)
+def _controller(scipy: bool) -> Any:
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:

@@ -15,10 +15,12 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import as_count, cut, described, printable
+from .arguments import cut, described, printable
 from .boundary import public
 from .errors import DataFormatError, InvalidValueError
 from .files import File, as_path, reading, shown
+from .folder import FolderOfImages as FolderOfImages
+from .folder import images_in as images_in
 from .matconvnet import load_matconvnet
 from .network import Network
 
@@ -238,72 +240,3 @@ def _unzipped(raw: IO[bytes]) -> Iterator[tuple[IO[bytes], int]]:
         return
     with gzip.GzipFile(fileobj=raw) as file:
         yield file, MOST_DEFLATED * there  # type: ignore[misc]
-
-
-class FolderOfImages:
-    """The pictures of a folder, each read when it is asked for: see `images_in`."""
-
-    def __init__(self, paths: list[Path], channels: int, shrink: int) -> None:
-        self.paths, self.channels, self.shrink = paths, channels, shrink
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
-        return (self[i] for i in range(len(self)))
-
-    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
-        """One picture, (1, C, H, W), 0 to 255."""
-        from PIL import Image
-
-        path = self.paths[index]
-        try:
-            with Image.open(path) as file:
-                picture = file.convert("L" if self.channels == 1 else "RGB")
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DataFormatError(f"{shown(path)}: it cannot be read as a picture: {error}") from error
-        if self.shrink > 1:
-            size = max(1, picture.width // self.shrink), max(1, picture.height // self.shrink)
-            picture = picture.resize(size, Image.Resampling.LANCZOS)
-        pixels = np.asarray(picture)
-        return pixels[np.newaxis, np.newaxis] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)[np.newaxis]
-
-
-def images_in(folder: str | os.PathLike[str], *, channels: int = 3, shrink: int = 1) -> FolderOfImages:
-    """The pictures of a folder as batches of one image, read one at a time.
-
-    Parameters
-    ----------
-    folder : path
-        Its PNG, JPEG and TIFF files are taken, in the order of their names.
-    channels : {1, 3}
-        Grey, or red, green and blue.
-    shrink : int
-        Each picture is made smaller by so much (Lanczos), as natural photographs for a network of small images.
-
-    Returns
-    -------
-    FolderOfImages
-        A sequence of arrays (1, C, H, W), uint8; pictures may differ in size. Networks that were trained on other units want
-        them normalized first.
-
-    Raises
-    ------
-    DataFormatError
-        If the folder holds no such file; and, when it is read, if a file is no picture.
-    FileNotFoundError
-        If there is no such folder.
-    InvalidValueError
-        If `channels` or `shrink` is none of those above.
-    """
-    if isinstance(channels, bool) or not isinstance(channels, (int, np.integer)) or channels not in (1, 3):
-        raise InvalidValueError(f"images_in: channels must be 1 or 3, not {described(channels)}.")
-    shrink, place = as_count(shrink, "images_in: shrink"), as_path(folder, "images_in: folder")
-    if not place.is_dir():
-        raise FileNotFoundError(f"images_in: there is no folder '{shown(place)}'.")
-    paths = sorted(
-        path for path in place.iterdir() if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-    )
-    if not paths:
-        raise DataFormatError(f"images_in: '{shown(place)}' holds no PNG, JPEG or TIFF file.")
-    return FolderOfImages(paths, channels, shrink)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,16 @@ import numpy.typing as npt
 from . import walks
 from .arguments import Array, as_array4, as_count, as_sequence, check_finite, described, plural
 from .backend import Backend, precision, resolve
-from .blocks import gather
+from .blocks import elsewhere, gather
 from .boundary import public
 from .errors import InvalidValueError, ShapeError, UnknownLayerError
 from .interpolation import MODES
 from .layers import Conv, Pool, is_its_filters
 from .network import Network, as_network
 from .walks import Placed
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 UNPOOLS = (*MODES, "sum")
 NEARLY = 1.1  # times the fewest multiplications: a way that takes no more is as good
@@ -138,7 +141,7 @@ def decode_filter(
     UnknownLayerError
         If there is no such layer, or it has no unit k.
     InvalidValueError
-        If weights are not finite, the result overflows, or `unpool` is none of the three.
+        If weights are not finite, the result overflows, or `unpool` is none of those above.
 
     See Also
     --------
@@ -172,6 +175,7 @@ def decode_layer(
     units: Sequence[int] | None = None,
     unpool: str = "nearest",
     backend: Any = None,
+    executor: Executor | None = None,
 ) -> Array:
     """Picture all units of a layer in image space, or some of them together.
 
@@ -190,6 +194,8 @@ def decode_layer(
         The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
+    executor : concurrent.futures.Executor, optional
+        Whose workers decode, with the same result: :doc:`large-work`.
 
     Returns
     -------
@@ -229,17 +235,24 @@ def decode_layer(
     top = as_network(net, "decode_layer").index(layer)
     chosen = range(net.channels(top)) if units is None else _chosen(net, top, units)
     plan = _Plan(net, top, len(chosen), len(chosen), unpool, _ready(net, top, unpool, backend))
+    there = {} if executor is None else plan.elsewhere(executor, "decode_layer")
     if units is None and plan.bank is not None and plan.way[:2] == (0, top):
         bank = _finite(plan.bank.maps)
         return bank if bank.flags.writeable else bank.copy()  # or it would be a layer's own filters
     shape = net.channels(0), *net.receptive_field(top).size
     empty = np.empty((0, *shape), precision(plan.operators, net.dtype))
-    return gather(plan.operators, lambda i, j: plan.decoded(chosen[i:j]), len(chosen), plan.step, empty)
+    return gather(plan.operators, _Chosen(plan, chosen), len(chosen), plan.step, empty, **there)
 
 
 @public
 def iterate_layer(
-    net: Network, layer: int | str, size: int, *, unpool: str = "nearest", backend: Any = None
+    net: Network,
+    layer: int | str,
+    size: int,
+    *,
+    unpool: str = "nearest",
+    backend: Any = None,
+    executor: Executor | None = None,
 ) -> Iterator[Array]:
     """Picture all units of a layer in image space, so many at a time: for a bank that does not fit in memory.
 
@@ -254,6 +267,8 @@ def iterate_layer(
         The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
+    executor : concurrent.futures.Executor, optional
+        Whose workers decode, with the same result: :doc:`large-work`.
 
     Yields
     ------
@@ -265,7 +280,7 @@ def iterate_layer(
     UnknownLayerError
         If there is no such layer.
     InvalidValueError
-        If `size` is not at least 1, weights are not finite, or `unpool` is none of the three.
+        If `size` is not at least 1, weights are not finite, or `unpool` is none of those above.
 
     See Also
     --------
@@ -285,7 +300,10 @@ def iterate_layer(
     top, size = as_network(net, "iterate_layer").index(layer), as_count(size, "size")
     count = net.channels(top)
     plan = _Plan(net, top, count, min(size, count), unpool, _ready(net, top, unpool, backend))
-    return (plan.decoded(range(start, min(start + size, count))) for start in range(0, count, size))
+    parts = (range(start, min(start + size, count)) for start in range(0, count, size))
+    if executor is None:
+        return map(plan.decoded, parts)
+    return elsewhere(plan.operators, plan.decoded, parts, **plan.elsewhere(executor, "iterate_layer"), hold=False)
 
 
 decode_parts = iterate_layer  # its former name
@@ -301,9 +319,14 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
     return int(k)
 
 
+def as_units(ks: Any) -> list[Any]:
+    """The items of a choice of units, if it is a sequence."""
+    return as_sequence(ks, "units", "numbers, of one unit [k]")
+
+
 def _chosen(net: Network, top: int, ks: Any) -> list[int]:
     """The numbers of some units of a layer."""
-    return [unit(net, top, k, "decode_layer") for k in as_sequence(ks, "units", "numbers, of one unit [k]")]
+    return [unit(net, top, k, "decode_layer") for k in as_units(ks)]
 
 
 def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:
@@ -342,6 +365,13 @@ class _Plan:
             *_, (_, self.bank) = walks.up(net, self.way.turn, self.way.base, operators, self.dtype)
         self.step = max(1, min(count, BLOCK_BYTES // _bytes_per_unit(net, top, self.way)))
 
+    def elsewhere(self, executor: Any, function: str) -> dict[str, Any]:
+        """The options of work for an executor."""
+        from .executing import check_executor
+
+        named = {"the network": self.net, "the backend": self.operators}
+        return {"executor": check_executor(executor, function), "function": function, "named": named}
+
     def decoded(self, ks: Sequence[int]) -> Array:
         """These units in image space."""
         net, (base, turn, _) = self.net, self.way
@@ -357,6 +387,16 @@ class _Plan:
                 maps = np.asarray(self.operators.substitute(here.maps, self.bank.maps, stride=jump))
             here = Placed(maps, (here.origin[0] * jump[0] + first[0], here.origin[1] * jump[1] + first[1]))
         return _finite(_down(net, here, base, 0, self.unpool, self.operators).maps)
+
+
+class _Chosen:
+    """Of the units chosen, those from one place to another, decoded."""
+
+    def __init__(self, plan: _Plan, chosen: Sequence[int]) -> None:
+        self.plan, self.chosen = plan, chosen
+
+    def __call__(self, start: int, stop: int) -> Array:
+        return self.plan.decoded(self.chosen[start:stop])
 
 
 def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> list[_Way]:

@@ -16,16 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from .arguments import Array, as_array4, as_count, check_finite, described, plural
+from .backend import resolve
+from .blocks import elsewhere
 from .boundary import public
 from .decoder import unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
-from .files import File, reading, replacing, shown
+from .files import File, read_npz, replacing, shown
 from .gains import moments
 from .network import Network, as_network
 from .patterns import Independent, Statistics, natural
 from .secondorder import Form, check_curvatures
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from scipy.sparse.linalg import LinearOperator
 
 DENSE = 1000  # pixels up to which a form is written out: shares are exact, and no eigenvalue can be missed
@@ -241,13 +245,11 @@ class QuadraticUnit:
         DataFormatError
             If the file is no such file.
         """
+        content = read_npz(path, "load: path", "unit that QuadraticUnit.save wrote")
         try:
-            with reading(path, "load: path") as opened, np.load(opened, allow_pickle=False) as file:
-                found = {each.name: file[each.name] for each in fields(cls) if each.name in file.files}
+            found: dict[str, Any] = {each.name: content[each.name] for each in fields(cls) if each.name in content}
             found["explained_error"] = float(found["explained_error"])
             return cls(**found)
-        except (FileNotFoundError, InvalidValueError):
-            raise
         except Exception as error:
             raise DataFormatError(f"{shown(path)}: it holds no unit that QuadraticUnit.save wrote: {error}") from error
 
@@ -308,6 +310,7 @@ def decode_quadratic(
     n: int = 8,
     statistics: Statistics | None = None,
     backend: Any = None,
+    executor: Executor | None = None,
 ) -> Any:
     """Picture what a unit responds to, to the second order.
 
@@ -328,6 +331,8 @@ def decode_quadratic(
         the images that `quadratize` saw, if any. In a layer between, responses taken as independent, of their own deviations.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
+    executor : concurrent.futures.Executor, optional
+        Whose workers picture the units, one at a time each, with the same result: :doc:`large-work`.
 
     Returns
     -------
@@ -365,17 +370,42 @@ def decode_quadratic(
     """
     n = as_count(n, "decode_quadratic: n")
     ks: Any = k if np.ndim(k) else [k]
-    found, root = list[QuadraticUnit](), None
-    for each in ks:
-        form = _form(net, layer, each, to, backend, "decode_quadratic")
-        if root is None:  # the same for all units of a layer
-            root = _Root(_statistics(net, form, statistics))
-        if n > root.pixels:
-            raise InvalidValueError(
-                f"decode_quadratic: n is {n}, and the field has {root.pixels} numbers: {form.shape}."
-            )
-        found.append(_decoded(form, root, n))
+    work = _Picturing(net, layer, ks[0], to, n, statistics, backend) if len(ks) else None
+    if executor is None or work is None:
+        found = [work(each) for each in ks] if work else []
+    else:
+        from .executing import check_executor
+
+        check_executor(executor, "decode_quadratic")
+        named = {"the network": net, "the backend": work.backend, "the statistics": statistics}
+        found = list(elsewhere(work.backend, work, ks, executor, "decode_quadratic", named, hold=False))
     return found if ks is k else found[0]
+
+
+class _Picturing:
+    """What makes the pictures of a unit, given its number: all units of a layer have one field and one root."""
+
+    def __init__(
+        self, net: Network, layer: Any, k: Any, to: Any, n: int, statistics: Statistics | None, backend: Any
+    ) -> None:
+        self.net, self.layer, self.to, self.n, self.backend = net, layer, to, n, resolve(backend)
+        form = self.form(k)
+        self.root = _Root(_statistics(net, form, statistics))
+        if n > self.root.pixels:
+            raise InvalidValueError(
+                f"decode_quadratic: n is {n}, and the field has {self.root.pixels} numbers: {form.shape}."
+            )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import scipy.linalg  # noqa: F401  # first, so that its BLAS is held to as many threads as here
+
+        vars(self).update(state)
+
+    def form(self, k: Any) -> Form:
+        return _form(self.net, self.layer, k, self.to, self.backend, "decode_quadratic")
+
+    def __call__(self, k: Any) -> QuadraticUnit:
+        return _decoded(self.form(k), self.root, self.n)
 
 
 class _Root:

@@ -6,6 +6,9 @@ Each child inherits the built-in exception that fits as well, so that ``except V
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class DecodingError(Exception):
     """Whatever this package refuses; the parent of the family.
@@ -52,6 +55,22 @@ class WeightsFormatError(DecodingError, ValueError):
 
 class DataFormatError(DecodingError, ValueError):
     """A data set's file that is damaged, or is not what its name says."""
+
+
+class ExecutorError(DecodingError, RuntimeError):
+    """An engine that failed: a worker that is gone, a cluster that does not answer, workers without this package.
+
+    Attributes
+    ----------
+    done : int or None
+        How many images had been measured, of a measurement. The meters that were given hold them, and so does the checkpoint, if
+        there is one.
+    meters : sequence
+        The meters of the measurement.
+    """
+
+    done: int | None = None
+    meters: Sequence[Any] = ()
 
 
 class ConformanceFailure(DecodingError, AssertionError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,9 @@ from .errors import InvalidValueError, ShapeError
 from .measuring import Images, Meter, Progress, batches, measure, within
 from .network import Network, as_network
 from .secondorder import check_curvatures, respond
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 __all__ = [
     "Contribution",
@@ -129,6 +132,8 @@ class ReconstructionMeter:
     [0.0, 0.0]
     """
 
+    state = ("parts",)
+
     @public
     def __init__(
         self,
@@ -190,6 +195,8 @@ def reconstruction_error(
     bias: npt.ArrayLike | None = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
     **former: Any,
 ) -> ReconstructionError:
     """Measure how far the responses of decoded filters are from those of the network.
@@ -222,6 +229,10 @@ def reconstruction_error(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -268,7 +279,16 @@ def reconstruction_error(
         contrast=_contrast(contrast, former),
         backend=backend,
     )
-    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
     return meter.result()
 
 
@@ -420,6 +440,8 @@ class TopImages(NamedTuple):
 class TopImagesMeter:
     """The best images of all units of a layer, batch by batch; parameters as `top_images`, for use with `measure`."""
 
+    state = ("indices", "responses", "done")
+
     @public
     def __init__(
         self,
@@ -478,6 +500,8 @@ def top_images(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> TopImages:
     """Find the images to which a unit responds most.
 
@@ -506,6 +530,10 @@ def top_images(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -540,7 +568,16 @@ def top_images(
     meter = TopImagesMeter(net, layer, n=n, via=via, order=order, unpool=unpool, backend=backend)
     if k is not None:
         k = unit(net, layer, k, "top_images")
-    measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
+    measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
     result = meter.result()
     return result if k is None else TopImages(result.indices[k], result.responses[k])
 
@@ -610,6 +647,8 @@ def response_matrix(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> ResponseMatrix:
     """Show every decoded filter of a layer the images that its fellows like best.
 
@@ -634,6 +673,10 @@ def response_matrix(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure, with the same result: see `measure`.
+    checkpoint : path, optional
+        A file to keep what is measured in, and to go on from: see `measure`.
 
     Returns
     -------
@@ -669,15 +712,23 @@ def response_matrix(
     """
     top = as_network(net, "response_matrix").index(layer)
     if labels is not None:
-        labels = _labels(labels, net.channels(top), batches(images, net)[1])
-    meter = _ScoresMeter(_Decoded("response_matrix", net, top, order, unpool, backend))
-    count = measure(net, images, [meter], backend=backend, batch_size=batch_size, progress=progress)
-    scores = np.concatenate(meter.scores)
-    chosen = scores.argmax(axis=0)
+        labels = _labels(labels, net.channels(top), batches(images, net, "response_matrix")[1])
+    meter = _FavouritesMeter(_Decoded("response_matrix", net, top, order, unpool, backend))
+    count = measure(
+        net,
+        images,
+        [meter],
+        backend=backend,
+        batch_size=batch_size,
+        progress=progress,
+        executor=executor,
+        checkpoint=checkpoint,
+    )
+    matrix, chosen = np.ascontiguousarray(meter.scores.T), meter.chosen
     if labels is None:
-        return ResponseMatrix(scores[chosen].T, chosen, None, None)
+        return ResponseMatrix(matrix, chosen, None, None)
     labels = _labels(labels, net.channels(top), count)
-    return ResponseMatrix(scores[chosen].T, chosen, labels[chosen], float((scores.argmax(axis=1) == labels).mean()))
+    return ResponseMatrix(matrix, chosen, labels[chosen], float((np.concatenate(meter.best) == labels).mean()))
 
 
 def _labels(labels: npt.ArrayLike, units: int, count: int | None) -> Array:
@@ -693,20 +744,41 @@ def _labels(labels: npt.ArrayLike, units: int, count: int | None) -> Array:
     return array
 
 
-class _ScoresMeter:
-    """The largest response of each decoded filter to each image."""
+class _FavouritesMeter:
+    """The image that each decoded filter responds to most, the earlier of equals, with the responses of all filters to it.
 
-    layer = 0
+    Attributes
+    ----------
+    chosen : ndarray of shape (K,)
+        The number of each filter's image.
+    scores : ndarray of shape (K, K)
+        ``[j, i]`` is the largest response of filter i to the image that filter j chose.
+    best : list of ndarray
+        For each batch, the filter with the largest response to each image.
+    """
+
+    layer, state = 0, ("chosen", "scores", "best", "done")
 
     def __init__(self, decoded: _Decoded) -> None:
-        self.decoded = decoded
-        self.scores: list[Array] = []
+        units = decoded.net.channels(decoded.top)
+        self.decoded, self.done, self.chosen = decoded, 0, np.full(units, -1)
+        self.scores: Array = np.full((units, units), -np.inf)
+        self.best: list[Array] = []
 
-    def part(self, images: Array, responses: Array, start: int) -> Array:
-        return np.asarray(self.decoded(images).max(axis=(2, 3)))
+    def part(self, images: Array, responses: Array, start: int) -> tuple[int, Array, Array, Array]:
+        scores = self.decoded(images).max(axis=(2, 3))
+        chosen = scores.argmax(axis=0)
+        return len(images), chosen, scores[chosen], scores.argmax(axis=1)
 
-    def add(self, part: Array) -> None:
-        self.scores.append(part)
+    def add(self, part: tuple[int, Array, Array, Array]) -> None:
+        count, chosen, scores, best = part
+        if not self.done:
+            self.scores = self.scores.astype(scores.dtype)
+        better = np.flatnonzero(scores.diagonal() > self.scores.diagonal())
+        self.chosen[better] = chosen[better] + self.done
+        self.scores[better] = scores[better]
+        self.best.append(best)
+        self.done += count
 
 
 def _decoded_or_given(

@@ -8,16 +8,21 @@ forward pass, and runs nothing that no meter reads. What is measured so is in `d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeAlias
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, Pads, as_array, as_count, as_sequence, check_finite, described, refuse_pair
+from .arguments import Array, Pads, as_array, as_count, as_sequence, check_finite, described, plural, refuse_pair
 from .backend import resolve
 from .blocks import in_order
 from .boundary import public
-from .errors import InvalidValueError
-from .network import Network, as_network
+from .errors import DecodingError, ExecutorError, InvalidValueError, ShapeError
+from .network import BATCH, Network, as_network
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Images: TypeAlias = npt.ArrayLike | Iterable[npt.ArrayLike]
 Progress: TypeAlias = Callable[[int, "int | None"], object]
@@ -32,6 +37,8 @@ class Meter(Protocol):
         The number of the layer that it reads; 0 for one that reads the images alone.
     layers : tuple of int, optional
         The numbers of several that it reads together, in place of `layer`; `part` is given a tuple of their responses.
+    state : sequence of str, optional
+        The names of the attributes that `add` changes, which a checkpoint keeps; all but networks and backends unless given.
     """
 
     layer: int
@@ -39,7 +46,8 @@ class Meter(Protocol):
     def part(self, images: Array, responses: Any, start: int) -> Any:
         """What a batch adds: images (N, C, H, W) from number `start` on, and the responses of `layer`, (N, K, H', W').
 
-        Batches may be computed at the same time, in other threads: the meter stays as it is.
+        Batches may be computed at the same time, in other threads or by a copy of the meter in another process: the meter
+        stays as it is.
         """
 
     def add(self, part: Any) -> None:
@@ -55,6 +63,8 @@ def measure(
     backend: Any = None,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
 ) -> int:
     """Run the network once over the images, and show every meter the responses of its layer.
 
@@ -63,7 +73,8 @@ def measure(
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
         As `Network.forward` takes them. Of an iterable, one batch is in memory at a time; with `decoding.fast` and
-        threadpoolctl, one for each thread and one more.
+        threadpoolctl, one for each thread and one more; with an executor, two for each worker. A sequence of batches that
+        has `sizes`, the number of images of each or one int for all, is read where it is measured, as `images_in` is.
     meters : sequence of meters
         `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number,
         ``part(images, responses, start)`` (what a batch adds) and ``add(part)``.
@@ -74,6 +85,10 @@ def measure(
         Images run at a time; `Network.batch_size` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
+    executor : concurrent.futures.Executor, optional
+        Whose workers measure: threads, processes, a cluster (:doc:`large-work`). Results are the same bit for bit.
+    checkpoint : path, optional
+        A file to keep in what the meters hold, every now and then. If it is there already, the measurement goes on from it.
 
     Returns
     -------
@@ -85,7 +100,14 @@ def measure(
     ShapeError
         If the images do not fit the network.
     InvalidValueError
-        If there are no images or meters, or images, weights or responses are not finite; it says where.
+        If there are no images or meters, or images, weights or responses are not finite; it says where. If the executor is none,
+        is shut down, or network, meters, backend or images do not pickle; if the checkpoint is of other work.
+    ExecutorError
+        If the executor fails. Its `done` says how many images the meters hold.
+    DataFormatError
+        If the checkpoint is damaged.
+    OSError
+        If the checkpoint cannot be written.
 
     See Also
     --------
@@ -108,41 +130,205 @@ def measure(
             raise InvalidValueError(f"measure: {described(meter)} is no meter: it must have layer, part and add.")
     if not meters:
         raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
-    reads = [getattr(meter, "layers", (meter.layer,)) for meter in meters]
-    tops = sorted({number for numbers in reads for number in numbers})
-    given, total = batches(images, net)
-    done = 0
+    size = None if batch_size is None else as_count(batch_size, "batch_size")
+    job = _Measuring(net, meters, resolve(backend), size)
+    return run(job, images, meters, progress=progress, executor=executor, checkpoint=checkpoint)
 
-    def compute(batch: tuple[int, Array]) -> tuple[int, dict[int, Any]]:
-        start, images = batch
+
+class Job(Protocol):
+    """What is done with each batch of images: all of a measurement that travels to where the images are measured.
+
+    Attributes
+    ----------
+    function : str
+        What errors call it.
+    backend : Backend
+        It says whether it may be run in several threads.
+    """
+
+    function: str
+
+    @property
+    def backend(self) -> Any: ...
+
+    def as_images(self, images: Any) -> Array:
+        """Some of the images as an array (N, C, H, W); an error if they are none."""
+
+    def step(self, shape: Sequence[int]) -> int:
+        """How many images of (C, H, W) are a batch."""
+
+    def parts(self, images: Array, start: int) -> Sequence[Any]:
+        """What a batch adds to each meter."""
+
+    def named(self) -> dict[str, Any]:
+        """What it holds, by the names that errors call it."""
+
+
+class _Measuring:
+    """The network run over a batch, with every meter looking on."""
+
+    function = "measure"
+
+    def __init__(self, net: Network, meters: Sequence[Any], backend: Any, size: int | None) -> None:
+        self.net, self.meters, self.backend, self.size = net, meters, backend, size
+        self.reads = [tuple(getattr(meter, "layers", (meter.layer,))) for meter in meters]
+        self.tops = sorted({number for numbers in self.reads for number in numbers})
+
+    def as_images(self, images: Any) -> Array:
+        return self.net.as_images(images, "measure")
+
+    def step(self, shape: Sequence[int]) -> int:
+        return self.net.batch_size(shape, self.tops) if self.size is None else self.size
+
+    def parts(self, images: Array, start: int) -> list[Any]:
         check_finite(images, f"measure: images from {start}")
         parts: dict[int, Any] = {}
         held: dict[int, Array] = {}
-        for number, responses in net.walk(images, tops, backend=backend):
+        for number, responses in self.net.walk(images, self.tops, backend=self.backend):
             images = responses if number == 0 else images
             check_finite(responses, f"measure: responses of layer {number} to images from {start}")
             held[number] = responses
-            for i, (meter, numbers) in enumerate(zip(meters, reads, strict=True)):
+            for i, (meter, numbers) in enumerate(zip(self.meters, self.reads, strict=True)):
                 if max(numbers) == number:
                     read = tuple(held[n] for n in numbers) if hasattr(meter, "layers") else responses
                     parts[i] = meter.part(images, read, start)
             del responses
-            held = {n: x for n, x in held.items() if any(n in numbers and max(numbers) > number for numbers in reads)}
-        return len(images), parts
+            held = {
+                n: x for n, x in held.items() if any(n in numbers and max(numbers) > number for numbers in self.reads)
+            }
+        return [parts[i] for i in range(len(self.meters))]
 
-    def collect(found: tuple[int, dict[int, Any]]) -> None:
-        nonlocal done
-        count, parts = found
-        for i, meter in enumerate(meters):
-            meter.add(parts[i])
-        done += count
+    def named(self) -> dict[str, Any]:
+        meters = {f"meter {i} ({type(meter).__name__})": meter for i, meter in enumerate(self.meters)}
+        return {"the network": self.net, "the backend": self.backend, **meters}
+
+
+Block: TypeAlias = tuple[
+    int, Any
+]  # the number of its first image, and the images; or which items of a sequence they are
+
+
+def run(
+    job: Job,
+    images: Images,
+    meters: Sequence[Any],
+    *,
+    progress: Progress | None = None,
+    executor: Executor | None = None,
+    checkpoint: Any = None,
+) -> int:
+    """Do the job with every batch of the images, and have the meters add, batch after batch, what it makes of each.
+
+    Returns
+    -------
+    int
+        How many images there were.
+
+    Raises
+    ------
+    InvalidValueError
+        If there are no images; others as the job has them, with the number of the first image of the batch.
+    """
+    if executor is not None:
+        from .executing import check_executor
+
+        check_executor(executor, job.function)
+    given, total = batches(images)
+    sequence = images if _reads_itself(images) else None
+    kept, blocks, done = None, 0, 0
+    if checkpoint is not None:
+        from .checkpoints import Checkpoint, of_images
+
+        layout = [getattr(job, "size", None), BATCH]
+        work = {**job.named(), "the size of batches": layout, "the images": of_images(images)}
+        kept = Checkpoint(checkpoint, work, meters)
+        blocks, done = kept.resume()
+    whole = True
+
+    def collect(found: list[tuple[int, Sequence[Any]]]) -> None:
+        nonlocal blocks, done, whole
+        whole, before = False, done
+        for count, parts in found:
+            for meter, part in zip(meters, parts, strict=True):
+                meter.add(part)
+            done += count
+        blocks, whole = blocks + 1, True
         if progress is not None:
-            progress(done, total)
+            for count, _ in found:
+                progress(before := before + count, total)
+        if kept is not None:
+            kept.step(blocks, done)
 
-    in_order(resolve(backend), compute, _split(net, given, tops, batch_size), collect)
+    todo = _numbered(job, sequence) if sequence is not None else _split(job, given)
+    named = {**job.named(), "the sequence of images": sequence}
+    try:
+        in_order(
+            job.backend,
+            _Reading(job, sequence),
+            islice(todo, blocks, None),
+            collect,
+            executor=executor,
+            function=job.function,
+            named=named,
+        )
+    except BaseException as error:
+        if kept is not None and whole:
+            kept.save(blocks, done)
+        _tell(error, done, meters, checkpoint)
+        raise
     if not done:
-        raise InvalidValueError("measure: there are no images.")
+        raise InvalidValueError(f"{job.function}: there are no images.")
+    if kept is not None:
+        kept.save(blocks, done)
     return done
+
+
+def _tell(error: BaseException, done: int, meters: Sequence[Any], checkpoint: Any) -> None:
+    """Has an error say from which image on it happened, and one of the engine's what is not lost."""
+    if isinstance(error, ExecutorError):
+        error.done, error.meters = done, meters
+        kept = "the meters hold them" if checkpoint is None else "the checkpoint holds them"
+        error.args = (f"{error.args[0]} {plural(done, 'image')} had been measured, and {kept}.",)
+    elif not isinstance(error, DecodingError):
+        vars(error).setdefault("__notes__", []).append(f"in the batch of images from {done}")
+    elif (done or _of_worker(error)) and "images from" not in str(error):
+        own = f"{error.function}: " if error.function else ""
+        said = str(error.args[0] if error.args else "").removeprefix(own)
+        error.args = (f"images from {done}: {said}", *error.args[1:])
+
+
+def _of_worker(error: BaseException) -> bool:
+    return type(error.__cause__).__name__ == "Traceback"
+
+
+class _Reading:
+    """What travels: the job, and the sequence that blocks are read from where it is done; None where they are arrays."""
+
+    def __init__(self, job: Job, sequence: Any) -> None:
+        self.job, self.sequence = job, sequence
+
+    def __call__(self, block: Block) -> list[tuple[int, Sequence[Any]]]:
+        start, items = block
+        found = []
+        for array in [items] if self.sequence is None else self._read(items):
+            step = self.job.step(array.shape[1:])
+            for some in (array[i : i + step] for i in range(0, len(array), step)):
+                found.append((len(some), self.job.parts(some, start)))
+                start += len(some)
+        return found
+
+    def _read(self, items: range) -> Iterator[Array]:
+        """Neighbours of one shape as one array."""
+        waiting: list[Array] = []
+        for i in items:
+            array = self.job.as_images(self.sequence[i])
+            if len(array) != (promised := _size(self.sequence, i)):
+                raise ShapeError(f"item {i} of the images holds {len(array)}, and sizes says {promised}.")
+            if waiting and (array.shape[1:], array.dtype) != (waiting[0].shape[1:], waiting[0].dtype):
+                yield np.concatenate(waiting)
+                waiting = []
+            waiting.append(array)
+        yield waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
 
 
 def batches(images: Any, net: Network | None = None, function: str = "measure") -> tuple[Iterable[Any], int | None]:
@@ -153,23 +339,50 @@ def batches(images: Any, net: Network | None = None, function: str = "measure") 
             refuse_pair(images[0], "images")
         one = len(images) > 0 and as_array(images[0], "images").ndim != 4
     else:
-        one = hasattr(images, "__array__") or hasattr(images, "shape")
+        one = (hasattr(images, "__array__") or hasattr(images, "shape")) and not _reads_itself(images)
     if one:
         array = as_array(images, "images") if net is None else net.as_images(images, function)
-        return [array], len(array)
+        return [array], len(array) if array.ndim else 0
+    if _reads_itself(images):
+        count, sizes = len(images), images.sizes
+        return (images[i] for i in range(count)), int(count * sizes if _is_one(sizes) else sum(sizes))
     if not isinstance(images, Iterable) or isinstance(images, (str, bytes)):
         raise InvalidValueError(f"images must be an array (N, C, H, W) or batches of that, not {described(images)}.")
     return images, None
 
 
-def _split(
-    net: Network, parts: Iterable[Any], tops: Sequence[int], batch_size: int | None
-) -> Iterator[tuple[int, Array]]:
+def _reads_itself(images: Any) -> bool:
+    """Whether it is a sequence of batches that says how many images each has, so that it can be read where they are measured."""
+    return hasattr(images, "sizes") and hasattr(images, "__len__") and hasattr(images, "__getitem__")
+
+
+def _size(sequence: Any, i: int) -> int:
+    sizes = sequence.sizes
+    return int(sizes if _is_one(sizes) else sizes[i])
+
+
+def _is_one(sizes: Any) -> bool:
+    """Whether all items of a sequence hold as many images."""
+    return isinstance(sizes, (int, np.integer))
+
+
+def _numbered(job: Job, sequence: Any) -> Iterator[Block]:
+    """Items of a sequence, as many as are a batch, with the number of their first image."""
+    count, start = len(sequence), 0
+    several = count > 0 and _is_one(sequence.sizes)
+    some = max(1, job.step(job.as_images(sequence[0]).shape[1:]) // sequence.sizes) if several else 1
+    for i in range(0, count, some):
+        items = range(i, min(i + some, count))
+        yield start, items
+        start += sum(_size(sequence, i) for i in items)
+
+
+def _split(job: Job, parts: Iterable[Any]) -> Iterator[Block]:
     """Batches, each with the number of its first image."""
     done = 0
     for part in parts:
-        array = net.as_images(part, "measure")
-        step = net.batch_size(array.shape[1:], tops) if batch_size is None else as_count(batch_size, "batch_size")
+        array = job.as_images(part)
+        step = job.step(array.shape[1:])
         for start in range(0, len(array), step):
             yield done + start, array[start : start + step]
         done += len(array)

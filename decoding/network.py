@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ from .backend import lacks_operator, precision, resolve
 from .blocks import gather
 from .boundary import public
 from .errors import DecodingError, InvalidValueError, ShapeError, UnknownLayerError
+from .folder import FolderOfImages
 from .layers import Concat, Conv, Layer, Shape, UnsupportedLayer, check_factors
 from .layers.base import kept
 
@@ -92,7 +93,8 @@ class Network:
     Notes
     -----
     Paper: section 4, for chains; branches are our choice. A network is frozen: its layers are a tuple and their weights
-    read-only.
+    read-only. Networks are equal if layers, inputs, normalization, classes, input shape and moments are; notes and aliases do
+    not count.
 
     Examples
     --------
@@ -305,7 +307,13 @@ class Network:
             getattr(self, name) == getattr(other, name) for name in ("inputs", "layers", "classes", "input_shape")
         )
         arrays = [(getattr(self, name), getattr(other, name)) for name in ("mean", "std")]
-        return same and all(np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in arrays)
+        known = self.moments.keys() == other.moments.keys()
+        return (
+            same
+            and known
+            and all(np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in arrays)
+            and all(np.array_equal(pair, other.moments[number]) for number, pair in self.moments.items())
+        )
 
     def __hash__(self) -> int:
         return hash((self.names, self.inputs))
@@ -518,20 +526,24 @@ class Network:
             return " For a single image (C, H, W), images[np.newaxis]."
         return " For a single grey image (H, W), images[np.newaxis, np.newaxis]." if len(shape) == 2 else ""
 
+    @overload
+    def normalize(self, images: FolderOfImages) -> FolderOfImages: ...
+    @overload
+    def normalize(self, images: npt.ArrayLike) -> Array: ...
     @public
-    def normalize(self, images: npt.ArrayLike) -> Array:
+    def normalize(self, images: Any) -> Any:
         """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
 
         ``(images − mean) / std``.
 
         Parameters
         ----------
-        images : array_like of shape (N, C, H, W)
+        images : array_like of shape (N, C, H, W), or what `images_in` returns
             In the units the network was trained on; for `lenet()`, grey levels 0 to 255.
 
         Returns
         -------
-        ndarray of shape (N, C, H, W)
+        ndarray of shape (N, C, H, W), or a sequence like the one given
             Floats, in the precision of the weights for integer images. Without mean and deviation, the images.
 
         Raises
@@ -539,6 +551,8 @@ class Network:
         ShapeError
             If the mean or the deviation does not fit the images.
         """
+        if isinstance(images, FolderOfImages):
+            return images.map(self.normalize)
         images = self.as_images(images, "normalize", raw=True)
         dtype = images.dtype if images.dtype.kind == "f" else self.dtype
         for what, array in (("mean image", self.mean), ("standard deviation", self.std)):
@@ -945,6 +959,7 @@ class Network:
             if seen[number] is not None or isinstance(each, UnsupportedLayer):
                 with self._blame(number):
                     each.check_decoding()
+                    each.check_widths(*self.widths(self.inputs[number - 1]))
 
     def _check_phases(self, top: int, base: int) -> None:
         """Refuse to look through a layer whose units see different places by turns (`Layer.phases`)."""
@@ -1067,5 +1082,5 @@ def _range(factor: Any) -> str:
     """The least and the greatest of a layer's gains."""
     if factor is None:
         return ""
-    least, most = float(np.min(factor)), float(np.max(factor))
-    return f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
+    least, most = (f"{end(factor):.3g}" for end in (np.min, np.max))
+    return least if least == most else f"{least} to {most}"

@@ -31,7 +31,7 @@ def read_pictures(net: Network, folder: Any) -> tuple[list[Array], list[str]]:
     found, labels = list[Array](), list[str]()
     for part in parts or [place]:
         try:
-            given = images_in(part, channels=1 if net.channels(0) == 1 else 3)
+            given = images_in(part, mode="L" if net.channels(0) == 1 else "RGB", skip=True)
         except DataFormatError:
             if parts:  # a folder of something else
                 continue
@@ -48,7 +48,8 @@ def _prepared(net: Network, picture: Array) -> Array:
     if net.input_shape is not None and picture.shape[2:] != net.input_shape[1:]:
         picture = _fitted(picture[0], net.input_shape[1:])[np.newaxis]
     small = net.std is not None and float(net.std.max()) < 1  # trained on pixels from 0 to 1
-    return net.normalize(picture.astype(np.float32) / np.float32(255 if small else 1))
+    normalized: Array = net.normalize(picture.astype(np.float32) / np.float32(255 if small else 1))
+    return normalized
 
 
 def _fitted(picture: Array, size: Any) -> Array:

@@ -1,0 +1,342 @@
+"""Work on any engine that offers the standard library's `Executor`: threads, processes, a cluster; results in order.
+
+The work is pickled once, here, and travels as bytes: with the first tasks, as many as there are workers, and to whoever asks
+for it after that. A worker keeps the last two works it was given, by their digest. Threads are handed the work itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import io
+import pickle
+import threading
+import traceback
+import warnings
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as OutOfTime  # before Python 3.11 not the built-in one
+from functools import partial
+from types import ModuleType
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+
+from .arguments import described
+from .errors import DecodingError, ExecutorError, InvalidValueError
+
+Block = TypeVar("Block")
+E = TypeVar("E", bound=DecodingError)
+
+AHEAD = 2  # tasks under way for each worker: one is computed, one waits
+KEPT = 2  # works that a worker keeps
+LOOK = 2.0  # seconds between looks at whether an engine that does not answer is gone
+WORKERS = 8  # of an engine that does not say how many it has
+
+_ALONE = threading.Lock()  # held by the one thread that runs a backend that does not say it may be run in several
+_WORKS: OrderedDict[str, Any] = OrderedDict()
+_KEEPING = threading.Lock()
+
+
+def check_executor(executor: Any, function: str) -> Executor:
+    """The executor, if it is one that takes work; an error that says what to give otherwise."""
+    if isinstance(executor, type) and issubclass(executor, Executor):
+        raise _named(
+            InvalidValueError, function, f"executor is the class {executor.__name__}: make one, {executor.__name__}()."
+        )
+    if not isinstance(executor, Executor):
+        hint = " A dask client has one: client.get_executor()." if hasattr(executor, "get_executor") else ""
+        raise _named(
+            InvalidValueError,
+            function,
+            f"executor must be a concurrent.futures.Executor, such as ProcessPoolExecutor(), not {described(executor)}.{hint}",
+        )
+    return executor
+
+
+def runs_here(executor: Executor) -> bool:
+    """Whether it hands work to threads of this process, so that nothing need be pickled."""
+    return isinstance(executor, ThreadPoolExecutor)
+
+
+def results(
+    executor: Executor,
+    work: Callable[[Block], Any],
+    blocks: Iterable[Block],
+    *,
+    threads: int | None,
+    alone: bool,
+    function: str,
+    named: Mapping[str, Any],
+) -> Iterator[Any]:
+    """``work(block)`` for every block, in order; at most two blocks for each worker are under way.
+
+    Parameters
+    ----------
+    threads : int or None
+        What the workers' BLAS is held to meanwhile: as many threads as it has here, since sums are rounded by how many there are.
+    alone : bool
+        Whether at most one thread of each process works at a time.
+    named : mapping
+        The parts of the work by the names that an error calls them.
+
+    Raises
+    ------
+    InvalidValueError
+        If the executor is shut down, or the work cannot travel.
+    ExecutorError
+        If the engine fails, or its workers lack the package.
+    """
+    task = (_Here if runs_here(executor) else _There)(executor, work, threads, alone, function, named)
+    most, waiting = AHEAD * workers(executor), deque[tuple[Any, Future[Any]]]()
+    try:
+        for block in blocks:
+            waiting.append((block, task.submit(block)))
+            del block
+            if len(waiting) >= most:
+                yield task.result(*waiting.popleft())
+        while waiting:
+            yield task.result(*waiting.popleft())
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def workers(executor: Any) -> int:
+    """How many tasks an engine computes at a time, as far as it says."""
+    for name in ("_max_workers", "num_workers"):
+        with contextlib.suppress(Exception):
+            if (count := int(getattr(executor, name))) > 0:
+                return count
+    with contextlib.suppress(Exception):  # dask's
+        return max(1, int(sum(executor._client.nthreads().values())))
+    return WORKERS
+
+
+class _Here:
+    """Tasks for threads of this process."""
+
+    def __init__(
+        self, executor: Executor, work: Any, threads: int | None, alone: bool, function: str, named: Mapping[str, Any]
+    ) -> None:
+        self.executor, self.function = executor, function
+        self.call = partial(_done, work, threads, alone)
+
+    def submit(self, block: Any) -> Future[Any]:
+        return self._submit(self.call, block)
+
+    def result(self, block: Any, future: Future[Any]) -> Any:
+        said, value = self._answer(future)
+        if said == "failed":
+            error, text = value
+            raise error from error.__cause__ or Traceback(text)
+        return value
+
+    def _submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        try:
+            with warnings.catch_warnings():  # dask's, of large arguments
+                warnings.filterwarnings("ignore", message="Sending large graph")
+                return self.executor.submit(call, *arguments)
+        except Exception as error:
+            if "shutdown" in str(error) or "shut down" in str(error):
+                raise _named(
+                    InvalidValueError,
+                    self.function,
+                    f"the executor, {_kind(self.executor)}, is shut down: call inside its with block, or make another.",
+                ) from error
+            self._lost(error)
+
+    def _answer(self, future: Future[Any]) -> Any:
+        while True:
+            try:
+                return future.result(LOOK)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # some engines' are no Exception: asyncio's CancelledError
+                if future.done() or not isinstance(error, OutOfTime) or _is_gone(self.executor):
+                    self._lost(error)
+
+    def _lost(self, error: BaseException) -> NoReturn:
+        if _lacks_package(error):
+            raise _named(
+                ExecutorError,
+                self.function,
+                f"the workers of {_kind(self.executor)} lack the package decoding: install it there, of the same version.",
+            ) from error
+        said = "it has closed" if _is_gone(self.executor) else " ".join(str(error).split())[:300]
+        raise _named(
+            ExecutorError,
+            self.function,
+            f"the executor, {_kind(self.executor)}, failed: {type(error).__name__}{f': {said}' if said else ''}.",
+        ) from error
+
+
+class _There(_Here):
+    """Tasks that travel."""
+
+    def __init__(
+        self, executor: Executor, work: Any, threads: int | None, alone: bool, function: str, named: Mapping[str, Any]
+    ) -> None:
+        self.executor, self.function = executor, function
+        self.payload = _pickled(work, function, named)
+        self.call = partial(_task, hashlib.sha256(self.payload).hexdigest(), threads, alone)
+        self.unsent = workers(executor)
+        self._check_package()
+
+    def _check_package(self) -> None:
+        """One task of builtins alone, which any worker can run."""
+        from . import __version__
+
+        there = self._answer(self._submit(eval, "__import__('decoding').__version__"))
+        if there != __version__:
+            raise _named(
+                ExecutorError,
+                self.function,
+                f"the workers of {_kind(self.executor)} have decoding {there}, and here it is {__version__}: results would not be the same.",
+            )
+
+    def submit(self, block: Any, asked: bool = False) -> Future[Any]:
+        payload = self.payload if asked or self.unsent > 0 else None
+        self.unsent -= 1
+        return self._submit(self.call, payload, block)
+
+    def result(self, block: Any, future: Future[Any]) -> Any:
+        said, value = self._answer(future)
+        while said == "asks":
+            said, value = self._answer(self.submit(block, asked=True))
+        if said == "failed":
+            error, text = pickle.loads(value)
+            if error is None:
+                raise _named(
+                    ExecutorError,
+                    self.function,
+                    f"a worker of {_kind(self.executor)} failed: {text.strip().splitlines()[-1]}",
+                )
+            raise error from Traceback(text)
+        return pickle.loads(value)
+
+
+class Traceback(Exception):
+    """Where in a worker an exception came from, as a text, which is shown as its cause."""
+
+    def __str__(self) -> str:
+        return f"in a worker:\n\n{self.args[0]}"
+
+
+def _task(token: str, threads: int | None, alone: bool, payload: bytes | None, block: Any) -> tuple[str, Any]:
+    """What a worker runs: ("done", the result's bytes), ("failed", the error's), or ("asks", None) for the payload."""
+    try:
+        work = _work(token, payload)
+        if work is None:
+            return "asks", None
+        said, value = _done(work, threads, alone, block)
+        return said, _travelling(*value) if said == "failed" else pickle.dumps(value, protocol=5)
+    except Exception as error:
+        return "failed", _travelling(error, traceback.format_exc())
+
+
+def _done(work: Callable[[Block], Any], threads: int | None, alone: bool, block: Block) -> tuple[str, Any]:
+    from .blocks import blas_threads
+
+    try:
+        with _ALONE if alone else contextlib.nullcontext(), blas_threads(threads), np.errstate(all="ignore"):
+            return "done", work(block)
+    except Exception as error:
+        return "failed", (error, traceback.format_exc())
+
+
+def _work(token: str, payload: bytes | None) -> Any:
+    """The work of that digest, from its bytes or kept from before; None if there is neither."""
+    with _KEEPING:
+        if token not in _WORKS:
+            if payload is None:
+                return None
+            _WORKS[token] = pickle.loads(payload)
+        _WORKS.move_to_end(token)
+        while len(_WORKS) > KEPT:
+            _WORKS.popitem(last=False)
+        return _WORKS[token]
+
+
+def _travelling(error: BaseException, text: str) -> bytes:
+    """An error and where it came from, as bytes; the text alone, if the error does not pickle."""
+    try:
+        content = pickle.dumps((error, text))
+        pickle.loads(content)
+        return content
+    except Exception:
+        return pickle.dumps((None, text))
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles modules, as backends are, by their names."""
+
+    def reducer_override(self, value: Any) -> Any:
+        return (importlib.import_module, (value.__name__,)) if isinstance(value, ModuleType) else NotImplemented
+
+
+def _bytes(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(value)
+    return buffer.getvalue()
+
+
+def _pickled(work: Any, function: str, named: Mapping[str, Any]) -> bytes:
+    """The work as bytes; an error that names the part that has none."""
+    try:
+        return _bytes(work)
+    except Exception as error:
+        what = next((name for name, part in _taken_apart(named) if not _pickles(part)), "the work")
+        said = " ".join(str(error).split())[:300]
+        raise _named(
+            InvalidValueError,
+            function,
+            f"{what} cannot travel to another process, since it does not pickle: {type(error).__name__}: {said}. "
+            "Threads need no pickling: ThreadPoolExecutor().",
+        ) from error
+
+
+def _taken_apart(named: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The parts of the work, and before a network its layers."""
+    for name, part in named.items():
+        for number, layer in enumerate(getattr(part, "layers", None) or (), 1):
+            yield f"layer {number} ({type(layer).__name__})", layer
+        yield name, part
+
+
+def _pickles(value: Any) -> bool:
+    try:
+        _bytes(value)
+    except Exception:
+        return False
+    return True
+
+
+def _is_gone(executor: Any) -> bool:
+    """Whether it is dask's, and its client has closed: some of its futures then never end."""
+    return getattr(getattr(executor, "_client", None), "status", None) in ("closing", "closed")
+
+
+def _lacks_package(error: BaseException | None) -> bool:
+    """Whether a worker could not import this package: what was raised, or what it was raised from, says so."""
+    package = __name__.partition(".")[0]
+    while error is not None:
+        if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == package:
+            return True
+        if f"No module named '{package}" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _named(kind: type[E], function: str, text: str) -> E:
+    """An error that names the function, unless one that calls it is named instead."""
+    error = kind(text)
+    error.function = function
+    return error
+
+
+def _kind(executor: Any) -> str:
+    return type(executor).__name__
