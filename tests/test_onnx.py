@@ -528,6 +528,12 @@ def test_arguments_of_opsets_before_7(tmp_path):
     assert (net.forward(whole(1, 4, 6, 9)) == np.concatenate([want, want], axis=1)).all()
 
 
+def test_another_size_than_the_files_own_is_told_where_it_does_not_fit(tmp_path):
+    made = model([("Reshape", "x s", "f"), ("MatMul", "f w", "y")], {"s": np.array([1, 216]), "w": whole(216, 2)})
+    with pytest.raises(WeightsFormatError, match="The file's own images are 4×6×9: without"):
+        loaded(tmp_path, made, input_shape=(4, 8, 9))
+
+
 def test_channels_last_are_turned(tmp_path):
     nodes = [
         ("Transpose", "x", "t", {"perm": [0, 3, 1, 2]}),
