@@ -22,10 +22,10 @@ from ..interpolation import MODES
 from .bounds import Arithmetic
 from .calls import Call
 
-FEW = (2, 1, 3, 5, 8, 9, 16, 17, 33)  # sides that are paired with everything; the first is the plain one
+FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
-MOST = {False: 2**17, True: 2**23}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
+MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
 Windows = tuple[tuple[Pair, Pair], ...]  # sizes and steps
 # What people use, and one cell, one row, one column; steps that are equal, unequal, and larger than the window.
@@ -252,14 +252,18 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
 
 @lru_cache(maxsize=32)
 def thin(operator: str) -> tuple[Row, ...]:
-    """Rows with one long side each, the shortest first; and maps, filters and windows that are large as a whole."""
+    """Rows with one long side each, the shortest first, the other conditions taking turns; and maps, filters and windows that are large as a whole."""
     table = factors(operator)
     plain = {name: classes[0] for name, classes in table.items()} | {"rows": 4, "columns": 5}
     if "window" in table:
         plain["window"] = ((2, 3), (1, 2)) if operator not in ("max_pool", "avg_pool") else ((2, 2), (1, 2))
     sides = [name for name in ("images", "channels", "filters", "rows", "columns") if name in table]
     lengths = [n for n in LENGTHS if operator != "unpool" or n <= LONGEST_UNPOOLED]
-    found = [plain | {side: n, "values": "integers" if n % 2 else "reals"} for n in lengths for side in sides]
+    found = []
+    for i, (n, side) in enumerate((n, side) for n in lengths for side in sides):
+        row = plain | {side: n, "values": "integers" if n % 2 else "reals"}
+        turned = row | {name: table[name][i % len(table[name])] for name in table if name not in (*sides, "values")}
+        found.append(turned if products(operator, turned) <= MOST[False] else row)
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]
