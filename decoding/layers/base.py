@@ -46,7 +46,8 @@ class Layer(metaclass=_Closing):
     """A layer that changes neither size nor channels, and decodes as the identity times its gain; frozen.
 
     To write a layer of one's own, inherit from this class and say what differs: `forward`, and where it is not the
-    identity, `linear` and `decode`; with `decode_bank` as well, whole layers are decoded from the image up. The constructor
+    identity, `linear` and `decode`; with `decode_bank` as well, whole layers are decoded from the image up. Where it has a window
+    or a step, joins, or changes channels, `decode` must be written. An activation inherits from `Elementwise`. The constructor
     sets each of its arguments as an attribute of that name, so that `fields`, `replace`, printing, comparing and pickling
     follow; it may hand others on as ``**options``. Arrays are kept as read-only copies.
 
@@ -266,7 +267,7 @@ class Layer(metaclass=_Closing):
         return xs[0]
 
     def linear(self, *xs: Array, backend: Any) -> Any:
-        """The linear map that decoding undoes, before the gain: `forward` without biases, and `decode` is its adjoint."""
+        """The linear map that decoding undoes, before the gain: `forward` without constants, and `decode` is its transpose."""
         return xs[0]
 
     def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:
