@@ -574,7 +574,7 @@ async function largePicture(number, unit, data, kind) {
   canvas.tell = event => pixelAt(event, canvas, from, unit, sign * peak, step);
   return h("figure", {class: "picture"}, h("h3", {}, NAMES[kind]), h("div", {class: "framed", "data-kind": kind}, canvas),
     scaleBar(from.channels, peak), h("figcaption", {}, meaning(kind),
-      step > 1 ? ` Drawn at one ${step}th of its size: a cell is the mean of ${step}×${step} pixels.` : ""));
+      step > 1 ? ` Drawn smaller: each cell is the mean of ${step}×${step} pixels.` : ""));
 }
 
 function pixelAt(event, canvas, from, unit, peak, step) {
