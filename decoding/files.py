@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from .arguments import described, printable
-from .errors import InvalidValueError
+from .errors import DataFormatError, InvalidValueError
 
 File: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 
@@ -127,6 +127,31 @@ def check_writable(path: Any, what: str = "path") -> Path:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"'{name}' cannot be written: its folder is read-only.")
     return target
+
+
+def read_npz(file: File, what: str, holds: str) -> dict[str, Any]:
+    """The arrays of an ``.npz`` file by their names, by path or from an open file.
+
+    Raises
+    ------
+    DataFormatError
+        If it is none, damaged or cut off. It says what the file should have held, `holds`.
+    InvalidValueError, OSError
+        As `reading`.
+    """
+    import numpy as np
+
+    with reading(file, what) as opened:
+        try:
+            found = np.load(opened, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                raise ValueError("it is a single array")
+            with found:
+                return {name: found[name] for name in found.files}
+        except (
+            Exception
+        ) as error:  # of zipfile, zlib, struct, NumPy and Python's own parser: whatever the bytes lead to
+            raise DataFormatError(f"{shown(file)}: it holds no {holds}, or is damaged: {error}") from error
 
 
 @contextmanager

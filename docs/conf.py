@@ -86,7 +86,7 @@ linkcheck_ignore = [r"https://doi\.org/.*", r"lenet-page/.*"]  # which refuses p
 
 def write_explorer(app, exception):
     """LeNet's explorer beside the pages, for explorer.rst to link to as lenet-page/index.html."""
-    if exception is None and app.builder.format == "html" and hasattr(decoding, "explore"):
+    if exception is None and app.builder.format == "html":
         decoding.explore(decoding.lenet(), Path(app.outdir) / "lenet-page")
 
 
