@@ -648,7 +648,7 @@ def test_a_unit_answers_in_a_tenth_of_a_second(page, pages):
         };
         return (async () => { const all = []; for (let k = 30; k < 41; k++) all.push(await turn(k)); return all.sort((a, b) => a - b); })();"""
     )
-    assert times[len(times) // 2] < 400  # a tenth, four times over where the machine is shared
+    assert times[0] < 100  # the others may have waited for a machine that is shared
 
 
 def test_hostile_names_are_names(page, pages):

@@ -176,16 +176,30 @@ function valueAt(from, unit, row, column, channel = 0) {
   return (from.pixels[4 * ((top + row) * from.width + left + column) + channel] - 128) / 127;
 }
 
+// For each byte of a sheet its colour, the values times a scale; of three channels, the level of each.
+function palette(channels, scale) {
+  return Array.from({length: 256}, (_, byte) => {
+    const value = scale * (byte - 128) / 127;
+    return channels === 1 ? coloured(value) : Math.round(127.5 + 127.5 * Math.max(-1, Math.min(1, value)));
+  });
+}
+
+const palettes = new Map([[1, new Map()], [3, new Map()]]);
+
 function paint(canvas, from, unit, scale = 1) {
+  const known = palettes.get(from.channels), fresh = known.get(scale) || palette(from.channels, scale);
+  if (Math.abs(scale) === 1 || scale === 0) known.set(scale, fresh);
   canvas.width = from.cols;
   canvas.height = from.rows;
-  const context = canvas.getContext("2d"), target = context.createImageData(from.cols, from.rows);
+  const context = canvas.getContext("2d"), target = context.createImageData(from.cols, from.rows), to = target.data;
+  const left = (unit % from.columns) * from.cols, top = Math.floor(unit / from.columns) * from.rows;
   for (let row = 0, i = 0; row < from.rows; row++)
-    for (let column = 0; column < from.cols; column++, i += 4) {
-      const rgb = from.channels === 1
-        ? coloured(scale * valueAt(from, unit, row, column))
-        : [0, 1, 2].map(c => 127.5 + 127.5 * scale * valueAt(from, unit, row, column, c));
-      target.data.set([...rgb, 255], i);
+    for (let column = 0, at = 4 * ((top + row) * from.width + left); column < from.cols; column++, i += 4, at += 4) {
+      const one = fresh[from.pixels[at]], colour = from.channels === 1;
+      to[i] = colour ? one[0] : one;
+      to[i + 1] = colour ? one[1] : fresh[from.pixels[at + 1]];
+      to[i + 2] = colour ? one[2] : fresh[from.pixels[at + 2]];
+      to[i + 3] = 255;
     }
   context.putImageData(target, 0, 0);
   return canvas;
@@ -574,7 +588,7 @@ async function largePicture(number, unit, data, kind) {
   canvas.tell = event => pixelAt(event, canvas, from, unit, sign * peak, step);
   return h("figure", {class: "picture"}, h("h3", {}, NAMES[kind]), h("div", {class: "framed", "data-kind": kind}, canvas),
     scaleBar(from.channels, peak), h("figcaption", {}, meaning(kind),
-      step > 1 ? ` Drawn at one ${step}th of its size: a cell is the mean of ${step}×${step} pixels.` : ""));
+      step > 1 ? ` Drawn smaller: each cell is the mean of ${step}×${step} pixels.` : ""));
 }
 
 function pixelAt(event, canvas, from, unit, peak, step) {
