@@ -141,7 +141,7 @@ def decode_filter(
     UnknownLayerError
         If there is no such layer, or it has no unit k.
     InvalidValueError
-        If weights are not finite, the result overflows, or `unpool` is none of the three.
+        If weights are not finite, the result overflows, or `unpool` is none of those above.
 
     See Also
     --------
@@ -280,7 +280,7 @@ def iterate_layer(
     UnknownLayerError
         If there is no such layer.
     InvalidValueError
-        If `size` is not at least 1, weights are not finite, or `unpool` is none of the three.
+        If `size` is not at least 1, weights are not finite, or `unpool` is none of those above.
 
     See Also
     --------
@@ -319,9 +319,14 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
     return int(k)
 
 
+def as_units(ks: Any) -> list[Any]:
+    """The items of a choice of units, if it is a sequence."""
+    return as_sequence(ks, "units", "numbers, of one unit [k]")
+
+
 def _chosen(net: Network, top: int, ks: Any) -> list[int]:
     """The numbers of some units of a layer."""
-    return [unit(net, top, k, "decode_layer") for k in as_sequence(ks, "units", "numbers, of one unit [k]")]
+    return [unit(net, top, k, "decode_layer") for k in as_units(ks)]
 
 
 def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:

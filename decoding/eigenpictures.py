@@ -21,7 +21,7 @@ from .blocks import elsewhere
 from .boundary import public
 from .decoder import unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
-from .files import File, reading, replacing, shown
+from .files import File, read_npz, replacing, shown
 from .gains import moments
 from .network import Network, as_network
 from .patterns import Independent, Statistics, natural
@@ -245,13 +245,11 @@ class QuadraticUnit:
         DataFormatError
             If the file is no such file.
         """
+        content = read_npz(path, "load: path", "unit that QuadraticUnit.save wrote")
         try:
-            with reading(path, "load: path") as opened, np.load(opened, allow_pickle=False) as file:
-                found = {each.name: file[each.name] for each in fields(cls) if each.name in file.files}
+            found: dict[str, Any] = {each.name: content[each.name] for each in fields(cls) if each.name in content}
             found["explained_error"] = float(found["explained_error"])
             return cls(**found)
-        except (FileNotFoundError, InvalidValueError):
-            raise
         except Exception as error:
             raise DataFormatError(f"{shown(path)}: it holds no unit that QuadraticUnit.save wrote: {error}") from error
 

@@ -212,7 +212,7 @@ def reconstruction_error(
     layer : int or str
         Number (from 1) or name.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
@@ -316,7 +316,7 @@ def decoded_responses(
     layer : int or str
         Number (from 1) or name.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     filters : array_like of shape (K, C, h, w), optional
@@ -521,7 +521,7 @@ def top_images(
     via : {"network", "decoded"}
         Whose responses: the network's, or those of the decoded filter.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling, for ``via="decoded"``.
     backend : object or module, optional
@@ -664,7 +664,7 @@ def response_matrix(
     labels : array_like of shape (N,), optional
         The class of each image: the number, from 0, of the filter that stands for it.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`.
+        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 from .arguments import described, printable
-from .errors import InvalidValueError
+from .errors import DataFormatError, InvalidValueError
 
 File: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 
@@ -128,6 +129,31 @@ def check_writable(path: Any, what: str = "path") -> Path:
     return target
 
 
+def read_npz(file: File, what: str, holds: str) -> dict[str, Any]:
+    """The arrays of an ``.npz`` file by their names, by path or from an open file.
+
+    Raises
+    ------
+    DataFormatError
+        If it is none, damaged or cut off. It says what the file should have held, `holds`.
+    InvalidValueError, OSError
+        As `reading`.
+    """
+    import numpy as np
+
+    with reading(file, what) as opened:
+        try:
+            found = np.load(opened, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                raise ValueError("it is a single array")
+            with found:
+                return {name: found[name] for name in found.files}
+        except (
+            Exception
+        ) as error:  # of zipfile, zlib, struct, NumPy and Python's own parser: whatever the bytes lead to
+            raise DataFormatError(f"{shown(file)}: it holds no {holds}, or is damaged: {error}") from error
+
+
 @contextmanager
 def replacing(file: File, what: str = "path") -> Iterator[IO[bytes]]:
     """A temporary file to write to, beside `file`; it takes that one's place when the block ends without an error.
@@ -152,7 +178,7 @@ def replacing(file: File, what: str = "path") -> Iterator[IO[bytes]]:
     target = check_writable(path, what)
     temporary = target.with_name(f".{os.urandom(8).hex()}.tmp")  # short: the name itself may be as long as any
     try:
-        with _removed_by_signals(temporary), _naming(path, temporary):
+        with removed_by_signals(temporary), _naming(path, temporary):
             with open(temporary, "xb") as opened:
                 yield opened
                 opened.flush()
@@ -178,13 +204,14 @@ def _naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _removed_by_signals(temporary: Path) -> Iterator[None]:
-    """Has signals that end the program remove the temporary file first; where nobody else handles them."""
+def removed_by_signals(temporary: Path) -> Iterator[None]:
+    """Has signals that end the program remove the temporary file or folder first; where nobody else handles them."""
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     main = threading.current_thread() is threading.main_thread()
     numbers = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
 
     def stop(number: int, frame: object) -> None:
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.unlink(missing_ok=True)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

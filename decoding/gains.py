@@ -16,11 +16,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .arguments import Array, plural
+from . import walks
+from .arguments import Array, as_choice, listed, plural, printable
+from .backend import resolve
 from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
 from .interpolation import matrix
-from .layers import AvgPool, BatchNorm, Concat, Dropout, Layer, Loss, MaxPool, Pad, Pool, Scale, Select, Sum
+from .layers import (
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Dropout,
+    Layer,
+    LogSoftmax,
+    Loss,
+    MaxPool,
+    Pad,
+    Pool,
+    Scale,
+    Select,
+    Softmax,
+    Sum,
+)
 from .measuring import Images, Progress, measure
 from .network import Network, as_network
 
@@ -29,6 +46,7 @@ if TYPE_CHECKING:
 
 NODES = 64  # of the Gauss-Hermite quadrature
 LEAST = 2  # images to measure gains on
+POOLING = ("nearest", "sum")  # the unpoolings that pools have gains for
 ALIKE = 0.75  # the correlation of neighbouring cells of a map that pools are taken to meet: .45 to .88 in a ResNet-20
 STILL = 1e-6  # a channel whose deviation is less than so much of its mean never varies
 
@@ -213,7 +231,7 @@ def _carried(layer: Layer, numbers: Sequence[int], below: Sequence[Moments | Non
         return Moments(first.mean * layer.scale + layer.bias, first.std * np.abs(layer.scale))
     if isinstance(layer, (Dropout, Loss, Pad)):
         return first
-    if _bends(layer):
+    if bends_responses(layer):
         return Moments(*expected(layer, *first)[:2])
     return None
 
@@ -239,6 +257,7 @@ def linearize(
     net: Network,
     images: Images | None = None,
     *,
+    unpool: str = "nearest",
     backend: Any = None,
     progress: Progress | None = None,
     executor: Executor | None = None,
@@ -253,6 +272,9 @@ def linearize(
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches, optional
         As `Network.forward` takes them, at least 2 and any number: they are seen once, and a batch at a time is in memory.
+    unpool : {"nearest", "sum"}
+        The unpooling that pools get gains for: decode with the same. Those for ``"nearest"`` suit ``"bilinear"`` and
+        ``"bicubic"`` too. Where windows of pools overlap and meet another branch, take ``"sum"``.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     progress : callable, optional
@@ -265,14 +287,16 @@ def linearize(
     Returns
     -------
     Network
-        The same, its layers with gains; it runs as before, and decodes with them. Gains that `net` has are forgotten.
+        The same, its layers with gains; it runs as before, and decodes with them. Gains and curvatures that these layers had
+        are forgotten; other layers, such as `Softmax` or linear layers of one's own, stay as they are.
 
     Raises
     ------
     UnsupportedLayerError
-        Without images, if the moments that a layer reads are not known: it names the first such layer.
+        Without images, if the moments that a layer reads are not known: it names the first such layer. If a layer of one's own
+        says nothing of what it makes of its responses: neither `function`, `factor`, `linear` nor `decode`, and no gain.
     InvalidValueError
-        If there are fewer images than 2, all their pixels are equal, or they are not finite.
+        If there are fewer images than 2, all pixels of each channel are equal, or they are not finite.
     ShapeError
         If the images do not fit the network.
 
@@ -283,13 +307,16 @@ def linearize(
     Notes
     -----
     Our choice; in the paper every factor is 1. For layers that apply a function to each response, and for pools, it is the
-    slope of the best line, ``Cov(y, x)/Var(x)``, y being what the layer puts out, and x what its decoding is the adjoint of: the responses
-    themselves; of a pool, the sum over the cells that nearest unpooling fills from one response. Gates and normalizations have
-    the mean of what they multiply by. A channel that never varies has gain 0. Softmax keeps none: it decodes as the
-    identity.
+    slope of the best line, ``Cov(y, x)/Var(x)``, y being what the layer puts out, and x what its decoding is the transpose of: the
+    responses themselves; of a pool, the sum over the cells that unpooling fills from one response. Gates and normalizations have
+    the mean of what they multiply by. A channel that never varies has gain 0. Softmax gets none: it decodes as
+    the identity.
 
-    Without images, pools have one over the number of those cells, exactly so for averages; gates and normalizations by
-    the image have no such factor.
+    Without images, pools have one over the number of those cells. With ``unpool="sum"`` these are the cells of a window, and the
+    gain of an average is exact, but for windows that look past the edge. With ``"nearest"`` they are the cells that a response in the midst of a map
+    fills, no more than a step in each direction: exact for averages whose windows do not overlap. Where they do, one
+    unit alone fills its whole window, many beside each other share it, and no gain suits both. Gates and normalizations by the image
+    have no such factor.
 
     Examples
     --------
@@ -299,29 +326,53 @@ def linearize(
     array([0.5, 1. ])
     """
     as_network(net, "linearize")
+    as_choice(unpool, POOLING, "linearize: unpool")
+    check_known(net, "linearize")
     options = {"backend": backend, "progress": progress, "executor": executor, "checkpoint": checkpoint}
-    gains = free_gains(net, moments(net), "linearize") if images is None else _measured(net, images, **options)
-    return net.replace(layers=[with_gain(layer, gains.get(n)) for n, layer in enumerate(net.layers, 1)])
+    if images is None:
+        gains = free_gains(net, moments(net), "linearize", unpool)
+    else:
+        gains = _measured(net, images, unpool, **options)
+    return with_gains(net, gains)
 
 
-def free_gains(net: Network, known: dict[int, Moments | None], function: str) -> dict[int, Any]:
+def free_gains(net: Network, known: dict[int, Moments | None], function: str, unpool: str) -> dict[int, Any]:
     """The gain of each layer that takes one, from the moments of all."""
-    return {number: _without_images(net, number, known, function) for number in _bent(net)}
+    return {number: _without_images(net, number, known, function, unpool) for number in _bent(net)}
 
 
-def with_gain(layer: Layer, gain: Array | None) -> Layer:
-    """The layer with this gain alone; forgets what it had."""
-    fields = layer.fields()
-    changed = {what: value for what, value in (("gain", gain), ("curvature", None)) if what in fields}
-    return layer.replace(**changed) if any(fields[what] is not value for what, value in changed.items()) else layer
+def with_gains(net: Network, gains: dict[int, Any]) -> Network:
+    """The network whose layers have these gains in place of their own, and no curvature; the others stay as they are."""
+    changed = {n: _straight(net.layers[n - 1]).replace(gain=gain) for n, gain in gains.items()}
+    return net.replace(layers=[changed.get(n, layer) for n, layer in enumerate(net.layers, 1)])
 
 
-def _bends(layer: Layer) -> bool:
+def _straight(layer: Layer) -> Layer:
+    """The layer without curvature."""
+    return layer.replace(curvature=None) if layer.fields().get("curvature") is not None else layer
+
+
+def check_known(net: Network, function: str) -> None:
+    """Refuse layers that decoding passes over without a gain, and of which nothing says what they do to responses."""
+    for number, layer in enumerate(net.layers, 1):
+        silent = layer.is_overlooked and not (
+            bends_responses(layer) or scales(layer) or isinstance(layer, (Softmax, LogSoftmax))
+        )
+        if silent and layer.gain is None and net.blocked(number) is None:
+            with net._blame(number):
+                raise UnsupportedLayerError(
+                    f"{function} cannot tell what it makes of its responses. An activation inherits from decoding.Elementwise and "
+                    "writes function(z); a layer that multiplies by what it computes writes factor(x); a linear layer writes linear "
+                    "and decode. Or give it a gain, which stays: layer.replace(gain=…)."
+                )
+
+
+def bends_responses(layer: Layer) -> bool:
     """Whether it applies a function to each response."""
-    return hasattr(layer, "function")
+    return callable(getattr(layer, "function", None))
 
 
-def _scales(layer: Layer) -> bool:
+def scales(layer: Layer) -> bool:
     """Whether it multiplies each response by a factor that depends on the image."""
     return callable(getattr(layer, "factor", None))
 
@@ -332,28 +383,45 @@ def _bent(net: Network) -> list[int]:
         number
         for number, layer in enumerate(net.layers, 1)
         if "gain" in layer.fields()
-        and (_bends(layer) or _scales(layer) or isinstance(layer, Pool))
+        and (bends_responses(layer) or scales(layer) or isinstance(layer, Pool))
         and net.blocked(number) is None
     ]
 
 
-def _without_images(net: Network, number: int, known: dict[int, Moments | None], function: str) -> Any:
+def _without_images(net: Network, number: int, known: dict[int, Moments | None], function: str, unpool: str) -> Any:
     layer, below = net.layers[number - 1], net.inputs[number - 1]
     if isinstance(layer, Pool):
-        return 1 / math.prod(map(min, layer.size, layer.stride))
+        return 1 / math.prod(layer.size if unpool == "sum" else map(min, layer.size, layer.stride))
     with net._blame(number):
-        if _scales(layer):
+        if scales(layer):
             raise UnsupportedLayerError(
                 "what it multiplies by depends on the image, so without images its gain is not known. "
-                f"Give images: {function}(net, images)."
+                f"{_remedy(net, number, function)}"
             )
         read = known[below[0]]
         if read is None:
             raise UnsupportedLayerError(
                 f"without images the moments of what it reads are not known: {_reason(net, below[0], known)}. "
-                f"Give images: {function}(net, images)."
+                f"{_remedy(net, number, function)}"
             )
         return expected(layer, *read).gain
+
+
+def _remedy(net: Network, number: int, function: str) -> str:
+    """What to do where the gain of a layer is not known: give images, unless an old batch normalization lets none through."""
+    old = [
+        n
+        for n in walks.under(net, [number], net.inputs)
+        if isinstance(each := net.layers[n - 1], BatchNorm) and each.std is None
+    ]
+    if not old:
+        return f"Give images: {function}(net, images)."
+    which = listed([f"{n} '{printable(net.names[n - 1])}'" for n in old[:3]])
+    return (
+        f"Nor can images tell: {len(old)} of the batch normalizations below it have no moments, as in old files, and do not run ({which}"
+        f"{', …' if len(old) > 3 else ''}). So it has no gain, unless you know the moments: make another network with "
+        "layer.replace(mean=…, std=…) in their places, by net.replace(layers=…)."
+    )
 
 
 def _reason(net: Network, number: int, known: dict[int, Moments | None]) -> str:
@@ -373,7 +441,7 @@ def _reason(net: Network, number: int, known: dict[int, Moments | None]) -> str:
 
 
 def _passes(layer: Layer) -> bool:
-    return _bends(layer) or isinstance(layer, (Sum, Concat, Select, Pool, Scale, Pad, Dropout, Loss))
+    return bends_responses(layer) or isinstance(layer, (Sum, Concat, Select, Pool, Scale, Pad, Dropout, Loss))
 
 
 @dataclass(frozen=True, eq=False)
@@ -446,6 +514,10 @@ class GainMeter:
     net : Network
     layer : int or str
         Number (from 1) or name, of a layer that takes a gain.
+    unpool : {"nearest", "sum"}
+        The unpooling that the gain of a pool is for; see `linearize`.
+    backend : object or module, optional
+        The operators that sum windows; `decoding.reference` unless given.
 
     Attributes
     ----------
@@ -475,9 +547,10 @@ class GainMeter:
     state = ("sums",)
 
     @public
-    def __init__(self, net: Network, layer: int | str) -> None:
+    def __init__(self, net: Network, layer: int | str, *, unpool: str = "nearest", backend: Any = None) -> None:
         as_network(net, "GainMeter")
-        self.number = net.index(layer)
+        self.backend = resolve(backend)
+        self.number, self.unpool = net.index(layer), as_choice(unpool, POOLING, "unpool")
         if self.number not in _bent(net):
             raise UnsupportedLayerError(
                 f"GainMeter: layer {self.number} takes no gain: only functions, pools, gates and normalizations do."
@@ -490,10 +563,13 @@ class GainMeter:
     def part(self, images: Array, responses: tuple[Array, Array], start: int) -> Sums:
         layer: Any = self.what
         x, y = responses
-        if _scales(layer):
+        if scales(layer):
             factor = np.asarray(layer.factor(x))
             return _sums(factor, factor)
-        return _sums(_shared(layer, x, y.shape[2:]) if isinstance(layer, Pool) else x, y)
+        if isinstance(layer, Pool):
+            linear = self.unpool == "sum"
+            x = np.asarray(layer.linear(x, backend=self.backend)) if linear else _shared(layer, x, y.shape[2:])
+        return _sums(x, y)
 
     def add(self, part: Sums) -> None:
         self.sums = part if self.sums is None else self.sums + part
@@ -502,12 +578,12 @@ class GainMeter:
         """The gain, (K,), for all images so far."""
         if self.sums is None:
             raise InvalidValueError("GainMeter: there are no images yet.")
-        gain = self.sums.y / self.sums.count if _scales(self.what) else self.sums.slope
+        gain = self.sums.y / self.sums.count if scales(self.what) else self.sums.slope
         return np.array(np.broadcast_to(gain, (self.units,)))
 
 
 def _shared(pool: Pool, x: Array, size: Sequence[int]) -> Array:
-    """The sum over the cells that nearest unpooling fills from each response: its adjoint."""
+    """The sum over the cells that nearest unpooling fills from each response: its transpose."""
     if pool.size[0] <= pool.stride[0] and pool.size[1] <= pool.stride[1] and not any(pool.pad):
         (h, w), (down, right) = size, pool.stride
         cells = [
@@ -526,29 +602,33 @@ def _shared(pool: Pool, x: Array, size: Sequence[int]) -> Array:
 
 
 class _Varies:
-    """Whether the images hold more than one value."""
+    """Whether some channel of the images holds more than one value."""
 
     layer, state = 0, ("low", "high")
 
     def __init__(self) -> None:
-        self.low, self.high = np.inf, -np.inf
+        self.low: Any = np.inf
+        self.high: Any = -np.inf
 
-    def part(self, images: Array, responses: Array, start: int) -> tuple[float, float]:
-        return images.min(), images.max()
+    def part(self, images: Array, responses: Array, start: int) -> tuple[Array, Array]:
+        return images.min(axis=(0, 2, 3)), images.max(axis=(0, 2, 3))
 
-    def add(self, part: tuple[float, float]) -> None:
-        self.low, self.high = min(self.low, part[0]), max(self.high, part[1])
+    def add(self, part: tuple[Array, Array]) -> None:
+        self.low, self.high = np.minimum(self.low, part[0]), np.maximum(self.high, part[1])
 
 
-def _measured(net: Network, images: Images, **options: Any) -> dict[int, Any]:
-    meters, varies = {number: GainMeter(net, number) for number in _bent(net)}, _Varies()
-    count = measure(net, images, [varies, *meters.values()], **options)
+def _measured(net: Network, images: Images, unpool: str, *, backend: Any, **options: Any) -> dict[int, Any]:
+    meters = {number: GainMeter(net, number, unpool=unpool, backend=backend) for number in _bent(net)}
+    varies = _Varies()
+    count = measure(net, images, [varies, *meters.values()], backend=backend, **options)
     if count < LEAST:
         raise InvalidValueError(
             f"linearize: {plural(count, 'image')}: gains are measured over at least {LEAST}. Some hundred small ones, or four photographs, are enough."
         )
-    if varies.low == varies.high:
+    if (varies.low == varies.high).all():
+        values = listed([f"{value:g}" for value in varies.low])
         raise InvalidValueError(
-            f"linearize: all pixels of the {plural(count, 'image')} are {varies.low:g}, so nothing varies, and no gain can be measured."
+            f"linearize: all pixels of the {plural(count, 'image')} are {values}{', by channel' if len(varies.low) > 1 else ''}, "
+            "so nothing varies, and no gain can be measured."
         )
     return {number: meter.result() for number, meter in meters.items()}

@@ -595,7 +595,7 @@ class _Reader:
         if not isinstance(value, np.ndarray) or not value.size:
             raise WeightsFormatError(f"{what} should be numbers, and are {_what(value)}.")
         dtype = self.dtype or (value.dtype if value.dtype.kind == "f" else np.float64)
-        with np.errstate(over="ignore"):  # what overflows is told of, as everything that is not finite
+        with np.errstate(over="ignore"):  # it becomes infinite, which the layer reports like all that is not finite
             return np.asarray(value, dtype)
 
     def vector(self, weights: list[Any], index: int, count: int, what: str) -> Array | None:

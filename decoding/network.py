@@ -93,7 +93,8 @@ class Network:
     Notes
     -----
     Paper: section 4, for chains; branches are our choice. A network is frozen: its layers are a tuple and their weights
-    read-only.
+    read-only. Networks are equal if layers, inputs, normalization, classes, input shape and moments are; notes and aliases do
+    not count.
 
     Examples
     --------
@@ -306,7 +307,13 @@ class Network:
             getattr(self, name) == getattr(other, name) for name in ("inputs", "layers", "classes", "input_shape")
         )
         arrays = [(getattr(self, name), getattr(other, name)) for name in ("mean", "std")]
-        return same and all(np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in arrays)
+        known = self.moments.keys() == other.moments.keys()
+        return (
+            same
+            and known
+            and all(np.array_equal(a, b) if a is not None and b is not None else a is b for a, b in arrays)
+            and all(np.array_equal(pair, other.moments[number]) for number, pair in self.moments.items())
+        )
 
     def __hash__(self) -> int:
         return hash((self.names, self.inputs))
@@ -952,6 +959,7 @@ class Network:
             if seen[number] is not None or isinstance(each, UnsupportedLayer):
                 with self._blame(number):
                     each.check_decoding()
+                    each.check_widths(*self.widths(self.inputs[number - 1]))
 
     def _check_phases(self, top: int, base: int) -> None:
         """Refuse to look through a layer whose units see different places by turns (`Layer.phases`)."""
@@ -1074,5 +1082,5 @@ def _range(factor: Any) -> str:
     """The least and the greatest of a layer's gains."""
     if factor is None:
         return ""
-    least, most = float(np.min(factor)), float(np.max(factor))
-    return f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
+    least, most = (f"{end(factor):.3g}" for end in (np.min, np.max))
+    return least if least == most else f"{least} to {most}"

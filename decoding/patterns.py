@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from . import fast
-from .arguments import Array, as_array, as_array4, as_pair, check_finite, crossed, described, plural
+from .arguments import Array, as_array, as_array4, as_choice, as_pair, check_finite, crossed, described, plural
 from .boundary import public
-from .decoder import decode_layer, unit
+from .decoder import UNPOOLS, as_units, decode_layer, unit
 from .errors import DataFormatError, InvalidValueError, ShapeError
-from .files import File, reading, replacing, shown
+from .files import File, read_npz, replacing, shown
+from .gains import STILL
 from .layers import Shape
 from .measuring import Images, Progress, measure, run, within
 from .network import Network, as_network
@@ -112,13 +113,17 @@ class Statistics:
     def save(self, path: File) -> None:
         """Write them to a file, an ``.npz``, by path or open already; `load_statistics` reads it."""
         with replacing(path, "save: path") as file:
-            np.savez(file, kind=np.array(type(self).__name__), contrast=self.contrast, **self._numbers())
+            kind = np.array(type(self).__name__)
+            np.savez(file, kind=kind, contrast=self.contrast, within=self.shape[1:], **self._numbers())
 
     _trace: float
 
     def _numbers(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
+        """The arguments of the constructor; of statistics that were made smaller (`within`), those that they were made of."""
         raise NotImplementedError
+
+    def _check(self) -> None:
+        """Refuse numbers that do not fit each other, of a file."""
 
     def _cov(self, v: Array) -> Array:
         raise NotImplementedError
@@ -145,13 +150,15 @@ class Statistics:
 
     def _merged(self: S, other: S, names: Sequence[str]) -> S:
         """With the sums of both, which are of images of one kind."""
-        if (other.shape, other.contrast) != (self.shape, self.contrast):
+        mine, others = self._numbers(), other._numbers()
+        made = [[np.shape(numbers[name]) for name in names] for numbers in (mine, others)]
+        if (other.shape, other.contrast) != (self.shape, self.contrast) or made[0] != made[1]:
             raise ShapeError(
                 f"statistics of {self.shape} and {other.shape}, contrasts {self.contrast:g} and {other.contrast:g}, "
-                "cannot be added: both must be the same."
+                f"cannot be added: both must be the same{'' if other.shape != self.shape else ', and made of one size'}."
             )
-        sums = {name: getattr(self, name) + getattr(other, name) for name in names}
-        return type(self)(**{**self._numbers(), **sums})._with(contrast=self.contrast)
+        sums = {name: mine[name] + others[name] for name in names}
+        return type(self)(**{**mine, **sums})._with(contrast=self.contrast, shape=self.shape)
 
 
 class Stationary(Statistics):
@@ -256,7 +263,11 @@ class Natural(Stationary):
         return np.full((c, c), COLOUR) + (1 - COLOUR) * np.eye(c)
 
     def _numbers(self) -> dict[str, Any]:
-        return {"channels": self.shape[0], "rows": self.shape[1], "columns": self.shape[2]}
+        return {"channels": self.shape[0], "rows": self._size[0], "columns": self._size[1]}
+
+    def _check(self) -> None:
+        if min(self.shape) < 1:
+            raise ValueError(f"natural scenes of {crossed(self.shape)}")
 
 
 class Autocovariance(Stationary):
@@ -298,6 +309,19 @@ class Autocovariance(Stationary):
         covariance[:, :, self.pairs == 0] = 0
         # The Fourier transform of lags, first channel against second: its conjugate multiplies images.
         return _function(np.moveaxis(rfft2(covariance), (0, 1), (3, 2)), lambda value: value)
+
+    def _check(self) -> None:
+        sides = tuple(2 * side for side in self.size)
+        _check_arrays({"total": (len(self.total),), "pairs": sides, "products": (len(self.total),) * 2 + sides}, self)
+        if self.pixels < 1 or min(self.size) < 1:
+            raise ValueError(f"{self.pixels} pixels, of {crossed(self.size)}")
+
+    @property
+    @np.errstate(all="ignore")
+    def _is_still(self) -> bool:
+        """Whether no channel varies, but for rounding."""
+        square = np.diagonal(self.products[:, :, 0, 0]) / self.pixels
+        return bool((square - (self.total / self.pixels) ** 2 <= STILL**2 * square).all())
 
     def __add__(self, other: object) -> Autocovariance:
         if not isinstance(other, Autocovariance):
@@ -370,6 +394,18 @@ class Covariance(Statistics):
     def _root_t(self, v: Array) -> Array:
         return np.asarray(v.reshape(len(v), -1) @ self._roots)
 
+    def _check(self) -> None:
+        _check_arrays({"products": (self.total.size,) * 2}, self)
+        if self.count < 1 or self.total.ndim != 3:
+            raise ValueError(f"{self.count} images {self.total.shape}")
+
+    @property
+    @np.errstate(all="ignore")
+    def _is_still(self) -> bool:
+        """Whether no pixel varies, but for rounding."""
+        square = np.diagonal(self.products) / self.count
+        return bool((square - self.mean.ravel() ** 2 <= STILL**2 * square).all())
+
     def __add__(self, other: object) -> Covariance:
         if not isinstance(other, Covariance):
             return NotImplemented
@@ -377,6 +413,14 @@ class Covariance(Statistics):
 
     def _numbers(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("count", "total", "products")}
+
+
+def _check_arrays(shapes: dict[str, tuple[int, ...]], statistics: Statistics) -> None:
+    """Refuse arrays of other shapes, or that are not finite."""
+    for name, shape in shapes.items():
+        array = getattr(statistics, name)
+        if array.shape != shape or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+            raise ValueError(f"{name} {array.shape} of {array.dtype}, which must be finite numbers {shape}")
 
 
 def _function(spectrum: Array, apply: Any) -> npt.NDArray[np.complex128]:
@@ -467,7 +511,7 @@ def autocovariance(
     ShapeError
         If images are smaller than `size`, or differ in channels.
     InvalidValueError
-        If there are no images, they are not finite, or all pixels are equal.
+        If there are no images, they are not finite, or in each channel all pixels are equal.
 
     See Also
     --------
@@ -482,8 +526,8 @@ def autocovariance(
     """
     job = _Covering("autocovariance", as_pair(size, "autocovariance: size"))
     found: Autocovariance = job.over(images, progress=progress, executor=executor, checkpoint=checkpoint)
-    if not found._trace > 0:
-        raise InvalidValueError("autocovariance: all pixels are equal, so nothing varies.")
+    if found._is_still:
+        raise InvalidValueError("autocovariance: in each channel all pixels are equal, so nothing varies.")
     return found
 
 
@@ -556,7 +600,7 @@ def covariance(
     found: Covariance = job.over(images, progress=progress, executor=executor, checkpoint=checkpoint)
     if found.count < 2:
         raise InvalidValueError("covariance: one image does not vary; give more, some times as many as it has pixels.")
-    if not found._trace > 0:
+    if found._is_still:
         raise InvalidValueError(f"covariance: the {plural(found.count, 'image')} are all equal, so nothing varies.")
     return found
 
@@ -580,15 +624,16 @@ def load_statistics(path: File) -> Statistics:
     DataFormatError
         If the file holds none.
     """
-    kinds = {kind.__name__: kind for kind in (Natural, Autocovariance, Covariance)}
+    kinds = {kind.__name__: kind for kind in (Natural, Autocovariance, Covariance, Independent)}
+    fields = read_npz(path, "load_statistics: path", "statistics")
     try:
-        with reading(path, "load_statistics: path") as opened, np.load(opened, allow_pickle=False) as file:
-            fields = {name: file[name] for name in file.files}
-        kind, contrast = kinds[str(fields.pop("kind"))], float(fields.pop("contrast"))
-        return kind(**fields)._with(contrast=contrast)
-    except InvalidValueError:
-        raise
-    except (ValueError, KeyError, TypeError, EOFError, IndexError) as error:
+        kind, contrast = kinds[str(fields.pop("kind"))], _positive(float(fields.pop("contrast")), "contrast")
+        size = fields.pop("within", None)
+        found: Statistics = kind(**fields)
+        found._check()
+        found = found if size is None or tuple(size) == found.shape[1:] else found.within(size.tolist())
+        return found._with(contrast=contrast)
+    except Exception as error:  # whatever numbers of a stranger lead to
         raise DataFormatError(f"{shown(path)}: it holds no statistics, or is damaged: {error}") from error
 
 
@@ -697,7 +742,8 @@ def patterns(
     UnknownLayerError
         If there is no such layer or unit.
     InvalidValueError
-        If there are no images, they are not finite, or an option is none of those above.
+        If there are no images, they are not finite, in each channel all their pixels are equal, there is one image and units look at one
+        place of it, or an option is none of those above.
     ShapeError
         If the images do not fit the network.
 
@@ -734,12 +780,17 @@ def patterns(
 
 
 class Products(NamedTuple):
-    """Sums over images and places: of 1, of responses (K,), of crops (C, h, w), of both together (K, C, h, w)."""
+    """Sums over images and places: of 1, of responses (K,), of crops (C, h, w), of both together (K, C, h, w).
+
+    And the least and the greatest value of the images in each channel, (C,).
+    """
 
     cells: int
     responses: npt.NDArray[np.float64]
     crops: npt.NDArray[np.float64]
     both: npt.NDArray[np.float64]
+    least: Any = np.inf
+    most: Any = -np.inf
 
 
 class PatternMeter:
@@ -758,12 +809,11 @@ class PatternMeter:
         unpool: str = "nearest",
         backend: Any = None,
     ) -> None:
-        if via not in ("decoded", "network"):
-            raise InvalidValueError(f"via must be 'decoded' or 'network', not {via!r}.")
+        as_choice(via, ("decoded", "network"), "via")
+        as_choice(unpool, UNPOOLS, "unpool")
         self.net, self.top = as_network(net, "PatternMeter"), net.index(layer)
-        self.units = (
-            list(range(net.channels(self.top))) if units is None else [unit(net, layer, k, "patterns") for k in units]
-        )
+        chosen = range(net.channels(self.top)) if units is None else as_units(units)
+        self.units = [unit(net, layer, k, "patterns") for k in chosen]
         self.field = net.receptive_field(self.top)
         self.layer = self.top if via == "network" else 0
         self.filters = (
@@ -773,25 +823,42 @@ class PatternMeter:
 
     def part(self, images: Array, responses: Array, start: int) -> Products:
         pads, grid = self.net.grid(self.top, images.shape[1:])
+        ends = images.min(axis=(0, 2, 3)), images.max(axis=(0, 2, 3))
         images, (top, bottom, left, right) = within(images, pads)
         images = np.pad(images, ((0, 0), (0, 0), (top, bottom), (left, right)))
         images = images[:, :, : (grid[0] - 1) * self.field.stride[0] + self.field.size[0]]
         images = images[:, :, :, : (grid[1] - 1) * self.field.stride[1] + self.field.size[1]]
         y = None if self.filters is not None else responses[:, self.units]
         find = _by_fourier if _fourier_pays(images.shape, grid, self.field.size, len(self.units)) else _by_windows
-        return find(images, y, self.filters, grid, self.field.size, self.field.stride)
+        found = find(images, y, self.filters, grid, self.field.size, self.field.stride)
+        return found._replace(least=ends[0], most=ends[1])
 
     def add(self, part: Products) -> None:
         if self.sums is not None:
-            cells, *arrays = (getattr(self.sums, name) + getattr(part, name) for name in Products._fields)
-            part = Products(cells, *arrays)
+            old = self.sums
+            part = Products(
+                old.cells + part.cells,
+                old.responses + part.responses,
+                old.crops + part.crops,
+                old.both + part.both,
+                np.minimum(old.least, part.least),
+                np.maximum(old.most, part.most),
+            )
         self.sums = part
 
     def result(self) -> npt.NDArray[np.float64]:
         """The patterns, (K, C, h, w), for all images so far."""
         if self.sums is None:
             raise InvalidValueError("PatternMeter: there are no images yet.")
-        cells, responses, crops, both = self.sums
+        cells, responses, crops, both, least, most = self.sums
+        if np.all(least == most):
+            raise InvalidValueError(
+                "in each channel all pixels of the images are equal, so nothing varies, and there is no pattern."
+            )
+        if cells < 2:
+            raise InvalidValueError(
+                f"the units of layer {self.top} look at one place of one image, which does not vary, so there is no pattern. Give more images."
+            )
         return np.asarray(both / cells - np.multiply.outer(responses / cells, crops / cells))
 
 
@@ -950,6 +1017,9 @@ class Independent(Statistics):
 
     def _numbers(self) -> dict[str, Any]:
         return {"level": self.level, "deviation": self.deviation, "size": self.shape[1:]}
+
+    def _check(self) -> None:
+        _check_arrays({"level": self.level.shape[:1], "deviation": self.level.shape[:1]}, self)
 
     def _root(self, y: Array) -> Array:
         return np.asarray(y * self.deviation[:, np.newaxis, np.newaxis])

@@ -23,7 +23,7 @@ from .backend import precision, resolve
 from .blocks import gather
 from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
-from .gains import expected, free_gains, linearize, moments, with_gain
+from .gains import bends_responses, check_known, expected, free_gains, linearize, moments, scales, with_gains
 from .layers import AvgPool, Layer, MaxPool, Pool
 from .measuring import batches
 from .network import BATCH, Network, as_network
@@ -312,7 +312,7 @@ def quadratize(net: Network, images: Any = None, *, backend: Any = None, progres
     >>> net.layer(2).gain, (net.layer(2).curvature * 3 * np.sqrt(2 * np.pi)).round(9)
     (array([0.5]), array([1.]))
     """
-    as_network(net, "quadratize")
+    check_known(as_network(net, "quadratize"), "quadratize")
     if images is None:
         return _by_moments(net)
     return _calibrated(net, _sample(net, images), resolve(backend), progress)
@@ -320,7 +320,7 @@ def quadratize(net: Network, images: Any = None, *, backend: Any = None, progres
 
 def _by_moments(net: Network) -> Network:
     known = moments(net)
-    gains = free_gains(net, known, "quadratize")
+    gains = free_gains(net, known, "quadratize", "sum")
 
     def bent(number: int, layer: Layer) -> Layer:
         if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
@@ -333,16 +333,16 @@ def _by_moments(net: Network) -> Network:
             return _of_sums(layer)
         return layer.replace(curvature=TAILS * expected(layer, *read).curvature)
 
-    linear = [with_gain(layer, gains.get(n)) for n, layer in enumerate(net.layers, 1)]
+    linear = enumerate(with_gains(net, gains).layers, 1)
     return net.replace(
-        layers=[bent(n, each) if net.blocked(n) is None else each for n, each in enumerate(linear, 1)],
+        layers=[bent(n, each) if net.blocked(n) is None else each for n, each in linear],
         moments={number: pair for number, pair in known.items() if pair is not None},
     )
 
 
 def _takes_curvature(layer: Layer) -> bool:
     """Whether it is no line: a function of each response, or a maximum."""
-    return (hasattr(layer, "function") or isinstance(layer, MaxPool)) and "curvature" in layer.fields()
+    return (bends_responses(layer) or isinstance(layer, MaxPool)) and "curvature" in layer.fields()
 
 
 def _of_sums(layer: Layer) -> Layer:
@@ -368,8 +368,11 @@ def _sample(net: Network, images: Any) -> list[Array]:
         raise InvalidValueError(
             f"quadratize: {plural(count, 'image')}: factors are calibrated on at least {LEAST}. Some 1,500 small ones, or four photographs, are enough."
         )
-    if min(batch.min() for batch in found) == max(batch.max() for batch in found):
-        raise InvalidValueError(f"quadratize: all pixels of the {plural(count, 'image')} are equal, so nothing varies.")
+    low, high = (np.stack([end(batch, axis=(0, 2, 3)) for batch in found]) for end in (np.min, np.max))
+    if (low.min(axis=0) == high.max(axis=0)).all():
+        raise InvalidValueError(
+            f"quadratize: in each channel all pixels of the {plural(count, 'image')} are equal, so nothing varies."
+        )
     return found
 
 
@@ -382,7 +385,7 @@ class _Both(NamedTuple):
 
 def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) -> Network:
     """Through one walk, all batches of the sample side by side: each layer's factors before the layers above it."""
-    if any(hasattr(layer, "factor") for layer in net.layers):  # gates and normalizations have gains alone
+    if any(map(scales, net.layers)):  # gates and normalizations have gains alone
         net = linearize(net, iter(sample), backend=backend)
     layers = [layer.replace(curvature=None) if "curvature" in layer.fields() else layer for layer in net.layers]
     known, order = dict[int, Any](), walks.under(net, net.ends, net.inputs)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .arguments import Array, Pair
-from .layers import is_its_filters
+from .arguments import Array, Pair, described, listed
+from .errors import ShapeError
+from .layers import Layer, is_its_filters
 
 if TYPE_CHECKING:
-    from .network import Network
+    from .network import Network, ReceptiveField
 
 
 class Placed(NamedTuple):
@@ -112,6 +113,7 @@ def down(
         layer, below = net.layers[number - 1], net.paths[number - 1]
         with net._blame(number), np.errstate(all="ignore"):
             parts = layer.decode(times(maps, layer.gain, 1), net.widths(below), unpool, backend)
+            _check_parts(layer, parts, maps.shape, net.widths(below))
             place = tuple(origin[a] * layer.stride[a] - layer.pad[2 * a] for a in (0, 1))
             placed = [Placed(np.asarray(part), place) for part in parts]  # type: ignore[arg-type]
             more = () if source is None else source(number, here)
@@ -138,6 +140,7 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
                 bank = layer.dense.astype(dtype, copy=False)
             else:
                 bank = np.asarray(layer.decode_bank(*arrays, jump=jump, backend=backend))
+            _check_bank(bank, (net.channels(number), net.channels(base)), fields[number])
             bank = times(bank, layer.gain, 0)
         place = tuple(origin[a] - layer.pad[2 * a] * jump[a] for a in (0, 1))
         banks[number] = Placed(bank, place)  # type: ignore[arg-type]
@@ -145,6 +148,35 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
         for i in set(below):
             if last[i] == number:
                 del banks[i]
+
+
+def _check_parts(layer: Layer, parts: Any, shape: Sequence[int], widths: Sequence[int | None]) -> None:
+    """Refuse what a layer's `decode` makes unless it is a map for each layer below, of its channels, and of the window's places."""
+    sides = [(shape[2 + a] - 1) * layer.stride[a] + layer.size[a] for a in (0, 1)]
+    wanted = [(shape[0], width, *sides) for width in widths]
+    if not isinstance(parts, (tuple, list)):
+        raise ShapeError(
+            f"its decode must return a tuple, of an array for each layer that it reads, not {described(parts)}."
+        )
+    found = [np.shape(part) for part in parts]
+    fits = len(found) == len(wanted) and all(
+        got[:1] + got[2:] == want[:1] + want[2:] and want[1] in (None, got[1])
+        for got, want in zip(found, wanted, strict=True)
+    )
+    if not fits:
+        raise ShapeError(
+            f"its decode makes {listed(found) or 'nothing'} of maps {tuple(shape)}, and must make {listed(wanted)}: one for each layer that decoding "
+            "follows, of its channels, (n − 1) · stride + size cells of n."
+        )
+
+
+def _check_bank(bank: Array, channels: Pair, field: ReceptiveField | None) -> None:
+    """Refuse what a layer's `decode_bank` makes unless it is as large as what the units see."""
+    wanted = (*channels, *(() if field is None else field.size))
+    if bank.shape != wanted:
+        raise ShapeError(
+            f"its decode_bank makes a bank {bank.shape}, and must make {wanted}, as large as what its units see."
+        )
 
 
 def add(parts: Sequence[Placed]) -> Placed:

@@ -2,8 +2,9 @@
 ==============================================
 
 A decoded filter is linear, and a deep unit is not. The plot shows how well responses of decoded filters follow the network's, layer
-by layer: r falls with depth, less so with gains, and in the end no linear filter follows a unit, not even the best that least
-squares finds. The other picture shows filters and patterns of some units beside what drives them most.
+by layer: r falls with depth, and less so with gains. Where the best linear filter can be found by least squares, its r falls as
+well. The other picture shows filters and patterns of some units beside what drives them most, and a table tells how near they
+come to the units' own patterns.
 
 .. image:: /images/deep-resnet.png
    :alt: How far a linear picture goes in deep networks
@@ -27,6 +28,7 @@ import numpy as np
 
 import decoding
 from decoding import walks
+from decoding.decoder import UNPOOLS
 from decoding.files import check_folder
 from decoding.terminal import run
 from panels import as_csv, explained, page, progress, save_text
@@ -35,6 +37,7 @@ ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 FEW = 25  # places of a map, below which r is taken over all images together
 TERMS = 800  # pixels of a field for which least squares is affordable
 GRADIENT = "mean of true gradients"
+OWN, STATIONARY = "the unit's own\npattern", "its pattern under\ntheir autocovariance"
 FIT, RIDGES = "least squares", (1e-5, 1e-4, 1e-3, 1e-2)  # of these, the best on the pictures that it is judged on
 PATCHES = 192  # places over which the true gradient is averaged
 ROWS, BEST = 6, 4  # units drawn, and the crops that drive each of them most
@@ -162,7 +165,7 @@ def judged(net):
     )
 
 
-def variants(net, train):
+def variants(net, train, unpool):
     """Networks that run alike, and decode with other factors: by what they are called."""
     shares = {n: Positive(net, n) for n, layer in enumerate(net.layers, 1) if isinstance(layer, decoding.ReLU)}
     if shares:
@@ -173,21 +176,23 @@ def variants(net, train):
         ]
     )
     found = {"identity": net, "share of positive responses": share}
-    found["gains, measured"] = decoding.linearize(net, train(), backend=decoding.fast, progress=progress("gains"))
+    found["gains, measured"] = decoding.linearize(
+        net, train(), unpool=unpool, backend=decoding.fast, progress=progress("gains")
+    )
     try:
-        found["gains, no image"] = decoding.linearize(net)
+        found["gains, no image"] = decoding.linearize(net, unpool=unpool)
     except decoding.UnsupportedLayerError as error:
         print(f"no gains without images: {error}")
     return found
 
 
-def correlations(nets, layers, train, test, places):
+def correlations(nets, layers, train, test, places, unpool):
     """For each layer and each way to decode, r of every unit; and, where that is affordable, of the best linear filters."""
     meters, net = {}, nets["identity"]
     for name, other in nets.items():
         for layer in layers:
             meters[layer, name] = Correlation(
-                net, layer, decoding.decode_layer(other, layer, backend=decoding.fast), places
+                net, layer, decoding.decode_layer(other, layer, unpool=unpool, backend=decoding.fast), places
             )
     for layer in layers:
         gradients = mean_gradients(net, layer, train())
@@ -309,43 +314,56 @@ def plot(labels, series, size=(760, 360)):
     return np.asarray(image)
 
 
-def drawn(net, layer, linear, train, test, units):
+def pictured(net, layer, linear, train, unpool):
+    """Filters and patterns of all units of a layer, each (K, C, h, w), by what they are called."""
+    bank, found = decoding.decode_layer(linear, layer, unpool=unpool, backend=decoding.fast), {}
+    size, channels = bank.shape[2:], net.channels(0)
+    found["decoded filter"] = decoding.decode_layer(net, layer, unpool=unpool, backend=decoding.fast)
+    found["decoded filter,\nwith gains"] = bank
+    found["its pattern,\nno image needed"] = decoding.pattern(bank, decoding.natural(size, channels=channels))
+    try:
+        found[STATIONARY] = decoding.pattern(bank, decoding.autocovariance(train(), size))
+    except decoding.ShapeError:
+        print(f"layer {layer} sees more than the pictures hold: no autocovariance")
+    for name, via in (("its pattern\non images", "decoded"), (OWN, "network")):
+        meter = decoding.PatternMeter(linear, layer, via=via, unpool=unpool, backend=decoding.fast)
+        decoding.measure(linear, train(), [meter], backend=decoding.fast, progress=progress("patterns"))
+        found[name] = meter.result()
+    return found
+
+
+def cosines(a, b):
+    """Of each unit's picture in one bank to that in another, (K,)."""
+    dots = [np.einsum("kcij,kcij->k", x, y, dtype=float) for x, y in ((a, b), (a, a), (b, b))]
+    return dots[0] / np.sqrt(np.maximum(dots[1] * dots[2], np.finfo(float).tiny))
+
+
+def likeness(net, banks):
+    """How near pictures come to the units' own patterns: for each layer, median and range of the cosine over its units."""
+    names = [name for name in max(banks.values(), key=len) if name != OWN]
+    head = ["layer", "name", "units", *(name.replace("\n", " ") for name in names)]
+    rows = []
+    for layer, found in banks.items():
+        each = [cosines(found[name], found[OWN]) if name in found else None for name in names]
+        cells = ["" if c is None else f"{np.median(c):.2f} ({c.min():.2f} to {c.max():.2f})" for c in each]
+        rows.append([str(layer), net.names[layer - 1], str(net.channels(layer)), *cells])
+    return head, rows
+
+
+def drawn(net, layer, banks, test, units):
     """Filters, patterns and the images themselves."""
-    plain, with_gains = (
-        decoding.decode_layer(each, layer, units=units, backend=decoding.fast) for each in (net, linear)
-    )
-    ways = [
-        decoding.PatternMeter(linear, layer, via=via, units=units, backend=decoding.fast)
-        for via in ("decoded", "network")
-    ]
-    decoding.measure(linear, train(), ways, backend=decoding.fast, progress=progress("patterns"))
-    prior = decoding.pattern(with_gains, decoding.natural(with_gains.shape[2:], channels=net.channels(0)))
     best = BestCrops(net, layer, units)
     decoding.measure(net, test(), [best], backend=decoding.fast, progress=progress("best crops"))
-    zoom = max(1, round(72 / max(with_gains.shape[2:])))
+    zoom = max(1, round(72 / max(banks["decoded filter"].shape[2:])))
 
     def tile(filters):
         return decoding.montage(filters, columns=len(filters), zoom=zoom)
 
-    heads = [
-        "unit",
-        "decoded filter",
-        "decoded filter,\nwith gains",
-        "its pattern,\nno image needed",
-        "its pattern\non images",
-        "the unit's own\npattern",
-        "what drives the unit most",
-    ]
+    banks = {name: bank for name, bank in banks.items() if name != STATIONARY}
+    heads = ["unit", *banks, "what drives the unit most"]
     rows = [
-        [
-            str(k),
-            *(
-                tile(np.asarray(bank)[i : i + 1])
-                for bank in (plain, with_gains, prior, *(way.result() for way in ways))
-            ),
-            tile(shown(crops)),
-        ]
-        for i, (k, crops) in enumerate(zip(units, best.result(), strict=True))
+        [str(k), *(tile(np.asarray(bank)[k : k + 1]) for bank in banks.values()), tile(shown(crops))]
+        for k, crops in zip(units, best.result(), strict=True)
     ]
     text = (
         "Red is above 0, blue below; each tile has its own scale. A decoded filter is what a unit weighs, its pattern what images have "
@@ -400,7 +418,7 @@ def read(options):
     return net.replace(**given) if given else net
 
 
-def arguments(description, output, draw):
+def arguments(description, output, draw, several=False):
     """What the scripts on depth can be told."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("network", nargs="?", default="resnet", help="resnet, lenet, or a file (default: %(default)s)")
@@ -408,7 +426,7 @@ def arguments(description, output, draw):
     parser.add_argument(
         "--layers", nargs="+", metavar="L", help="names or numbers (default: those that something bends)"
     )
-    parser.add_argument("--draw", metavar="L", help=draw)
+    parser.add_argument("--draw", nargs="+" if several else None, metavar="L", help=draw)
     parser.add_argument(
         "--reduce",
         type=int,
@@ -434,14 +452,21 @@ def arguments(description, output, draw):
 
 def chosen_layers(net, options):
     """Those that are named, or all where filters can be judged."""
-    if not options.layers:
-        return judged(net)
-    return [net.index(int(each) if each.isdecimal() else each) for each in options.layers]
+    return named(net, options.layers) if options.layers else judged(net)
+
+
+def named(net, layers):
+    """The numbers of layers that are given by name or number."""
+    return [net.index(int(each) if each.isdecimal() else each) for each in layers]
 
 
 def main():
-    parser = arguments(
-        __doc__.splitlines()[0], "deep", "the layer whose filters and patterns are drawn (default: the middle one)"
+    draw = (
+        "the layers whose filters and patterns are drawn, and held against the network's own (default: the middle one)"
+    )
+    parser = arguments(__doc__.splitlines()[0], "deep", draw, several=True)
+    parser.add_argument(
+        "--unpool", choices=UNPOOLS, default="nearest", help="how decoding undoes pools (default: %(default)s)"
     )
     options = parser.parse_args()
     check_folder(options.output)
@@ -454,14 +479,14 @@ def main():
         digits = net.normalize(decoding.mnist()[0][: options.digits])
         train, test = ((lambda part=digits[i::2]: part) for i in (0, 1))
     layers = chosen_layers(net, options)
-    nets = variants(net, train)
-    found = correlations(nets, layers, train, test, inside if options.pictures else everywhere)
+    to_draw = named(net, options.draw) if options.draw else [layers[len(layers) // 2]]
+    nets = variants(net, train, "sum" if options.unpool == "sum" else "nearest")
+    found = correlations(nets, layers, train, test, inside if options.pictures else everywhere, options.unpool)
     names = list(dict.fromkeys(name for _, name in found))
     head, rows = table(net, layers, names, found)
     print(aligned(head, rows))
 
     folder = Path(options.output)
-    save_text(folder / "deep.txt", aligned(head, rows) + "\n")
     save_text(folder / "deep.csv", as_csv(head, rows))
     series = {
         name: [found[layer, name].mean() if (layer, name) in found else None for layer in layers] for name in names
@@ -473,18 +498,18 @@ def main():
         plot([net.names[layer - 1] for layer in layers], series),
     )
     decoding.save_picture(folder / "deep.png", curves)
-    chosen = (
-        net.index(int(options.draw) if options.draw.isdecimal() else options.draw)
-        if options.draw
-        else layers[len(layers) // 2]
-    )
     best = "gains, no image" if "gains, no image" in nets else "gains, measured"
-    units = range(net.channels(chosen))
-    if chosen in layers:
-        units = np.argsort(-found[chosen, best], kind="stable")
-    path = folder / f"deep-{net.names[chosen - 1]}.png"
-    decoding.save_picture(path, drawn(net, chosen, nets[best], train, test, [int(k) for k in units[:ROWS]]))
-    print(path)
+    banks = {layer: pictured(net, layer, nets[best], train, options.unpool) for layer in to_draw}
+    title = "Cosine to the units' own patterns, median (range) over the units"
+    text = written(folder / "cosines.csv", title, likeness(net, banks))
+    save_text(folder / "deep.txt", f"{aligned(head, rows)}\n\n{text}")
+    for layer in to_draw:
+        units = np.arange(net.channels(layer))
+        if layer in layers:
+            units = np.argsort(-found[layer, best], kind="stable")
+        path = folder / f"deep-{net.names[layer - 1]}.png"
+        decoding.save_picture(path, drawn(net, layer, banks[layer], test, units[:ROWS].tolist()))
+        print(path)
 
 
 if __name__ == "__main__":

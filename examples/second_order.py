@@ -36,7 +36,7 @@ from decoding.files import check_folder
 from decoding.secondorder import pairs
 from decoding.terminal import run
 from deep import inside, pearson
-from panels import page, progress, save_text
+from panels import explained, page, progress, save_text
 
 COUNTS = (0, 1, 2, 4, 8, 16, 32)  # of pictures
 TABLES = ("r", "r", 3), ("R²", "explained", 2), ("equation 3", "equation3", 4), ("the network's choice", "choice", 3)
@@ -326,7 +326,13 @@ def drawn(units, radius):
         eight = {name: getattr(unit, name)[:8] for name in ("eigenvalues", "filters", "patterns", "explained")}
         tiles, labels = replace(unit, **eight).tiles(radius)
         lines.append([str(k), decoding.montage(tiles, columns=len(tiles), labels=labels)])
-    return page(lines)
+    text = (
+        "A line for each unit. From the left: its decoded filter and the pattern of that filter, which are linear; the image that excites it "
+        f"most and the one that suppresses it most, of {radius} standard deviations; and the eight strongest pictures of its quadratic part, "
+        "under their weights relative to the largest. The unit responds with the weight times the square of what an image has of a picture, so "
+        "that each may also be turned into its negative. Red is above 0, blue below; each tile has its own scale."
+    )
+    return explained("What units look for, to the second order", text, page(lines))
 
 
 def main():

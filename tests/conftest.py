@@ -1,4 +1,5 @@
 import os
+import tempfile
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each processor; BLAS reads this when NumPy is imported
@@ -13,6 +14,16 @@ import decoding
 hypothesis.settings.register_profile("dev", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "dev")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def temporary_files(tmp_path_factory):
+    """The kit keeps cases for the reader of its report; those of its own tests, and of their commands, go where pytest clears up."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", folder)
+        patch.setenv("TMPDIR", folder)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +44,18 @@ def real_data():
 def ramp():
     """An array whose every entry is another small integer, neither symmetric nor all positive."""
     return lambda *shape: (np.arange(np.prod(shape)).reshape(shape) * 7 % 23 - 9).astype(float)
+
+
+@pytest.fixture
+def few_conditions(request, monkeypatch):
+    """The checks of conditions look at their first calls alone, unless they are what is tried, or by night."""
+    from itertools import islice
+
+    from decoding.testing import conditions
+
+    given = getattr(request.node, "callspec", None)
+    named = str(given.params.get("name", "")) if given else ""
+    if request.node.get_closest_marker("slow") or named.endswith("_conditions") or "mutant" in request.fixturenames:
+        return
+    cases = conditions.cases
+    monkeypatch.setattr(conditions, "cases", lambda *arguments: islice(cases(*arguments), 12))

@@ -13,6 +13,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
+import decoding
 from decoding import (
     AvgPool,
     BatchNorm,
@@ -40,6 +41,7 @@ from decoding import (
     iterate_layer,
     measure,
     reference,
+    walks,
 )
 from decoding.backend import resolve
 from decoding.network import BATCH
@@ -458,6 +460,131 @@ def test_a_convolution_of_ones_own_decodes_as_it_says(ramp):
     assert (decode_layer(net, 2) == decode_layer(want, 2)).all()
     assert (decode_filter(net, 2, 1) == decode_filter(want, 2, 1)).all()
     assert (decode_layer(net, 1) == decode_layer(want, 1)).all()
+
+
+class Add(Layer):
+    joins = True
+
+    def forward(self, *xs, backend):
+        return sum(xs)
+
+
+class Every(Layer):
+    stride = (2, 2)
+
+    def forward(self, x, *, backend):
+        return x[:, :, ::2, ::2]
+
+
+class Box(Layer):
+    size = (1, 3)
+
+    def forward(self, x, *, backend):
+        return x[:, :, :, :-2] + x[:, :, :, 1:-1] + x[:, :, :, 2:]
+
+
+class Half(Layer):
+    def channels(self, *widths):
+        return widths[0] // 2
+
+    def forward(self, x, *, backend):
+        return x[:, ::2]
+
+
+class BankAlone(Layer):
+    def forward(self, x, *, backend):
+        return 2 * x
+
+    def decode_bank(self, *banks, jump, backend):
+        return 2 * banks[0]
+
+
+def below_and(layer, ramp):
+    """A network that ends with this layer, on two of a convolution's channels, twice if it joins."""
+    return Network([Conv(ramp(2, 1, 2, 2)), layer], inputs=[0, (1, 1) if layer.joins else 1], input_shape=(1, 6, 7))
+
+
+@pytest.mark.parametrize(
+    ("layer", "what"),
+    [(Add(), "joins"), (Every(), "stride 2×2"), (Box(), "size 1×3"), (BankAlone(), "decode_bank")],
+    ids=lambda each: getattr(each, "kind", ""),
+)
+def test_a_layer_of_ones_own_that_is_no_identity_must_say_how_it_decodes(layer, what, ramp):
+    net = below_and(layer, ramp)
+    assert net.forward(ramp(1, 1, 6, 7)).shape[1] == 2
+    for call in (lambda: decode_layer(net, 2), lambda: decode_filter(net, 2, 0)):
+        with pytest.raises(
+            UnsupportedLayerError, match=rf"layer 2 .*: it has {what}, and no decode of its own.*write decode"
+        ):
+            call()
+
+
+def test_a_layer_of_ones_own_with_other_channels_must_say_how_it_decodes(ramp):
+    net = below_and(Half(), ramp)
+    assert net.forward(ramp(1, 1, 6, 7)).shape[1] == 1
+    for call in (lambda: decode_layer(net, 2), lambda: decode_filter(net, 2, 0)):
+        with pytest.raises(UnsupportedLayerError, match=r"it makes 1 channel of 2, and has no decode of its own"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            lambda maps: (maps,),
+            r"makes \(., 2, 1, 1\) of maps \(., 2, 1, 1\), and must make \(., 2, 1, 1\) and \(., 2, 1, 1\)",
+        ),
+        (lambda maps: (maps,) * 3, "one for each layer"),
+        (lambda maps: (maps[:, :1],) * 2, "of its channels"),
+        (lambda maps: (maps, np.pad(maps, ((0, 0), (0, 0), (0, 1), (0, 0)))), r"stride \+ size cells"),
+        (lambda maps: maps, "must return a tuple"),
+    ],
+)
+def test_what_a_layer_of_ones_own_decodes_to_must_fit(made, message, ramp):
+    class Wrong(Add):
+        def decode(self, maps, widths, unpool, backend):
+            return made(maps)
+
+    net = below_and(Wrong(), ramp)
+    for call in (lambda: decode_layer(net, 2), lambda: decode_filter(net, 2, 0)):
+        with pytest.raises(ShapeError, match=rf"layer 2 'layer2' \(Wrong\): its decode .*{message}"):
+            call()
+
+
+def test_what_a_layer_of_ones_own_makes_of_a_bank_must_fit(ramp):
+    class Wrong(Mean):
+        def decode_bank(self, *banks, jump, backend):
+            return banks[0][:, :, 1:]
+
+    net = below_and(Wrong(), ramp)
+    with pytest.raises(ShapeError, match=r"its decode_bank makes a bank \(2, 1, 1, 2\), and must make \(2, 1, 2, 2\)"):
+        decode_layer(net, 2)
+
+
+OF_ONES_OWN = {
+    "what a class leaves to the identity is not looked at": (
+        Layer, "_check_identity", lambda self: None, lambda ramp: [
+            test_a_layer_of_ones_own_that_is_no_identity_must_say_how_it_decodes(layer, what, ramp)
+            for layer, what in ((Add(), "joins"), (Every(), "stride 2×2"), (Box(), "size 1×3"), (BankAlone(), "decode_bank"))
+        ],
+    ),
+    "nor its channels": (
+        Layer, "check_widths", lambda self, *widths: None, test_a_layer_of_ones_own_with_other_channels_must_say_how_it_decodes,
+    ),
+    "parts are not looked at": (
+        walks, "_check_parts", lambda *given: None,
+        lambda ramp: test_what_a_layer_of_ones_own_decodes_to_must_fit(lambda maps: (maps, maps[:, :, :0]), "", ramp),
+    ),
+    "banks are not looked at": (walks, "_check_bank", lambda *given: None, test_what_a_layer_of_ones_own_makes_of_a_bank_must_fit),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ONES_OWN)
+def test_checks_of_layers_of_ones_own_are_needed(name, ramp, monkeypatch):
+    where, what, instead, dies = OF_ONES_OWN[name]
+    monkeypatch.setattr(where, what, instead)
+    with pytest.raises((pytest.fail.Exception, AssertionError, decoding.DecodingError, ValueError)):
+        dies(ramp)
 
 
 # 4. The forward pass computes what is asked for, and lets go.

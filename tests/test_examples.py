@@ -156,13 +156,18 @@ def test_deep_measures_how_far_a_linear_picture_goes(tmp_path):
     done = run("deep.py", "--digits", 12, "--layers", "bn1", "9", "--draw", "block1.0.sum", "-o", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "deep.txt", "deep.csv", "deep.png", "deep-block1.0.sum.png",
+        "deep.txt", "deep.csv", "deep.png", "deep-block1.0.sum.png", "cosines.csv",
     }  # fmt: skip
     head, *rows = (line.split(",") for line in (tmp_path / "out" / "deep.csv").read_text().splitlines())
     assert [row[1] for row in rows] == ["bn1", "block1.0.sum"]
     assert {"identity", '"gains', "least squares"} <= set(head)
     assert {"mean of true gradients"} <= set(head)
     assert rows[0][3:] == ["1.000"] * 6  # a first convolution is its filter
+    head, (number, name, units, *cells) = csv.reader((tmp_path / "out/cosines.csv").read_text("utf-8").splitlines())
+    assert (number, name, units) == ("9", "block1.0.sum", "12")
+    median = dict(zip(head[3:], (float(cell.split(" ")[0]) for cell in cells), strict=True))
+    assert median["its pattern on images"] > median["decoded filter, with gains"]
+    assert len(median) == 5
     done = run("deep.py", "lenet", "--digits", 4, "--layers", "nowhere", cwd=tmp_path)
     assert (done.returncode != 0, len(done.stderr.splitlines())) == (True, 1)
     done = run("deep.py", "lenet", ".", cwd=tmp_path)

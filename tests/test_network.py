@@ -134,6 +134,25 @@ def test_describe_tells_every_column(net):
     assert table[5] == ["4", "layer4", "ReLU", "5×3×3", "6×6", "2×6", "-1,-2"]
 
 
+def test_gains_that_print_alike_are_shown_once():
+    shown = {
+        factor: str(Network([ReLU(gain=factor)], input_shape=(3, 1, 1))).splitlines()[-1].split()[-1]
+        for factor in ((1 / 9, 1 / 9 + 2.0**-50, 1 / 9), (0.25, 0.25, 0.25))
+    }
+    assert list(shown.values()) == ["0.111", "0.25"]
+    assert "0.111 to 0.112" in str(Network([ReLU(gain=[0.111, 0.112])], input_shape=(2, 1, 1)))
+
+
+def test_moments_count_where_networks_are_compared():
+    net = Network([ReLU()], input_shape=(1, 1, 1))
+    known, other = (net.replace(moments={1: ([mean], [2])}) for mean in (0, 1))
+    assert known == net.replace(moments={1: ([0], [2])})
+    assert known != net
+    assert net != known
+    assert known != other
+    assert known != known.replace(moments={0: ([0], [2])})
+
+
 def test_describe_without_a_size_gives_the_channels():
     _, image, conv = Network([Conv(np.ones((2, 3, 1, 1)))]).describe().splitlines()
     assert image.split() == ["0", "image", "3"]

@@ -1,6 +1,7 @@
 """Image statistics and patterns: by hand, as laws, by mutants, and errors."""
 
 import inspect
+import io
 import sys
 import types
 
@@ -95,6 +96,58 @@ def test_what_is_saved_is_read_back(statistics, tmp_path):
     assert (type(read), read.shape, read.energy) == (type(statistics), statistics.shape, statistics.energy)
     assert (read.cov(v) == statistics.cov(v)).all()
     assert read.mean is statistics.mean is None or (read.mean == statistics.mean).all()
+
+
+SIZES = st.tuples(st.integers(1, 4), st.integers(1, 5))
+
+
+@settings(max_examples=15)
+@given(
+    size=SIZES,
+    smaller=st.none() | SIZES,
+    again=st.none() | SIZES,
+    contrast=st.sampled_from([1, 3]),
+    kind=st.sampled_from(["natural", "autocovariance", "independent"]),
+)
+def test_statistics_are_those_that_were_saved_and_those_that_were_added(size, smaller, again, contrast, kind):
+    data = images(0, 5, 2, 7, 9)
+    made = {
+        "natural": lambda data: natural(size, channels=2),
+        "autocovariance": lambda data: autocovariance(data, size),
+        "independent": lambda data: room.Independent([1, 2], [3, 4], size),
+    }[kind]
+
+    def cut(found):
+        for each in (smaller, again):
+            found = found if each is None else found.within(np.minimum(each, found.shape[1:]))
+        return found.scaled(contrast)
+
+    found, file = cut(made(data)), io.BytesIO()
+    found.save(file)
+    file.seek(0)
+    alike(load_statistics(file), found)
+    if kind == "autocovariance":
+        parts = cut(made(data[:2])) + cut(made(data[2:]))
+        assert parts.shape == found.shape
+        v = integers(0, 2, *found.shape)
+        assert np.abs(parts.cov(v) - found.cov(v)).max() <= 2**12 * EPS * found.energy * np.abs(v).sum()
+
+
+def alike(read, saved):
+    """To the bit."""
+    v, y = integers(0, 2, *saved.shape), integers(1, 2, *saved.root_shape)
+    assert (type(read), read.shape, read.root_shape) == (type(saved), saved.shape, saved.root_shape)
+    assert (read.energy, read.contrast) == (saved.energy, saved.contrast)
+    assert read.mean is saved.mean is None or (read.mean == saved.mean).all()
+    assert (read.cov(v) == saved.cov(v)).all()
+    assert (read.root(y) == saved.root(y)).all()
+    assert (read.root_t(v) == saved.root_t(v)).all()
+
+
+def test_statistics_made_of_other_sizes_are_not_added():
+    data = images(0, 5, 2, 7, 9)
+    with pytest.raises(ShapeError, match="both must be the same, and made of one size"):
+        autocovariance(data, 3).within(2) + autocovariance(data, 4).within(2)
 
 
 def test_one_image_several_and_stacks_are_taken(statistics):
@@ -299,57 +352,6 @@ def test_on_lenet_patterns_are_closer_to_the_networks_own_than_filters_are(lenet
     assert np.median(cosine(decoded, own)) > np.median(cosine(filters, own)) + 0.1
 
 
-# Mutants
-
-
-def mutant(old, new):
-    """The room with one piece of its text in place of another."""
-    source = inspect.getsource(room)
-    assert source.count(old) == 1, old
-    wrong = types.ModuleType("decoding.patterns_mutant")
-    wrong.__package__ = "decoding"
-    sys.modules[wrong.__name__] = wrong
-    exec(compile(source.replace(old, new), wrong.__name__, "exec"), wrong.__dict__)
-    return wrong
-
-
-def covariances():
-    for net in ("strided and padded", "begins further in"):
-        for via in ("decoded", "network"):
-            test_patterns_are_the_covariance_of_crops_and_responses(net, via)
-
-
-def roots():
-    for make in makers().values():
-        test_a_covariance_is_symmetric_and_root_times_its_transpose(make())
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "dies"),
-    {
-        "the mean of crops left in": (
-            "both / cells - np.multiply.outer(responses / cells, crops / cells)", "both / cells", covariances,
-        ),
-        "the stride left out": ("[:, :, :, :: stride[1]]", "[:, :, :, : grid[1]]", covariances),
-        "rows and columns of the stride swapped": ("row * stride[0] :", "row * stride[1] :", covariances),
-        "first channel and second swapped": ("rfft2(covariance), (0, 1), (3, 2)", "rfft2(covariance), (0, 1), (2, 3)", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),
-        "the level left in": ("- np.multiply.outer(level, level)[:, :, np.newaxis, np.newaxis]", "", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),
-        "divided by all pixels": ("self.products / np.maximum(self.pairs, 1)", "self.products / self.pixels", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),
-        "negative powers kept": ("apply(np.maximum(values, 0))", "apply(np.abs(values))", test_frequencies_of_negative_power_have_none),
-        "the root not taken": ("_function(self.spectrum, np.sqrt)", "_function(self.spectrum, lambda value: value)", roots),
-        "no colours": ("np.full((c, c), COLOUR)", "0 * np.full((c, c), COLOUR)", test_natural_scenes_have_the_stated_deviation_and_colours),
-        "amplitude in place of power": ("power = 1 / (f**2 + 1 / max(self._size) ** 2)", "power = 1 / np.sqrt(f**2 + 1 / max(self._size) ** 2)", test_the_power_of_natural_scenes_falls_with_the_square_of_frequency),
-        "the contrast not squared": ("self.shape, self.shape) * self.contrast**2", "self.shape, self.shape) * self.contrast", roots),
-    }.values(),
-)  # fmt: skip
-def test_mutants_die(old, new, dies, monkeypatch):
-    wrong = mutant(old, new)
-    for name in ("natural", "autocovariance", "covariance", "pattern", "patterns", "PatternMeter"):
-        monkeypatch.setitem(globals(), name, getattr(wrong, name))
-    with pytest.raises((AssertionError, decoding.DecodingError, ValueError)):
-        dies()
-
-
 # Errors
 
 
@@ -378,6 +380,14 @@ def test_makers_refuse_what_says_nothing():
             make(np.ones((2, 1, 4, 4)))
         with pytest.raises(ShapeError):
             make(np.ones((4, 4)))
+        # Nor where rounding hides it, channel by channel; little that varies beside much that does not is enough.
+        for count, level in ((3, 0.1), (7, 0.1), (10, 1 / 3), (11, 1e-9)):
+            still = np.full((count, 2, 9, 9), level) * np.reshape([1, -1e6], (2, 1, 1))
+            with pytest.raises(InvalidValueError, match="equal, so nothing varies"):
+                make(still)
+        little = np.full((11, 2, 9, 9), -3e5)
+        little[:, 0] = 0.02 * integers(0, 11, 9, 9)
+        assert make(little).energy > 0
     with pytest.raises(InvalidValueError, match="one image does not vary"):
         covariance(integers(0, 1, 1, 4, 4))
     with pytest.raises(InvalidValueError, match="have 7500 numbers, and at most 6000 are taken"):
@@ -391,23 +401,145 @@ def test_makers_refuse_what_says_nothing():
             natural(4, contrast=bad)
 
 
-def test_a_file_that_holds_no_statistics_is_refused(tmp_path):
-    (tmp_path / "text.npz").write_text("nothing")
-    np.savez(tmp_path / "other.npz", kind="Else", contrast=1)
-    for name in ("text.npz", "other.npz"):
-        with pytest.raises(DataFormatError, match="holds no statistics"):
-            load_statistics(tmp_path / name)
+NO_STATISTICS = {
+    "text": lambda whole: b"nothing",
+    "empty": lambda whole: b"",
+    "cut off": lambda whole: whole[: len(whole) // 2],
+    "a byte changed": lambda whole: whole[: len(whole) // 2] + bytes([whole[len(whole) // 2] ^ 255]) + whole[len(whole) // 2 + 1 :],
+    "a directory alone": lambda whole: whole[whole.index(b"PK\x01\x02") :],
+    "one array": lambda whole: archive(np.save, np.ones(3)),
+    "another kind": lambda whole: archive(np.savez, kind="Else", contrast=1),
+    "other sides": lambda whole: archive(np.savez, **{**held(whole), "pairs": np.ones((2, 2))}),
+    "not finite": lambda whole: archive(np.savez, **{**held(whole), "total": np.full(2, np.nan)}),
+    "larger than it was made of": lambda whole: archive(np.savez, **{**held(whole), "within": [9, 9]}),
+    "no contrast": lambda whole: archive(np.savez, **{**held(whole), "contrast": 0}),
+}  # fmt: skip
+
+
+def archive(write, *arrays, **named):
+    file = io.BytesIO()
+    write(file, *arrays, **named)
+    return file.getvalue()
+
+
+def held(whole):
+    return dict(np.load(io.BytesIO(whole)))
+
+
+@pytest.mark.parametrize("what", NO_STATISTICS)
+def test_a_file_that_holds_no_statistics_is_refused(what):
+    file = io.BytesIO()
+    autocovariance(images(0, 5, 2, 7, 9), (3, 4)).save(file)
+    with pytest.raises(DataFormatError, match="holds no statistics"):
+        load_statistics(io.BytesIO(NO_STATISTICS[what](file.getvalue())))
+    if what in ("text", "empty", "cut off", "one array", "another kind"):
+        with pytest.raises(DataFormatError, match="holds no unit"):
+            decoding.QuadraticUnit.load(io.BytesIO(NO_STATISTICS[what](file.getvalue())))
+
+
+def test_a_file_that_is_not_there_is_the_systems_error(tmp_path):
+    for load in (load_statistics, decoding.QuadraticUnit.load):
+        with pytest.raises(FileNotFoundError):
+            load(tmp_path / "none.npz")
+
+
+def test_patterns_refuse_images_that_say_nothing():
+    net, flat = nets()["strided and padded"], np.broadcast_to(np.reshape([0.1, -2], (2, 1, 1)), (3, 2, 8, 8))
+    whole = Network([Conv(integers(0, 3, 2, 4, 4))])
+    for via in ("decoded", "network"):
+        for data in (flat, iter([flat[:1], flat[1:]])):
+            with pytest.raises(InvalidValueError, match="in each channel all pixels of the images are equal"):
+                patterns(net, data, 3, via=via)
+        with pytest.raises(InvalidValueError, match="look at one place of one image"):
+            patterns(whole, images(0, 1, 2, 4, 4), 1, via=via)
+        assert patterns(whole, images(0, 1, 2, 4, 5), 1, via=via).any()  # two places
+        steps = np.repeat(np.arange(2.0), 32).reshape(2, 1, 4, 8) + np.zeros(
+            (1, 2, 1, 1)
+        )  # each image is flat, and they differ
+        assert patterns(whole, iter([steps[:1], steps[1:]]), 1, via=via).any()
 
 
 def test_patterns_refuse_what_does_not_fit():
     net, data = nets()["pooled"], integers(0, 2, 2, 8, 8)
     with pytest.raises(InvalidValueError, match="via must be 'decoded' or 'network', not 'decode'"):
         patterns(net, data, 3, via="decode")
-    with pytest.raises(UnknownLayerError, match="has no unit 2"):
-        patterns(net, data, 3, units=[0, 2])
+    for via in ("decoded", "network"):
+        with pytest.raises(UnknownLayerError, match="has no unit 2"):
+            patterns(net, data, 3, via=via, units=[0, 2])
+        with pytest.raises(InvalidValueError, match="units must be a sequence of numbers"):
+            patterns(net, data, 3, via=via, units=1)
+        with pytest.raises(InvalidValueError, match=r"unpool must be 'nearest' or .*, not 'zz'"):
+            patterns(net, data, 3, via=via, unpool="zz")
+    with pytest.raises(InvalidValueError, match="via must be"):
+        patterns(net, data, 3, via=["decoded"])
     with pytest.raises(ShapeError):
         patterns(net, data[:, :1], 3)
     with pytest.raises(InvalidValueError, match="no images"):
         patterns(net, data[:0], 3)
     with pytest.raises(InvalidValueError, match="no images yet"):
         PatternMeter(net, 3).result()
+
+
+# Mutants
+
+
+def mutant(old, new):
+    """The room with one piece of its text in place of another."""
+    source = inspect.getsource(room)
+    assert source.count(old) == 1, old
+    wrong = types.ModuleType("decoding.patterns_mutant")
+    wrong.__package__ = "decoding"
+    sys.modules[wrong.__name__] = wrong
+    exec(compile(source.replace(old, new), wrong.__name__, "exec"), wrong.__dict__)
+    return wrong
+
+
+def covariances():
+    for net in ("strided and padded", "begins further in"):
+        for via in ("decoded", "network"):
+            test_patterns_are_the_covariance_of_crops_and_responses(net, via)
+
+
+def roots():
+    for make in makers().values():
+        test_a_covariance_is_symmetric_and_root_times_its_transpose(make())
+
+
+def saved():
+    test = test_statistics_are_those_that_were_saved_and_those_that_were_added.hypothesis.inner_test
+    for kind in ("natural", "autocovariance"):
+        test(size=(4, 5), smaller=(2, 3), again=None, contrast=1, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "dies"),
+    {
+        "the mean of crops left in": (
+            "both / cells - np.multiply.outer(responses / cells, crops / cells)", "both / cells", covariances,
+        ),
+        "the stride left out": ("[:, :, :, :: stride[1]]", "[:, :, :, : grid[1]]", covariances),
+        "rows and columns of the stride swapped": ("row * stride[0] :", "row * stride[1] :", covariances),
+        "first channel and second swapped": ("rfft2(covariance), (0, 1), (3, 2)", "rfft2(covariance), (0, 1), (2, 3)", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),
+        "the level left in": ("- np.multiply.outer(level, level)[:, :, np.newaxis, np.newaxis]", "", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),
+        "divided by all pixels": ("self.products / np.maximum(self.pairs, 1)", "self.products / self.pixels", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),
+        "negative powers kept": ("apply(np.maximum(values, 0))", "apply(np.abs(values))", test_frequencies_of_negative_power_have_none),
+        "the root not taken": ("_function(self.spectrum, np.sqrt)", "_function(self.spectrum, lambda value: value)", roots),
+        "no colours": ("np.full((c, c), COLOUR)", "0 * np.full((c, c), COLOUR)", test_natural_scenes_have_the_stated_deviation_and_colours),
+        "amplitude in place of power": ("power = 1 / (f**2 + 1 / max(self._size) ** 2)", "power = 1 / np.sqrt(f**2 + 1 / max(self._size) ** 2)", test_the_power_of_natural_scenes_falls_with_the_square_of_frequency),
+        "what is saved is the size that statistics were cut to": ('"rows": self._size[0],', '"rows": self.shape[1],', saved),
+        "what is read has the size that statistics were made of": ("if size is None or tuple", "if True or tuple", saved),
+        "what is added has the size that statistics were made of": (", shape=self.shape)", ")", saved),
+        "images that are flat but for rounding": ("if found._is_still:\n        raise InvalidValueError(\"auto", "if not found._trace > 0:\n        raise InvalidValueError(\"auto", test_makers_refuse_what_says_nothing),
+        "all channels taken together": ("square - (self.total / self.pixels) ** 2 <= STILL**2 * square).all()", "square - (self.total / self.pixels) ** 2).sum() <= STILL**2 * square.sum()", test_makers_refuse_what_says_nothing),
+        "flat images of each batch alone": ("np.minimum(old.least, part.least)", "part.least", test_patterns_refuse_images_that_say_nothing),
+        "flat images taken": ("if np.all(least == most):", "if False:", test_patterns_refuse_images_that_say_nothing),
+        "one window taken": ("if cells < 2:", "if False:", test_patterns_refuse_images_that_say_nothing),
+        "the contrast not squared": ("self.shape, self.shape) * self.contrast**2", "self.shape, self.shape) * self.contrast", roots),
+    }.values(),
+)  # fmt: skip
+def test_mutants_die(old, new, dies, monkeypatch):
+    wrong = mutant(old, new)
+    for name in ("natural", "autocovariance", "covariance", "pattern", "patterns", "PatternMeter", "load_statistics"):
+        monkeypatch.setitem(globals(), name, getattr(wrong, name))
+    with pytest.raises((AssertionError, decoding.DecodingError, ValueError, pytest.fail.Exception)):
+        dies()

@@ -14,7 +14,19 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import Array, Pads, Pair, as_array, check_finite, cut, described, plural, printable
+from ..arguments import (
+    Array,
+    Pads,
+    Pair,
+    as_array,
+    check_finite,
+    crossed,
+    cut,
+    described,
+    listed,
+    plural,
+    printable,
+)
 from ..errors import InvalidValueError, ShapeError, UnsupportedLayerError
 
 Shape = tuple[int, int, int]  # (C, H, W)
@@ -34,7 +46,8 @@ class Layer(metaclass=_Closing):
     """A layer that changes neither size nor channels, and decodes as the identity times its gain; frozen.
 
     To write a layer of one's own, inherit from this class and say what differs: `forward`, and where it is not the
-    identity, `linear` and `decode`; with `decode_bank` as well, whole layers are decoded from the image up. The constructor
+    identity, `linear` and `decode`; with `decode_bank` as well, whole layers are decoded from the image up. Where it has a window
+    or a step, joins, or changes channels, `decode` must be written. An activation inherits from `Elementwise`. The constructor
     sets each of its arguments as an attribute of that name, so that `fields`, `replace`, printing, comparing and pickling
     follow; it may hand others on as ``**options``. Arrays are kept as read-only copies.
 
@@ -191,10 +204,42 @@ class Layer(metaclass=_Closing):
         """Refuse what cannot be decoded, though it can be run."""
         self.check()
         if self.needs_gain and self.gain is None:
+            measured = "linearize the network with images, or take " if callable(getattr(self, "factor", None)) else ""
             raise UnsupportedLayerError(
                 "it has no decoding of its own: what it multiplies by depends on the image. Give it a gain: "
-                "linearize the network with images, or take replace(gain=1)."
+                f"{measured}replace(gain=1)."
             )
+        self._check_identity()
+
+    def _check_identity(self) -> None:
+        """Refuse a class that changes places, or reads several layers, and left it to this one to decode it."""
+        if type(self).decode is not Layer.decode:
+            return
+        changes = [f"{what} {crossed(pair)}" for what in ("size", "stride") if (pair := getattr(self, what)) != (1, 1)]
+        changes += ["joins"] if self.joins and self.follows != 1 else []
+        changes += ["decode_bank"] if type(self).decode_bank is not Layer.decode_bank else []
+        if changes:
+            raise UnsupportedLayerError(f"it has {listed(changes)}, and no decode of its own. {self._wanted}")
+
+    @property
+    def _wanted(self) -> str:
+        return (
+            "The one that it inherits hands on each response as it is, to one layer, of as many channels: write "
+            "decode(self, maps, widths, unpool, backend)."
+        )
+
+    def check_widths(self, *widths: int | None) -> None:
+        """Refuse a class that makes other channels of so many, and left it to this one to decode it."""
+        if type(self).decode is Layer.decode and widths[0] is not None and self.channels(*widths) != widths[0]:
+            raise UnsupportedLayerError(
+                f"it makes {plural(self.channels(*widths) or 0, 'channel')} of {widths[0]}, and has no decode of its own. {self._wanted}"
+            )
+
+    @property
+    def is_overlooked(self) -> bool:
+        """Whether decoding takes it for the identity times its gain, though nothing but `forward` says what it does."""
+        own = [getattr(type(self), what) is not getattr(Layer, what) for what in ("decode", "linear")]
+        return type(self).forward is not Layer.forward and not any(own) and not self.phases
 
     def channels(self, *widths: int | None) -> int | None:
         """Channels of the output for inputs of so many; None where nothing below says."""
@@ -222,7 +267,7 @@ class Layer(metaclass=_Closing):
         return xs[0]
 
     def linear(self, *xs: Array, backend: Any) -> Any:
-        """The linear map that decoding undoes, before the gain: `forward` without biases, and `decode` is its adjoint."""
+        """The linear map that decoding undoes, before the gain: `forward` without constants, and `decode` is its transpose."""
         return xs[0]
 
     def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:

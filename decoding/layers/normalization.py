@@ -120,7 +120,10 @@ class BatchNorm(Layer):
 
     def forward(self, *xs: Array, backend: Any) -> Any:
         if self.mean is None:
-            raise UnsupportedLayerError("it has no moments, so it cannot be run on single images; it can be decoded.")
+            raise UnsupportedLayerError(
+                "it has no moments, so it cannot be run on single images; it can be decoded. If you know them, give "
+                "layer.replace(mean=…, std=…)."
+            )
         x = xs[0]
         mean, gain, bias = (
             array.astype(x.dtype)[:, np.newaxis, np.newaxis] for array in (self.mean, self.gain, self.bias)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..arguments import Array
 from ..builder import Cannot, View
+from ..builder.pieces import MOST_PIECES
 from ..layers import Quantize, ReLU, Sigmoid
 from .folding import dequantized
 from .operators import conv, global_pool, pool, softmax
@@ -46,8 +47,9 @@ def _real(r: Reader, v: list[Any], i: int) -> View | Array:
         return dequantized(r, v[i], r.weights(v, i + 1, "scale"), r.constant(v, i + 2, "zero"), 0)
     view: View = v[i]
     build, layer = r.builder, view.layer
-    while layer and not isinstance(build.layers[layer - 1], Quantize):
-        layer = build.inputs[layer - 1][0]
+    for _ in range(MOST_PIECES):  # pools, shuffles and the like may lie between
+        if layer and not isinstance(build.layers[layer - 1], Quantize):
+            layer = build.inputs[layer - 1][0]
     made = build.layers[layer - 1] if layer else None
     step, zero = float(_number(r, v, i + 1, "scale")), 0 if len(v) <= i + 2 or v[i + 2] is None else int(v[i + 2])
     if not isinstance(made, Quantize) or (made.step, made.zero) != (step, zero):
