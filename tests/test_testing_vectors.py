@@ -705,6 +705,6 @@ def test_every_line_of_cases_txt_is_in_the_grammar_of_the_page():
     number = r"-?\d+(\.\d+)?"
     value = rf"({number}(,{number})*|[a-z]+)"
     layer = rf"[A-Z]\w+(:(stride|pad|size|leak)={value})*"
-    line = rf"[A-Za-z0-9-]+ [a-z_]+ (valid|refused)( (stride|pad|size|leak|mode|layer|k)={value})*( layer\d={layer})*"
+    line = rf"[A-Za-z0-9_-]+ [a-z_]+ (valid|refused)( (stride|pad|size|leak|mode|layer|k)={value})*( layer\d={layer})*"
     for case in vectors.cases():
         assert re.fullmatch(line, vectors._line(case)), vectors._line(case)
