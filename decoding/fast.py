@@ -41,6 +41,7 @@ MANY = 49
 # Products that are made, then added where they belong, at a time: few enough for the cache, and so many that the threads of
 # a product seldom wait. With 2^16, LeNet's bilinear bank takes 1.1 times as long; with 2^18, a VGG's twice on a busy machine.
 BLOCK = 2**20
+CACHE = 2**14  # numbers of maps whose taps are added up at a time
 
 
 @public
@@ -67,7 +68,7 @@ def correlate(
     y = _empty(((height - h) // stride[0] + 1, (width - w) // stride[1] + 1, k, n), dtype)
     filters = np.asarray(filters, dtype)
     if groups > 1 and filters.shape[1] == 1:
-        _correlate_depthwise(x, filters, stride, y)
+        (_correlate_depthwise_few if n < FEW else _correlate_depthwise)(x, filters, stride, y)
     else:
         c, share = filters.shape[1], k // groups
         for g in range(groups):
@@ -100,14 +101,29 @@ def _correlate_many(x: Array, filters: Array, stride: Pair, y: Array) -> None:
 
 
 def _correlate_few(x: Array, filters: Array, stride: Pair, y: Array) -> None:
-    """Into y (rows, columns, K, N), some rows at a time, one product of (K, C·h·w) by (C·h·w, positions) per image."""
+    """Into y (rows, columns, K, N), one product of (K, C·h·w) by (C·h·w, positions) per image, of some rows if they are many.
+
+    Positions of several images come together where those of one do not fill a product: a ResNet's maps of 7×7 take half
+    the time so. Filters of one pixel need no copies of windows.
+    """
     (rows, columns, k, n), (_, c, h, w) = y.shape, filters.shape
     windows = np.lib.stride_tricks.sliding_window_view(x, (h, w), axis=(0, 1))[:: stride[0], :: stride[1]]
-    some = max(1, BLOCK // max(1, n * columns * c * h * w))
-    for i in range(0, rows, some):
-        block = windows[i : i + some].transpose(3, 2, 4, 5, 0, 1)
-        products = filters.reshape(k, c * h * w) @ block.reshape(n, c * h * w, block.shape[4] * columns)
-        y[i : i + some] = products.reshape(n, k, block.shape[4], columns).transpose(2, 3, 1, 0)
+    bank, one = filters.reshape(k, c * h * w), max(1, columns * c * h * w)
+    if h * w > 1 and rows * columns <= 2 * MANY:
+        each = max(1, BLOCK // (rows * one))
+        for j in range(0, n, each):
+            block = windows[:, :, :, j : j + each].transpose(2, 4, 5, 3, 0, 1)
+            products = bank @ block.reshape(c * h * w, block.shape[3] * rows * columns)
+            y[..., j : j + each] = products.reshape(k, block.shape[3], rows, columns).transpose(2, 3, 0, 1)
+        return
+    each = n if h * w == 1 else 1
+    some, flat = max(1, BLOCK // (each * one)), y.transpose(3, 2, 0, 1).reshape(n, k, rows * columns)
+    for j in range(0, n, each):
+        for i in range(0, rows, some):
+            block = windows[i : i + some, :, :, j : j + each].transpose(3, 2, 4, 5, 0, 1)
+            positions = block.shape[4] * columns
+            unrolled = block.reshape(len(block), c * h * w, positions)
+            np.matmul(bank, unrolled, out=flat[j : j + each, :, i * columns :][:, :, :positions])
 
 
 def _correlate_depthwise(x: Array, filters: Array, stride: Pair, y: Array) -> None:
@@ -126,6 +142,40 @@ def _correlate_depthwise(x: Array, filters: Array, stride: Pair, y: Array) -> No
             np.multiply(cells, taps[u, v], out=scratch)
             row += scratch
         y[i] = row.reshape(columns, k, n)
+
+
+def _correlate_depthwise_few(x: Array, filters: Array, stride: Pair, y: Array) -> None:
+    """The same where positions lie side by side: a tap is a shift along the rows of a map, one after the other.
+
+    So each tap is one long product and one long sum, beyond the ends of the rows as well, and of some channels at a time, which
+    stay in cache. With a stride, cells of one phase are put together first.
+    """
+    (rows, columns, k, n), (_, _, h, w) = y.shape, filters.shape
+    (height, width, c, _), (down, across) = x.shape, stride
+    tall, wide = -(-height // down), -(-width // across)
+    share, length = k // c, (rows - 1) * wide + columns
+    some = max(1, CACHE // (down * across * tall * wide))
+    phases = np.zeros((down, across, some, tall * wide), y.dtype)
+    scratch, total = np.empty((2, some, length), y.dtype)
+    maps, taps = y.transpose(3, 2, 0, 1), filters[:, 0].reshape(c, share, h, w)
+    for image, i in np.ndindex(n, -(-c // some)):
+        channels = slice(i * some, min((i + 1) * some, c))
+        count = channels.stop - channels.start
+        for a, b in np.ndindex(down, across):
+            cells = x[a::down, b::across, channels, image].transpose(2, 0, 1)
+            phases[a, b, :count].reshape(count, tall, wide)[:, : cells.shape[1], : cells.shape[2]] = cells
+        for m in range(share):
+            total[:count] = 0
+            for u, v in np.ndindex(h, w):
+                start = u // down * wide + v // across
+                shifted = phases[u % down, v % across, :count, start : start + length]
+                np.multiply(shifted, taps[channels, m, u, v, np.newaxis], out=scratch[:count])
+                total[:count] += scratch[:count]
+            ends = total.strides
+            found = np.lib.stride_tricks.as_strided(
+                total, (count, rows, columns), (ends[0], wide * ends[1], ends[1]), writeable=False
+            )
+            maps[image, channels.start * share + m : channels.stop * share : share] = found
 
 
 @public
@@ -158,9 +208,12 @@ def avg_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -
 
 
 def _pooled(ufunc: np.ufunc, x: Array, size: Pair, stride: Pair) -> Array:
-    """The windows of x (H, W, C, N) folded by `ufunc`: a running maximum or sum of strided views, one for each tap."""
+    """The windows of x (H, W, C, N) folded by `ufunc`: rows first, then columns, each a running maximum or sum of strided views."""
     (height, width, c, n), (h, w) = x.shape, size
     rows, columns = (height - h) // stride[0] + 1, (width - w) // stride[1] + 1
+    if h > 1 and w > 1 and h * w > 4:  # otherwise it saves nothing
+        x, h, height = _pooled(ufunc, x, (h, 1), (stride[0], 1)), 1, rows
+        stride = (1, stride[1])
     taps = [x[u :: stride[0], v :: stride[1]][:rows, :columns] for u, v in np.ndindex(h, w)]
     y = _empty((rows, columns, c, n), x.dtype)
     if len(taps) == 1:
@@ -367,7 +420,9 @@ def _padded(x: Array, pad: Pads, value: float) -> Array:
     top, bottom, left, right = pad
     if not any(pad):
         return x
-    height, width, *rest = x.shape
-    out = np.full((height + top + bottom, width + left + right, *rest), value, x.dtype)
+    height, width, c, n = x.shape
+    out = _empty((height + top + bottom, width + left + right, c, n), x.dtype)
+    out[:top], out[top + height :] = value, value
+    out[:, :left], out[:, left + width :] = value, value
     out[top : top + height, left : left + width] = x
     return out

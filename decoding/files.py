@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -177,7 +178,7 @@ def replacing(file: File, what: str = "path") -> Iterator[IO[bytes]]:
     target = check_writable(path, what)
     temporary = target.with_name(f".{os.urandom(8).hex()}.tmp")  # short: the name itself may be as long as any
     try:
-        with _removed_by_signals(temporary), _naming(path, temporary):
+        with removed_by_signals(temporary), _naming(path, temporary):
             with open(temporary, "xb") as opened:
                 yield opened
                 opened.flush()
@@ -203,13 +204,14 @@ def _naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _removed_by_signals(temporary: Path) -> Iterator[None]:
-    """Has signals that end the program remove the temporary file first; where nobody else handles them."""
+def removed_by_signals(temporary: Path) -> Iterator[None]:
+    """Has signals that end the program remove the temporary file or folder first; where nobody else handles them."""
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     main = threading.current_thread() is threading.main_thread()
     numbers = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
 
     def stop(number: int, frame: object) -> None:
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.unlink(missing_ok=True)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
+from attacks import ATTACKS
 
 import decoding
 from decoding import reference, walks
@@ -1529,3 +1530,34 @@ wrong_library(
     "out.reshape(groups, k // groups, c0, *out.shape[2:])",
     groups=True,
 )
+
+
+# Wrong under one condition, or under two: some of `attacks`, which has more.
+
+KEPT = (
+    "correlate: more than 40 columns",
+    "correlate: TF32 where channels are a multiple of 8",
+    "correlate: views with gaps read as whole",
+    "correlate: in place from 512 numbers on",
+    "max_pool: 4×4/3",
+    "avg_pool: 5×5/2",
+    "relu: leak 0, over 8 columns",
+    "softmax: more than 64 images",
+    "substitute: equal steps of 5",
+    "unpool: nearest by floor(p·(1/s))",
+    "max_pool: pads as large as the window accepted",
+    "correlate: wrong after a refusal",
+    "decode_filter: a cache keyed by id(net)",
+    "decode_filter: one buffer for all",
+    "relu: a ring of 64 buffers",
+)
+# Where what is drawn may find it before, too.
+NOT_FIRST = (
+    "correlate: TF32 where channels are a multiple of 8",
+    "correlate: views with gaps read as whole",
+    "correlate: in place from 512 numbers on",
+    "relu: a ring of 64 buffers",
+)
+MUTANTS += [
+    Mutant(name, checks, name not in NOT_FIRST, backend) for _, name, checks, backend in ATTACKS if name in KEPT
+]

@@ -1,5 +1,6 @@
 """What an earlier kit let through is refused, kind by kind, on the cases that are always looked at."""
 
+import mutation
 import pytest
 from attacks import ATTACKS, refusal
 
@@ -37,7 +38,7 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
     assert len(together) >= possible
     # Where three are asked for, as a fast path has them: window and step are one class.
     if operator in ("correlate", "substitute"):
-        assert {row["channels"] for row in rows if row["window"] == ((3, 3), (1, 1))} >= {8, 16, 33}
+        assert {row["channels"] for row in rows if row["window"] == ((3, 3), (1, 1))} >= {8, 16, 32}
     assert {9, 17, 33} <= {row["columns"] for row in rows}
     longest = conditions.LONGEST_UNPOOLED if operator == "unpool" else 4097
     for side in ("images", "channels", "rows", "columns"):
@@ -67,3 +68,14 @@ def test_the_report_says_what_was_covered_and_what_not():
     assert "covered, classes of conditions: relu " in str(report)
     assert "not covered: sides above 33 in pairs; three together" in str(report)
     assert not check_backend(reference, checks=["relu_integers"], examples=2).coverage
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("count", [2, pytest.param(40, marks=pytest.mark.slow)])
+def test_mutants_of_the_model_are_refused(operator, count):
+    found, through = mutation.run(operator, count, 3)
+    assert not found[1, "through"] + found[1, "not met"], through
+    assert not found[2, "through"], through
+    if count > 2:
+        met = found[2, "refused"]
+        assert met >= 0.8 * (met + found[2, "not met"]), through

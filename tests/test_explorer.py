@@ -2,6 +2,9 @@ import base64
 import io
 import json
 import re
+import signal
+import subprocess
+import sys
 
 import browser as chromium
 import numpy as np
@@ -9,7 +12,21 @@ import pytest
 from PIL import Image
 
 import decoding
-from decoding import AvgPool, BatchNorm, Concat, Conv, MaxPool, Network, ReLU, Softmax, Sum, UnsupportedLayer, explore
+from decoding import (
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Gate,
+    MaxPool,
+    Network,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Sum,
+    UnsupportedLayer,
+    explore,
+)
 from decoding.__main__ import main
 from decoding.explorer import forms, meters, sheets, weights
 from decoding.explorer.layout import layout
@@ -24,7 +41,7 @@ HOSTILE = [
     "3",
     "#a/b%2F?&c\u2028",
 ]
-DIGITS = 100
+DIGITS = 60
 
 
 def data(folder, name):
@@ -337,6 +354,18 @@ def test_the_old_page_is_whole_when_a_new_one_is_interrupted(tmp_path, branched,
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no signals of this kind")
+def test_nothing_is_left_behind_when_the_program_is_ended(tmp_path):
+    program = """
+import os, signal, decoding
+net = decoding.Network([decoding.Conv([[[[1]]]])])
+decoding.explore(net, "page", progress=lambda *each: os.kill(os.getpid(), signal.SIGTERM))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path)
+    assert done.returncode == -signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
 def test_progress_counts_all_layers(tmp_path, branched):
     told = []
     explore(branched, tmp_path / "page", progress=lambda *each: told.append(each))
@@ -359,6 +388,28 @@ def test_layers_that_are_not_supported_are_drawn_with_the_reason(tmp_path):
     boxes = data(tmp_path / "page", "network")["layers"]
     assert ["reason" in box for box in boxes] == [False, False, True, True, False]
     assert "attend" in boxes[3]["reason"]
+
+
+def test_a_gate_is_decoded_where_images_tell_its_gain(tmp_path, ramp):
+    net = Network([Conv(ramp(2, 1, 2, 2)), Sigmoid(), Gate()], inputs=[0, 1, (1, 2)], input_shape=(1, 4, 5))
+    explore(net, tmp_path / "page")
+    assert "Give it a gain" in data(tmp_path / "page", "network")["layers"][3]["reason"]
+    explore(net, tmp_path / "page", images=ramp(6, 1, 4, 5))
+    assert data(tmp_path / "page", "network")["layers"][3]["shown"] == 2
+
+
+def test_filters_that_look_the_same_with_gains_are_written_once(tmp_path, branched):
+    explore(branched, tmp_path / "page")
+    boxes = data(tmp_path / "page", "network")["layers"]
+    assert [box.get("same") for box in boxes[1:]] == [True, True, False, False, False, False]
+    assert not (tmp_path / "page" / "data" / "1-gains.js").exists()
+
+
+def test_a_second_order_that_cannot_be_found_is_an_error(tmp_path, lenet):
+    net = lenet.replace(classes=["another"] * 10)
+    with pytest.raises(decoding.UnsupportedLayerError, match="Give images"):
+        explore(net, tmp_path / "page", layers=["conv1"], second_order={"conv1": [0]})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("channels", [2, 3])
@@ -597,7 +648,7 @@ def test_a_unit_answers_in_a_tenth_of_a_second(page, pages):
         };
         return (async () => { const all = []; for (let k = 30; k < 41; k++) all.push(await turn(k)); return all.sort((a, b) => a - b); })();"""
     )
-    assert times[len(times) // 2] < 400  # a tenth, four times over where the machine is shared
+    assert times[0] < 100  # the others may have waited for a machine that is shared
 
 
 def test_hostile_names_are_names(page, pages):

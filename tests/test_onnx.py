@@ -226,6 +226,25 @@ FORWARD = {
          ("Add", "v e", "w"), ("Sqrt", "w", "r"), ("Div", "d r", "n"), ("Transpose", "n", "y", {"perm": [0, 3, 1, 2]})],
         {"e": np.float32(0.1)},
     ),
+    "group norm in Flax's pieces": (
+        13,
+        [("Transpose", "x", "t", {"perm": [0, 2, 3, 1]}), ("Reshape", "t r", "g"), ("ReduceMean", "g", "m", {"axes": [1, 2, 4]}), ("Sub", "g m", "d"), ("Mul", "g g", "q"), ("ReduceMean", "q", "p", {"axes": [1, 2, 4]}),
+         ("Mul", "m m", "n"), ("Sub", "p n", "v"), ("Max", "v zero", "u"), ("Add", "u e", "w"), ("Sqrt", "w", "s"), ("Div", "d s", "h"), ("Reshape", "h o", "i"), ("Mul", "i c", "j"), ("Add", "j b", "k"),
+         ("Transpose", "k", "y", {"perm": [0, 3, 1, 2]})],
+        {"r": np.array([1, 6, 9, 2, 2]), "o": np.array([1, 6, 9, 4]), "zero": np.float32(0), "e": np.float32(0.1), "c": reals(4), "b": reals(4)},
+    ),
+    "layer norm by moments": (
+        13,
+        [("ReduceMean", "x", "m", {"axes": [1]}), ("Mul", "x x", "q"), ("ReduceMean", "q", "p", {"axes": [1]}), ("Mul", "m m", "n"), ("Sub", "p n", "v"), ("Add", "v e", "w"), ("Pow", "w minus", "s"), ("Mul", "s g", "f"),
+         ("Sub", "x m", "d"), ("Mul", "d f", "h"), ("Add", "h b", "y")],
+        {"minus": np.float32(-0.5), "e": np.float32(0.1), "g": reals(4, 1, 1), "b": reals(4, 1, 1)},
+    ),
+    "groups divided by their norms": (
+        13,
+        [("Reshape", "x r", "g"), ("ReduceSumSquare", "g", "q", {"axes": [1]}), ("Add", "q e", "a"), ("Div", "g a", "d"), ("Mul", "d q", "m"), ("Reshape", "m o", "y")],
+        {"r": np.array([1, 2, 2, 6, 9]), "o": np.array([1, 4, 6, 9]), "e": np.float32(0.1)},
+    ),
+    "means of every second channel": (13, [("Reshape", "x r", "g"), ("ReduceMean", "g", "m", {"axes": [1]}), ("Sub", "g m", "d"), ("Reshape", "d o", "y")], {"r": np.array([1, 2, 2, 6, 9]), "o": np.array([1, 4, 6, 9])}),
     "layer norm in tf2onnx's pieces": (
         13,
         [("ReduceMean", "x", "m", {"axes": [1]}), ("Sub", "x m", "d"), ("Mul", "d d", "s"), ("ReduceMean", "s", "v", {"axes": [1]}), ("Add", "v e", "w"), ("Pow", "w minus", "q"),
@@ -356,6 +375,10 @@ LINEAR = {
         [("Slice", "x a b c d", "h"), ("Pad", "h p", "s"), ("Conv", "x w", "g", {"pads": [1, 1, 1, 1], "strides": [2, 2]}), ("Add", "g s", "y")],
         {"a": np.array([0, 0]), "b": np.array([99, 99]), "c": np.array([2, 3]), "d": np.array([2, 2]), "p": np.array([0, 1, 0, 0, 0, 1, 0, 0]), "w": whole(6, 4, 3, 3)},
     ),
+    "less the mean of every second channel": (
+        [("Reshape", "x r", "g"), ("ReduceMean", "g", "m", {"axes": [1]}), ("Sub", "g m", "d"), ("Reshape", "d o", "h"), ("Conv", "h w", "y")],
+        {"r": np.array([1, 2, 2, 6, 9]), "o": np.array([1, 4, 6, 9]), **CONV},
+    ),
     "shuffle": (
         [("Conv", "x w", "h", {"group": 2}), ("Reshape", "h s", "a"), ("Transpose", "a", "b", {"perm": [0, 2, 1, 3, 4]}), ("Reshape", "b t", "y")],
         {"w": whole(6, 2, 2, 2), "s": np.array([1, 2, 3, 5, 8]), "t": np.array([1, 6, 5, 8])},
@@ -426,14 +449,15 @@ def test_gates_run_and_decode_with_a_gain(tmp_path):
     ("case", "kind"),
     {"silu in pieces": "SiLU", "hard swish in pieces": "HardSwish", "gelu in pieces": "GELU", "gelu by tanh in pieces": "GELU",
      "mish in pieces": "Mish", "hard sigmoid in pieces": "HardSigmoid", "softplus in pieces": "Softplus", "layer norm in pieces": "LayerNorm",
-     "layer norm in pieces, channels last": "LayerNorm", "layer norm in TensorFlow's pieces": "LayerNorm", "layer norm in tf2onnx's pieces": "LayerNorm", "gelu with turns": "GELU", "instance norm in pieces": "GroupNorm", "group norm of all in pieces, channels last": "GroupNorm"}.items(),
+     "layer norm in pieces, channels last": "LayerNorm", "layer norm in TensorFlow's pieces": "LayerNorm", "layer norm in tf2onnx's pieces": "LayerNorm", "layer norm by moments": "LayerNorm", "group norm in Flax's pieces": "GroupNorm",
+     "gelu with turns": "GELU", "instance norm in pieces": "GroupNorm", "group norm of all in pieces, channels last": "GroupNorm"}.items(),
 )  # fmt: skip
 def test_activations_and_norms_in_pieces_are_one_layer(case, kind, tmp_path):
     opset, nodes, constants = FORWARD[case]
     net = loaded(tmp_path, model(nodes, constants, opset=opset))
     assert [layer.kind for layer in net.layers] == [kind]
     if kind == "GroupNorm":
-        assert net.layers[0].groups == (1 if "all" in case else 4)
+        assert net.layers[0].groups == (1 if "all" in case else 2 if "Flax" in case else 4)
     if kind == "GELU":
         assert net.layers[0].approximate == ("tanh" if "tanh" in case else "none")
 
@@ -502,6 +526,12 @@ def test_arguments_of_opsets_before_7(tmp_path):
     x = whole(1, 4, 6, 9) + whole(4)[:, np.newaxis, np.newaxis]
     want = np.pad(x.repeat(2, axis=2).repeat(3, axis=3), ((0, 0), (0, 0), (1, 0), (0, 2)))
     assert (net.forward(whole(1, 4, 6, 9)) == np.concatenate([want, want], axis=1)).all()
+
+
+def test_another_size_than_the_files_own_is_told_where_it_does_not_fit(tmp_path):
+    made = model([("Reshape", "x s", "f"), ("MatMul", "f w", "y")], {"s": np.array([1, 216]), "w": whole(216, 2)})
+    with pytest.raises(WeightsFormatError, match="The file's own images are 4×6×9: without"):
+        loaded(tmp_path, made, input_shape=(4, 8, 9))
 
 
 def test_channels_last_are_turned(tmp_path):

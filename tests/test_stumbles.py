@@ -590,6 +590,7 @@ def of_the_second_order(x):
         yield unit.tiles()[0]
         yield decoding.patterns(net, x, 3, backend=backend)
     yield [part.weight for part in decoding.pair_contributions(bent, 3, 0, to=1)]
+    yield [part.strength for part in decoding.unit_contributions(bent, 3, 0, to=1)]
     sizes = decoding.natural((1, 3), channels=1), decoding.autocovariance(x, (1, 3)), decoding.covariance(crops)
     for statistics in sizes:
         yield statistics.cov(crops)

@@ -46,6 +46,8 @@ from decoding.testing.report import (
     Result,
 )
 
+pytestmark = pytest.mark.usefixtures("few_conditions")
+
 # 500 examples and three seeds: DECODING_CONFORMANCE_EXAMPLES=500 DECODING_CONFORMANCE_SEEDS=1,2,3
 EXAMPLES = int(os.environ.get("DECODING_CONFORMANCE_EXAMPLES", "6"))
 SEEDS = [int(seed) for seed in os.environ.get("DECODING_CONFORMANCE_SEEDS", "").split(",") if seed] or [None]
@@ -53,6 +55,7 @@ SEEDS = [int(seed) for seed in os.environ.get("DECODING_CONFORMANCE_SEEDS", "").
 
 OWN = {
     "own_decode_filter",
+    "own_decoder_remembers_nothing",
     "refuses_other_units",
     "grouped_integers",
     "grouped_reals",
@@ -227,6 +230,18 @@ def test_a_range_is_stated_as_a_type():
     for stated in (3, "single precision", np.int32, object):
         with pytest.raises(decoding.InvalidValueError, match="the backend's range is"):
             check_backend(backend(range=stated))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "honest",
+    [reference, fast, InSingle(), *HONEST, *(each for each, _ in HONEST_IN_ONE_WAY)],
+    ids=lambda honest: honest.name,
+)
+def test_honest_backends_pass_under_all_conditions(honest):
+    names = [name for name in CHECKS if name.endswith("_conditions")]
+    report = check_backend(honest, checks=names)
+    assert {result.status for result in report.results} <= {PASSED, *([UNSUPPORTED] if "pairs" in honest.name else [])}
 
 
 # What a report says.

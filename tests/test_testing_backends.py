@@ -16,6 +16,9 @@ BACKENDS = ROOT / "examples" / "backends"
 PAGE = ROOT / "docs" / "conformance.rst"
 
 
+pytestmark = pytest.mark.usefixtures("few_conditions")
+
+
 @pytest.fixture(autouse=True)
 def beside_the_backends(monkeypatch):
     monkeypatch.syspath_prepend(BACKENDS)
@@ -60,7 +63,6 @@ def test_what_the_page_says_of_pytorch_with_channels_last_is_so():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     if torch.__version__.split("+")[0] != "2.13.0" or not torch.backends.mkldnn.is_available():
         pytest.skip("the page speaks of PyTorch 2.13 with oneDNN")
-    from with_torch import Single
 
     def shown(form):
         x, f = (torch.ones(1, 1, *size).to(memory_format=form) for size in ((7, 9), (5, 9)))
@@ -71,13 +73,23 @@ def test_what_the_page_says_of_pytorch_with_channels_last_is_so():
         pytest.skip("oneDNN has another kernel for this processor")
     assert str(shown(torch.channels_last)) in PAGE.read_text()
 
+
+@pytest.mark.slow
+def test_pytorch_under_all_conditions():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from with_torch import Double, Single
+
     class ChannelsLast(Single):
         def tensor(self, array):
             found = super().tensor(array)
             return found.to(memory_format=torch.channels_last) if found.ndim == 4 else found
 
-    assert check_backend(ChannelsLast(), checks=["correlate_conditions"], on_failure="return").failures
-    assert check_backend(Single(), checks=["correlate_conditions"]).ok
+    x, f = (torch.ones(1, 1, *size).to(memory_format=torch.channels_last) for size in ((7, 9), (5, 9)))
+    right = torch.nn.functional.conv2d(x, f, stride=(1, 2)).ravel().tolist() == [45, 45, 45]
+    assert check_backend(ChannelsLast(), checks=["correlate_conditions"], on_failure="return").ok == right
+    names = [name for name in CHECKS if name.endswith("_conditions")]
+    for backend in (Single(), Double()):
+        assert check_backend(backend, checks=names).ok
 
 
 def python(page):
@@ -92,7 +104,7 @@ def test_the_code_of_the_page_runs_as_printed(capsys):
     assert "conforms: " in capsys.readouterr().out
     exec(suite, scope)
     assert (
-        len(scope["test_conformance"].pytestmark[0].args[1]) >= len(CHECKS) - 4
+        len(scope["test_conformance"].pytestmark[0].args[1]) >= len(CHECKS) - 5
     )  # those of a decoder of its own, and of groups
     from decoding import reference
     from decoding.testing import Call, check_backend, checks, explicit, strategies

@@ -13,6 +13,8 @@ from decoding.testing import CHECKS, Call, bench, check_backend, explicit, stage
 from decoding.testing.bounds import Arithmetic, NotJudged, error_bound, exact_unit, running_error
 from decoding.testing.report import FAILED, NOT_JUDGED, PASSED, Mismatch
 
+pytestmark = pytest.mark.usefixtures("few_conditions")
+
 HALF, SINGLE, DOUBLE = 2.0**-11, 2.0**-24, 2.0**-53
 
 

@@ -54,6 +54,7 @@ from .views import (
     fitting,
     full_axis,
     merged,
+    parts_of,
     places_of,
     size_of,
 )
@@ -275,17 +276,36 @@ class Builder(Pieces):
         rest = tuple(() if i in chosen else axis for i, axis in enumerate(view.axes) if keep or i not in chosen)
         if counts[IMAGES] > 1 or counts[ROWS] not in (1, shape[1]) or counts[COLUMNS] not in (1, shape[2]):
             raise Cannot("it reduces a part of the rows or columns")
-        if counts[CHANNELS] > 1 and (kind == "max" or counts[CHANNELS] != shape[0]):
-            raise Cannot(f"it takes the {kind} over {'channels' if kind == 'max' else 'a part of the channels'}")
+        if counts[CHANNELS] > 1 and kind == "max":
+            raise Cannot("it takes the max over channels")
         number, size = view.layer, (counts[ROWS], counts[COLUMNS])
         if math.prod(size) > 1:
             number = self.put((MaxPool if kind == "max" else AvgPool)(size, 1), number)
             if kind == "sum":
                 number = self.put(Scale(np.full(shape[0], math.prod(size), self.dtype)), number, part="sum")
-        if counts[CHANNELS] > 1:
-            share = 1 / shape[0] if kind == "mean" else 1.0
-            number = self.put(Conv(np.full((1, shape[0], 1, 1), share, self.dtype)), number, part="channels")
-        return View(number, rest)
+        if counts[CHANNELS] == 1:
+            return View(number, rest)
+        share = 1 / counts[CHANNELS] if kind == "mean" else 1.0
+        part = "" if number == view.layer else "channels"
+        return self._over_channels(View(number, rest), size_of(parts_of(rest, CHANNELS)), share, part)
+
+    def _over_channels(self, view: View, groups: int, share: float, part_name: str) -> View:
+        """The channels that the tensor has one place for, added up times the share: a convolution of single cells."""
+        count, kept = self._shape(view.layer)[0], parts_of(view.axes, CHANNELS)
+        group, step = np.zeros(count, int), groups
+        moved = {}
+        for part in kept:
+            step //= part.size
+            group += np.arange(count) // part.step % part.size * step
+            moved[part] = Part(CHANNELS, part.size, step)
+        if np.array_equal(group, np.arange(count) // (count // groups)):
+            layer = Conv(np.full((groups, count // groups, 1, 1), share, self.dtype), groups=groups)
+        else:
+            bank = np.zeros((groups, count, 1, 1), self.dtype)
+            bank[group, np.arange(count)] = share
+            layer = Conv(bank)
+        number = self.put(layer, view.layer, part=part_name)
+        return View(number, tuple(tuple(moved.get(part, part) for part in axis) for axis in view.axes))
 
     def variance(self, view: View, axes: Sequence[int], keep: bool) -> View:
         """The mean of the squared differences from the mean over whole axes."""
@@ -580,8 +600,13 @@ class Builder(Pieces):
         found = self._standardized(a, factor)
         if found is not None:
             return found
-        if len(a.axes) != len(b.axes) or not self._fits(a, b):
+        if (
+            len(a.axes) != len(b.axes)
+            or not fitting(a.shape, b.shape)
+            or np.broadcast_shapes(a.shape, b.shape) != a.shape
+        ):
             raise Cannot(f"it divides a map {a.shape} by another {b.shape}, which no decoding can")
+        factor = factor if self._fits(a, factor) else self._alike(factor, a)
         return View(self.put(Gate(), a.layer, factor.layer), a.axes, traces)
 
     def piece(self, view: View, type: str, function: Any, reason: str = "by itself it has no decoding") -> View:
@@ -604,6 +629,8 @@ class Builder(Pieces):
             a, b = (a, b) if math.prod(shapes[0]) > math.prod(shapes[1]) else (b, a)
             if self._fits(a, b):
                 return a, b
+            if fitting(a.shape, b.shape) and np.broadcast_shapes(a.shape, b.shape) == a.shape:
+                return a, self._alike(b, a)
         elif self._fits(a, b):
             gates = [self._squashes(view.layer) for view in (a, b)]
             if gates == [False, True]:
@@ -614,7 +641,9 @@ class Builder(Pieces):
 
     def _fits(self, view: View, gate: View) -> bool:
         """Whether there is a factor for each response, or one for several."""
-        return all(merged(g) in ((), merged(v)) for v, g in zip(view.axes, gate.axes, strict=True))
+        counts = self._shape(gate.layer)[0], self._shape(view.layer)[0]
+        lie = all(merged(g) in ((), merged(v)) for v, g in zip(view.axes, gate.axes, strict=True))
+        return lie and counts[0] in (1, counts[1])
 
     def _squashes(self, layer: int) -> bool:
         """Whether a layer's responses are factors: reciprocals, or between −1 and 1; perhaps scaled, resized or ordered."""
@@ -636,10 +665,31 @@ class Builder(Pieces):
         shape = np.broadcast_shapes(a.shape, b.shape) if fitting(a.shape, b.shape) else ()
         if not shape:
             raise ShapeError(f"tensors {a.shape} and {b.shape} do not fit each other.")
-        if len(a.axes) == len(b.axes) == len(shape) == 4:  # the larger says which axis is which
+        if len(a.axes) == len(b.axes) and shape in (a.shape, b.shape):
+            return (a, self._alike(b, a)) if a.shape == shape else (self._alike(a, b), b)
+        if len(a.axes) == len(b.axes) == len(shape) == 4:
             order = self._layout(a if a.shape == shape else b)
             a, b = (each if each.shape == shape else self._repeated(each, shape, order) for each in (a, b))
         return self.expand(a, shape), self.expand(b, shape)
+
+    def _alike(self, small: View, big: View) -> View:
+        """The small tensor repeated, so that it lies as the big one does."""
+        count, source = self._shape(big.layer)[0], np.zeros(self._shape(big.layer)[0], int)
+        for mine, theirs in zip(small.axes, big.axes, strict=True):
+            own, parts = parts_of([mine], CHANNELS), parts_of([theirs], CHANNELS)
+            rest = [[part for part in axis if part.axis != CHANNELS] for axis in (mine, theirs)]
+            if rest[0] not in ([], rest[1]) or size_of(own) not in (1, size_of(parts)):
+                raise Cannot(f"it repeats a tensor {small.shape} to {big.shape}")
+            if own:
+                place = np.zeros(count, int)
+                for part in parts:
+                    place = place * part.size + np.arange(count) // part.step % part.size
+                source += places_of(own)[place]
+        number = self.selected(small.layer, source, (1, 1), (0, 0), "channels")
+        sides, want = self._shape(number)[1:], self._shape(big.layer)[1:]
+        if any(side not in (1, n) for side, n in zip(sides, want, strict=True)):
+            raise Cannot(f"it repeats a tensor {small.shape} to {big.shape}")
+        return View(self.resize(self.whole(number), want, mode="nearest", align="corner").layer, big.axes)
 
 
 def _picks(layer: Resize, side: int, axis: int) -> Array:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..arguments import Array
-from ..layers import AvgPool, Conv, Gate, GroupNorm, Layer, LayerNorm, Power, Resize, Scale, Select, Sigmoid, Sum
+from ..layers import AvgPool, Conv, Gate, GroupNorm, LayerNorm, Power, ReLU, Resize, Scale, Select, Sigmoid, Sum
 from ..layers.activations import COMPOSED
 from .maps import Maps
-from .views import CHANNELS, COLUMNS, POINTS, ROWS, TRACES, Axes, Trace, View
+from .views import POINTS, TRACES, Axes, Trace, View
 
 MOST_PIECES = 8  # layers that are looked through, one after the other: a file may hold any number
+
+
+class Over(NamedTuple):
+    """What moments are taken over: so many groups of channels, 0 where each is by itself, and whether the whole map."""
+
+    groups: int
+    map: bool
 
 
 class Pieces(Maps):
@@ -22,70 +29,98 @@ class Pieces(Maps):
     # Normalizations written in pieces
 
     def _standardized(self, a: View, b: View) -> View | None:
-        """The normalization of x that a · b is: a = x - mean(x), b = (mean(a²) + epsilon) ** -½."""
-        centred, deviation = self._centred(a.layer), self._deviation(b.layer)
-        if centred is None or deviation is None or deviation[:2] != centred:
+        """The normalization of x that a · b is: a = x - mean(x), b = scale · (variance(x) + epsilon) ** -½."""
+        centred, factor = self._centred(a.layer), self._factor(b.layer)
+        if centred is None or factor is None or factor[:2] != centred:
             return None
-        ones = np.ones(self._shape(centred[1])[0], self.dtype)
-        return self._normalization(centred, deviation[2], ones, None, a.axes)
+        return self._normalization(*factor, None, a.axes)
 
     def _normalized(self, a: View, b: View) -> View | None:
-        """The normalization of x that a + b is: a = x · f, b = bias - mean(x) · f, f = scale · (variance + epsilon) ** -½."""
+        """The normalization of x that a + b is: a = x · f, b = bias - mean(x) · f, f = scale · (variance(x) + epsilon) ** -½."""
         gate, bias = (self.layers[each.layer - 1] if each.layer else None for each in (a, b))
         if not isinstance(gate, Gate) or not isinstance(bias, Scale):
             return None
-        (x, factor), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
-        if (
-            not factor
-            or not below
-            or not isinstance(self.layers[below - 1], Gate)
-            or factor not in self.inputs[below - 1]
-        ):
+        (x, f), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
+        if not below or not isinstance(self.layers[below - 1], Gate) or f not in self.inputs[below - 1]:
             return None
-        sign, other = bias.scale, sum(self.inputs[below - 1]) - factor
+        sign, other = bias.scale, sum(self.inputs[below - 1]) - f
         if other and isinstance(minus := self.layers[other - 1], Scale) and (minus.scale == -1).all():
             sign, other = -sign, self.inputs[other - 1][0]
-        mean, made, layer = self._average(other), self.layers[factor - 1], self._spread_from(factor)
-        scale = np.ones(self._shape(x)[0], self.dtype)
-        if isinstance(made, Scale) and not made.bias.any():
-            scale, layer = made.scale, self._spread_from(self.inputs[factor - 1][0])
-        deviation = self._deviation(layer)
-        if (sign != -1).any() or mean is None or deviation is None or mean[1:] != (x, 0) or deviation[:2] != mean[:2]:
+        mean, factor = self._average(other), self._factor(f)
+        if (sign != -1).any() or mean is None or factor is None or mean[1:] != (x, 0) or factor[:2] != mean[:2]:
             return None
-        return self._normalization(mean, deviation[2], scale, bias.bias, a.axes)
+        return self._normalization(*factor, bias.bias, a.axes)
 
-    def _normalization(self, of: Any, epsilon: float, scale: Array, bias: Array | None, axes: Axes) -> View:
-        """Over the axes and of the layer that `of` begins with."""
-        if of[0] == {CHANNELS}:
-            layer: Layer = LayerNorm(scale, bias, epsilon=epsilon)
-        else:
-            layer = GroupNorm(scale, bias, groups=1 if CHANNELS in of[0] else len(scale), epsilon=epsilon)
-        return View(self.put(layer, of[1]), axes)
+    def _normalization(
+        self, over: Over, x: int, epsilon: float, scale: Array, bias: Array | None, axes: Axes
+    ) -> View | None:
+        count = self._shape(x)[0]
+        scale = np.broadcast_to(scale, (count,)) if scale.size == 1 else scale
+        if scale.size != count or (over.groups > 1 and not over.map):
+            return None
+        if over.map:
+            return View(self.put(GroupNorm(scale, bias, groups=over.groups or count, epsilon=epsilon), x), axes)
+        return View(self.put(LayerNorm(scale, bias, epsilon=epsilon), x), axes)
 
-    def _deviation(self, layer: int) -> tuple[set[int], int, float] | None:
-        """Over which axes, and of which layer, a layer is ``(mean((x - mean(x))²) + epsilon) ** -½``, and epsilon."""
+    def _factor(self, layer: int) -> tuple[Over, int, float, Array] | None:
+        """Over what, and of which layer, a layer is ``scale · (variance + epsilon) ** -½``; epsilon and the scale."""
+        scale, layer = np.ones(1, self.dtype), self._spread_from(layer)
+        made = self.layers[layer - 1] if layer else None
+        if isinstance(made, Scale) and not made.bias.any():
+            scale, layer = made.scale, self._spread_from(self.inputs[layer - 1][0])
         exponent = 1.0
         for _ in range(MOST_PIECES):
             if layer and isinstance(power := self.layers[layer - 1], Power):
                 exponent, layer = exponent * power.exponent, self.inputs[layer - 1][0]
-        variance = self._average(layer)
-        if exponent != -0.5 or variance is None or variance[2] < 0 or not variance[1]:
+        found = self._variance(layer) if exponent == -0.5 else None
+        return (*found, scale) if found is not None and found[2] >= 0 else None
+
+    def _variance(self, layer: int) -> tuple[Over, int, float] | None:
+        """Over what, and of which layer, a layer is the variance, and what is added to it: mean((x - mean(x))²)."""
+        found = self._average(layer)
+        if found is None:
+            return self._moments(layer)
+        over, square, epsilon = found
+        root = self._rooted(square)
+        centred = None if root is None else self._centred(root)
+        return (over, centred[1], epsilon) if centred is not None and centred[0] == over else None
+
+    def _moments(self, layer: int) -> tuple[Over, int, float] | None:
+        """The same where it is mean(x²) - mean(x)², perhaps kept from falling below 0."""
+        epsilon = 0.0
+        made = self.layers[layer - 1] if layer else None
+        if isinstance(made, Scale) and (made.scale == 1).all() and (made.bias == made.bias[0]).all():
+            epsilon, layer = float(made.bias[0]), self.inputs[layer - 1][0]
+            made = self.layers[layer - 1] if layer else None
+        if isinstance(made, ReLU) and not made.leak:
+            layer = self.inputs[layer - 1][0]
+            made = self.layers[layer - 1] if layer else None
+        if not isinstance(made, Sum):
             return None
-        kinds, square, epsilon = variance
-        made, centred = self.layers[square - 1], self._centred(self.inputs[square - 1][0])
-        if not isinstance(made, Power) or made.exponent != 2 or centred is None or centred[0] != kinds:
+        first, below = self.inputs[layer - 1]
+        minus = self.layers[below - 1] if below else None
+        if not isinstance(minus, Scale) or (minus.scale != -1).any() or minus.bias.any():
             return None
-        return kinds, centred[1], epsilon
+        squares, root = self._average(first), self._rooted(self.inputs[below - 1][0])
+        mean = None if root is None else self._average(root)
+        if squares is None or mean is None or squares[2] or mean[2]:
+            return None
+        return (*mean[:2], epsilon) if (squares[0], self._rooted(squares[1])) == mean[:2] else None
+
+    def _rooted(self, layer: int) -> int | None:
+        """The layer that a layer is the square of."""
+        made = self.layers[layer - 1] if layer else None
+        return self.inputs[layer - 1][0] if isinstance(made, Power) and made.exponent == 2 else None
 
     def _spread_from(self, layer: int) -> int:
-        """The layer that is repeated in every place, or for every channel."""
+        """The layer that is repeated in every place, or for several channels."""
         for _ in range(MOST_PIECES):
             if layer and isinstance(self.layers[layer - 1], (Select, Resize)):
                 layer = self.inputs[layer - 1][0]
         return layer
 
-    def _centred(self, layer: int) -> tuple[set[int], int] | None:
-        """Over which axes, and of which layer, a layer is ``x - mean(x)``."""
+    def _centred(self, layer: int) -> tuple[Over, int] | None:
+        """Over what, and of which layer, a layer is ``x - mean(x)``."""
         if not layer or not isinstance(self.layers[layer - 1], Sum):
             return None
         x, repeated = self.inputs[layer - 1]
@@ -96,26 +131,30 @@ class Pieces(Maps):
         mean = self._average(self.inputs[layer - 1][0])
         return (mean[0], x) if mean is not None and mean[1:] == (x, 0) else None
 
-    def _average(self, layer: int) -> tuple[set[int], int, float] | None:
-        """Over which axes, and of which layer, a layer is the mean, and what is added to it."""
-        kinds, offset = set[int](), 0.0
+    def _average(self, layer: int) -> tuple[Over, int, float] | None:
+        """Over what, and of which layer, a layer is the mean, and what is added to it."""
+        over, offset = Over(0, False), 0.0
         for _ in range(MOST_PIECES if layer else 0):
             made, (below, *_) = self.layers[layer - 1], self.inputs[layer - 1]
-            if isinstance(made, Scale) and (made.scale == 1).all() and (made.bias == made.bias[0]).all() and not kinds:
-                offset += float(made.bias[0])
-            elif isinstance(made, Conv) and made.filters.shape == (1, self._shape(below)[0], 1, 1):
-                if (made.filters != made.filters.dtype.type(1 / made.filters.size)).any():
+            if over == (0, False) and isinstance(made, Scale):
+                if (made.scale != 1).any() or (made.bias != made.bias[0]).any():
                     break
                 offset += float(made.bias[0])
-                kinds.add(CHANNELS)
+            elif isinstance(made, Conv) and not over.groups:
+                groups, share = made.groups, self._shape(below)[0] // made.groups
+                if made.filters.shape != (groups, share, 1, 1) or (made.bias != made.bias[0]).any():
+                    break
+                if (made.filters != made.filters.dtype.type(1 / share)).any():
+                    break
+                over, offset = over._replace(groups=groups), offset + float(made.bias[0])
             elif isinstance(made, AvgPool) and made.size == self._shape(below)[1:]:
-                kinds |= {ROWS, COLUMNS}
+                over = over._replace(map=True)
             else:
                 break
             layer = below
             if not layer:
                 break
-        return (kinds, layer, offset) if kinds else None
+        return (over, layer, offset) if over != (0, False) else None
 
     # Activations written in pieces
 

@@ -134,6 +134,11 @@ def size_of(parts: Sequence[Part]) -> int:
     return math.prod(part.size for part in parts)
 
 
+def parts_of(axes: Sequence[Sequence[Part]], kind: int) -> list[Part]:
+    """The parts that are of channels, or of rows, and so on."""
+    return [part for axis in axes for part in axis if part.axis == kind]
+
+
 def places_of(parts: Sequence[Part]) -> Array:
     """The places along one axis of the maps, in the order of the parts."""
     places = np.zeros(1, np.intp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,10 +113,17 @@ def explore(
         labels = numbers[:DIGITS].tolist() if labels is None else labels
     shown = Shown(net, [] if images is None else _held(net, images), labels)
     variants = _variants(net, shown.batches)
-    found = survey(net, layers, units, len(variants) + bool(shown))
+    found = survey(variants["filter"], layers, units, len(variants) + bool(shown))
     asked = _second_order(net, found, second_order, bundled)
+    quadratic = _quadratized(net, shown.some(0, _half(shown))) if asked else None
     with replacing_folder(target) as place:
-        _Page(found, variants, shown, unpool, asked, title or bundled or "network", progress).write(place)
+        page = _Page(place, found, variants, shown, unpool, progress)
+        page.write(quadratic, asked, title or bundled or "network")
+
+
+def _half(shown: Shown) -> int:
+    """How many images the second order is calibrated on, and on as many others its r is measured."""
+    return min(CALIBRATED, shown.count // 2)
 
 
 def _bundled(net: Network) -> str | None:
@@ -137,18 +145,21 @@ def _held(net: Network, images: Images) -> list[Array]:
 
 def _variants(net: Network, images: list[Array]) -> dict[str, Network]:
     """The network without gains, and with gains, where it has some or they can be found."""
-    had = any(_takes_gain(layer) and layer.gain is not None for layer in net.layers)
-    plain = net.replace(
-        layers=[
-            layer.replace(gain=None) if _takes_gain(layer) and not layer.needs_gain else layer for layer in net.layers
-        ]
-    )
-    if had:
-        return {"filter": plain, "gains": net}
+    if any(_takes_gain(layer) and layer.gain is not None for layer in net.layers):
+        return {"filter": _without_gains(net), "gains": net}
     try:
-        return {"filter": plain, "gains": linearize(net, iter(images) if images else None, backend=fast)}
+        found = linearize(net, iter(images) if images else None, backend=fast)
     except (UnsupportedLayerError, InvalidValueError):
-        return {"filter": plain}
+        return {"filter": net}
+    return {"filter": _without_gains(found), "gains": found}
+
+
+def _without_gains(net: Network) -> Network:
+    """The network with the gains alone of layers that have no decoding without one."""
+    kept = (not _takes_gain(layer) or layer.needs_gain for layer in net.layers)
+    return net.replace(
+        layers=[layer if keep else layer.replace(gain=None) for layer, keep in zip(net.layers, kept, strict=True)]
+    )
 
 
 def _takes_gain(layer: Any) -> bool:
@@ -181,40 +192,32 @@ class _Page:
     """Writes the files of data, layer by layer."""
 
     def __init__(
-        self,
-        found: Survey,
-        variants: dict[str, Network],
-        shown: Shown,
-        unpool: str,
-        asked: Asked,
-        title: str,
-        progress: Any,
+        self, place: Path, found: Survey, variants: dict[str, Network], shown: Shown, unpool: str, progress: Any
     ) -> None:
-        self.found, self.variants, self.shown, self.unpool, self.asked = found, variants, shown, unpool, asked
-        self.title, self.progress, self.done = title, progress, 0
-        self.net, self.half = found.net, min(CALIBRATED, shown.count // 2)
-        self.last = list(variants)[-1]
+        self.place, self.found, self.variants, self.shown, self.unpool = place, found, variants, shown, unpool
+        self.progress, self.done, self.total = progress, 0, len(found.units)
+        self.net, self.last = found.net, list(variants)[-1]
         self.facts: dict[int, dict[str, Any]] = {}
         self.strips: dict[int, Any] = {}
-        self.quadratic = _quadratized(self.net, shown.some(0, self.half)) if asked else None
+        self.same: set[int] = set()  # layers whose filters look the same with gains as without
 
-    def write(self, place: Any) -> None:
-        self.place = place
+    def write(self, quadratic: Network | None, asked: Asked, title: str) -> None:
+        self.total += sum(map(len, asked.values()))
         for group in self._groups():
             self._measured(group)
-        self._second_r()
-        if self.quadratic is not None:
-            write_second(place, self.quadratic, self.found, self.asked, self.shown, self._step)
-        linked = links(self.variants.get("gains", self.net), self.found.units)
+        if quadratic is not None:
+            self._second_r(quadratic)
+            write_second(self.place, quadratic, asked, self.shown, self._step)
+        linked = links(self.variants[self.last], self.found.units)
         for number in self.found.units:
-            self._write_layer(number, linked)
-        self.shown.write(place)
-        write_data(place, "network", self._overview())
+            self._write_layer(number, linked, asked)
+        self.shown.write(self.place)
+        write_data(self.place, "network", self._overview(title))
 
-    def _step(self, count: int = 1) -> None:
-        self.done += count
+    def _step(self) -> None:
+        self.done += 1
         if self.progress is not None:
-            self.progress(self.done, len(self.found.units) + sum(map(len, self.asked.values())))
+            self.progress(self.done, self.total)
 
     def _groups(self) -> Iterator[list[int]]:
         """Layers with pictures of their own, as many at a time as fit in memory with their filters."""
@@ -264,12 +267,13 @@ class _Page:
         self.strips[number] = _strip(maps[self.last], norms[self.last])
         if follow is not None:
             maps["pattern"] = follow.pattern * self.net.std if _per_channel(self.net) else follow.pattern
-        peaks = {}
-        for kind, bank in maps.items():
-            drawn = draw(shrunk(one_or_three(bank), self.found.side))
-            write_data(self.place, f"{number}-{kind}", sheet(drawn.bytes))
-            peaks[kind] = rounded(drawn.peaks)
-        return peaks, norms
+        drawn = {kind: draw(shrunk(one_or_three(bank), self.found.side)) for kind, bank in maps.items()}
+        if "gains" in drawn and (drawn["gains"].bytes == drawn["filter"].bytes).all():
+            self.same.add(number)
+        for kind, each in drawn.items():
+            if kind != "gains" or number not in self.same:
+                write_data(self.place, f"{number}-{kind}", sheet(each.bytes))
+        return {kind: rounded(each.peaks) for kind, each in drawn.items()}, norms
 
     def _facts(self, member: int, norms: dict[str, Array]) -> dict[str, Any]:
         """Of each unit of a layer: the factor to the unit whose pictures it shows, and the norm of its filter."""
@@ -292,40 +296,39 @@ class _Page:
         rs = {kind: rounded(follow.follows[kind, member].r * sign) for kind, sign in signs.items()}
         return {"r": rs, "measured": follow.images}
 
-    def _second_r(self) -> None:
+    def _second_r(self, quadratic: Network) -> None:
         """How far the second order follows, on other images than it was calibrated on."""
-        if self.quadratic is None or not self.half:
+        half = _half(self.shown)
+        if not half:
             return
-        meter = SecondMeter(self.quadratic, self.found.units, fast)
-        measure(self.net, iter(self.shown.some(self.half, 2 * self.half)), [meter], backend=fast)
+        meter = SecondMeter(quadratic, self.found.units, fast)
+        measure(self.net, iter(self.shown.some(half, 2 * half)), [meter], backend=fast)
         for number, follow in meter.follows.items():
             self.facts[number]["r"]["second"] = rounded(follow.r)
 
-    def _write_layer(self, number: int, linked: Links) -> None:
+    def _write_layer(self, number: int, linked: Links, asked: Asked) -> None:
         facts = self.facts[number] | {"made": linked.made[number], "used": linked.used[number]}
         if number in linked.parts:
             facts["parts"] = linked.parts[number]
-        second = {"second": self.asked[number]} if number in self.asked and self.quadratic is not None else {}
-        write_data(self.place, f"{number}", facts | second)
+        if number in asked:
+            facts["second"] = asked[number]
+        write_data(self.place, f"{number}", facts)
 
-    def _overview(self) -> dict[str, Any]:
+    def _overview(self, title: str) -> dict[str, Any]:
         boxes = boxes_of(self.found)
         for number, facts in self.facts.items():
-            rs = facts.get("r", {})
-            boxes[number]["r"] = {kind: _mean(values) for kind, values in rs.items()}
+            boxes[number]["r"] = {kind: _mean(values) for kind, values in facts.get("r", {}).items()}
+            boxes[number]["same"] = self.found.base[number] in self.same
         for number, strip in self.strips.items():
             boxes[number]["strip"] = strip
-        channels = self.net.widths([0])[0]
         return {
             "layers": boxes,
-            "title": self.title,
+            "title": title,
             "kinds": list(self.variants),
             "classes": list(self.net.classes or ()),
             "notes": list(self.net.notes),
             "images": self.shown.summary(),
-            "summed": channels not in (1, 3),
-            "perPixel": _per_channel(self.net),
-            "unpool": self.unpool,
+            "summed": self.net.widths([0])[0] not in (1, 3),
         }
 
 
@@ -333,14 +336,11 @@ def _per_channel(net: Network) -> bool:
     return net.std is not None and net.std.shape[1:] == (1, 1)
 
 
-def _quadratized(net: Network, images: list[Array]) -> Network | None:
-    """The network with curvatures; None where they cannot be found."""
+def _quadratized(net: Network, images: list[Array]) -> Network:
+    """The network with curvatures: its own, or those that are found."""
     if any("curvature" in layer.fields() and layer.curvature is not None for layer in net.layers):
         return net
-    try:
-        return quadratize(net, iter(images) if images else None, backend=fast)
-    except UnsupportedLayerError:
-        return None
+    return quadratize(net, iter(images) if images else None, backend=fast)
 
 
 def _strip(maps: Array, norms: Array) -> dict[str, Any]:

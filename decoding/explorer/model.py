@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .. import decoder
 from ..errors import DecodingError, InvalidValueError
 from ..layers import UnsupportedLayer
@@ -16,8 +18,8 @@ from .weights import factor, passes
 
 SIDES = (96, 64, 48, 32, 24)  # pixels that a unit's picture has at most
 PIXELS = 36e6  # of all pictures together, each channel counted
-LIMITS = (1024, 512, 256, 128, 64, 32)  # units of a layer
-DECODED = 4e8  # numbers of all decoded filters together
+MOST, LEAST = 1024, 32  # units of a layer that are shown, unless a number is asked for
+NUMBERS = 2e7  # of a layer's decoded filters together, beyond which fewer are shown
 
 
 @dataclass
@@ -71,9 +73,8 @@ def survey(net: Network, layers: Sequence[int | str] | None, units: int | None, 
             found.reasons[number] = reason
     for number in found.units:
         found.base[number], found.factors[number] = _base(net, number, found.units)
-    limit = units or next((most for most in LIMITS if _numbers(found, most) <= DECODED), LIMITS[-1])
-    found.units = {number: min(limit, count) for number, count in found.units.items()}
-    found.side = next((side for side in SIDES if kinds * _numbers(found, limit, side) <= PIXELS), SIDES[-1])
+    found.units = {number: min(units or _limit(net, number), count) for number, count in found.units.items()}
+    found.side = next((side for side in SIDES if kinds * _pixels(found, side) <= PIXELS), SIDES[-1])
     return found
 
 
@@ -116,14 +117,18 @@ def _base(net: Network, number: int, units: dict[int, int]) -> tuple[int, Any]:
     return number, scale
 
 
-def _numbers(found: Survey, limit: int, side: int | None = None) -> int:
-    """Numbers of all pictures, each drawn at most so large."""
+def _limit(net: Network, number: int) -> int:
+    """How many units are decoded and drawn in some seconds."""
+    return int(np.clip(NUMBERS / (net.channels(0) * math.prod(net.receptive_field(number).size)), LEAST, MOST))
+
+
+def _pixels(found: Survey, side: int) -> int:
+    """Of all pictures, each drawn at most so large, its channels counted."""
     total = 0
     for number in found.bases:
         rows, columns = found.net.receptive_field(number).size
-        step = 1 if side is None else max(1, math.ceil(max(rows, columns) / side))
-        pixels = math.ceil(rows / step) * math.ceil(columns / step)
-        total += min(limit, found.net.channels(number)) * found.net.channels(0) * pixels
+        step = max(1, math.ceil(max(rows, columns) / side))
+        total += found.units[number] * found.net.channels(0) * math.ceil(rows / step) * math.ceil(columns / step)
     return total
 
 

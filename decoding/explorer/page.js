@@ -176,16 +176,30 @@ function valueAt(from, unit, row, column, channel = 0) {
   return (from.pixels[4 * ((top + row) * from.width + left + column) + channel] - 128) / 127;
 }
 
+// For each byte of a sheet its colour, the values times a scale; of three channels, the level of each.
+function palette(channels, scale) {
+  return Array.from({length: 256}, (_, byte) => {
+    const value = scale * (byte - 128) / 127;
+    return channels === 1 ? coloured(value) : Math.round(127.5 + 127.5 * Math.max(-1, Math.min(1, value)));
+  });
+}
+
+const palettes = new Map([[1, new Map()], [3, new Map()]]);
+
 function paint(canvas, from, unit, scale = 1) {
+  const known = palettes.get(from.channels), fresh = known.get(scale) || palette(from.channels, scale);
+  if (Math.abs(scale) === 1 || scale === 0) known.set(scale, fresh);
   canvas.width = from.cols;
   canvas.height = from.rows;
-  const context = canvas.getContext("2d"), target = context.createImageData(from.cols, from.rows);
+  const context = canvas.getContext("2d"), target = context.createImageData(from.cols, from.rows), to = target.data;
+  const left = (unit % from.columns) * from.cols, top = Math.floor(unit / from.columns) * from.rows;
   for (let row = 0, i = 0; row < from.rows; row++)
-    for (let column = 0; column < from.cols; column++, i += 4) {
-      const rgb = from.channels === 1
-        ? coloured(scale * valueAt(from, unit, row, column))
-        : [0, 1, 2].map(c => 127.5 + 127.5 * scale * valueAt(from, unit, row, column, c));
-      target.data.set([...rgb, 255], i);
+    for (let column = 0, at = 4 * ((top + row) * from.width + left); column < from.cols; column++, i += 4, at += 4) {
+      const one = fresh[from.pixels[at]], colour = from.channels === 1;
+      to[i] = colour ? one[0] : one;
+      to[i + 1] = colour ? one[1] : fresh[from.pixels[at + 1]];
+      to[i + 2] = colour ? one[2] : fresh[from.pixels[at + 2]];
+      to[i + 3] = 255;
     }
   context.putImageData(target, 0, 0);
   return canvas;
@@ -193,7 +207,10 @@ function paint(canvas, from, unit, scale = 1) {
 
 // ---- Pictures of units ---------------------------------------------------------------------------------------------
 
-function sheetName(number, kind) { return `${net.layers[number].base}-${kind}`; }
+// Where nothing below has a gain, both filters have one picture.
+function sheetName(number, kind) {
+  return `${net.layers[number].base}-${kind === "gains" && net.layers[number].same ? "filter" : kind}`;
+}
 
 function canvasOf(from, unit, scale, text) {
   const canvas = paint(h("canvas", {role: "img", "aria-label": text, class: "cells"}), from, unit, scale);
@@ -283,9 +300,9 @@ async function networkView() {
       + "The small pictures are its strongest units, decoded: carried back to the image, they show what each unit looks for. "
       + "Open a box to see all its units."),
     facts(),
-    off ? h("p", {class: "note"}, `${plural(off, "box")} in grey ${off === 1 ? "has" : "have"} no pictures; open one to read why.`.replace("boxs", "boxes")) : null,
+    off ? h("p", {class: "note"}, off === 1 ? "The box in grey has no pictures; open it to read why." : `${off} boxes in grey have no pictures; open one to read why.`) : null,
     h("nav", {class: "graph", id: "graph", "aria-label": "Layers of the network"}),
-    net.notes.length ? h("ul", {class: "note"}, net.notes.map(each => h("li", {}, each))) : null,
+    net.notes.length ? h("ul", {class: "note"}, net.notes.map(each => h("li", {}, brief(each, 400)))) : null,
     legend(),
   ];
   return {title: "Network", view: "network", body, ready: watchGraph};
@@ -456,7 +473,7 @@ function trustOfLayer(number, data) {
   const mean = net.layers[number].r;
   if (!data.r) return h("div", {}, h("h2", {}, "How far to trust these pictures"), h("p", {class: "note"},
     "No images were given when this page was made, so it was not measured. As a rule: the first layers are exact, pictures of deep layers say little."));
-  return h("div", {}, h("h2", {}, "How far to trust these pictures"), meters(mean),
+  return h("div", {}, h("h2", {}, "How far to trust these pictures"), meters(number, mean),
     h("p", {}, trust(mean[best(mean)]), trustSecond(mean)),
     h("p", {class: "note"}, `r is the correlation of what the picture predicts with what the network does, over all places of ${plural(data.measured, "image")}; here, the mean of ${plural(net.layers[number].shown, "unit")}.`));
 }
@@ -470,18 +487,21 @@ function trustSecond(rs) {
 
 function best(rs) { return rs.gains !== undefined ? "gains" : "filter"; }
 
-function meters(rs) {
-  return h("dl", {class: "meters"}, Object.keys(RS).filter(kind => rs[kind] !== undefined).map(kind => [
+function meters(number, rs) {
+  const same = net.layers[number].same;
+  return h("dl", {class: "meters"}, Object.keys(RS).filter(kind => rs[kind] !== undefined && !(same && kind === "gains")).map(kind => [
     h("dt", {}, RS[kind]), h("dd", {},
       h("span", {class: "meter", "aria-hidden": "true"}, h("span", {style: {width: `${100 * Math.max(0, rs[kind] || 0)}%`}})),
       h("span", {class: "value"}, rs[kind] === null ? "–" : `r = ${rs[kind].toFixed(2).replace("-", "−")}`))]));
 }
 
-function kindsOf(data) { return [...net.kinds, ...(data.images ? ["pattern"] : [])]; }
+function kindsOf(number, data) {
+  return [...net.kinds.filter(kind => kind === "filter" || !net.layers[number].same), ...(data.images ? ["pattern"] : [])];
+}
 
-function shownKind(data) {
-  const kinds = kindsOf(data);
-  return kinds.includes(state.kind) ? state.kind : net.kinds[net.kinds.length - 1];
+function shownKind(number, data) {
+  const kinds = kindsOf(number, data);
+  return kinds.includes(state.kind) ? state.kind : kinds.filter(kind => kind !== "pattern").pop();
 }
 
 function choice(title, name, options, chosen, change) {
@@ -494,13 +514,13 @@ function controls(number, data, grid) {
   const sorts = [["number", "number"], ["strength", "strength"], ...(data.r ? [["r", "r, how well it follows"]] : [])];
   if (state.sort === "r" && !data.r) state.sort = "number";
   return h("div", {class: "controls"},
-    kindsOf(data).length > 1 ? choice("Show", "kind", kindsOf(data).map(kind => [kind, BRIEF[kind]]), shownKind(data),
+    kindsOf(number, data).length > 1 ? choice("Show", "kind", kindsOf(number, data).map(kind => [kind, BRIEF[kind]]), shownKind(number, data),
       value => { state.kind = value; again(); }) : null,
     choice("Sort by", "sort", sorts, state.sort, value => { state.sort = value; again(); }));
 }
 
 async function fillTiles(number, data, grid) {
-  const kind = shownKind(data), weighed = kind === "pattern" ? net.kinds[net.kinds.length - 1] : kind;
+  const kind = shownKind(number, data), weighed = kind === "pattern" ? net.kinds[net.kinds.length - 1] : kind;
   const strength = data.strength[weighed], r = data.r ? data.r[weighed] : null;
   const order = strength.map((_, k) => k);
   if (state.sort !== "number") {
@@ -539,7 +559,7 @@ function onlyPasses(number) {
 
 async function unitView(number, unit) {
   const layer = net.layers[number], data = await load(String(number)), name = className(number, unit);
-  const kind = shownKind(data) === "pattern" ? net.kinds[net.kinds.length - 1] : shownKind(data);
+  const kind = shownKind(number, data) === "pattern" ? net.kinds[net.kinds.length - 1] : shownKind(number, data);
   const parts = await Promise.all([
     large(number, unit, data), second(number, unit, data), madeOf(number, unit, data, kind), partsOf(number, unit, data, kind),
     usedBy(number, unit, data, kind), images(number, unit, data),
@@ -549,13 +569,13 @@ async function unitView(number, unit) {
       neighbours(unit ? link(number, unit - 1) : null, unit + 1 < layer.shown ? link(number, unit + 1) : null, "unit")),
     h("h1", {title: layer.name}, `${brief(layer.name, 60)}, unit ${unit}`, name ? h("span", {class: "class"}, ` stands for “${brief(name, 60)}”`) : null),
     h("p", {class: "lead"}, `One of ${plural(layer.units, "unit")} of ${KINDS[layer.kind] ? KINDS[layer.kind].split(":")[0] : layer.kind}. It sees ${times(layer.field)} pixels of the image.`),
-    ...parts.slice(0, 1), trustOfUnit(unit, data), ...parts.slice(1),
+    ...parts.slice(0, 1), trustOfUnit(number, unit, data), ...parts.slice(1),
   ];
   return {title: `${spoken(number, unit)}`, view: "unit", body};
 }
 
 async function large(number, unit, data) {
-  const figures = await Promise.all(kindsOf(data).map(kind => largePicture(number, unit, data, kind)));
+  const figures = await Promise.all(kindsOf(number, data).map(kind => largePicture(number, unit, data, kind)));
   return h("section", {}, h("h2", {class: "unseen"}, "What it looks for"), h("div", {class: "figures"}, figures));
 }
 
@@ -568,7 +588,7 @@ async function largePicture(number, unit, data, kind) {
   canvas.tell = event => pixelAt(event, canvas, from, unit, sign * peak, step);
   return h("figure", {class: "picture"}, h("h3", {}, NAMES[kind]), h("div", {class: "framed", "data-kind": kind}, canvas),
     scaleBar(from.channels, peak), h("figcaption", {}, meaning(kind),
-      step > 1 ? ` Drawn at one ${step}th of its size: a cell is the mean of ${step}×${step} pixels.` : ""));
+      step > 1 ? ` Drawn smaller: each cell is the mean of ${step}×${step} pixels.` : ""));
 }
 
 function pixelAt(event, canvas, from, unit, peak, step) {
@@ -588,10 +608,10 @@ function scaleBar(channels, peak) {
       h("span", {}, zero ? "" : signed(-peak)), h("span", {}, "0"), h("span", {}, zero ? "" : signed(peak))));
 }
 
-function trustOfUnit(unit, data) {
+function trustOfUnit(number, unit, data) {
   if (!data.r) return section("How far to trust it", "No images were given when this page was made, so it was not measured.");
   const rs = Object.fromEntries(Object.entries(data.r).map(([kind, values]) => [kind, values[unit]]));
-  return section("How far to trust it", null, h("div", {class: "two"}, meters(rs),
+  return section("How far to trust it", null, h("div", {class: "two"}, meters(number, rs),
     h("div", {}, h("p", {}, trust(rs[best(rs)]), trustSecond(rs)),
       h("p", {class: "note"}, `r is the correlation of the unit's responses in the network with those of its picture, over all places of ${plural(data.measured, "image")}.`))));
 }
@@ -873,6 +893,7 @@ function theme(chosen) {
   document.documentElement.dataset.theme = chosen;
   const button = document.getElementById("theme");
   button.textContent = {auto: "Auto", light: "Light", dark: "Dark"}[chosen];
+  button.title = "Colours: as the system has them, light, or dark";
   button.setAttribute("aria-label", `Colours: ${chosen}. Press for the next of auto, light and dark.`);
   try { localStorage.setItem("decoding-theme", chosen); } catch { /* a page that is opened from disk may have no store */ }
 }

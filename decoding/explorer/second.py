@@ -16,7 +16,6 @@ from ..eigenpictures import QuadraticUnit, decode_quadratic, prior
 from ..network import Network
 from ..patterns import Statistics, covariance
 from .forms import Forms, decode_all, writes_out
-from .model import Survey
 from .sheets import MIDDLE, draw, one_or_three, sheet, shrunk
 from .shown import Shown
 from .writing import write_data
@@ -30,9 +29,7 @@ LEVEL = 4  # bytes between the levels of a picture, which makes its file small
 FEW = 4  # units of a layer that are decoded one after the other
 
 
-def write_second(
-    place: Path, net: Network, found: Survey, asked: Asked, shown: Shown, step: Callable[[], None]
-) -> None:
+def write_second(place: Path, net: Network, asked: Asked, shown: Shown, step: Callable[[], None]) -> None:
     """Files of the units asked for, some in each; `step` is called after each unit."""
     forms = Forms(net)
     for number, units in asked.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidValueError
-from ..files import check_folder, shown
+from ..files import check_folder, removed_by_signals, shown
 
 HERE = Path(__file__).parent
 STATIC = ("index.html", "page.css", "page.js")
@@ -53,7 +53,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         (temporary / "data").mkdir(parents=True)
         for name in STATIC:
             shutil.copyfile(HERE / name, temporary / name)
-        yield temporary
+        with removed_by_signals(temporary):
+            yield temporary
         _swap(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -128,7 +128,10 @@ class BatchNorm(Layer):
         mean, gain, bias = (
             array.astype(x.dtype)[:, np.newaxis, np.newaxis] for array in (self.mean, self.gain, self.bias)
         )
-        return (x - mean) * gain + bias
+        y = x - mean
+        y *= gain  # in place: a third of what a residual network on digits takes was these
+        y += bias
+        return y
 
 
 class LRN(Layer):

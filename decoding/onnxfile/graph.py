@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import Array, printable
+from ..arguments import Array, crossed, printable
 from ..builder import LARGEST_IMAGE, Builder, Cannot, Opaque, Tensor, View
 from ..errors import DecodingError, InvalidValueError, ShapeError, WeightsFormatError
 from ..layers import Shape
@@ -106,6 +106,7 @@ class Reader:
         self.values: dict[str, Tensor | Cannot] = {}
         self.readers: dict[str, int] = {}
         self.notes: list[str] = []
+        self.hint = ""  # added to what does not fit
         for node in self.graph.node:
             for name in node.input:
                 self.readers[name] = self.readers.get(name, 0) + 1
@@ -194,6 +195,9 @@ class Reader:
                     f"load_onnx: input_shape {tuple(given)} has {given[0]} channels, and the file's images have {channels}"
                     + (" (last)." if last else ".")
                 )
+            said = [*known[3:], *known[1:3]] if last else known[1:]
+            if said and all(said) and said != [int(n) for n in given]:
+                self.hint = f" The file's own images are {crossed(said)}: without input_shape they are taken."
             return int(given[0]), int(given[1]), int(given[2])
         shape = (known[3], known[1], known[2]) if last and known else tuple(known[1:])
         if len(shape) != 3 or not all(shape):
@@ -260,7 +264,7 @@ class Reader:
         except Cannot as error:
             results = self.blocked(node, str(error))
         except DecodingError as error:
-            raise type(error)(f"{node.what}: {error}") from error
+            raise type(error)(f"{node.what}: {error}{self.hint}") from error
         for name, value in zip(
             node.outputs,
             [*results, *[Cannot("it reads a result that is not made here")] * len(node.outputs)],

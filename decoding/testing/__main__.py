@@ -47,7 +47,7 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(required=True, metavar="check|list|export|verify")
 
     def command(name: str, says: str) -> Parser:
-        return commands.add_parser(name, help=says[0].lower() + says[1:].rstrip("."), description=says)  # type: ignore[no-any-return]
+        return commands.add_parser(name, help=says[0].lower() + says[1:].rstrip("."), description=says)
 
     check = command("check", "Check a backend that Python can import.")
     check.epilog = (

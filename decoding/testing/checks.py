@@ -362,29 +362,39 @@ def own_decode_filter(bench: Bench) -> None:
     hunts="caches by the address or the shapes of a network, one buffer for all decoded filters",
 )
 def own_decoder_remembers_nothing(bench: Bench) -> None:
-    held: list[tuple[Any, Array, str]] = []
+    held: list[tuple[Any, Array]] = []
+    # Networks of the same shapes, each gone when the next is made, so that addresses come again.
+    code = "\n".join(
+        [
+            "def made(number):",
+            "    first = Conv(np.resize(np.arange(-3, 4.0), (2, 1, 2, 3)) * number)",
+            "    second = Conv(np.resize(np.arange(-3, 4.0), (3, 2, 2, 1)) + number)",
+            "    return Network([first, MaxPool(2), second], input_shape=(1, 7, 8))",
+            "found = [backend.decode_filter(made(n), 3, n % 3, unpool='nearest') for n in range(1, 49)]",
+            "assert all(map(np.array_equal, found, [decode_filter(made(n), 3, n % 3) for n in range(1, 49)]))",
+        ]
+    )
 
     def decodes(number: int) -> None:
-        # Networks of the same shapes, each gone when the next is made, so that addresses come again.
-        layers = [Conv(explicit.tiled(2, 1, 2, 3) * number), MaxPool(2), Conv(explicit.tiled(3, 2, 2, 1) + number)]
-        net, k = Network(layers, input_shape=(1, 7, 8)), number % 3
-        code = f"net = {source(net)}\nbackend.decode_filter(net, 3, {k}, unpool='nearest')"
+        first, second = explicit.tiled(2, 1, 2, 3) * number, explicit.tiled(3, 2, 2, 1) + number
+        net, k = Network([Conv(first), MaxPool(2), Conv(second)], input_shape=(1, 7, 8)), number % 3
 
         def ask() -> Any:
-            held.append((bench.backend.decode_filter(net, 3, k, unpool="nearest"), np.zeros(0), code))
+            held.append((bench.backend.decode_filter(net, 3, k, unpool="nearest"), np.zeros(0)))
             return held[-1][0]
 
         got = bench.asked(ask, code)
-        held[-1] = held[-1][0], got, code
+        held[-1] = held[-1][0], got
         impulse = np.zeros((1, 3, 1, 1))
         impulse[0, k] = 1
         last = list(stages.expectations(stages.decode(net, 3, "nearest"), impulse, bench.precision))[-1]
-        bench.compare(got, stages.Expected("", last.want[0], last.bound[0], last.unit), code)
+        arrays = {"input0": first, "input1": second}
+        bench.compare(got, stages.Expected("", last.want[0], last.bound[0], last.unit), code, arrays)
 
-    bench.look(range(1, 25), decodes)
-    for answer, before, code in held:
+    bench.look(range(1, 49), decodes)
+    for answer, before in held:
         if not np.array_equal(np.asarray(answer), before, equal_nan=True):
-            raise Mismatch("the answer changed when other filters were decoded later", code)
+            raise Mismatch("the answer changed when other filters were decoded later", code, arrays={"input0": before})
 
 
 # What must be refused: any exception will do, in whatever words, but NotImplementedError says "unsupported".
@@ -895,7 +905,13 @@ def _conditions(operator: str) -> None:
             got = bench.asked(ask, case)
             for name, now, then in zip(call.named, _given(call.arrays), _given(before), strict=True):
                 if not np.array_equal(now, then):
-                    raise Mismatch(f"{name} was written to", case)
+                    now[...] = then  # so that the case is what it was
+                    lines = [
+                        f"before = {name}.copy()",
+                        call.by_name(),
+                        f"assert np.array_equal({name}, before), {name}",
+                    ]
+                    raise Mismatch(f"{name} was written to", case.script(*lines))
             held[-1] = held[-1][0], got, case
             if got.size > KEPT:
                 held.pop()

@@ -16,6 +16,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const heads = [...table.querySelectorAll("thead th")].map((each) => each.textContent.trim());
     if (heads.length < 4) continue;
     table.classList.add("cards");
+    if (heads.length > 6) table.classList.add("many");
     for (const row of table.querySelectorAll("tbody tr"))
       [...row.children].forEach((cell, i) => {
         cell.dataset.head = heads[i] || "";

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info
-from work import THREADS, WORK
+from work import THREADS, WORK, multiplications
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -151,8 +151,9 @@ def measure(name: str, rounds: int) -> list[list[str]]:
         if name == "second-18":
             rows.append(row("the same: peak memory in MB", [answers[-1]["fast"]["peak"]], most=1024))
         return rows
-    if "forward" in work.sides:
-        return [row(work.title, ratios(answers, "fast", "forward"), most=work.goal)]
+    for base in ("forward", "threads"):
+        if base in work.sides:
+            return [row(work.title, ratios(answers, "fast", base), most=work.goal)]
     if "torch" not in work.sides:
         return [row(work.title, ratios(answers, "one by one", "fast"), least=work.goal)]
     rows = [row(work.title, ratios(answers, "torch", "fast"), answers, least=work.goal)]
@@ -160,6 +161,9 @@ def measure(name: str, rounds: int) -> list[list[str]]:
     if name == "forward":
         share = [ratio * 10_000 * LENET / PRODUCT for ratio in ratios(answers, "sgemm", "fast")]
         rows.append(row("the same: its speed ÷ that of one 2048×2048 matrix product", share, least=0.6))
+    if name.startswith("conv"):
+        share = [ratio * 2 * multiplications(name) / PRODUCT for ratio in ratios(answers, "sgemm", "fast")]
+        rows.append(row("the same: its multiplications' speed ÷ that of one matrix product", share, least=0.75))
     if name == "equation3":
         rows.append(row("the same: peak memory in MB", [ours["peak"]], most=700))
     if name == "conv5_3":

@@ -15,9 +15,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from nets import TorchGraph, mobilenet, squeezenet, vgg11
 
 import decoding
 from decoding import BatchNorm, Conv, MaxPool, Network, ReLU, Sum, fast, reference
@@ -110,6 +112,15 @@ def forward(backend: Any, count: int) -> Side:
 def one_filter(backend: Any) -> Side:
     net = decoding.lenet()
     return Side(lambda: decoding.decode_filter(net, 7, 3, backend=backend))
+
+
+def multiplications(name: str) -> float:
+    """How many the way that is taken for a bank of VGG-16 needs."""
+    from decoding.decoder import _best, _ways
+
+    net = vgg16()
+    top = net.index(name)
+    return _best(_ways(net, top, net.channels(top), net.channels(top), "nearest", 4)).cost
 
 
 def layer5(backend: Any, mode: str) -> Side:
@@ -493,6 +504,72 @@ def torch_best_images(count: int) -> Side:
     return Side(lambda: run(size, count), f"batches of {size}", size=size)
 
 
+def photographs(net: Network, count: int, side: int) -> Any:
+    """Noise of that size; digits for the bundled network."""
+    if net.channels(0) == 1:
+        return net.normalize(digits(count))
+    return np.random.default_rng(4).standard_normal((count, 3, side, side), np.float32)
+
+
+def responses(make: Callable[[], Network], count: int, side: int, torch: bool) -> Side:
+    """The forward pass of a network that branches."""
+    net = make()
+    images = photographs(net, count, side)
+    if not torch:
+        return Side(lambda: net.forward(images, backend=fast).reshape(count, -1))
+    rival = TorchGraph(net, THREADS)
+
+    def run(size: int, some: int) -> Any:
+        parts = rival.torch.from_numpy(images[:some]).split(size)
+        return rival.torch.cat([rival(part) for part in parts]).flatten(1).numpy()
+
+    sizes = tuple(size for size in (4, 16, 50, 200, 500) if size <= count)
+    size = fastest(lambda size: run(size, min(count, 1000)), sizes)
+    return Side(lambda: run(size, count), f"batches of {size}", size=size)
+
+
+def plain18(name: str = "4.1") -> Network:
+    return basic_blocks((64, 128, 256, 512), (2, 2, 2, 2), stem(64, 7, 2, MaxPool(3, 2, pad=1)), name)
+
+
+def plain20() -> Network:
+    return basic_blocks((16, 32, 64), (3, 3, 3), stem(16, 3, 1), "3.2")
+
+
+def bank18(name: str, torch: bool) -> Side:
+    """All units of a sum of ResNet-18's shape; 16 of them by PyTorch's transposed convolutions, from the top down."""
+    net = plain18(name)
+    if not torch:
+        return Side(lambda: decoding.decode_layer(net, name, unpool="sum", backend=fast))
+    rival, some = TorchSubstitution(net), 16
+    impulses = np.eye(some, net.channels(name), dtype=np.float32)[:, :, np.newaxis, np.newaxis]
+    return Side(
+        lambda: decoding.decode(net, name, impulses, unpool="sum", backend=rival),
+        f"{some} units, {some} at a time, scaled",
+        net.channels(name) / some,
+    )
+
+
+def on_workers(count: int, processes: bool) -> Side:
+    """Equation 3 on as many processes as there are threads; on threads, as `decoding.fast` has them anyway."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    net = decoding.lenet()
+    images = net.normalize(digits(count))
+    executor = ProcessPoolExecutor(THREADS, mp_context=get_context("spawn")) if processes else None
+    return Side(
+        lambda: decoding.reconstruction_error(net, images, 5, backend=fast, executor=executor).per_image[:, np.newaxis]
+    )
+
+
+def forwards(make: Callable[[], Network], count: int, side: int) -> dict[str, Any]:
+    return {
+        "fast": lambda: responses(make, count, side, False),
+        "torch": lambda: responses(make, count, side, True),
+    }
+
+
 class Work(NamedTuple):
     title: str
     goal: float
@@ -531,9 +608,21 @@ WORK = {
         )
         for mode, goal in zip(MODES, (15, 2.5, 2.5), strict=True)
     },
-    "conv3_3": Work("``decode_layer``, VGG-16 conv3_3, nearest", 15, both(vgg, torch_vgg, "conv3_3")),
-    "conv4_3": Work("``decode_layer``, VGG-16 conv4_3, nearest", 15, both(vgg, torch_vgg, "conv4_3", slow=True), True),
-    "conv5_3": Work("``decode_layer``, VGG-16 conv5_3, nearest", 15, both(vgg, torch_vgg, "conv5_3", slow=True), True),
+    "conv3_3": Work(
+        "``decode_layer``, VGG-16 conv3_3, nearest", 15, {**both(vgg, torch_vgg, "conv3_3"), "sgemm": matrix_product}
+    ),
+    "conv4_3": Work(
+        "``decode_layer``, VGG-16 conv4_3, nearest",
+        15,
+        {**both(vgg, torch_vgg, "conv4_3", slow=True), "sgemm": matrix_product},
+        True,
+    ),
+    "conv5_3": Work(
+        "``decode_layer``, VGG-16 conv5_3, nearest",
+        15,
+        {**both(vgg, torch_vgg, "conv5_3", slow=True), "sgemm": matrix_product},
+        True,
+    ),
     "resnet50-unit": Work(
         "``decode_filter``, ResNet-50's last layer, a field of 483×483",
         1.0,
@@ -544,6 +633,29 @@ WORK = {
         f"``decode_layer``, {RESNET_UNITS} units of ResNet-50's third stage: one by one ÷ together",
         1.0,
         {"fast": lambda: resnet_units(fast, True), "one by one": lambda: resnet_units(fast, False)},
+        True,
+    ),
+    "forward-resnet18": Work("forward, ResNet-18's shape, 16 images of 224×224", 1.0, forwards(plain18, 16, 224), True),
+    "forward-squeezenet": Work("the same, SqueezeNet 1.1's", 1.0, forwards(squeezenet, 16, 224), True),
+    "forward-vgg11": Work("the same, VGG-11's", 1.0, forwards(vgg11, 16, 224), True),
+    "forward-mobilenet": Work("the same, MobileNetV2's (depthwise 3×3)", 0.5, forwards(mobilenet, 16, 224), True),
+    "forward-resnet20": Work(
+        "forward, ResNet-20's shape, 1,000 images of 32×32", 1.5, forwards(plain20, 1000, 32), True
+    ),
+    "forward-resnet": Work("forward, ``resnet()``, 10,000 digits", 1.5, forwards(decoding.resnet, 10_000, 28), True),
+    **{
+        f"resnet18-{name}": Work(
+            f'``decode_layer``, ResNet-18\'s shape, all units of {name}, ``unpool="sum"``',
+            5.0,
+            {"fast": partial(bank18, name, False), "torch": partial(bank18, name, True)},
+            True,
+        )
+        for name in ("2.1", "3.1", "4.1")
+    },
+    "processes": Work(
+        "``reconstruction_error``, LeNet layer 5, 10,000 digits: on processes ÷ on threads",
+        1.2,
+        {"fast": lambda: on_workers(10_000, True), "threads": lambda: on_workers(10_000, False)},
         True,
     ),
     "gains": Work(
