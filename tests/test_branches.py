@@ -514,7 +514,7 @@ def test_a_layer_of_ones_own_that_is_no_identity_must_say_how_it_decodes(layer, 
     assert net.forward(ramp(1, 1, 6, 7)).shape[1] == 2
     for call in (lambda: decode_layer(net, 2), lambda: decode_filter(net, 2, 0)):
         with pytest.raises(
-            UnsupportedLayerError, match=rf"layer 2 .*: it has {what}, and no decode of its own.*write decode"
+            UnsupportedLayerError, match=rf"layer 2 .*: it sets {what}, and has no decode of its own.*write decode"
         ):
             call()
 
