@@ -21,7 +21,7 @@ from .errors import ShapeError
 from .layers import Layer, is_its_filters
 
 if TYPE_CHECKING:
-    from .network import Network, ReceptiveField
+    from .network import Network
 
 
 class Placed(NamedTuple):
@@ -140,7 +140,6 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
                 bank = layer.dense.astype(dtype, copy=False)
             else:
                 bank = np.asarray(layer.decode_bank(*arrays, jump=jump, backend=backend))
-            _check_bank(bank, (net.channels(number), net.channels(base)), fields[number])
             bank = times(bank, layer.gain, 0)
         place = tuple(origin[a] - layer.pad[2 * a] * jump[a] for a in (0, 1))
         banks[number] = Placed(bank, place)  # type: ignore[arg-type]
@@ -167,15 +166,6 @@ def _check_parts(layer: Layer, parts: Any, shape: Sequence[int], widths: Sequenc
         raise ShapeError(
             f"its decode makes {listed(found) or 'nothing'} of maps {tuple(shape)}, and must make {listed(wanted)}: one for each layer that decoding "
             "follows, of its channels, (n − 1) · stride + size cells of n."
-        )
-
-
-def _check_bank(bank: Array, channels: Pair, field: ReceptiveField | None) -> None:
-    """Refuse what a layer's `decode_bank` makes unless it is as large as what the units see."""
-    wanted = (*channels, *(() if field is None else field.size))
-    if bank.shape != wanted:
-        raise ShapeError(
-            f"its decode_bank makes a bank {bank.shape}, and must make {wanted}, as large as what its units see."
         )
 
 

@@ -514,7 +514,7 @@ def test_a_layer_of_ones_own_that_is_no_identity_must_say_how_it_decodes(layer, 
     assert net.forward(ramp(1, 1, 6, 7)).shape[1] == 2
     for call in (lambda: decode_layer(net, 2), lambda: decode_filter(net, 2, 0)):
         with pytest.raises(
-            UnsupportedLayerError, match=rf"layer 2 .*: it has {what}, and no decode of its own.*write decode"
+            UnsupportedLayerError, match=rf"layer 2 .*: it sets {what}, and has no decode of its own.*write decode"
         ):
             call()
 
@@ -551,16 +551,6 @@ def test_what_a_layer_of_ones_own_decodes_to_must_fit(made, message, ramp):
             call()
 
 
-def test_what_a_layer_of_ones_own_makes_of_a_bank_must_fit(ramp):
-    class Wrong(Mean):
-        def decode_bank(self, *banks, jump, backend):
-            return banks[0][:, :, 1:]
-
-    net = below_and(Wrong(), ramp)
-    with pytest.raises(ShapeError, match=r"its decode_bank makes a bank \(2, 1, 1, 2\), and must make \(2, 1, 2, 2\)"):
-        decode_layer(net, 2)
-
-
 OF_ONES_OWN = {
     "what a class leaves to the identity is not looked at": (
         Layer, "_check_identity", lambda self: None, lambda ramp: [
@@ -575,7 +565,6 @@ OF_ONES_OWN = {
         walks, "_check_parts", lambda *given: None,
         lambda ramp: test_what_a_layer_of_ones_own_decodes_to_must_fit(lambda maps: (maps, maps[:, :, :0]), "", ramp),
     ),
-    "banks are not looked at": (walks, "_check_bank", lambda *given: None, test_what_a_layer_of_ones_own_makes_of_a_bank_must_fit),
 }  # fmt: skip
 
 

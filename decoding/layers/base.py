@@ -219,7 +219,7 @@ class Layer(metaclass=_Closing):
         changes += ["joins"] if self.joins and self.follows != 1 else []
         changes += ["decode_bank"] if type(self).decode_bank is not Layer.decode_bank else []
         if changes:
-            raise UnsupportedLayerError(f"it has {listed(changes)}, and no decode of its own. {self._wanted}")
+            raise UnsupportedLayerError(f"it sets {listed(changes)}, and has no decode of its own. {self._wanted}")
 
     @property
     def _wanted(self) -> str:
