@@ -81,10 +81,8 @@ sphinx_gallery_conf = {
 }
 
 # `sphinx-build -b linkcheck docs docs/_build/links` needs the network.
-linkcheck_ignore = [
-    r"https://doi\.org/.*",
-    r"lenet-page/.*",
-]  # which refuses programs; which is written after the check
+# The first refuses programs; the second is written after the check.
+linkcheck_ignore = [r"https://doi\.org/.*", r"lenet-page/.*"]
 
 
 def write_explorer(app, exception):
