@@ -229,7 +229,7 @@ def test_images_are_measured_in_threads_as_in_one(two_threads):
         seen = []
         progress = lambda done, total: seen.append(done)  # noqa: E731
         decoding.measure(net, images, [top, error, fit], backend=backend, progress=progress, **options)
-        return [*top.result(), error.result().per_image, fit.gram, fit.moments, np.array(seen)]
+        return [*top.result(), error.result().per_image, fit.equations.gram, fit.equations.moments, np.array(seen)]
 
     whole = found(reference, images, batch_size=7)
     for parts in (found(fast, images, batch_size=7), found(fast, [images[i : i + 7] for i in range(0, 40, 7)])):
