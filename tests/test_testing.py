@@ -187,7 +187,13 @@ def test_every_check_catches_what_no_other_check_catches_first_or_says_why_it_is
     assert {name for name, check in CHECKS.items() if not check.why} == first
 
 
-@pytest.mark.parametrize("name", [name for name, check in CHECKS.items() if not check.why])
+def by_night(names):
+    """Checks that come late run all before them, and one of those of conditions tells by day what the others tell."""
+    late = [*[name for name in names if name.endswith("_conditions")][1:], "answers_after_errors"]
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in late else []) for name in names]
+
+
+@pytest.mark.parametrize("name", by_night([name for name, check in CHECKS.items() if not check.why]))
 def test_no_earlier_check_catches_it_first(name):
     mutant = next(mutant for mutant in MUTANTS if mutant.kills == name and mutant.first)
     earlier = [each for each in list(CHECKS)[: list(CHECKS).index(name)] if each != "own_decode_filter"]
