@@ -327,7 +327,7 @@ def linearize(
     """
     as_network(net, "linearize")
     as_choice(unpool, POOLING, "linearize: unpool")
-    check_known(net, "linearize")
+    check_known(net)
     options = {"backend": backend, "progress": progress, "executor": executor, "checkpoint": checkpoint}
     if images is None:
         gains = free_gains(net, moments(net), "linearize", unpool)
@@ -352,7 +352,7 @@ def _straight(layer: Layer) -> Layer:
     return layer.replace(curvature=None) if layer.fields().get("curvature") is not None else layer
 
 
-def check_known(net: Network, function: str) -> None:
+def check_known(net: Network) -> None:
     """Refuse layers that decoding passes over without a gain, and of which nothing says what they do to responses."""
     for number, layer in enumerate(net.layers, 1):
         silent = layer.is_overlooked and not (
@@ -361,7 +361,7 @@ def check_known(net: Network, function: str) -> None:
         if silent and layer.gain is None and net.blocked(number) is None:
             with net._blame(number):
                 raise UnsupportedLayerError(
-                    f"{function} cannot tell what it makes of its responses. An activation inherits from decoding.Elementwise and "
+                    "nothing says what it makes of its responses, so its gain is not known. An activation inherits from decoding.Elementwise and "
                     "writes function(z); a layer that multiplies by what it computes writes factor(x); a linear layer writes linear "
                     "and decode. Or give it a gain, which stays: layer.replace(gain=…)."
                 )
@@ -418,7 +418,7 @@ def _remedy(net: Network, number: int, function: str) -> str:
         return f"Give images: {function}(net, images)."
     which = listed([f"{n} '{printable(net.names[n - 1])}'" for n in old[:3]])
     return (
-        f"Nor can images tell: {len(old)} of the batch normalizations below it have no moments, as in old files, and do not run ({which}"
+        f"Nor can images tell: batch normalizations below it have no moments, and do not run ({which}"
         f"{', …' if len(old) > 3 else ''}). So it has no gain, unless you know the moments: make another network with "
         "layer.replace(mean=…, std=…) in their places, by net.replace(layers=…)."
     )

@@ -312,7 +312,7 @@ def quadratize(net: Network, images: Any = None, *, backend: Any = None, progres
     >>> net.layer(2).gain, (net.layer(2).curvature * 3 * np.sqrt(2 * np.pi)).round(9)
     (array([0.5]), array([1.]))
     """
-    check_known(as_network(net, "quadratize"), "quadratize")
+    check_known(as_network(net, "quadratize"))
     if images is None:
         return _by_moments(net)
     return _calibrated(net, _sample(net, images), resolve(backend), progress)
