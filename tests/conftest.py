@@ -1,9 +1,14 @@
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each processor; BLAS reads this when NumPy is imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+sys.path.append(
+    str(Path(__file__).parents[1])
+)  # last; processes that tests start find there what pickles by its module's name
 
 import hypothesis
 import numpy as np

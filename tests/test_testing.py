@@ -440,7 +440,9 @@ def test_no_answer_destroys_the_report(operator, spoil, monkeypatch):
     report = check_backend(wrong, on_failure="return")
     assert [result.check for result in report.results] == [name for name in CHECKS if name not in OWN]
     differential = [r for r in report.results if r.check.startswith(operator)]
-    assert all(result.status == FAILED for result in differential)
+    echoes = [r for r in differential if r.check.endswith("_conditions")]  # of what the others have named
+    assert all(result.status == FAILED for result in differential if result not in echoes)
+    assert all(result.status in (FAILED, NOT_JUDGED) for result in echoes)
     assert "the check stops" not in str(report)
     statuses = {result.check: result.status for result in report.results}
     laws = {"substitute": "law_impulse", "correlate": "law_adjoint", "unpool": "law_gain"}

@@ -413,10 +413,24 @@ class Rounded(TapByTap):
 def test_operands_of_every_product_may_be_rounded_where_that_is_declared(bits):
     linear = [name for name in CHECKS if name.startswith(("unpool", "decode", "avg_pool", "law", "forward"))]
     assert set(statuses(Rounded(bits), linear, examples=20).values()) == {PASSED}
-    undeclared = Rounded(bits)
-    undeclared.input_eps, undeclared.rounded = 0.0, Rounded(bits).rounded
-    reals = [name for name in CHECKS if name.startswith(("unpool", "decode", "avg_pool")) and "integers" not in name]
-    assert set(statuses(undeclared, reals).values()) == {FAILED}
+    reals = [
+        name
+        for name in CHECKS
+        if name.startswith(("unpool", "decode", "avg_pool")) and name.endswith(("reals", *MODES))
+    ]
+    assert set(statuses(undeclared(bits), reals).values()) == {FAILED}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [11, 8], ids=["TF32", "bfloat16"])
+def test_rounded_operands_that_are_not_declared_are_refused_under_all_conditions(bits):
+    assert set(statuses(undeclared(bits), ["avg_pool_conditions", "unpool_conditions"]).values()) == {FAILED}
+
+
+def undeclared(bits):
+    backend = Rounded(bits)
+    backend.input_eps, backend.rounded = 0.0, Rounded(bits).rounded
+    return backend
 
 
 def test_what_is_no_product_has_operands_that_are_not_rounded():

@@ -26,15 +26,15 @@ EXAMPLES, PAGE = ROOT / "examples" / "backends", ROOT / "docs" / "conformance.rs
 
 def run(case, backend):
     """A case as a program would run it: an array, or the word "refused"."""
-    if case.net is None:
-        try:
+    try:
+        if case.net is None:
             return np.asarray(getattr(backend, case.operator)(*case.arrays.values(), **case.parameters))
-        except (ValueError, decoding.DecodingError):
-            return "refused"
-    if case.operator == "forward":
-        return case.net.forward(case.arrays["x"], backend=backend)
-    layer, k, mode = (case.parameters[key] for key in ("layer", "k", "mode"))
-    return decoding.decode_filter(case.net, layer, k, unpool=mode, backend=backend)[np.newaxis]
+        if case.operator == "forward":
+            return case.net.forward(case.arrays["x"], backend=backend)
+        layer, k, mode = (case.parameters[key] for key in ("layer", "k", "mode"))
+        return decoding.decode_filter(case.net, layer, k, unpool=mode, backend=backend)[np.newaxis]
+    except (ValueError, decoding.DecodingError):
+        return "refused"
 
 
 def as_json(array):
