@@ -237,7 +237,7 @@ def _check_pixels(file: Image.Image, name: str) -> None:
 def _converted(file: Image.Image, mode: str | None, name: str) -> Image.Image:
     from PIL import Image
 
-    if file.mode in DEEP:
+    if file.mode in DEEP or (file.mode, file.format) == ("I", "PNG"):  # older Pillows keep a PNG's 16 bits so
         picture = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
         return picture if mode != "RGB" else picture.convert("RGB")
     if file.mode not in PLAIN:
