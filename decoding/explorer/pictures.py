@@ -27,11 +27,12 @@ def read_pictures(net: Network, folder: Any) -> tuple[list[Array], list[str]]:
         If there is no such folder.
     """
     place = as_path(folder, "images")
+    size = None if net.input_shape is None else net.input_shape[1:]
     parts = [each for each in sorted(place.iterdir()) if each.is_dir() and not each.name.startswith(".")]
     found, labels = list[Array](), list[str]()
     for part in parts or [place]:
         try:
-            given = images_in(part, mode="L" if net.channels(0) == 1 else "RGB", skip=True)
+            given = images_in(part, size=size, mode="L" if net.channels(0) == 1 else "RGB", skip=True)
         except DataFormatError:
             if parts:  # a folder of something else
                 continue
@@ -45,20 +46,6 @@ def read_pictures(net: Network, folder: Any) -> tuple[list[Array], list[str]]:
 
 def _prepared(net: Network, picture: Array) -> Array:
     """One picture, (1, C, H, W), 0 to 255, as `Network.forward` takes it."""
-    if net.input_shape is not None and picture.shape[2:] != net.input_shape[1:]:
-        picture = _fitted(picture[0], net.input_shape[1:])[np.newaxis]
     small = net.std is not None and float(net.std.max()) < 1  # trained on pixels from 0 to 1
     normalized: Array = net.normalize(picture.astype(np.float32) / np.float32(255 if small else 1))
     return normalized
-
-
-def _fitted(picture: Array, size: Any) -> Array:
-    """The middle of a picture (C, H, W), made so large that it just fills the size."""
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(np.moveaxis(picture, 0, 2).squeeze()))
-    scale = max(size[0] / image.height, size[1] / image.width)
-    whole = max(size[1], round(image.width * scale)), max(size[0], round(image.height * scale))
-    left, top = (whole[0] - size[1]) // 2, (whole[1] - size[0]) // 2
-    pixels = np.asarray(image.resize(whole, Image.Resampling.LANCZOS).crop((left, top, left + size[1], top + size[0])))
-    return pixels[np.newaxis] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
