@@ -14,7 +14,7 @@ from ..errors import DecodingError, InvalidValueError
 from ..layers import UnsupportedLayer
 from ..network import Network
 from .layout import layout
-from .weights import factor, passes
+from .weights import passes
 
 SIDES = (96, 64, 48, 32, 24)  # pixels that a unit's picture has at most
 PIXELS = 36e6  # of all pictures together, each channel counted
@@ -34,8 +34,6 @@ class Survey:
         Why a layer has none.
     base : dict of int to int
         The layer whose pictures a layer shows: its own, or that of a layer whose units it passes on, each times a factor.
-    factors : dict of int to ndarray of shape (K,)
-        Those factors.
     side : int
         The most rows or columns of a picture.
     """
@@ -44,7 +42,6 @@ class Survey:
     units: dict[int, int] = field(default_factory=dict)
     reasons: dict[int, str] = field(default_factory=dict)
     base: dict[int, int] = field(default_factory=dict)
-    factors: dict[int, Any] = field(default_factory=dict)
     side: int = SIDES[0]
 
     @property
@@ -72,7 +69,7 @@ def survey(net: Network, layers: Sequence[int | str] | None, units: int | None, 
         else:
             found.reasons[number] = reason
     for number in found.units:
-        found.base[number], found.factors[number] = _base(net, number, found.units)
+        found.base[number] = _base(net, number, found.units)
     found.units = {number: min(units or _limit(net, number), count) for number, count in found.units.items()}
     found.side = next((side for side in SIDES if kinds * _pixels(found, side) <= PIXELS), SIDES[-1])
     return found
@@ -109,12 +106,10 @@ def check_weights(net: Network) -> None:
                 layer.check()
 
 
-def _base(net: Network, number: int, units: dict[int, int]) -> tuple[int, Any]:
-    scale = factor(net.layers[number - 1], net.channels(number)) * 0 + 1
+def _base(net: Network, number: int, units: dict[int, int]) -> int:
     while passes(net.layers[number - 1]) and len(net.paths[number - 1]) == 1 and net.paths[number - 1][0] in units:
-        scale = scale * factor(net.layers[number - 1], net.channels(number))
         number = net.paths[number - 1][0]
-    return number, scale
+    return number
 
 
 def _limit(net: Network, number: int) -> int:

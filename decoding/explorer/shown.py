@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +106,14 @@ class Shown:
                 pixels = apply(pixels, array.astype(np.float32))
         return pixels if len(pixels) in (1, 3) else pixels.mean(axis=0, keepdims=True)
 
-    @property
+    @cached_property
     def _range(self) -> tuple[float, float]:
         """Black and white: 0 to 255 or 0 to 1, where the first images lie in that range, or else their own."""
-        if not hasattr(self, "_known"):
-            first = [self._undone(image) for batch in self.batches[:50] for image in batch[:200]]
-            low, high = float(min(map(np.min, first))), float(max(map(np.max, first)))
-            slack = 1e-3 * (high - low)
-            whole = next((top for top in (1.0, 255.0) if -slack <= low and high <= top + slack), None)
-            self._known = (low, high) if whole is None else (0.0, whole)
-        return self._known
+        first = [self._undone(image) for batch in self.batches[:50] for image in batch[:200]]
+        low, high = float(min(map(np.min, first))), float(max(map(np.max, first)))
+        slack = 1e-3 * (high - low)
+        whole = next((top for top in (1.0, 255.0) if -slack <= low and high <= top + slack), None)
+        return (low, high) if whole is None else (0.0, whole)
 
     def summary(self) -> dict[str, Any] | None:
         if not self:
