@@ -32,7 +32,7 @@ from . import (
 from .arguments import Array, cut
 from .decoder import UNPOOLS, unit
 from .errors import InvalidValueError
-from .explorer.pictures import read_pictures
+from .explorer.pictures import prepared, read_pictures
 from .files import check_writable, replacing, shown
 from .loading import format_of
 from .picture import FORMATS
@@ -380,9 +380,8 @@ def _some_units(net: Network, given: Sequence[str]) -> bool | dict[int | str, li
 def _images(net: Network, options: argparse.Namespace) -> Any:
     """What to calibrate on: the folder's pictures; digits for a bundled network without batch norms; otherwise none."""
     if options.images is not None:
-        small = net.std is not None and float(net.std.max()) < 1  # of pixels from 0 to 1
         given = datasets.images_in(options.images, mode="L" if net.channels(0) == 1 else "RGB", skip=True)
-        return (net.normalize(batch / np.float32(255 if small else 1)) for batch in given)
+        return (prepared(net, picture) for picture in given)
     if options.net in BUNDLED and not any(isinstance(each, BatchNorm) for each in net.layers):
         return net.normalize(datasets.mnist()[0][:2000])
     return None

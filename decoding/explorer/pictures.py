@@ -37,15 +37,15 @@ def read_pictures(net: Network, folder: Any) -> tuple[list[Array], list[str]]:
             if parts:  # a folder of something else
                 continue
             raise
-        found.extend(_prepared(net, picture) for picture in given)
+        found.extend(prepared(net, picture) for picture in given)
         labels.extend(part.name if parts else path.stem for path in given.paths)
     if not found:
         raise DataFormatError(f"'{shown(folder)}' and its folders hold no PNG, JPEG or TIFF file.")
     return found, labels
 
 
-def _prepared(net: Network, picture: Array) -> Array:
-    """One picture, (1, C, H, W), 0 to 255, as `Network.forward` takes it."""
+def prepared(net: Network, picture: Array) -> Array:
+    """One picture, (1, C, H, W), 0 to 255, as `Network.forward` takes it; as 0 to 1 where the deviation is below 1."""
     small = net.std is not None and float(net.std.max()) < 1  # trained on pixels from 0 to 1
     normalized: Array = net.normalize(picture.astype(np.float32) / np.float32(255 if small else 1))
     return normalized
