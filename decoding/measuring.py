@@ -392,3 +392,20 @@ def within(images: Array, pads: Pads) -> tuple[Array, Pads]:
     """The images from where the first units begin, and the zeros they need around them; pads as `Network.grid` gives them."""
     images = images[:, :, max(0, -pads[0]) :, max(0, -pads[2]) :]
     return images, (max(0, pads[0]), pads[1], max(0, pads[2]), pads[3])
+
+
+def windows(
+    images: Array, grid: Sequence[int], size: Sequence[int], stride: Sequence[int], most: int
+) -> Iterator[tuple[int, slice, Array]]:
+    """What units see, row by row of their grid and at most so many numbers at a time: the row, which images, and views of their crops.
+
+    The crops are (images, columns, C, h, w). The first unit's is the first corner of the images.
+    """
+    (rows, columns), (h, w), (down, across) = grid, size, stride
+    step = max(1, most // (columns * images.shape[1] * h * w))
+    for row in range(rows):
+        strip = images[:, :, row * down :, : (columns - 1) * across + w][:, :, :h]
+        views = np.lib.stride_tricks.sliding_window_view(strip, w, axis=3)[:, :, :, ::across]
+        for start in range(0, len(images), step):
+            some = slice(start, start + step)
+            yield row, some, views[some].transpose(0, 3, 1, 2, 4)

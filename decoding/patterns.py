@@ -23,7 +23,7 @@ from .errors import DataFormatError, InvalidValueError, ShapeError
 from .files import File, read_npz, replacing, shown
 from .gains import STILL
 from .layers import Shape
-from .measuring import Images, Progress, measure, run, within
+from .measuring import Images, Progress, measure, run, windows, within
 from .network import Network, as_network
 
 if TYPE_CHECKING:
@@ -887,16 +887,11 @@ def _by_windows(
     )
     units = len(bank) if y is None else y.shape[1]
     responses, both = np.zeros(units), np.zeros((units + 1, numbers))  # the last responds with 1 everywhere
-    step = max(1, BLOCK // (grid[1] * numbers))
-    for row in range(grid[0]):
-        strip = images[:, :, row * stride[0] :][:, :, : size[0]]
-        views = np.lib.stride_tricks.sliding_window_view(strip, size[1], axis=3)[:, :, :, :: stride[1]]
-        for start in range(0, n, step):
-            here = views[start : start + step].transpose(0, 3, 1, 2, 4)
-            windows = np.array(here, np.float64, order="C").reshape(-1, numbers)
-            read = bank @ windows.T if y is None else y[start : start + step, :, row].swapaxes(0, 1).reshape(units, -1)
-            responses += read.sum(axis=1, dtype=np.float64)
-            both += np.concatenate([read, np.ones((1, len(windows)))]) @ windows
+    for row, some, here in windows(images, grid, size, stride, BLOCK):
+        crops = np.array(here, np.float64, order="C").reshape(-1, numbers)
+        read = bank @ crops.T if y is None else y[some, :, row].swapaxes(0, 1).reshape(units, -1)
+        responses += read.sum(axis=1, dtype=np.float64)
+        both += np.concatenate([read, np.ones((1, len(crops)))]) @ crops
     both = both.reshape(units + 1, c, *size)
     return Products(n * math.prod(grid), responses, both[-1], both[:-1])
 

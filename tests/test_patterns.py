@@ -517,8 +517,8 @@ def saved():
         "the mean of crops left in": (
             "both / cells - np.multiply.outer(responses / cells, crops / cells)", "both / cells", covariances,
         ),
-        "the stride left out": ("[:, :, :, :: stride[1]]", "[:, :, :, : grid[1]]", covariances),
-        "rows and columns of the stride swapped": ("row * stride[0] :", "row * stride[1] :", covariances),
+        "the stride left out": ("grid, size, stride, BLOCK)", "grid, size, (stride[0], 1), BLOCK)", covariances),
+        "rows and columns of the stride swapped": ("grid, size, stride, BLOCK)", "grid, size, stride[::-1], BLOCK)", covariances),
         "first channel and second swapped": ("rfft2(covariance), (0, 1), (3, 2)", "rfft2(covariance), (0, 1), (2, 3)", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),
         "the level left in": ("- np.multiply.outer(level, level)[:, :, np.newaxis, np.newaxis]", "", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),
         "divided by all pixels": ("self.products / np.maximum(self.pairs, 1)", "self.products / self.pixels", test_the_autocovariance_of_cyclic_images_is_that_of_all_their_crops),

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import Array
-from ..measuring import within
+from ..measuring import windows, within
 from ..network import Network
 from ..secondorder import pairs
 
@@ -74,35 +74,27 @@ class FollowMeter:
     def add(self, part: Any) -> None:
         images, responses = part
         self.images += len(images)
-        for row, first, windows in self._windows(images, responses[0].shape[2:]):
-            here = windows @ self.bank
-            some = slice(first, first + len(windows) // responses[0].shape[3])
+        for row, some, crops in self._crops(images, responses[0].shape[2:]):
+            here = crops @ self.bank
             true = {n: _rows(y[some, : self.units, row]) for n, y in zip(self.layers, responses, strict=True)}
             drawn = dict(zip(self.kinds, np.split(here.astype(np.float64), len(self.kinds), axis=1), strict=True))
             for (kind, number), follow in self.follows.items():
                 follow.take(drawn[kind], true[number])
             last = here[:, -self.units :]
-            self.cells += len(windows)
+            self.cells += len(crops)
             self.responses = self.responses + last.sum(axis=0, dtype=np.float64)
-            self.crops = self.crops + windows.sum(axis=0, dtype=np.float64)
-            self.both += last.T @ windows
+            self.crops = self.crops + crops.sum(axis=0, dtype=np.float64)
+            self.both += last.T @ crops
 
-    def _windows(self, images: Array, grid: Sequence[int]) -> Iterator[tuple[int, int, Array]]:
-        """What the units see, row by row of their grid: the row, the first image, and the crops as a matrix."""
+    def _crops(self, images: Array, grid: Sequence[int]) -> Iterator[tuple[int, slice, Array]]:
+        """What the units see, row by row of their grid: the row, which images, and the crops as a matrix."""
         if not len(images):
             return
         pads, _ = self.net.grid(self.layers[0], images.shape[1:])
         images, (top, bottom, left, right) = within(images, pads)
         images = np.pad(images, ((0, 0), (0, 0), (top, bottom), (left, right)))
-        (height, width), (down, across) = self.field.size, self.field.stride
-        images = images[:, :, :, : (grid[1] - 1) * across + width]
-        step = max(1, BLOCK // (grid[1] * self.numbers))
-        for row in range(grid[0]):
-            strip = images[:, :, row * down : row * down + height]
-            views = np.lib.stride_tricks.sliding_window_view(strip, width, axis=3)[:, :, :, ::across]
-            for first in range(0, len(images), step):
-                crops = views[first : first + step].transpose(0, 3, 1, 2, 4)
-                yield row, first, crops.reshape(-1, self.numbers)
+        for row, some, crops in windows(images, grid, self.field.size, self.field.stride, BLOCK):
+            yield row, some, crops.reshape(-1, self.numbers)
 
     @property
     def pattern(self) -> Array:
