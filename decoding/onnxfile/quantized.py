@@ -57,6 +57,14 @@ def _real(r: Reader, v: list[Any], i: int) -> View | Array:
     return view
 
 
+def _bias(r: Reader, v: list[Any], i: int) -> Array | None:
+    """Input `i`, whose unit is the scale of the responses times that of the weights."""
+    if len(v) <= i or v[i] is None:
+        return None
+    bias: Array = v[i] * (r.weights(v, 1, "scale").ravel() * r.weights(v, 4, "scale").ravel())
+    return bias
+
+
 def _quantize(r: Reader, node: Node, v: list[Any]) -> Any:
     return _rounded(r, r.maps(v), v, 1)
 
@@ -66,9 +74,7 @@ def _dequantize(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _qlinear_conv(r: Reader, node: Node, v: list[Any]) -> Any:
-    bias = None
-    if len(v) > 8 and v[8] is not None:
-        bias = v[8] * (r.weights(v, 1, "scale").ravel() * r.weights(v, 4, "scale").ravel())
+    bias = _bias(r, v, 8)
     return _rounded(r, conv(r, node, [_real(r, v, 0), _real(r, v, 3), bias]), v, 6)
 
 
@@ -90,9 +96,7 @@ def _qgemm(r: Reader, node: Node, v: list[Any]) -> Any:
     ):
         raise Cannot("it multiplies by something else than a matrix from the right")
     weights = dequantized(r, v[3], r.weights(v, 4, "scale"), r.constant(v, 5, "zero"), 0 if turned else -1)
-    bias = None
-    if len(v) > 6 and v[6] is not None:
-        bias = v[6] * (r.weights(v, 1, "scale").ravel() * r.weights(v, 4, "scale").ravel())
+    bias = _bias(r, v, 6)
     flat = view if len(view.axes) == 2 else r.builder.flatten(view, 1)
     result = r.builder.linear(flat, weights.T if turned else weights, bias)
     return _rounded(r, result, v, 7) if len(v) > 7 and v[7] is not None else result
