@@ -199,7 +199,7 @@ class Maps:
         self, layer: int, channels: Array, stride: tuple[int, int], start: tuple[int, int], part: str = ""
     ) -> int:
         """A layer with these channels, and every so many rows and columns; what a `Select` below does is done at once."""
-        below = self.layers[layer - 1] if layer else None
+        below = self._made(layer)
         if isinstance(below, Select):
             channels = np.where(channels < 0, -1, np.append(below.chosen, -1)[channels])
             start = (
@@ -253,6 +253,10 @@ class Maps:
 
     def _moved(self, view: View, axes: Axes) -> View:
         return View(view.layer, tuple(merged(axis) for axis in axes), {})
+
+    def _made(self, layer: int) -> Layer | None:
+        """The layer of that number; None for the image."""
+        return self.layers[layer - 1] if layer else None
 
     def _shape(self, layer: int) -> Shape:
         shape = self.shapes[layer]

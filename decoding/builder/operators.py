@@ -82,7 +82,7 @@ class Builder(Pieces):
         if found is not None:
             return found
         factors, offsets = self._channelwise(view, np.asarray(scale)), self._channelwise(view, np.asarray(bias))
-        layer = self.layers[view.layer - 1] if view.layer else None
+        layer = self._made(view.layer)
         factors, offsets = factors.astype(self.dtype), offsets.astype(self.dtype)
         number, label = view.layer, self.label
         merged: Layer | None = None

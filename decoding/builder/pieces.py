@@ -37,14 +37,14 @@ class Pieces(Maps):
 
     def _normalized(self, a: View, b: View) -> View | None:
         """The normalization of x that a + b is: a = x · f, b = bias - mean(x) · f, f = scale · (variance(x) + epsilon) ** -½."""
-        gate, bias = (self.layers[each.layer - 1] if each.layer else None for each in (a, b))
+        gate, bias = (self._made(each.layer) for each in (a, b))
         if not isinstance(gate, Gate) or not isinstance(bias, Scale):
             return None
         (x, f), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
-        if not below or not isinstance(self.layers[below - 1], Gate) or f not in self.inputs[below - 1]:
+        if not isinstance(self._made(below), Gate) or f not in self.inputs[below - 1]:
             return None
         sign, other = bias.scale, sum(self.inputs[below - 1]) - f
-        if other and isinstance(minus := self.layers[other - 1], Scale) and (minus.scale == -1).all():
+        if isinstance(minus := self._made(other), Scale) and (minus.scale == -1).all():
             sign, other = -sign, self.inputs[other - 1][0]
         mean, factor = self._average(other), self._factor(f)
         if (sign != -1).any() or mean is None or factor is None or mean[1:] != (x, 0) or factor[:2] != mean[:2]:
@@ -65,12 +65,12 @@ class Pieces(Maps):
     def _factor(self, layer: int) -> tuple[Over, int, float, Array] | None:
         """Over what, and of which layer, a layer is ``scale · (variance + epsilon) ** -½``; epsilon and the scale."""
         scale, layer = np.ones(1, self.dtype), self._spread_from(layer)
-        made = self.layers[layer - 1] if layer else None
+        made = self._made(layer)
         if isinstance(made, Scale) and not made.bias.any():
             scale, layer = made.scale, self._spread_from(self.inputs[layer - 1][0])
         exponent = 1.0
         for _ in range(MOST_PIECES):
-            if layer and isinstance(power := self.layers[layer - 1], Power):
+            if isinstance(power := self._made(layer), Power):
                 exponent, layer = exponent * power.exponent, self.inputs[layer - 1][0]
         found = self._variance(layer) if exponent == -0.5 else None
         return (*found, scale) if found is not None and found[2] >= 0 else None
@@ -88,17 +88,17 @@ class Pieces(Maps):
     def _moments(self, layer: int) -> tuple[Over, int, float] | None:
         """The same where it is mean(x²) - mean(x)², perhaps kept from falling below 0."""
         epsilon = 0.0
-        made = self.layers[layer - 1] if layer else None
+        made = self._made(layer)
         if isinstance(made, Scale) and (made.scale == 1).all() and (made.bias == made.bias[0]).all():
             epsilon, layer = float(made.bias[0]), self.inputs[layer - 1][0]
-            made = self.layers[layer - 1] if layer else None
+            made = self._made(layer)
         if isinstance(made, ReLU) and not made.leak:
             layer = self.inputs[layer - 1][0]
-            made = self.layers[layer - 1] if layer else None
+            made = self._made(layer)
         if not isinstance(made, Sum):
             return None
         first, below = self.inputs[layer - 1]
-        minus = self.layers[below - 1] if below else None
+        minus = self._made(below)
         if not isinstance(minus, Scale) or (minus.scale != -1).any() or minus.bias.any():
             return None
         squares, root = self._average(first), self._rooted(self.inputs[below - 1][0])
@@ -109,23 +109,23 @@ class Pieces(Maps):
 
     def _rooted(self, layer: int) -> int | None:
         """The layer that a layer is the square of."""
-        made = self.layers[layer - 1] if layer else None
+        made = self._made(layer)
         return self.inputs[layer - 1][0] if isinstance(made, Power) and made.exponent == 2 else None
 
     def _spread_from(self, layer: int) -> int:
         """The layer that is repeated in every place, or for several channels."""
         for _ in range(MOST_PIECES):
-            if layer and isinstance(self.layers[layer - 1], (Select, Resize)):
+            if isinstance(self._made(layer), (Select, Resize)):
                 layer = self.inputs[layer - 1][0]
         return layer
 
     def _centred(self, layer: int) -> tuple[Over, int] | None:
         """Over what, and of which layer, a layer is ``x - mean(x)``."""
-        if not layer or not isinstance(self.layers[layer - 1], Sum):
+        if not isinstance(self._made(layer), Sum):
             return None
         x, repeated = self.inputs[layer - 1]
         layer = self._spread_from(repeated)
-        minus = self.layers[layer - 1] if layer else None
+        minus = self._made(layer)
         if not isinstance(minus, Scale) or (minus.scale != -1).any() or minus.bias.any():
             return None
         mean = self._average(self.inputs[layer - 1][0])
