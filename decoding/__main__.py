@@ -101,6 +101,11 @@ def _parser() -> Parser:
     draw.add_argument(
         "--font", metavar="FILE", help="a TrueType or OpenType font, for class names beyond the letters of English"
     )
+    draw.add_argument("--each", action="store_true", help="a file for each unit: out-0.png, out-1.png, …")
+    draw.add_argument(
+        "-o", "--output", required=True, metavar="out.png",
+        help="what to write: a picture, or numbers (.npy: an array (units, channels, rows, columns); .csv: a row for each number)",
+    )  # fmt: skip
     pair = commands.add_parser(
         "quadratic",
         help="draw what units respond to beyond a line",
@@ -125,14 +130,7 @@ def _parser() -> Parser:
         help="pictures to calibrate on, 0 to 255, or 0 to 1 where --std is below 1; the bundled digits for bundled networks that need images; none for networks with batch norms",
     )
     pair.add_argument("-o", "--output", required=True, metavar="unit.png", help="the picture to write")
-
     _add_explore(commands)
-
-    draw.add_argument("--each", action="store_true", help="a file for each unit: out-0.png, out-1.png, …")
-    draw.add_argument(
-        "-o", "--output", required=True, metavar="out.png",
-        help="what to write: a picture, or numbers (.npy: an array (units, channels, rows, columns); .csv: a row for each number)",
-    )  # fmt: skip
     return parser
 
 
