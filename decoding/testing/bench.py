@@ -152,6 +152,17 @@ class Bench:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
         return self.read(answer, code, stage)
 
+    def held(self, function: Callable[[], Any], code: object) -> tuple[Any, Array]:
+        """What the backend answers, as it gave it and as `asked` reads it, to see later whether it `stays`."""
+        given: list[Any] = []
+
+        def ask() -> Any:
+            given.append(function())
+            return given[-1]
+
+        got = self.asked(ask, code)
+        return given[-1], got
+
     def unless_refused(self, function: Callable[[], Any], code: object) -> Array | None:
         """What the backend answers, as `asked` does; None if it refuses, in whatever words."""
         try:
@@ -278,3 +289,8 @@ class Bench:
             raise NotJudged("the bound exceeds what is rounded away")
         got = self.answer(call)
         return got if self.precision.exact else np.asarray(np.rint(got / unit) * unit)
+
+
+def stays(answer: Any, before: Array) -> bool:
+    """Whether an answer that was held is what it was."""
+    return np.array_equal(np.asarray(answer), before, equal_nan=True)

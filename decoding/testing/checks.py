@@ -28,7 +28,7 @@ from ..layers import AvgPool, Conv, Dropout, Layer, MaxPool, Pool, Select
 from ..network import Network
 from . import conditions, explicit, stages
 from . import strategies as draws
-from .bench import STOPS, Bench, Unsupported
+from .bench import STOPS, Bench, Unsupported, stays
 from .bounds import NotJudged, axis_weights, error_bound
 from .calls import Call, source
 from .report import Mismatch
@@ -378,22 +378,16 @@ def own_decoder_remembers_nothing(bench: Bench) -> None:
     def decodes(number: int) -> None:
         first, second = explicit.tiled(2, 1, 2, 3) * number, explicit.tiled(3, 2, 2, 1) + number
         net, k = Network([Conv(first), MaxPool(2), Conv(second)], input_shape=(1, 7, 8)), number % 3
-
-        def ask() -> Any:
-            held.append((bench.backend.decode_filter(net, 3, k, unpool="nearest"), np.zeros(0)))
-            return held[-1][0]
-
-        got = bench.asked(ask, code)
-        held[-1] = held[-1][0], got
+        held.append(bench.held(lambda: bench.backend.decode_filter(net, 3, k, unpool="nearest"), code))
         impulse = np.zeros((1, 3, 1, 1))
         impulse[0, k] = 1
         last = list(stages.expectations(stages.decode(net, 3, "nearest"), impulse, bench.precision))[-1]
         arrays = {"input0": first, "input1": second}
-        bench.compare(got, stages.Expected("", last.want[0], last.bound[0], last.unit), code, arrays)
+        bench.compare(held[-1][1], stages.Expected("", last.want[0], last.bound[0], last.unit), code, arrays)
 
     bench.look(range(1, 49), decodes)
     for answer, before in held:
-        if not np.array_equal(np.asarray(answer), before, equal_nan=True):
+        if not stays(answer, before):
             raise Mismatch("the answer changed when other filters were decoded later", code, arrays={"input0": before})
 
 
@@ -726,45 +720,36 @@ def fresh_answers(bench: Bench) -> None:
     hunts="one output buffer for all calls, inputs handed back as answers",
 )
 def lasting_answers(bench: Bench) -> None:
-    def asked(call: Call, arrays: list[Array | None], held: list[Any]) -> Array:
-        def ask() -> Any:
-            held.append(call.on(bench.backend, *arrays))
-            return held[-1]
-
-        return bench.asked(ask, call)
-
-    def stays(answer: Any, before: Array) -> bool:
-        return np.array_equal(np.asarray(answer), before, equal_nan=True)
+    def held(call: Call, arrays: list[Array | None]) -> tuple[Any, Array]:
+        return bench.held(lambda: call.on(bench.backend, *arrays), call)
 
     holds = "assert np.array_equal(first, before, equal_nan=True), first"
 
     def others_do(call: Call) -> None:
-        arrays, held = call.copies(), list[Any]()
-        before = asked(call, arrays, held)
+        arrays = call.copies()
+        answer = held(call, arrays)
         for array in _given(arrays):
             array[...] = 1 - array
-        if not stays(held[0], before):
+        if not stays(*answer):
             lines = [f"first = {call.by_name()}", "before = np.array(first)"]
             lines += [f"{name}[...] = 1 - {name}" for name in call.named]
             raise Mismatch("the answer changed when its inputs did", call.script(*lines, holds))
 
     def later(calls: list[Call]) -> None:
-        held, before = list[Any](), list[Array]()
+        answers = list[tuple[Any, Array]]()
         for now, call in enumerate(calls):
-            before.append(asked(call, call.copies(), held))
+            answers.append(held(call, call.copies()))
             for then in range(now):
-                if not stays(held[then], before[then]):
+                if not stays(*answers[then]):
                     lines = [f"first = {calls[then]}", "before = np.array(first)"]
                     lines += [*map(repr, calls[then + 1 : now + 1]), holds]
                     problem = f"the answer changed when another call was made, number {now - then} after its own"
                     raise Mismatch(problem, "\n".join(lines))
 
     def at_the_end(calls: list[Call]) -> None:
-        held, before = list[Any](), list[Array]()
-        for call in calls:
-            before.append(asked(call, call.copies(), held))
-        for number, call in enumerate(calls):
-            if not stays(held[number], before[number]):
+        answers = [held(call, call.copies()) for call in calls]
+        for call, answer in zip(calls, answers, strict=True):
+            if not stays(*answer):
                 lines = [f"first = {call}", "before = np.array(first)"]
                 lines += [f"others = [{times(call, 2)} for _ in range({len(calls)})]", holds]
                 raise Mismatch(f"an answer changed while {len(calls)} calls were made", "\n".join(lines))
@@ -898,11 +883,7 @@ def _conditions(operator: str) -> None:
         def agrees(case: conditions.Case) -> None:
             call, before = case.call, case.call.copies()
 
-            def ask() -> Any:
-                held.append((call.on(bench.backend), np.zeros(0), case))
-                return held[-1][0]
-
-            got = bench.asked(ask, case)
+            answer, got = bench.held(lambda: call.on(bench.backend), case)
             for name, now, then in zip(call.named, _given(call.arrays), _given(before), strict=True):
                 if not np.array_equal(now, then):
                     now[...] = then  # so that the case is what it was
@@ -912,9 +893,8 @@ def _conditions(operator: str) -> None:
                         f"assert np.array_equal({name}, before), {name}",
                     ]
                     raise Mismatch(f"{name} was written to", case.script(*lines))
-            held[-1] = held[-1][0], got, case
-            if got.size > KEPT:
-                held.pop()
+            if got.size <= KEPT:
+                held.append((answer, got, case))
             same, desk = (
                 call._replace(arrays=tuple(before)),
                 bench if case.row["type"] == "double" else bench.at(2.0**-24),
@@ -930,7 +910,7 @@ def _conditions(operator: str) -> None:
         cases = conditions.cases(operator, bench.precision, bench.thorough)
         bench.look((case for case in cases if case.row.get("mode") in modes), agrees)
         for answer, before, case in held:
-            if not np.array_equal(np.asarray(answer), before, equal_nan=True):
+            if not stays(answer, before):
                 raise Mismatch("the answer changed when other calls were made later", case)
 
     name = f"{operator}_conditions"
