@@ -41,6 +41,8 @@ MANY = 49
 # Products that are made, then added where they belong, at a time: few enough for the cache, and so many that the threads of
 # a product seldom wait. With 2^16, LeNet's bilinear bank takes 1.1 times as long; with 2^18, a VGG's twice on a busy machine.
 BLOCK = 2**20
+COLUMNS = 2**18  # numbers of windows that are copied for a product, or made by it, at a time: they stay in cache
+FILL = 196  # positions that fill a product
 CACHE = 2**14  # numbers of maps whose taps are added up at a time
 
 
@@ -63,33 +65,29 @@ def correlate(
     """
     x, filters, bias, stride, pad = correlate_arguments(x, filters, bias, stride, pad, groups)
     dtype = _precision(x, filters, *(() if bias is None else (bias,)))
-    x = _padded(_laid_out(x, dtype), pad, 0)
-    (height, width, _, n), (k, _, h, w) = x.shape, filters.shape
-    y = _empty(((height - h) // stride[0] + 1, (width - w) // stride[1] + 1, k, n), dtype)
-    filters = np.asarray(filters, dtype)
-    if groups > 1 and filters.shape[1] == 1:
-        (_correlate_depthwise_few if n < FEW else _correlate_depthwise)(x, filters, stride, y)
-    else:
-        c, share = filters.shape[1], k // groups
-        for g in range(groups):
-            part = (
-                x[:, :, g * c : (g + 1) * c],
-                filters[g * share :][:share],
-                stride,
-                y[:, :, g * share :][:, :, :share],
-            )
-            (_correlate_few if n < FEW else _correlate_many)(*part)
-    if bias is not None:
-        y += np.asarray(bias, dtype)[:, np.newaxis]
+    x, filters = _laid_out(x, dtype), np.asarray(filters, dtype)
+    bias = None if bias is None else np.asarray(bias, dtype)[:, np.newaxis]
+    (height, width, _, n), (k, c, h, w) = x.shape, filters.shape
+    rows, columns = (height + sum(pad[:2]) - h) // stride[0] + 1, (width + sum(pad[2:]) - w) // stride[1] + 1
+    y = _empty((rows, columns, k, n), dtype)
+    if groups > 1 and c == 1:
+        (_correlate_depthwise_few if n < FEW else _correlate_depthwise)(x, filters, bias, stride, pad, y)
+        return _as_maps(y)
+    way, share = _correlate_few if n < FEW else _correlate_many, k // groups
+    for g in range(groups):
+        mine = slice(g * share, (g + 1) * share)
+        offset = None if bias is None else bias[mine]
+        way(x[:, :, g * c : (g + 1) * c], filters[mine], offset, stride, pad, y[:, :, mine])
     return _as_maps(y)
 
 
-def _correlate_many(x: Array, filters: Array, stride: Pair, y: Array) -> None:
+def _correlate_many(x: Array, filters: Array, bias: Array | None, stride: Pair, pad: Pads, y: Array) -> None:
     """Into y (rows, columns, K, N), row by row, one product of (K, w·h·C) by (w·h·C, N) per window.
 
     The windows of a row overlap in a strip that has columns outermost: h copies of each cell in place of h·w. LeNet's
     second layer is 1.17 times as fast so.
     """
+    x = _padded(x, pad, 0)
     (width, c, n), (k, _, h, w) = x.shape[1:], filters.shape
     bank = filters.transpose(0, 3, 2, 1).reshape(k, w * h * c)
     strip = np.empty((width, h, c, n), y.dtype)
@@ -98,45 +96,59 @@ def _correlate_many(x: Array, filters: Array, stride: Pair, y: Array) -> None:
     for i, row in enumerate(y):
         np.copyto(strip, x[i * stride[0] :][:h].swapaxes(0, 1))
         np.matmul(bank, windows, out=row)
+        if bias is not None:
+            row += bias
 
 
-def _correlate_few(x: Array, filters: Array, stride: Pair, y: Array) -> None:
-    """Into y (rows, columns, K, N), one product of (K, C·h·w) by (C·h·w, positions) per image, of some rows if they are many.
+def _correlate_few(x: Array, filters: Array, bias: Array | None, stride: Pair, pad: Pads, y: Array) -> None:
+    """Into y (rows, columns, K, N), one product of (K, C·h·w) by (C·h·w, positions) for some rows of an image, or for some images.
 
-    Positions of several images come together where those of one do not fill a product: a ResNet's maps of 7×7 take half
-    the time so. Filters of one pixel need no copies of windows.
+    So few that windows and products are in cache when they are read again, and so many that they fill a product: a
+    ResNet's maps of 7×7 take half the time with positions of several images. Filters of one pixel need no copies of windows.
     """
     (rows, columns, k, n), (_, c, h, w) = y.shape, filters.shape
-    windows = np.lib.stride_tricks.sliding_window_view(x, (h, w), axis=(0, 1))[:: stride[0], :: stride[1]]
-    bank, one = filters.reshape(k, c * h * w), max(1, columns * c * h * w)
-    if h * w > 1 and rows * columns <= 2 * MANY:
-        each = max(1, BLOCK // (rows * one))
-        for j in range(0, n, each):
-            block = windows[:, :, :, j : j + each].transpose(2, 4, 5, 3, 0, 1)
-            products = bank @ block.reshape(c * h * w, block.shape[3] * rows * columns)
-            y[..., j : j + each] = products.reshape(k, block.shape[3], rows, columns).transpose(2, 3, 0, 1)
-        return
-    each = max(1, n) if h * w == 1 else 1
-    some, flat = max(1, BLOCK // (each * one)), y.transpose(3, 2, 0, 1).reshape(n, k, rows * columns)
+    bank, maps = filters.reshape(k, c * h * w), y.transpose(2, 3, 0, 1).reshape(k, n, rows * columns)
+    positions = max(FILL, COLUMNS // max(k, c * h * w))
+    each = max(1, min(n, positions // (rows * columns)))
+    some = -(-rows // -(-rows * columns // positions))  # all, where there are several images
     for j in range(0, n, each):
+        windows = _windows(_padded(x[..., j : j + each], pad, 0), (h, w), stride)
         for i in range(0, rows, some):
-            block = windows[i : i + some, :, :, j : j + each].transpose(3, 2, 4, 5, 0, 1)
-            positions = block.shape[4] * columns
-            unrolled = block.reshape(len(block), c * h * w, positions)
-            np.matmul(bank, unrolled, out=flat[j : j + each, :, i * columns :][:, :, :positions])
+            part = maps[:, j : j + each, i * columns : (i + some) * columns]
+            unrolled = windows[..., i : i + some, :].reshape(c * h * w, part.shape[1] * part.shape[2])
+            if each == 1:
+                np.matmul(bank, unrolled, out=part[:, 0])
+            else:
+                part[...] = (bank @ unrolled).reshape(part.shape)
+            if bias is not None:
+                part += bias[..., np.newaxis]
 
 
-def _correlate_depthwise(x: Array, filters: Array, stride: Pair, y: Array) -> None:
+def _windows(x: Array, size: Pair, stride: Pair) -> Array:
+    """All windows of x (H, W, C, N), as a view: (C, h, w, N, rows, columns)."""
+    rows, columns = ((length - window) // step + 1 for length, window, step in zip(x.shape, size, stride, strict=False))
+    down, across, channel, image = x.strides
+    return np.lib.stride_tricks.as_strided(
+        x,
+        (x.shape[2], *size, x.shape[3], rows, columns),
+        (channel, down, across, image, down * stride[0], across * stride[1]),
+        writeable=False,
+    )
+
+
+def _correlate_depthwise(x: Array, filters: Array, bias: Array | None, stride: Pair, pad: Pads, y: Array) -> None:
     """Into y (rows, columns, K, N), of filters that see one channel each: tap by tap, K / C filters for each channel.
 
     Row by row, so that what is added up stays in cache.
     """
-    (rows, columns, k, n), (_, _, h, w) = y.shape, filters.shape
-    c = x.shape[2]
+    x = _padded(x, pad, 0)
+    (rows, columns, k, n), (_, _, h, w), c = y.shape, filters.shape, x.shape[2]
+    first = 0 if bias is None else bias.reshape(c, k // c, 1)
     taps = filters[:, 0].transpose(1, 2, 0).reshape(h, w, c, k // c, 1)
     scratch = np.empty((columns, c, k // c, n), y.dtype)
+    row = np.empty_like(scratch)
     for i in range(rows):
-        row = np.zeros((columns, c, k // c, n), y.dtype)
+        row[...] = first
         for u, v in np.ndindex(h, w):
             cells = x[i * stride[0] + u, v :: stride[1]][:columns, :, np.newaxis]
             np.multiply(cells, taps[u, v], out=scratch)
@@ -144,12 +156,13 @@ def _correlate_depthwise(x: Array, filters: Array, stride: Pair, y: Array) -> No
         y[i] = row.reshape(columns, k, n)
 
 
-def _correlate_depthwise_few(x: Array, filters: Array, stride: Pair, y: Array) -> None:
+def _correlate_depthwise_few(x: Array, filters: Array, bias: Array | None, stride: Pair, pad: Pads, y: Array) -> None:
     """The same where positions lie side by side: a tap is a shift along the rows of a map, one after the other.
 
     So each tap is one long product and one long sum, beyond the ends of the rows as well, and of some channels at a time, which
     stay in cache. With a stride, cells of one phase are put together first.
     """
+    x = _padded(x, pad, 0)
     (rows, columns, k, n), (_, _, h, w) = y.shape, filters.shape
     (height, width, c, _), (down, across) = x.shape, stride
     tall, wide = -(-height // down), -(-width // across)
@@ -165,7 +178,7 @@ def _correlate_depthwise_few(x: Array, filters: Array, stride: Pair, y: Array) -
             cells = x[a::down, b::across, channels, image].transpose(2, 0, 1)
             phases[a, b, :count].reshape(count, tall, wide)[:, : cells.shape[1], : cells.shape[2]] = cells
         for m in range(share):
-            total[:count] = 0
+            total[:count] = 0 if bias is None else bias[channels.start * share + m : channels.stop * share : share]
             for u, v in np.ndindex(h, w):
                 start = u // down * wide + v // across
                 shifted = phases[u % down, v % across, :count, start : start + length]

@@ -21,8 +21,9 @@ DTYPES = tuple(EPS)
 
 # What decides how an operator goes about it: with FEW = 0 any batch is a large one, and with a BLOCK of 1 or 7 products
 # every block is a part: of the columns, of the rows of the filters, of the rows of the map. With MANY = 1 any map is a large one.
+# COLUMNS and FILL say how many positions a product of a convolution has: with 1, those of one row; with 7, of some rows or images.
 WAYS = tuple(
-    {"FEW": few, "BLOCK": block, "MANY": many}
+    {"FEW": few, "BLOCK": block, "MANY": many, "COLUMNS": block, "FILL": min(block, 7)}
     for few, (block, many) in itertools.product((0, 16), ((1, 1), (7, 49), (2**18, 1), (2**18, 49)))
 )
 
