@@ -400,7 +400,7 @@ class _Chosen:
 
 
 def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> list[_Way]:
-    """The ways that take no more memory than a block and `some` units, and how many multiplications each takes for `count`.
+    """The ways that take no more memory than a block and `some` units, or twice the whole bank, and how many multiplications each takes for `count`.
 
     Going up pays from the image's few channels. Above a pool of many channels, or for few units, going down is often less
     work; a bank of groups is dense in the channels of the layer it is counted in. Sizes and channels tell all of it.
@@ -422,7 +422,10 @@ def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: 
                 break
             cost += _up_cost(net, turn, base)
             sizes[turn] = net.channels(turn) * net.channels(base) * math.prod(seen.size) * itemsize
-            if turn not in through or sum(sorted(sizes.values())[-2:]) > BLOCK_BYTES + result:
+            held = (
+                2 * result if turn == top and some == count else result
+            )  # the bank is the result, and stands on another
+            if turn not in through or sum(sorted(sizes.values())[-2:]) > BLOCK_BYTES + held:
                 continue
             if turn == top and some == count:
                 ways.append(_Way(base, turn, cost + count * below[base]))

