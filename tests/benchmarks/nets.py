@@ -90,11 +90,12 @@ def mobilenet() -> Network:
 class TorchGraph:
     """A network's layers as calls of PyTorch, each response let go when its last reader has run."""
 
-    def __init__(self, net: Network, threads: int) -> None:
+    def __init__(self, net: Network, threads: int, gradients: bool = False) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        torch.inference_mode().__enter__()
+        if not gradients:
+            torch.inference_mode().__enter__()
         self.torch, self.f, self.net = torch, torch.nn.functional, net
         self.weights = [self._weights(each) for each in net.layers]
         self.last = {i: number for number, below in enumerate(net.inputs, 1) for i in below}
@@ -133,3 +134,32 @@ class TorchGraph:
         if isinstance(layer, ReLU):
             return f.relu(x)
         return self.torch.cat(xs, 1) if isinstance(layer, Concat) else xs[0] + xs[1]
+
+
+class TorchGradients(TorchGraph):
+    """The same without biases and bends, and with windows summed: linear, so that units decode as its gradients."""
+
+    def __init__(self, net: Network, threads: int) -> None:
+        super().__init__(net, threads, gradients=True)
+        field = net.receptive_field(len(net))
+        self.unit = -(-max(-i for i in field.offset) // field.stride[0])  # the first that sees no pads
+        self.first = [offset + self.unit * field.stride[0] for offset in field.offset]
+        self.size = field.size
+
+    def _respond(self, layer: Any, weights: Any, xs: list[Any]) -> Any:
+        if isinstance(layer, Conv):
+            return self.f.conv2d(xs[0], weights[0], stride=layer.stride, padding=layer.pad[::2], groups=layer.groups)
+        if isinstance(layer, BatchNorm):
+            return xs[0] * self.torch.tensor(np.array(layer.gain, np.float32))[:, None, None]
+        if isinstance(layer, MaxPool):
+            return self.f.avg_pool2d(xs[0], layer.size, layer.stride, layer.pad[::2], divisor_override=1)
+        return xs[0] if isinstance(layer, ReLU) else xs[0] + xs[1]
+
+    def decode_units(self, units: int, size: int) -> Any:
+        """One pass up, and so many gradients at a time back down."""
+        rows, columns = (slice(first, first + side) for first, side in zip(self.first, self.size, strict=True))
+        x = self.torch.zeros(1, 3, rows.stop, columns.stop, requires_grad=True)
+        responses = self(x)[0, :, self.unit, self.unit]
+        parts = self.torch.eye(units, len(responses)).split(size)
+        found = [self.torch.autograd.grad(responses, x, v, True, is_grads_batched=True)[0] for v in parts]
+        return self.torch.cat(found)[:, 0, :, rows, columns]

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from nets import TorchGraph, mobilenet, squeezenet, vgg11
+from nets import TorchGradients, TorchGraph, mobilenet, squeezenet, vgg11
 
 import decoding
 from decoding import BatchNorm, Conv, MaxPool, Network, ReLU, Sum, fast, reference
@@ -537,18 +537,34 @@ def plain20() -> Network:
     return basic_blocks((16, 32, 64), (3, 3, 3), stem(16, 3, 1), "3.2")
 
 
-def bank18(name: str, torch: bool) -> Side:
-    """All units of a sum of ResNet-18's shape; 16 of them by PyTorch's transposed convolutions, from the top down."""
+def bank18(name: str) -> Side:
+    """All units of a sum of ResNet-18's shape."""
     net = plain18(name)
-    if not torch:
-        return Side(lambda: decoding.decode_layer(net, name, unpool="sum", backend=fast))
-    rival, some = TorchSubstitution(net), 16
-    impulses = np.eye(some, net.channels(name), dtype=np.float32)[:, :, np.newaxis, np.newaxis]
-    return Side(
-        lambda: decoding.decode(net, name, impulses, unpool="sum", backend=rival),
-        f"{some} units, {some} at a time, scaled",
-        net.channels(name) / some,
-    )
+    return Side(lambda: decoding.decode_layer(net, name, unpool="sum", backend=fast))
+
+
+def torch_bank18(name: str, units: int = 16) -> Side:
+    """So many of them by PyTorch's transposed convolutions, from the top down."""
+    net = plain18(name)
+    rival = TorchSubstitution(net)
+    impulses = np.eye(units, net.channels(name), dtype=np.float32)[:, :, np.newaxis, np.newaxis]
+
+    def run(size: int) -> Any:
+        parts = np.split(impulses, range(size, units, size))
+        return np.concatenate([decoding.decode(net, name, part, unpool="sum", backend=rival) for part in parts])
+
+    size = fastest(run, (4, 8, 16))
+    note = f"transposed convolutions, {units} units, {size} at a time, scaled"
+    return Side(lambda: run(size), note, net.channels(name) / units, size)
+
+
+def gradients18(name: str, units: int = 16) -> Side:
+    """So many of them as gradients of the linear network."""
+    net = plain18(name)
+    rival = TorchGradients(net, THREADS)
+    size = fastest(lambda size: rival.decode_units(units, size), (1, 4, 8, 16))
+    note = f"gradients, {units} units, {size} at a time, scaled"
+    return Side(lambda: rival.decode_units(units, size).numpy(), note, net.channels(name) / units, size)
 
 
 def on_workers(count: int, processes: bool) -> Side:
@@ -648,7 +664,11 @@ WORK = {
         f"resnet18-{name}": Work(
             f'``decode_layer``, ResNet-18\'s shape, all units of {name}, ``unpool="sum"``',
             5.0,
-            {"fast": partial(bank18, name, False), "torch": partial(bank18, name, True)},
+            {
+                "fast": partial(bank18, name),
+                "torch": partial(torch_bank18, name),
+                "gradients": partial(gradients18, name),
+            },
             True,
         )
         for name in ("2.1", "3.1", "4.1")
