@@ -1,4 +1,4 @@
-"""How time grows with units, images and depth: draws docs/images/benchmarks-growth.png. Called by run.py --save.
+"""How time grows with units, images, depth, image size and branches: draws docs/images/benchmarks-growth.png. Called by run.py --save.
 
 ``python growth.py SIDE`` measures one side in its own process and prints JSON; ``python growth.py --draw`` draws again what was
 measured last, from docs/benchmarks-growth.json.
@@ -11,20 +11,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from work import Torch, vgg16
+from nets import TorchGraph
+from work import THREADS, Torch, TorchSubstitution, basic_blocks, plain18, stem, vgg16
 
 import decoding
-from decoding import Conv, MaxPool, Network, fast, reference
+from decoding import Conv, Network, fast, reference
+from decoding.decoder import _best, _ways
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PICTURE, NUMBERS = DOCS / "images" / "benchmarks-growth.png", DOCS / "benchmarks-growth.json"
 UNITS = (8, 32, 128, 512, 2048)
 IMAGES = (16, 64, 256, 1024, 4096)
 DEPTHS = ("conv1_2", "conv2_2", "conv3_1", "conv3_3", "conv4_1")
+SIZES = (32, 64, 128, 256)
+BLOCKS = (1, 2, 4, 8, 16)
 BACKENDS = {"fast": fast, "reference": reference}
 
 
@@ -44,46 +49,65 @@ def wide(units: int) -> Network:
     return Network([*decoding.lenet().layers[:4], Conv(filters)])
 
 
+def residual(blocks: int) -> Network:
+    """So many residual blocks of 16 channels: each doubles the number of paths."""
+    return basic_blocks((16,), (blocks,), stem(16, 3, 1), f"1.{blocks - 1}")
+
+
+def noise(side: int) -> Any:
+    """Four images."""
+    return np.random.default_rng(side).standard_normal((4, 3, side, side), np.float32)
+
+
 def measured(side: str) -> dict[str, list[float]]:
-    """Seconds for all units of a layer, for a forward pass, and for all units of a deeper and deeper layer."""
+    """Seconds, for each panel."""
+    return measured_torch() if side == "torch" else measured_ours(BACKENDS[side])
+
+
+def measured_torch() -> dict[str, list[float]]:
     net, vgg = decoding.lenet(), vgg16()
-    images = net.normalize(decoding.mnist()[0][: max(IMAGES)])
-    if side == "torch":
-        rival, deep = Torch(net), Torch(vgg)
-        inputs = rival.torch.from_numpy(images)
-        wides = {units: Torch(wide(units)) for units in UNITS}
-        return {
-            "units": [best(lambda n=n: wides[n].decode_units(5, n, "nearest", 100)) for n in UNITS],
-            "images": [
-                best(lambda n=n: [list(rival.responses(part)) for part in inputs[:n].split(200)]) for n in IMAGES
-            ],
-            "depth": [
-                best(lambda name=name: deep.decode_units(vgg.index(name), 16, "nearest", 16)) * vgg.channels(name) / 16
-                for name in DEPTHS
-            ],
-        }
-    backend, nets = BACKENDS[side], {units: wide(units) for units in UNITS}
+    rival, deep, graph = Torch(net), Torch(vgg), TorchGraph(plain18(), THREADS)
+    inputs = rival.torch.from_numpy(net.normalize(decoding.mnist()[0][: max(IMAGES)]))
+    wides = {units: Torch(wide(units)) for units in UNITS}
+    nets = {blocks: residual(blocks) for blocks in BLOCKS}
+    substitutions = {blocks: TorchSubstitution(each) for blocks, each in nets.items()}
+    impulses = np.eye(16, dtype=np.float32)[:, :, np.newaxis, np.newaxis]
+    pictures = {side: rival.torch.from_numpy(noise(side)) for side in SIZES}
+
+    def branches(n: int) -> Any:
+        return decoding.decode(nets[n], len(nets[n]), impulses, unpool="sum", backend=substitutions[n])
+
     return {
-        "units": [best(lambda n=n: decoding.decode_layer(nets[n], 5, backend=backend)) for n in UNITS],
-        "images": [best(lambda n=n: net.forward(images[:n], backend=backend)) for n in IMAGES],
-        "depth": [best(lambda name=name: decoding.decode_layer(vgg, name, backend=backend)) for name in DEPTHS],
+        "units": [best(lambda n=n: wides[n].decode_units(5, n, "nearest", 100)) for n in UNITS],
+        "images": [best(lambda n=n: [list(rival.responses(part)) for part in inputs[:n].split(200)]) for n in IMAGES],
+        "depth": [
+            best(lambda name=name: deep.decode_units(vgg.index(name), 16, "nearest", 16)) * vgg.channels(name) / 16
+            for name in DEPTHS
+        ],
+        "size": [best(lambda n=n: graph(pictures[n])) for n in SIZES],
+        "branches": [best(lambda n=n: branches(n)) for n in BLOCKS],
     }
 
 
-def multiplications(net: Network, top: int) -> tuple[float, float]:
-    """That all units of a layer need: from the image up, each lower filter once; and from the layer down, unit by unit."""
-    up = down = 0.0
-    rows, columns = 1, 1
-    for number in range(top, 0, -1):
-        layer = net.layers[number - 1]
-        if isinstance(layer, Conv):
-            bank = net.receptive_field(number - 1).size
-            up += layer.filters.size * net.channels(0) * bank[0] * bank[1]
-            down += net.channels(top) * layer.filters.size * rows * columns
-        if isinstance(layer, Conv | MaxPool):
-            rows = (rows - 1) * layer.stride[0] + layer.size[0]
-            columns = (columns - 1) * layer.stride[1] + layer.size[1]
-    return up, down
+def measured_ours(backend: Any) -> dict[str, list[float]]:
+    net, vgg, graph, nets = decoding.lenet(), vgg16(), plain18(), {units: wide(units) for units in UNITS}
+    images = net.normalize(decoding.mnist()[0][: max(IMAGES)])
+    pictures, residuals = {side: noise(side) for side in SIZES}, {blocks: residual(blocks) for blocks in BLOCKS}
+    decode = partial(decoding.decode_layer, backend=backend)
+    return {
+        "units": [best(lambda n=n: decode(nets[n], 5)) for n in UNITS],
+        "images": [best(lambda n=n: net.forward(images[:n], backend=backend)) for n in IMAGES],
+        "depth": [best(lambda name=name: decode(vgg, name)) for name in DEPTHS],
+        "size": [best(lambda n=n: graph.forward(pictures[n], backend=backend)) for n in SIZES],
+        "branches": [best(lambda n=n: decode(residuals[n], len(residuals[n]), unpool="sum")) for n in BLOCKS],
+    }
+
+
+def multiplications(net: Network, top: int, unpool: str) -> tuple[float, float]:
+    """That all units of a layer need: the way that is taken, and from the layer down, unit by unit."""
+    count = net.channels(top)
+    ways = _ways(net, top, count, count, unpool, 4)
+    return _best(ways).cost, ways[0].cost
 
 
 def draw(found: dict[str, dict[str, list[float]]]) -> None:
@@ -92,8 +116,10 @@ def draw(found: dict[str, dict[str, list[float]]]) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    vgg = vgg16()
-    work = {name: multiplications(vgg, vgg.index(name)) for name in DEPTHS}
+    vgg, nets = vgg16(), [residual(blocks) for blocks in BLOCKS]
+    deep = np.transpose([multiplications(vgg, vgg.index(name), "nearest") for name in DEPTHS])
+    branched = np.transpose([multiplications(net, len(net), "sum") for net in nets])
+    pixels = [side * side for side in SIZES]
     panels = {
         "units": (
             "Decoding more units\n(LeNet, layer 5, nearest)",
@@ -114,13 +140,28 @@ def draw(found: dict[str, dict[str, list[float]]]) -> None:
             "layer",
             range(len(DEPTHS)),
             f"fast's for {DEPTHS[0]}",
-            {"fast": [work[name][0] for name in DEPTHS], "torch": [work[name][1] for name in DEPTHS]},
+            {"fast": deep[0], "torch": deep[1]},
+        ),
+        "size": (
+            "Larger images\n(ResNet-18's shape, 4 images, forward)",
+            "rows, and columns",
+            SIZES,
+            f"fast's for {SIZES[0]}×{SIZES[0]}",
+            {"fast": pixels, "torch": pixels},
+        ),
+        "branches": (
+            "Decoding through more branches, all units\n(n residual blocks: 2ⁿ paths)",
+            "residual blocks",
+            BLOCKS,
+            f"fast's for {BLOCKS[0]} block",
+            {"fast": branched[0], "torch": branched[1]},
         ),
     }
     labels = {"fast": "fast", "torch": "PyTorch", "reference": "reference"}
     colours = {"fast": "C0", "torch": "C1", "reference": "C2"}
-    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4.6), layout="constrained")
-    for axis, (panel, (title, name, places, one, theory)) in zip(axes, panels.items(), strict=True):
+    figure, axes = pyplot.subplots(2, 3, figsize=(13, 9), layout="constrained")
+    axes[-1, -1].set_axis_off()
+    for axis, (panel, (title, name, places, one, theory)) in zip(axes.flat, panels.items(), strict=False):
         unit = found["fast"][panel][0]
         for side, series in found.items():
             axis.plot(places, np.array(series[panel]) / unit, "o-", color=colours[side], label=labels[side])
@@ -128,10 +169,10 @@ def draw(found: dict[str, dict[str, list[float]]]) -> None:
             line = np.array(operations) / operations[-1] * found[side][panel][-1] / unit
             axis.plot(places, line, ":", color=colours[side], label=f"multiplications, {labels[side]}")
         axis.set(title=title, xlabel=name, ylabel=f"time ÷ {one}", yscale="log")
-        if panel == "depth":
-            axis.set_xticks(list(places), DEPTHS)
-        else:
-            axis.set_xscale("log")
+        axis.set_ylim(top=100 * axis.get_ylim()[1])  # room for the legend
+        axis.set_xscale("linear" if panel == "depth" else "log")
+        axis.set_xticks([], minor=True)
+        axis.set_xticks(list(places), DEPTHS if panel == "depth" else list(map(str, places)))
         axis.legend(fontsize=8, loc="upper left")
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
