@@ -90,6 +90,7 @@ def _correlate_many(x: Array, filters: Array, bias: Array | None, stride: Pair, 
     x = _padded(x, pad, 0)
     (width, c, n), (k, _, h, w) = x.shape[1:], filters.shape
     bank = filters.transpose(0, 3, 2, 1).reshape(k, w * h * c)
+    bias = None if bias is None else np.repeat(bias, n, axis=1)  # rows that run through all filters are added sooner
     strip = np.empty((width, h, c, n), y.dtype)
     step, _, cell, image = strip.strides
     windows = np.lib.stride_tricks.as_strided(strip, (y.shape[1], bank.shape[1], n), (step * stride[1], cell, image))
