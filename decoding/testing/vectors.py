@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,8 @@ import numpy as np
 from ..arguments import Array
 from ..errors import DataFormatError, InvalidValueError
 from ..files import replacing
-from ..layers import Conv, Layer, Pool, ReLU
+from ..layers import Conv
+from ..network import Network
 from . import loops, stages
 from .bounds import Arithmetic, NotJudged, error_bound, exact_unit
 from .calls import Call, in_shape
@@ -39,11 +40,18 @@ __all__ = [
     "verify",
 ]
 
-VERSION = 2
+VERSION = 3
+SCHEMA = "filter-decoding vectors"
 FORMATS = ("json", "npz", "npy", "mat")
 WORDS = ("refused", "unsupported")  # in the place of an answer
 PRECISIONS = {"double": 2.0**-53, "single": 2.0**-24, "half": 2.0**-11}
 NO_BOUND = 1e300  # nothing can be said in this precision
+OPTIONS = {  # of a layer, by its kind
+    "Conv": ("stride", "pad", "dilation", "groups"),
+    "MaxPool": ("size", "stride", "pad"),
+    "AvgPool": ("size", "stride", "pad"),
+    "ReLU": ("leak",),
+}
 
 
 class Answer(NamedTuple):
@@ -131,82 +139,80 @@ def export(folder: str | Path, *, format: str = "npz", precision: str = "double"
             f"export: {folder} must be empty or new, as results of an earlier run would be judged as if they were new. It "
             f"holds {', '.join(there[:3])}{' …' if there[3:] else ''}. Remove the folder, or take another."
         )
-    everything = cases()
     write: Callable[..., None] = {"json": lambda *_: None, "npz": _write_npz, "mat": _write_mat, "npy": _write_npy}[
         format
     ]
+    everything, described = cases(), []
     for case in everything:
-        write(folder, case.id, _arrays(case, precision))
+        arrays = _arrays(case, precision)
+        write(folder, case.id, arrays)
+        described.append(_described(case, arrays, format))
     if format == "npy":
         (folder / "cases.txt").write_bytes("".join(f"{_line(case)}\n" for case in everything).encode())
     with replacing(folder / "manifest.json") as file:
-        file.write(manifest(format, precision).encode())
+        file.write(_manifest(described, format, precision).encode())
     return len(everything)
 
 
-def manifest(format: str = "json", precision: str = "double") -> str:
-    """The description of all cases, as JSON; in the format ``"json"``, with their arrays."""
-    rows = []
-    for case in cases():
-        row = {
-            "id": case.id,
-            "operator": case.operator,
-            "parameters": case.parameters,
-            "comment": case.comment,
-            "flags": case.flags,
-            "source": case.source,
-            "valid": case.valid,
-        }
-        if case.net is not None:
-            row["layers"] = [{"kind": kind, **options} for kind, options, _ in map(_layer, case.net.layers)]
-        arrays = _arrays(case, precision)
-        row["shapes"] = {key: value.shape for key, value in arrays.items()}
-        row["arrays"] = {key: _to_json(value) for key, value in arrays.items()} if format == "json" else list(arrays)
-        rows.append(json.dumps(row, allow_nan=False))
-    head = json.dumps(
-        {
-            "schema": "filter-decoding vectors",
-            "version": VERSION,
-            "format": format,
-            "precision": precision,
-            "flags": FLAGS,
-        },
-        indent=1,
-    )
-    return head[:-2] + ',\n "cases": [\n' + ",\n".join(rows) + "\n]}\n"
+def manifest(precision: str = "double") -> str:
+    """The description of all cases with their arrays, as JSON."""
+    return _manifest([_described(case, _arrays(case, precision), "json") for case in cases()], "json", precision)
+
+
+def _manifest(described: list[str], format: str, precision: str) -> str:
+    head = {"schema": SCHEMA, "version": VERSION, "format": format, "precision": precision, "flags": FLAGS}
+    return json.dumps(head, indent=1)[:-2] + ',\n "cases": [\n' + ",\n".join(described) + "\n]}\n"
+
+
+def _described(case: Case, arrays: dict[str, Array], format: str) -> str:
+    """A case as one line of JSON; in the format ``"json"``, with its arrays."""
+    row: dict[str, Any] = {key: getattr(case, key) for key in ("id", "operator", "parameters", "comment", "flags")}
+    row |= {key: getattr(case, key) for key in ("source", "since", "valid")}
+    if case.net is not None:
+        row["layers"] = [{"kind": kind, **options} for kind, options, _ in _layers(case.net)]
+    row["shapes"] = {key: value.shape for key, value in arrays.items()}
+    row["arrays"] = {key: _to_json(value) for key, value in arrays.items()} if format == "json" else list(arrays)
+    return json.dumps(row, allow_nan=False)
 
 
 def _arrays(case: Case, precision: str) -> dict[str, Array]:
-    arrays = {key: value for key, value in case.arrays.items() if value is not None}
-    for number, layer in enumerate(case.net.layers if case.net else (), 1):
-        arrays |= {f"layer{number}_{key}": value for key, value in _layer(layer)[2].items()}
+    arrays = dict(case.arrays)
+    for number, (_, _, weights) in enumerate(_layers(case.net), 1):
+        arrays |= {f"layer{number}_{key}": value for key, value in weights.items()}
     if case.valid:
         should = answer(case, precision)
         for number, (value, bound) in enumerate(should.stages, 1):
-            arrays |= {f"stage{number}": value, f"stage{number}_bound": bound}
-        arrays |= {"output": should.output, "bound": should.bound}
+            arrays |= {f"stage{number}": value, f"stage{number}_bound": _once(bound)}
+        arrays |= {"output": should.output, "bound": _once(should.bound)}
     return {key: np.asarray(value, np.float64) for key, value in arrays.items()}
 
 
-def _layer(layer: Layer) -> tuple[str, dict[str, Any], dict[str, Array]]:
-    """(kind, options, arrays); groups and dilation are expanded, as they are before they reach an operator."""
-    if isinstance(layer, Conv):
-        return "Conv", {"stride": layer.stride, "pad": layer.pad}, {"filters": layer.dense, "bias": layer.bias}
-    if isinstance(layer, Pool):
-        return layer.kind, {"size": layer.size, "stride": layer.stride, "pad": layer.pad}, {}
-    return layer.kind, {"leak": layer.leak} if isinstance(layer, ReLU) else {}, {}
+def _once(bound: Array) -> Array:
+    """One number, where the bound is the same everywhere."""
+    values = np.unique(bound)
+    return bound if values.size > 1 else values.sum()
+
+
+def _layers(net: Network | None) -> Iterator[tuple[str, dict[str, Any], dict[str, Array]]]:
+    """(kind, options, arrays) of each layer."""
+    for number, layer in enumerate(net.layers if net else (), 1):
+        assert net is not None
+        options: dict[str, Any] = {"inputs": net.inputs[number - 1]}
+        options |= {key: getattr(layer, key) for key in OPTIONS.get(layer.kind, ())}
+        if layer.gain is not None:
+            options["gain"] = tuple(np.broadcast_to(layer.gain, net.channels(number)).tolist())
+        yield layer.kind, options, {"filters": layer.filters, "bias": layer.bias} if isinstance(layer, Conv) else {}
 
 
 def _line(case: Case) -> str:
-    """``id operator valid|refused key=value … layer1=Conv:stride=1,2:pad=0,0,0,0 …``"""
+    """``id operator valid|refused key=value … layer1=Conv:inputs=0:stride=1,2:pad=0,0,0,0:dilation=1,1:groups=1 …``"""
 
     def text(value: Any) -> str:
         return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
     words = [case.id, case.operator, "valid" if case.valid else "refused"]
     words += [f"{key}={text(value)}" for key, value in case.parameters.items()]
-    for number, layer in enumerate(case.net.layers if case.net else (), 1):
-        kind, options, _ = _layer(layer)
+    for number, (kind, options, _) in enumerate(_layers(case.net), 1):
         words.append(":".join([f"layer{number}={kind}", *(f"{key}={text(value)}" for key, value in options.items())]))
     return " ".join(words)
 
@@ -267,7 +273,8 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
         described = json.loads((folder / "manifest.json").read_text())
         if described["version"] != VERSION:
             raise DataFormatError(
-                f"verify: {folder} holds vectors of version {described['version']}, and this reads {VERSION}."
+                f"verify: {folder} holds vectors of version {described['version']}, and this reads {VERSION}. Export them "
+                "anew, into another folder, and run the program on those."
             )
         rows = [(row, _stored(folder, row, described["format"])) for row in described["cases"]]
     except (DataFormatError, ImportError):
@@ -350,7 +357,8 @@ def _verdict(
     if other:
         return Verdict(name, "FAILED", flags, f"the case has no {', '.join(sorted(other))}")
     got = _got(results, name, "got", written)
-    word = got if isinstance(got, str) else "nothing was written" if got is None else "an answer was written"
+    nothing = "nothing was written" + (f" (the case is new in version {VERSION})" if row["since"] == VERSION else "")
+    word = got if isinstance(got, str) else nothing if got is None else "an answer was written"
     if word == "unsupported":
         return Verdict(name, "unsupported")
     if word == "refused" and (not row["valid"] or np.isnan(arrays["output"]).any()):
@@ -379,6 +387,7 @@ def _wrong(got: Array, want: Array, bound: Array) -> str:
         return f"the shape is {got.shape} instead of {want.shape}"
     with np.errstate(all="ignore"):
         off = np.abs(got - want)
+    bound = np.broadcast_to(bound, off.shape)
     bad = ~((off <= bound) | (np.isnan(got) & np.isnan(want)))
     if not bad.any():
         return ""
@@ -422,8 +431,16 @@ def _got(results: Path, name: str, key: str, written: dict[str, Any]) -> Array |
 
 
 def _to_json(array: Array) -> Any:
-    """Nested lists; NaN, which JSON has not, is null."""
-    return np.where(np.isnan(array), None, array).tolist()  # type: ignore[call-overload]
+    """Nested lists; whole numbers without a point; NaN, which JSON has not, is null."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, list):
+            return [short(each) for each in value]
+        if math.isnan(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+    return short(array.tolist())
 
 
 def _from_json(value: Any) -> Any:
