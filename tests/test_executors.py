@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import decoding
+import decoding.decoder
 from decoding import (
     Conv,
     DecodingError,

@@ -2,7 +2,7 @@
 
 A side is a function that prepares and returns the work itself, a note, and what to multiply its time by if it does a
 part. ``python work.py NAME SIDE choose`` prints the batch size that is fastest, or None where there is none to choose;
-``python work.py NAME SIDE FILE SIZE`` does the work twice to warm up, writes the answers to the first 16 images or units
+``python work.py NAME SIDE FILE SIZE`` does the work twice to warm up, or once if that is long, writes the answers to the first 16 images or units
 into FILE (all sides must agree) and says that it is ready; then, for each line it is sent, it does the work again and
 answers with a line of JSON: seconds, and the peak memory so far.
 """
@@ -26,6 +26,7 @@ from decoding import BatchNorm, Conv, MaxPool, Network, ReLU, Sum, fast, referen
 
 MODES = ("nearest", "bilinear", "bicubic")
 LEAST = 0.3  # seconds: shorter work is repeated
+LONG = 3  # seconds: longer work is warm after once
 DIGITS = 70_000
 BICUBIC = 0.25  # PyTorch's kernel is another (a = −3/4), and so is its edge
 CHOSEN: list[int] = []  # the batch size, where an earlier process found the fastest
@@ -384,14 +385,14 @@ def repeated(run: Callable[[], Any], times: int) -> None:
 
 
 def fastest(run: Callable[[int], Any], sizes: tuple[int, ...]) -> int:
-    """The batch size of those that took least time, each tried three times; or the one found by an earlier process.
+    """The batch size of those that took least time, each tried three times, or once if that is long; or the one found before.
 
-    That is so that the peak of memory is of this batch size, and not of the largest one tried.
+    It is found by another process so that the peak of memory is of this batch size, and not of the largest one tried.
     """
     if CHOSEN:
         return CHOSEN[0]
-    run(sizes[0])
-    return min(sizes, key=lambda size: min(seconds(lambda: run(size)) for _ in range(3)))
+    tries = 1 if seconds(lambda: run(sizes[0])) > LONG else 3
+    return min(sizes, key=lambda size: min(seconds(lambda: run(size)) for _ in range(tries)))
 
 
 SIZES = (50, 100, 200, 500, 1000)
@@ -553,7 +554,7 @@ def torch_bank18(name: str, units: int = 16) -> Side:
         parts = np.split(impulses, range(size, units, size))
         return np.concatenate([decoding.decode(net, name, part, unpool="sum", backend=rival) for part in parts])
 
-    size = fastest(run, (4, 8, 16))
+    size = fastest(run, (4, 16))
     note = f"transposed convolutions, {units} units, {size} at a time, scaled"
     return Side(lambda: run(size), note, net.channels(name) / units, size)
 
@@ -562,7 +563,7 @@ def gradients18(name: str, units: int = 16) -> Side:
     """So many of them as gradients of the linear network."""
     net = plain18(name)
     rival = TorchGradients(net, THREADS)
-    size = fastest(lambda size: rival.decode_units(units, size), (1, 4, 8, 16))
+    size = fastest(lambda size: rival.decode_units(units, size), (4, 16))
     note = f"gradients, {units} units, {size} at a time, scaled"
     return Side(lambda: rival.decode_units(units, size).numpy(), note, net.channels(name) / units, size)
 
@@ -744,11 +745,14 @@ def main(name: str, side: str, answers: str, size: str = "None") -> None:
         return
     CHOSEN.extend([] if size == "None" else [int(size)])
     run, note, scale, _ = WORK[name].sides[side]()
+    start = time.perf_counter()
     found = run()
+    first = time.perf_counter() - start
     np.save(answers, np.asarray(found[:16]).astype(np.float64))
     ready = {"result": getattr(found, "nbytes", 0) / 2**20, "note": note}
     del found  # or the peak would count two answers
-    repeat = max(1, round(LEAST / seconds(run)))  # the first time is longer than the others
+    # The first time is longer than the others.
+    repeat = 1 if first > LONG else max(1, round(LEAST / seconds(run)))
     print(json.dumps(ready), flush=True)
     for _ in sys.stdin:
         took = seconds(lambda: repeated(run, repeat)) / repeat * scale
