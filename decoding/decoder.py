@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -362,7 +363,7 @@ class _Plan:
         self.way = _best(_ways(net, top, count, some, unpool, self.dtype.itemsize))
         self.bank: Placed | None = None
         if self.way.turn > self.way.base:
-            *_, (_, self.bank) = walks.up(net, self.way.turn, self.way.base, operators, self.dtype)
+            self.bank = _last(walks.up(net, self.way.turn, self.way.base, operators, self.dtype))
         self.step = max(1, min(count, BLOCK_BYTES // _bytes_per_unit(net, top, self.way)))
 
     def elsewhere(self, executor: Any, function: str) -> dict[str, Any]:
@@ -473,8 +474,12 @@ def _up_cost(net: Network, number: int, base: int) -> float:
 
 def _down(net: Network, start: Placed, top: int, bottom: int, unpool: str, operators: Backend) -> Placed:
     """What comes down to layer `bottom`."""
-    *_, (_, found) = walks.down(net, start, top, bottom, unpool, operators)
-    return found
+    return _last(walks.down(net, start, top, bottom, unpool, operators))
+
+
+def _last(walk: Iterator[tuple[int, Placed]]) -> Placed:
+    """What a walk comes to; nothing of what it comes by is kept."""
+    return deque(walk, maxlen=1).pop()[1]
 
 
 def _finite(decoded: Array) -> Array:

@@ -146,6 +146,7 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
             bank = times(bank, layer.gain, 0)
         place = tuple(origin[a] - layer.pad[2 * a] * jump[a] for a in (0, 1))
         banks[number] = Placed(bank, place)  # type: ignore[arg-type]
+        del arrays, bank
         yield number, banks[number]
         for i in set(below):
             if last[i] == number:
