@@ -1,6 +1,7 @@
 """Filter decoding with substitution: any unit of a trained convolutional network, carried back to image space."""
 
-# Names that are imported `as` themselves are not for the first page: meters, results, the network made by hand.
+# Names that are imported `as` themselves are public, but left out of `__all__`, since few users need them: meters, the
+# classes of results, the network made by hand.
 
 from . import baselines, fast, inverse, reference
 from .backend import Backend

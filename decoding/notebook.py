@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-MOST = 50  # rows or columns that a table shows of more
+MOST = 50  # the most rows or columns that a table shows
 
 
 def table(
     head: Sequence[object], rows: Sequence[Sequence[object]], *, caption: str = "", after: Sequence[str] = ()
 ) -> str:
-    """A table, its texts escaped; what follows stands in lines below.
+    """A table in HTML, with all texts escaped; the lines of `after` stand below it.
 
     Examples
     --------
@@ -19,7 +19,7 @@ def table(
     '<table><thead><tr><th>k</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
     """
     above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    names = "".join(f"<th>{html.escape(str(each))}</th>" for each in head)
+    names = "".join(f"<th>{html.escape(str(name))}</th>" for name in head)
     lines = ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     below = "".join(f"<p>{html.escape(line)}</p>" for line in after)
@@ -27,5 +27,5 @@ def table(
 
 
 def left_out(shown: int, count: int, what: str) -> list[str]:
-    """The line that says how many are not shown; none if all are."""
+    """A line that says how many of all are shown; no line if all are."""
     return [f"The first {shown} of {count} {what}."] if shown < count else []

@@ -1,7 +1,7 @@
-"""PyTorch modules, read as networks; the only room that knows torch.
+"""PyTorch modules, read as networks. Only this module knows torch.
 
-`torch.export` says what operators a module runs; what they mean here is in `builder`. Batch norms, activations and dotted
-names stay as they are.
+`torch.export` lists the operators that a module runs, and `builder` adds a layer for each. Batch norms are not folded into
+convolutions, and layers keep the module's dotted names.
 """
 
 from __future__ import annotations
@@ -64,25 +64,25 @@ def from_torch(
     Parameters
     ----------
     module : torch.nn.Module
-        It is read as it computes in eval mode, and left as it was found. Hooks of the user's are not read.
+        It is read as it computes in eval mode, and left as it was. Hooks that users registered are not read.
     input_shape : (C, H, W)
         The size of the images.
     mean, std : float, or array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
-        What the images were normalized by.
+        The mean and the deviation by which images were normalized.
     classes : sequence of str, optional
         What the channels of the last layer stand for.
 
     Returns
     -------
     Network
-        Its layers have the module's dotted names, as torchvision's and timm's feature extractors call them:
-        ``layer4.1.conv2``, functions ``layer1.0.add``, what is called again ``layer1.0.relu_1``. The name of a module that
-        holds others finds the last layer in it. Weights in half precision become single.
+        Its layers have the module's dotted names, as in torchvision's and timm's feature extractors: ``layer4.1.conv2`` for a
+        module, ``layer1.0.add`` for a function, ``layer1.0.relu_1`` for a module that is called a second time. The name of a
+        module that holds others stands for the last layer in it. Weights in half precision become single.
 
     Raises
     ------
     UnsupportedLayerError
-        If torch.export cannot follow the module's forward, for instance because it branches on data; it says why.
+        If torch.export cannot follow the module's forward, for instance because it branches on data; the message says why.
     ShapeError
         If the module cannot take images of that shape.
     InvalidValueError
@@ -94,7 +94,8 @@ def from_torch(
 
     Notes
     -----
-    Our choice: what has no layer here stands in the network under its own name, unsupported, and blocks only what reads it.
+    Our choice: an operator that is not known becomes an unsupported layer under its own name, and only what depends on it cannot
+    be run.
 
     Examples
     --------
@@ -128,16 +129,18 @@ def from_torch(
 
 
 def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
-    """What torch.export makes of the module in eval mode."""
+    """The program that torch.export makes of the module in eval mode."""
     tensors = [*module.parameters(), *module.buffers()]
     floating = [each for each in tensors if each.is_floating_point()] or [torch.zeros(1)]
     if any(each.is_meta for each in tensors):
-        raise InvalidValueError("from_torch: the module's weights are not there: they are on the device 'meta'.")
+        raise InvalidValueError(
+            "from_torch: the module's weights have no values: they are on the device 'meta'. Load weights first."
+        )
     image = torch.zeros(1, *shape, dtype=floating[0].dtype, device=floating[0].device)
     with _undisturbed(torch, module), _quiet(), torch.no_grad():
         try:
             return torch.export.export(module, (image,), strict=False).run_decompositions({})
-        except Exception as error:  # whatever the module's own code, or torch's, raises
+        except Exception as error:  # whatever the module's own code, or that of torch, raises
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             said = printable(lines[0] if lines else "", 300)
             raise UnsupportedLayerError(
@@ -148,7 +151,7 @@ def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the pages that torch.export prints before it raises: the error says it in a line."""
+    """Suppress the pages that torch.export prints before it raises; our error says the same in a line."""
     log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     before = log.disabled
     try:
@@ -162,9 +165,10 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed(torch: Any, module: Any) -> Iterator[None]:
-    """Eval mode, and no hooks but torch's own, such as those of weight norms; afterwards all as it was.
+    """Put the module in eval mode, without hooks except torch's own, such as those of weight norms; afterwards restore it.
 
-    A dropout in place leaves no trace in the export; one that is not leaves its name, by which people ask.
+    Dropouts that work in place leave no trace in the export, so these are switched to not working in place; then their names
+    can be found in the network.
     """
     modules = list(module.modules())
     dropouts = [each for each in modules if isinstance(each, torch.nn.modules.dropout._DropoutNd) and each.inplace]
@@ -199,7 +203,7 @@ def _own(hook: Any) -> bool:
 
 
 class _Reader:
-    """Walks the nodes of an exported program in their order, and fills a `Builder`."""
+    """Goes through the nodes of an exported program in order, and has a `Builder` add the layers."""
 
     def __init__(self, torch: Any, program: Any, shape: tuple[int, int, int], holds: set[str]) -> None:
         self.torch, self.program, self.holds = torch, program, holds
@@ -279,7 +283,7 @@ class _Reader:
         return result
 
     def folded(self, node: Any) -> Any:
-        """A constant that the module computes, by torch itself."""
+        """A constant that the module computes; torch computes it here."""
         args = self.torch.fx.node.map_arg(node.args, lambda each: self.values[each])
         kwargs = self.torch.fx.node.map_arg(node.kwargs, lambda each: self.values[each])
         if "device" in kwargs:
@@ -287,7 +291,7 @@ class _Reader:
         try:
             with self.torch.no_grad():
                 return node.target(*args, **kwargs)
-        except Exception as error:  # torch's own
+        except Exception as error:  # whatever torch raises
             return Cannot(f"a constant cannot be computed: {printable(str(error), 100)}")
 
     def module(self, node: Any) -> str:
@@ -298,13 +302,13 @@ class _Reader:
         return str(list(stack.values())[-1][0])
 
     def argument(self, value: Any) -> Any:
-        """Nodes as what they stand for; the rest as it is."""
+        """An argument of a call: the values of nodes in place of the nodes."""
         if isinstance(value, (list, tuple)):
             return [self.argument(each) for each in value]
         return self.values[value] if isinstance(value, self.torch.fx.Node) else value
 
     def array(self, value: Any) -> Array | None:
-        """A constant as an array; half precision as single."""
+        """A constant as an array; half precision becomes single."""
         if value is None:
             return None
         if isinstance(value, View):
@@ -422,7 +426,7 @@ def _batch_norm(
 ) -> Any:
     means = r.array(mean)
     if means is None:
-        raise Cannot("it keeps no statistics, and normalizes by the very images")
+        raise Cannot("it keeps no statistics, and normalizes by the images of a batch")
     ones = np.ones_like(means)
     scale, offset = (r.array(each) for each in (weight, bias))
     result = r.builder.batch_norm(
@@ -449,7 +453,7 @@ def _batch_norm_whole(
     cudnn: bool = False,
 ) -> Any:
     if training:
-        raise Cannot("it normalizes by the very images")
+        raise Cannot("it normalizes by the images of a batch")
     return _batch_norm(r, x, weight, bias, mean, variance, momentum, epsilon)[0]
 
 
@@ -577,7 +581,7 @@ def _avg_pool(
     divisor: Any = None,
 ) -> Any:
     if divisor is not None:
-        raise Cannot("it divides by another number than that of its cells")
+        raise Cannot("it divides by another number than that of the window's cells")
     return r.builder.pool(
         _maps(x),
         "mean",
@@ -707,7 +711,7 @@ def _channel_shuffle(r: _Reader, x: Any, groups: int) -> Any:
 
 
 def _resize(r: _Reader, view: View, size: Any, scales: Any, **options: Any) -> Any:
-    """To a size, or by scales: two numbers, or a list of two."""
+    """Resize to a size, or by scales, which are two numbers or a list of two."""
     if len(scales) == 1:
         scales = scales[0]
     factors = None if not scales or None in scales else [float(scale) for scale in scales]

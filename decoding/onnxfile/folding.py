@@ -1,4 +1,4 @@
-"""Constants that an ONNX file computes: each operator a line of NumPy, its result bounded before it is made."""
+"""Constants that an ONNX file computes: each operator is a line of NumPy, and the size of its result is bounded beforehand."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def _fold(function: Callable[..., Array]) -> Callable[[Reader, Node, list[Any]], list[Any]]:
-    """An elementwise function of constants, of the shape that they broadcast to."""
+    """The operator of an elementwise function of constants."""
 
     def run(r: Reader, node: Node, v: list[Any]) -> list[Any]:
         arrays = [np.asarray(each) for each in v if each is not None]
         shape = np.broadcast_shapes(*(each.shape for each in arrays))
-        if all(each.size == 1 or not any(each.strides) for each in arrays):  # one value, however large
+        if all(each.size == 1 or not any(each.strides) for each in arrays):  # constant throughout: one value is enough
             value = function(*(each.reshape(-1)[:1].reshape(()) if each.size else each for each in arrays))
             return [r.spread(np.asarray(value), shape)]
         r.bounded(shape, *arrays)
@@ -61,7 +61,7 @@ def _fold_filled(r: Reader, node: Node, v: list[Any]) -> list[Any]:
 
 
 def filled(shape: Sequence[int], old: Sequence[int], zeros: bool = False) -> list[int]:
-    """A shape with its 0 and −1 filled in."""
+    """The shape that an ONNX Reshape asks for, its 0 (as before) and −1 (the rest) replaced by sizes."""
     out = [old[i] if n == 0 and not zeros and i < len(old) else n for i, n in enumerate(shape)]
     if out.count(-1) == 1:
         rest = -math.prod(out)
@@ -161,14 +161,14 @@ def _fold_cast_like(r: Reader, node: Node, v: list[Any]) -> list[Any]:
 
 
 def _fold_dequantize(r: Reader, node: Node, v: list[Any]) -> list[Any]:
-    """A weight that is stored in few bits."""
+    """The real numbers of weights that are stored as integers."""
     if node.integer("block_size"):
         raise Cannot("it is quantized in blocks")
     return [dequantized(r, v[0], v[1], v[2] if len(v) > 2 else None, node.integer("axis", 1))]
 
 
 def dequantized(r: Reader, x: Array, scale: Array, zero: Array | None, axis: int) -> Array:
-    """The numbers that few bits stand for, by one scale or one for each place along the axis."""
+    """The real numbers that integers stand for, by one scale, or one for each place along the axis."""
     steps, zeros = (_along(each, x, axis) for each in (scale, np.zeros((), np.int32) if zero is None else zero))
     r.bounded(x.shape, x)
     return ((x.astype(np.int64) - zeros.astype(np.int64)) * steps).astype(steps.dtype)

@@ -1,4 +1,4 @@
-"""The graph of an ONNX file, node after node: what it makes of its image, and its size."""
+"""The graph of an ONNX file, read node by node; and how its image is found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNKNOWN = "The file does not say how its images were normalized: give mean= and 
 
 
 class WrongArgument(InvalidValueError):
-    """What is wrong is not the file but what was asked of it."""
+    """An argument that does not fit the file, which itself is right."""
 
 
 class Node:
@@ -83,12 +83,12 @@ class Node:
         return default if each is None else bytes(each.s).decode("utf-8", "replace")
 
 
-# What code meets in a node whose inputs or attributes are not those of its kind.
+# What is raised when the inputs or attributes of a node are not those of its operator.
 ODD = (ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
 
 
 class Reader:
-    """Walks the nodes of a graph in their order, and fills a `Builder`."""
+    """Goes through the nodes of a graph in order, and has a `Builder` add the layers."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Reader:
         self.values: dict[str, Tensor | Cannot] = {}
         self.readers: dict[str, int] = {}
         self.notes: list[str] = []
-        self.hint = ""  # added to what does not fit
+        self.hint = ""  # the end of messages about what does not fit
         for node in self.graph.node:
             for name in node.input:
                 self.readers[name] = self.readers.get(name, 0) + 1
@@ -118,13 +118,15 @@ class Reader:
         self.start(input_shape, image)
 
     def in_order(self) -> list[Node]:
-        """The nodes, each after those that make what it reads; a few exporters do not write them so."""
+        """The nodes, sorted so that each comes after those that make what it reads; a few exporters do not sort them."""
         nodes = [Node(proto, number, self.store) for number, proto in enumerate(self.graph.node, 1)]
         makers: dict[str, Node] = {}
         for node in nodes:
             for name in filter(None, node.outputs):
                 if name in self.made or name in makers:
-                    raise WeightsFormatError(f"{node.what} makes '{printable(name)}', which was there before.")
+                    raise WeightsFormatError(
+                        f"{node.what} makes '{printable(name)}', which an input or another node has made already."
+                    )
                 makers[name] = node
         order: list[Node] = []
         waiting: dict[str, list[tuple[Node, Iterator[str]]]] = {}
@@ -145,7 +147,7 @@ class Reader:
         return order
 
     def start(self, input_shape: Sequence[int] | None, image: str | None) -> None:
-        """Finds the image among the inputs, and its size."""
+        """Find the image among the inputs, and its size."""
         inputs = [each for each in self.graph.input if each.name not in self.stored]
         if image is not None:
             chosen = [each for each in inputs if each.name == image]
@@ -210,7 +212,7 @@ class Reader:
         return shape[0], shape[1], shape[2]
 
     def channels_last(self, name: str, known: list[int]) -> bool:
-        """Whether the image has its channels last, by what reads it first, or else by its sizes."""
+        """Whether the image has its channels last, judging by the first node that reads it, or else by its sizes."""
         read = {name}
         for node in self.nodes:
             if not read.intersection(node.inputs):
@@ -225,7 +227,7 @@ class Reader:
         return len(known) == 4 and known[3] in (1, 3, 4) and known[1] not in (1, 3, 4)
 
     def network(self, unknown: bool) -> Network:
-        """The network; with a note where its mean and deviation are `unknown`."""
+        """The network; with a note if its mean and deviation are `unknown`."""
         for done, node in enumerate(self.nodes, 1):
             self.node(node)
             if self.progress is not None:
@@ -256,7 +258,7 @@ class Reader:
         return net
 
     def node(self, node: Node) -> None:
-        """Gives the outputs of a node their values."""
+        """Find the values of a node's outputs."""
         candidates = self.names.of(node)
         self.builder.label = candidates[0]
         try:
@@ -267,7 +269,10 @@ class Reader:
             raise type(error)(f"{node.what}: {error}{self.hint}") from error
         for name, value in zip(
             node.outputs,
-            [*results, *[Cannot("it reads a result that is not made here")] * len(node.outputs)],
+            [
+                *results,
+                *[Cannot("it reads a further output of an operator, which is not computed here")] * len(node.outputs),
+            ],
             strict=False,
         ):
             if name:
@@ -296,7 +301,7 @@ class Reader:
             self.notes.append(note)
 
     def blocked(self, node: Node, reason: str) -> list[Any]:
-        """An unsupported layer; a constant that nothing here can read, where no map goes in."""
+        """An unsupported layer as the outputs of a node; if the node reads only constants, a constant that cannot be read."""
         below = [value for value in map(self.peek, node.inputs) if isinstance(value, (View, Opaque))]
         if not below and not any(isinstance(self.peek(name), Cannot) for name in node.inputs):
             return [Cannot(reason)] * max(len(node.outputs), 1)
@@ -307,7 +312,7 @@ class Reader:
         return self.values.get(name)
 
     def value(self, node: Node, i: int) -> Tensor | None:
-        """Input `i` of a node, read where it is stored; None where it is left out."""
+        """Input `i` of a node, read from the file if it is stored there; None if it is left out."""
         if i >= len(node.inputs) or not node.inputs[i]:
             return None
         name = node.inputs[i]
@@ -355,7 +360,7 @@ class Reader:
             raise Cannot(f"its arguments are not those of its kind: {printable(str(error), 100)}") from None
         return result if isinstance(result, list) else [result]
 
-    # What operators ask for
+    # What operators call
 
     def maps(self, values: Sequence[Any], i: int = 0) -> View:
         value = values[i] if i < len(values) else None
@@ -378,7 +383,7 @@ class Reader:
         return self.store.real(array)
 
     def whole_numbers(self, node: Node, values: Sequence[Any], i: int, attribute: str) -> list[int] | None:
-        """Integers that moved from an attribute to input `i`."""
+        """Integers that are an attribute in old operator sets, and input `i` in new ones."""
         if attribute in node:
             return node.integers(attribute)
         array = self.constant(values, i, attribute)
@@ -392,7 +397,7 @@ class Reader:
         return self.readers.get(node.inputs[i], 0) == 1
 
     def bounded(self, shape: Sequence[int], *sources: Array) -> tuple[int, ...]:
-        """A shape that a constant may have: small, or not larger than what is stored."""
+        """The shape of a constant, if it is small or no larger than arrays that are stored; else it is refused."""
         most = max([MOST_FOLDED, *(each.size for each in sources if any(each.strides) or each.size <= 1)])
         if len(shape) > MOST_AXES or any(n < 0 for n in shape) or math.prod(shape) > most:
             raise Cannot(f"it computes a constant of the shape {tuple(shape)[:8]}, which is too large")
@@ -400,7 +405,7 @@ class Reader:
         return tuple(int(n) for n in shape)
 
     def spread(self, value: Array, shape: Sequence[int]) -> Array:
-        """A constant that is kept as one value and a shape."""
+        """A constant with equal entries, kept as one value and a shape."""
         if len(shape) > MOST_AXES or any(n < 0 or n > 2**40 for n in shape) or math.prod(shape) > 2**40:
             raise Cannot(f"it computes a constant of the shape {tuple(shape)[:8]}, which is too large")
         return np.broadcast_to(value, tuple(int(n) for n in shape))
