@@ -107,7 +107,7 @@ class Statistics:
         Raises
         ------
         ShapeError
-            If the statistics are of smaller images, or hold for each place apart and not for crops.
+            If the statistics are of smaller images, or are a covariance, which belongs to images of one size and not to crops.
         """
         raise NotImplementedError
 
@@ -334,7 +334,7 @@ class Autocovariance(Stationary):
 
 
 class Covariance(Statistics):
-    """Statistics for each place apart: see `covariance`. ``a + b`` is those of the images of both.
+    """Statistics of images of one size, place by place: see `covariance`. ``a + b`` is those of the images of both.
 
     Parameters
     ----------
@@ -368,7 +368,7 @@ class Covariance(Statistics):
     def within(self, size: Any) -> Covariance:
         if as_pair(size, "size") != self.shape[1:]:
             raise ShapeError(
-                f"a full covariance holds for each place apart, of {crossed(self.shape[1:])} pixels, and cannot be used for "
+                f"a covariance belongs to images of one size, here {crossed(self.shape[1:])} pixels, and cannot be used for "
                 f"{crossed(as_pair(size, 'within: size'))}. Make one from images of that size, or take autocovariance."
             )
         return self
@@ -579,7 +579,7 @@ def covariance(
     Returns
     -------
     Statistics
-        They hold for each place apart. ``a + b`` is those of the images of both.
+        They are given place by place, for images of one size. ``a + b`` is those of the images of both.
 
     Raises
     ------

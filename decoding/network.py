@@ -173,7 +173,7 @@ class Network:
             ) from None
         if len(rows) != len(self.layers):
             raise ShapeError(
-                f"Network: inputs has {len(rows)} entries for {plural(len(self.layers), 'layer')}; it must have one for each."
+                f"Network: inputs must have one entry for each layer; it has {len(rows)}, and layers has {len(self.layers)}."
             )
         return tuple(self._row(number, row) for number, row in enumerate(rows, 1))
 
