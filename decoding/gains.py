@@ -414,7 +414,7 @@ def _remedy(net: Network, number: int, function: str) -> str:
     old = [
         n
         for n in walks.under(net, [number], net.inputs)
-        if isinstance(each := net.layers[n - 1], BatchNorm) and each.std is None
+        if isinstance(layer := net.layers[n - 1], BatchNorm) and layer.std is None
     ]
     if not old:
         return f"Give images: {function}(net, images)."

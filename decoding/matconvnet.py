@@ -323,26 +323,28 @@ def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]
 
 def _guess(variables: dict[str, Variable]) -> str:
     """What a file without a network seems to hold."""
-    for each in variables.values():
-        kind = each.what.removeprefix("object of class ")
-        if kind == each.what:
+    for variable in variables.values():
+        kind = variable.what.removeprefix("object of class ")
+        if kind == variable.what:
             continue
         if kind in ELSEWHERE:
-            return f"`{printable(each.name)}` is a {kind}{ELSEWHERE[kind]}"
+            return f"`{printable(variable.name)}` is a {kind}{ELSEWHERE[kind]}"
         if kind.startswith("dagnn."):
-            return f"`{printable(each.name)}` is a MATLAB object; save net.saveobj() instead, which is a struct"
+            return f"`{printable(variable.name)}` is a MATLAB object; save net.saveobj() instead, which is a struct"
         if kind in TOOLBOX or kind.startswith("nnet."):
-            return f"`{printable(each.name)}` is a {kind} of MATLAB's Deep Learning Toolbox, which only MATLAB can open"
-        return f"`{printable(each.name)}` is a MATLAB object, which only MATLAB can open"
-    for each in variables.values():
-        if each.what.startswith("cell"):
-            part = next(iter(each.load()), None)
+            return f"`{printable(variable.name)}` is a {kind} of MATLAB's Deep Learning Toolbox, which only MATLAB can open"
+        return f"`{printable(variable.name)}` is a MATLAB object, which only MATLAB can open"
+    for variable in variables.values():
+        if variable.what.startswith("cell"):
+            part = next(iter(variable.load()), None)
             if isinstance(part, Struct):
                 fields = _names(part.names)
-                return f"`{printable(each.name)}` is a cell of structs with the fields {fields}, a layout of its own"
-        if each.what.startswith("struct"):
-            fields = _names(each.load().names)
-            return f"`{printable(each.name)}` is a struct without layers; its fields are {fields}"
+                return (
+                    f"`{printable(variable.name)}` is a cell of structs with the fields {fields}, a layout of its own"
+                )
+        if variable.what.startswith("struct"):
+            fields = _names(variable.load().names)
+            return f"`{printable(variable.name)}` is a struct without layers; its fields are {fields}"
     return "arrays alone do not say what the layers are" if variables else "there are no variables"
 
 
@@ -434,7 +436,7 @@ class _Reader:
         layers, inputs = list[Layer](), list[list[int]]()
         widths, jumps = [channels], list[tuple[int, int] | None]([(1, 1)])
         for number, i in enumerate(order, 1):
-            below = [known[each] for each in graph.inputs[i] if each in known]
+            below = [known[variable] for variable in graph.inputs[i] if variable in known]
             if i in graph.losses:
                 del below[1:]
             layer = self.node(graph, i, graph.obstacle(i, known), values, widths[below[0]])
@@ -461,7 +463,7 @@ class _Reader:
         record, name = graph.records[i], graph.named[i]
         if obstacle:
             return UnsupportedLayer(graph.types[i], reason=obstacle, name=name)
-        weights = [values.get(each) or _missing(each) for each in record.texts("params")]
+        weights = [values.get(name) or _missing(name) for name in record.texts("params")]
         block = graph.block(i)
         layer = self.placed(
             graph.kinds[i], block, graph.owns[i] or block, name, functools.partial(_called, weights), channels
@@ -707,8 +709,8 @@ class _Graph:
         for i in self.losses:  # their labels are dropped
             self.inputs[i] = [name for name in self.inputs[i] if name in self.makers] or self.inputs[i][:1]
         self.kinds = [self.kind(i) for i in range(count)]
-        self.images = sorted({each for names in self.inputs for each in names} - set(self.makers))
-        self.reads = [[self.makers[each] for each in names if each in self.makers] for names in self.inputs]
+        self.images = sorted({variable for names in self.inputs for variable in names} - set(self.makers))
+        self.reads = [[self.makers[variable] for variable in names if variable in self.makers] for names in self.inputs]
         self.sorted = self.in_order()
         if not self.images or not any(self.owns[i] or self.types[i].startswith("dagnn.") for i in range(count)):
             raise WeightsFormatError(
@@ -736,16 +738,16 @@ class _Graph:
         """Which layer computes each variable."""
         makers: dict[str, int] = {}
         for i, names in enumerate(self.outputs):
-            for each in names:
-                if each in self.inputs[i]:
+            for variable in names:
+                if variable in self.inputs[i]:
                     raise WeightsFormatError(
-                        f"the layer '{printable(self.names[i])}' reads '{printable(each)}', which it computes itself. "
+                        f"the layer '{printable(self.names[i])}' reads '{printable(variable)}', which it computes itself. "
                         "Give its output a name of its own."
                     )
-                if each in makers:
-                    both = f"'{printable(self.names[makers[each]])}' and '{printable(self.names[i])}'"
-                    raise WeightsFormatError(f"the layers {both} both compute '{printable(each)}'.")
-                makers[each] = i
+                if variable in makers:
+                    both = f"'{printable(self.names[makers[variable]])}' and '{printable(self.names[i])}'"
+                    raise WeightsFormatError(f"the layers {both} both compute '{printable(variable)}'.")
+                makers[variable] = i
         return makers
 
     def measures(self) -> set[int]:
@@ -753,14 +755,14 @@ class _Graph:
         strange = {
             i
             for i, (kind, names) in enumerate(zip(self.types, self.inputs, strict=True))
-            if kind not in DAG_TYPES and sum(each in self.makers for each in names) == 1 < len(names)
+            if kind not in DAG_TYPES and sum(variable in self.makers for variable in names) == 1 < len(names)
         }
         said = {
             i for i, kind in enumerate(self.types) if kind == "dagnn.Loss" or (i in strange and "loss" in kind.lower())
         }
         # A loss whose type does not say so is at the end of a branch, and its labels are not read by other layers.
-        read = {each for names in self.inputs for each in names}
-        others = {each for i, names in enumerate(self.inputs) if i not in strange | said for each in names}
+        read = {variable for names in self.inputs for variable in names}
+        others = {variable for i, names in enumerate(self.inputs) if i not in strange | said for variable in names}
         ends = {
             i
             for i in strange
@@ -797,7 +799,7 @@ class _Graph:
     def image(self, asked: str | None) -> str:
         """The variable that was asked for, or else the one that most layers depend on."""
         if asked is None:
-            counts = Counter(each for sources in self.sources for each in sources)
+            counts = Counter(source for sources in self.sources for source in sources)
             return max(self.images, key=counts.__getitem__)
         if asked not in self.images:
             raise _NoSuchImage(
@@ -846,14 +848,14 @@ class _Graph:
         reads, kind = self.inputs[i], self.kinds[i]
         if self.unsupported(i) or i in self.losses:
             return ""
-        missing = [each for each in reads if each not in known]
+        missing = [variable for variable in reads if variable not in known]
         if missing:
-            makers = [self.makers.get(each) for each in missing]
-            others = {each for each, maker in zip(missing, makers, strict=True) if maker is None}
+            makers = [self.makers.get(variable) for variable in missing]
+            others = {variable for variable, maker in zip(missing, makers, strict=True) if maker is None}
             others = others.union(*(self.sources[maker] for maker in makers if maker is not None))
             which = f"the image {_names(sorted(others))}" if others else f"{_names(missing)}, which depends on no image"
             return f"it joins {_names(reads)}, and needs {which} as well"
-        measured = [each for each in reads if self.makers.get(each) in self.losses]
+        measured = [variable for variable in reads if self.makers.get(variable) in self.losses]
         if measured and not self.owns[i]:
             return f"it reads {_names(measured)}, a loss, which needs labels"
         if len(self.outputs[i]) != 1:
@@ -970,7 +972,7 @@ def _as_dag(net: Network) -> dict[str, Any]:
         own = {"name": _text(layer.name or ""), **_own(layer)}
         layers.append((name, _type(layer, 1), _cell(inputs), _cell([f"x{number}"]), _cell(list(weights)), block, own))
         params += weights.items()
-    variables = dict.fromkeys(each for layer in layers for each in (*layer[2][0], *layer[3][0]))
+    variables = dict.fromkeys(variable for layer in layers for variable in (*layer[2][0], *layer[3][0]))
     return {
         "layers": _structs(("name", "type", "inputs", "outputs", "params", "block", "decoding"), layers),
         "params": _structs(("name", "value"), params),
@@ -1033,7 +1035,7 @@ def _weights(layer: Layer) -> list[Array]:
         return [_known(layer.filters.transpose(2, 3, 1, 0)), _known(layer.bias[np.newaxis])]
     if isinstance(layer, BatchNorm):
         moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
-        return [_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)]
+        return [_known(column) for column in (layer.scale[:, None], layer.bias[:, None], *moments)]
     if isinstance(layer, Scale):
         return [_known(layer.scale[None, None]), _known(layer.bias[None, None])]
     return []
@@ -1073,17 +1075,17 @@ def _field(record: _Record, name: str) -> Any:
 def _made(kind: type[Layer], record: _Record, name: str | None) -> Layer:
     """A layer that was written with the arguments of its constructor as fields."""
     names = set(kind._parameters()) - COMMON
-    fields = {each: value for each in sorted(names) if (value := _field(record, each)) is not None}
+    fields = {argument: value for argument in sorted(names) if (value := _field(record, argument)) is not None}
     try:
         layer = kind(**fields, name=name)
     except DecodingError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightsFormatError(f"its fields do not make a {kind.__name__}: {printable(str(error), 200)}.") from None
-    for each in names - layer.weights.keys() - {"channels"}:  # the channels of a Select may have any number
-        numbers = np.asarray(getattr(layer, each))
+    for argument in names - layer.weights.keys() - {"channels"}:  # the channels of a Select may have any number
+        numbers = np.asarray(getattr(layer, argument))
         if numbers.dtype.kind in "iuf" and np.any(np.abs(numbers[np.isfinite(numbers)]) > LARGEST):
-            raise WeightsFormatError(f"{record.place(each)} should be at most {LARGEST}, not {numbers.tolist()}.")
+            raise WeightsFormatError(f"{record.place(argument)} should be at most {LARGEST}, not {numbers.tolist()}.")
     return layer
 
 

@@ -66,7 +66,7 @@ class Maps:
         number, shapes = len(self.layers) + 1, [self.shapes[i] for i in below]
         shape: Shape | None = None
         if not isinstance(layer, Unsupported):
-            known = [each for each in shapes if each is not None]
+            known = [shape for shape in shapes if shape is not None]
             assert len(known) == len(shapes)
             shape = layer.shape(*known)
             if math.prod(shape) > MOST_NUMBERS or max(shape[1:]) > LARGEST_IMAGE:
@@ -105,12 +105,12 @@ class Maps:
 
     def unsupported(self, type: str, below: Iterable[Tensor], reason: str = "") -> Opaque:
         """Add an unsupported layer, which blocks what reads it."""
-        read = tuple(dict.fromkeys(each.layer for each in below if isinstance(each, (View, Opaque)))) or (0,)
+        read = tuple(dict.fromkeys(source.layer for source in below if isinstance(source, (View, Opaque)))) or (0,)
         return Opaque(self.put(Unsupported(type, reason=reason), *read))
 
     def finish(self, outputs: Sequence[Tensor]) -> tuple[list[Layer], list[tuple[int, ...]], dict[str, str]]:
         """The layers that the outputs need, the numbers of the layers that each reads, and further names."""
-        tops = [each.layer for each in outputs if isinstance(each, (View, Opaque))]
+        tops = [output.layer for output in outputs if isinstance(output, (View, Opaque))]
         live = set(tops)
         for number in range(len(self.layers), 0, -1):
             if number in live:

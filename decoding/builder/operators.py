@@ -194,8 +194,8 @@ class Builder(Pieces):
 
     def layer_norm(self, view: View, axis: int, scale: Array | None, bias: Array | None, epsilon: float) -> View:
         first = axis_of(axis, len(view.axes))
-        parts = [part for each in view.axes[first:] for part in each]
-        counts = [math.prod(part.size for part in parts if part.axis == each) for each in range(4)]
+        parts = [part for axis in view.axes[first:] for part in axis]
+        counts = [math.prod(part.size for part in parts if part.axis == axis) for axis in range(4)]
         shape = self._shape(view.layer)
         ones = np.ones(1, np.float32)
         factors = self._channelwise(view, ones if scale is None else scale)
@@ -272,7 +272,7 @@ class Builder(Pieces):
         chosen = {axis_of(i, len(view.axes)) for i in axes}
         parts = [part for i in chosen for part in view.axes[i]]
         shape = self._shape(view.layer)
-        counts = [math.prod(part.size for part in parts if part.axis == each) for each in range(4)]
+        counts = [math.prod(part.size for part in parts if part.axis == axis) for axis in range(4)]
         rest = tuple(() if i in chosen else axis for i, axis in enumerate(view.axes) if keep or i not in chosen)
         if counts[IMAGES] > 1 or counts[ROWS] not in (1, shape[1]) or counts[COLUMNS] not in (1, shape[2]):
             raise Cannot("it reduces only a part of the rows or columns")
@@ -396,7 +396,7 @@ class Builder(Pieces):
             raise Cannot(f"it resizes {sides} by {tuple(factors)} to {tuple(size)}")
         if mode == "nearest":  # take the plainest layer that does the same; shrinking may only pick pixels
             picks = [_picks(layer, side, axis) for axis, side in enumerate(sides)]
-            steps = [evenly(each) for each in picks]
+            steps = [evenly(pick) for pick in picks]
             if all(step is not None for step in steps):
                 (top, down), (left, right) = (step or (0, 1) for step in steps)
                 number = self.selected(below, np.arange(self._shape(below)[0]), (down, right), (top, left))
@@ -502,7 +502,7 @@ class Builder(Pieces):
         regular = evenly(places)
         if len(view.axes) != 4 or along != whole[which - 1] or regular is None:
             raise Cannot("it takes rows or columns that are not evenly spaced")
-        if any(merged(each) not in (*whole, full_axis(IMAGES, self.images)) for each in view.axes):
+        if any(merged(axis) not in (*whole, full_axis(IMAGES, self.images)) for axis in view.axes):
             raise Cannot("it takes rows or columns of a tensor that is not maps")
         start, stride = regular
         order = self._layout(view)
@@ -521,23 +521,23 @@ class Builder(Pieces):
 
     def concat(self, tensors: Sequence[View | Array], axis: int) -> View:
         """Joins tensors along an axis of channels; constants among them must be zero."""
-        views = [each for each in tensors if isinstance(each, View)]
+        views = [tensor for tensor in tensors if isinstance(tensor, View)]
         if not views:
             raise Cannot("it joins constants")
         axis = axis_of(axis, len(views[0].axes))
         layers: list[int] = []
         rest: Axes | None = None
-        for each in tensors:
-            if not isinstance(each, View):
-                if np.any(each):
+        for tensor in tensors:
+            if not isinstance(tensor, View):
+                if np.any(tensor):
                     raise Cannot("it joins maps and a constant that is not zero")
-                count = each.shape[axis]
+                count = tensor.shape[axis]
                 below = views[0].layer
                 layers.append(self.put(Select(np.full(count, -1)), below, part="zeros"))
                 continue
-            if len(each.axes) != len(views[0].axes):
+            if len(tensor.axes) != len(views[0].axes):
                 raise ShapeError(f"tensors {[view.shape for view in views]} cannot be joined.")
-            others = tuple(() if i == axis else merged(a) for i, a in enumerate(each.axes))
+            others = tuple(() if i == axis else merged(a) for i, a in enumerate(tensor.axes))
             if any(part.axis == CHANNELS for a in others for part in a):
                 raise Cannot("it joins along another axis than the channels")
             if rest is None:
@@ -545,7 +545,7 @@ class Builder(Pieces):
             if others != rest:
                 raise Cannot("it joins maps that lie differently, or differ in size")
             try:
-                layers.append(self.ordered(each.layer, merged(each.axes[axis])))
+                layers.append(self.ordered(tensor.layer, merged(tensor.axes[axis])))
             except Cannot:
                 raise Cannot("it joins along rows, columns or images, not channels") from None
         assert rest is not None
@@ -671,7 +671,7 @@ class Builder(Pieces):
             return (a, self._alike(b, a)) if a.shape == shape else (self._alike(a, b), b)
         if len(a.axes) == len(b.axes) == len(shape) == 4:
             order = self._layout(a if a.shape == shape else b)
-            a, b = (each if each.shape == shape else self._repeated(each, shape, order) for each in (a, b))
+            a, b = (tensor if tensor.shape == shape else self._repeated(tensor, shape, order) for tensor in (a, b))
         return self.expand(a, shape), self.expand(b, shape)
 
     def _alike(self, small: View, big: View) -> View:

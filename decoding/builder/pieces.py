@@ -37,7 +37,7 @@ class Pieces(Maps):
 
     def _normalized(self, a: View, b: View) -> View | None:
         """The normalization of x, if a + b is one: a = x · f, b = bias - mean(x) · f, f = scale · (variance(x) + epsilon) ** -½."""
-        gate, bias = (self._made(each.layer) for each in (a, b))
+        gate, bias = (self._made(view.layer) for view in (a, b))
         if not isinstance(gate, Gate) or not isinstance(bias, Scale):
             return None
         (x, f), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
@@ -187,7 +187,7 @@ class Pieces(Maps):
 @cache
 def _wanted() -> Array:
     """The values of the known activations at `POINTS`, (functions, points)."""
-    return np.array([each.function(POINTS) for each in _functions()])
+    return np.array([activation.function(POINTS) for activation in _functions()])
 
 
 def _functions() -> list[Any]:

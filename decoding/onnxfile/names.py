@@ -45,19 +45,19 @@ class Names:
 
     def placed(self, node: Any) -> tuple[str, str]:
         """The module and the function that a node comes from, as the exporter noted them."""
-        for each in node.metadata_props:  # as torch's new exporter writes it
-            if each.key == "pkg.torch.onnx.name_scopes" and len(each.value) < 10_000:
-                scopes = re.findall(r"'([^']*)'", each.value)
+        for entry in node.metadata_props:  # as torch's new exporter writes it
+            if entry.key == "pkg.torch.onnx.name_scopes" and len(entry.value) < 10_000:
+                scopes = re.findall(r"'([^']*)'", entry.value)
                 if len(scopes) > 1:
                     return scopes[-2], re.sub(r"_\d+$", "", scopes[-1])
         if node.name.startswith("/") and len(node.name) < 1000:  # as its old exporter does: /layer1/layer1.0/conv1/Conv
             *path, last = node.name.strip("/").split("/")
             parts: list[str] = []
-            for each in path:
-                if parts and each.startswith(f"{parts[-1]}."):
-                    parts[-1] = each
+            for step in path:
+                if parts and step.startswith(f"{parts[-1]}."):
+                    parts[-1] = step
                 else:
-                    parts.append(each)
+                    parts.append(step)
             return ".".join(parts), re.sub(r"^[a-z]+", lambda found: FUNCTIONS.get(found[0], found[0]), last.lower())
         return "", ""
 

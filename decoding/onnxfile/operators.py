@@ -195,13 +195,13 @@ def _binary(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _sum(r: Reader, node: Node, v: list[Any]) -> Any:
-    views = [each for each in v if isinstance(each, View)]
+    views = [tensor for tensor in v if isinstance(tensor, View)]
     total: Any = views[0]
-    for each in views[1:]:
-        total = r.builder.add(total, each)
-    for each in v:
-        if not isinstance(each, View):
-            total = r.builder.affine(total, 1.0, each.astype(np.float32))
+    for view in views[1:]:
+        total = r.builder.add(total, view)
+    for tensor in v:
+        if not isinstance(tensor, View):
+            total = r.builder.affine(total, 1.0, tensor.astype(np.float32))
     return total
 
 
@@ -225,10 +225,13 @@ def _clip(r: Reader, node: Node, v: list[Any]) -> Any:
 
 def _bounded(r: Reader, node: Node, v: list[Any]) -> Any:
     """Min and Max of one map and numbers."""
-    views, numbers = [each for each in v if isinstance(each, View)], [each for each in v if not isinstance(each, View)]
-    if len(views) != 1 or any(np.size(each) != 1 for each in numbers):
+    views, numbers = (
+        [tensor for tensor in v if isinstance(tensor, View)],
+        [tensor for tensor in v if not isinstance(tensor, View)],
+    )
+    if len(views) != 1 or any(np.size(number) != 1 for number in numbers):
         raise Cannot("it takes the larger or the smaller of several maps, which no linear decoding can")
-    bounds = [float(np.reshape(each, ())) for each in numbers]
+    bounds = [float(np.reshape(number, ())) for number in numbers]
     if node.type == "Max":
         return r.builder.clip(views[0], max(bounds, default=-math.inf), math.inf)
     return r.builder.clip(views[0], -math.inf, min(bounds, default=math.inf))
@@ -308,7 +311,7 @@ def _group_norm(r: Reader, node: Node, v: list[Any]) -> Any:
         raise ShapeError(f"{view.shape[1]} channels cannot be split into {groups} groups.")
     if r.opset < 21:  # here scale and bias may have one value for each group
         scale, bias = (
-            np.repeat(each, view.shape[1] // groups) if each.size == groups else each for each in (scale, bias)
+            np.repeat(values, view.shape[1] // groups) if values.size == groups else values for values in (scale, bias)
         )
     return r.builder.group_norm(view, groups, scale, bias, node.number_("epsilon", 1e-5))
 
@@ -369,7 +372,7 @@ def _lp(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _concat(r: Reader, node: Node, v: list[Any]) -> Any:
-    return r.builder.concat([each for each in v if each is not None], node.integer("axis", 1))
+    return r.builder.concat([tensor for tensor in v if tensor is not None], node.integer("axis", 1))
 
 
 def _split(r: Reader, node: Node, v: list[Any]) -> Any:
@@ -380,8 +383,8 @@ def _split(r: Reader, node: Node, v: list[Any]) -> Any:
     sizes, count = r.whole_numbers(node, v, 1, "split"), view.shape[axis]
     if sizes is None:
         parts = len(node.outputs)
-        each = -(-count // parts)
-        sizes = [each] * (parts - 1) + [count - each * (parts - 1)]
+        chunk = -(-count // parts)
+        sizes = [chunk] * (parts - 1) + [count - chunk * (parts - 1)]
     if sum(sizes) != count or min(sizes) < 1 or len(sizes) < len(node.outputs):
         raise ShapeError(f"it splits {count} into {sizes[:16]}.")
     starts = np.cumsum([0, *sizes])

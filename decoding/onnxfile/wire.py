@@ -84,14 +84,14 @@ def _texts(model: Any) -> Iterator[Any]:
     graph = model.graph
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        yield from (each.name for each in node.attribute)
-        yield from (text for each in node.metadata_props for text in (each.key, each.value))
-    tensors = [*graph.initializer, *(each.t for node in graph.node for each in node.attribute)]
-    yield from (text for each in tensors for entry in each.external_data for text in (entry.key, entry.value))
-    yield from (each.name for each in (*graph.initializer, *graph.input, *graph.output))
-    yield from (each.values.name for each in graph.sparse_initializer)
-    yield from (text for each in model.functions for text in (each.domain, each.name))
-    yield from (each.domain for each in model.opset_import)
+        yield from (attribute.name for attribute in node.attribute)
+        yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))
+    tensors = [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]
+    yield from (text for tensor in tensors for entry in tensor.external_data for text in (entry.key, entry.value))
+    yield from (value.name for value in (*graph.initializer, *graph.input, *graph.output))
+    yield from (sparse.values.name for sparse in graph.sparse_initializer)
+    yield from (text for function in model.functions for text in (function.domain, function.name))
+    yield from (opset.domain for opset in model.opset_import)
 
 
 def _count(content: bytes) -> dict[str, int] | None:
@@ -218,7 +218,7 @@ class Store:
 
     def _external(self, tensor: Any, want: int, what: str) -> None:
         """Read the bytes of a tensor from a second file, if that is a regular file beside the first."""
-        entries = {each.key: each.value for each in tensor.external_data}
+        entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         shown = printable(location)
         try:
@@ -240,9 +240,9 @@ class Store:
                 f"{what} asks for bytes {offset} to {offset + length} of '{shown}', which has {size}."
             )
         self.spend(want, what)
-        for each in list(tensor.external_data):
-            if each.key not in ("location", "offset", "length", "checksum"):
-                tensor.external_data.remove(each)
+        for entry in list(tensor.external_data):
+            if entry.key not in ("location", "offset", "length", "checksum"):
+                tensor.external_data.remove(entry)
         try:
             self.onnx.external_data_helper.load_external_data_for_tensor(tensor, os.fspath(self.folder or ""))
         except Exception as error:  # what it raises differs from version to version
