@@ -1,4 +1,4 @@
-"""Networks that branch: what is refused and how, copies, layers of one's own, memory, backends."""
+"""Networks that branch: errors and their messages, copies, user-defined layers, memory, backends."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Checkpoints: a measurement that was stopped, wherever, ends with the bits of one that was not; other work is refused."""
+"""Checkpoints: a measurement that was stopped at any point and continued gives the same bits; a checkpoint of other work is refused."""
 
 import hashlib
 import json

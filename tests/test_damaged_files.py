@@ -1,4 +1,4 @@
-"""Hostile and damaged files: a network or an error of the family, in little memory and time, whatever the bytes."""
+"""Damaged and hostile files: reading any bytes gives a network or a `DecodingError`, in little memory and time."""
 
 import struct
 import subprocess

@@ -1,4 +1,4 @@
-"""Equation 3, top images, figure 1's matrix and figure 6's weights: by hand, as laws, on LeNet, and errors."""
+"""Equation 3, top images, figure 1's matrix and figure 6's weights: cases worked by hand, laws, LeNet, and errors."""
 
 import itertools
 

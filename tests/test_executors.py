@@ -1,4 +1,4 @@
-"""Measurements on any executor: the serial results bit for bit, work in flight bounded, and errors that say what went wrong."""
+"""Measurements on any executor: the same bits as without one, a limited number of batches at a time, and errors that say what went wrong."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""A folder of pictures as images: read one by one, where they are needed; what is no picture is told."""
+"""A folder of pictures as images: each is read when it is needed, and a file that is no picture is an error that names it."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""Gains: by hand, as laws on drawn networks, by mutants, and errors."""
+"""Gains: cases worked by hand, laws on random networks, mutants that the tests must find, and errors."""
 
 import inspect
 import math

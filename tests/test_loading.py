@@ -1,4 +1,4 @@
-"""A file of any format: its bytes say what it is, and what is no network is named with the way in."""
+"""Files of any format: the bytes decide what a file is, and the error for one that is no network says how to get one."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""ONNX files: each operator held against onnxruntime, exact decodings, names, real networks, and what is refused."""
+"""ONNX files: each operator compared with onnxruntime, exact decodings, names, real networks, and errors."""
 
 import json
 import math

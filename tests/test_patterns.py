@@ -1,4 +1,4 @@
-"""Image statistics and patterns: by hand, as laws, by mutants, and errors."""
+"""Image statistics and patterns: cases worked by hand, laws, mutants that the tests must find, and errors."""
 
 import inspect
 import io

@@ -1,4 +1,4 @@
-"""The second order: the pair, the form, its pictures, and where gains and curvatures come from."""
+"""The second order: the pair of a linear and a quadratic response, the quadratic form, its pictures, and the ways to find gains and curvatures."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""What people stumbled over, here and in neighbouring projects: each test is named by its situation."""
+"""Situations in which users of this and of similar projects made mistakes; each test is named after its situation."""
 
 import copy
 import gzip
