@@ -25,7 +25,7 @@ PICTURES = {
     b"GIF8": "a picture, GIF",
     b"BM": "a picture, BMP",
 }
-DOORS: dict[str, Callable[..., Network]] = {"MatConvNet": load_matconvnet, "ONNX": load_onnx}
+READERS: dict[str, Callable[..., Network]] = {"MatConvNet": load_matconvnet, "ONNX": load_onnx}
 
 TORCH = (
     "Files that hold pickles are not read. Make the module, module.load_state_dict(torch.load(path, weights_only=True)), and give it to "
@@ -93,15 +93,15 @@ def load(path: File, **options: Any) -> Network:
     kind = format_of(path, "load: path")
     if kind in FOREIGN or kind.startswith("a picture"):
         raise WeightsFormatError(f"{shown(path)}: this is no network: {FOREIGN.get(kind, f'it is {kind}.')}")
-    door = DOORS[kind]
-    known = [name for name in inspect.signature(door).parameters if name != "path"]
+    reader = READERS[kind]
+    known = [name for name in inspect.signature(reader).parameters if name != "path"]
     unknown = [name for name in options if name not in known]
     if unknown:
         raise InvalidValueError(
             f"load: {shown(path)} is a file of {kind}, and there is no option {', '.join(map(printable, unknown))} for it; "
             f"there are {', '.join(known)}."
         )
-    return door(path, **options)
+    return reader(path, **options)
 
 
 def format_of(path: File, what: str = "path") -> str:

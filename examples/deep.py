@@ -152,7 +152,7 @@ def inside(net, layer, shape):
 
 
 def judged(net):
-    """The layers at which filters are judged: those that a rectifier or pool reads, and the last that is none of these."""
+    """The layers at which filters are compared with the network: those that a rectifier or pool reads, and the last that is none of these."""
     bending = [
         n
         for n, layer in enumerate(net.layers, 1)

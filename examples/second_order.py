@@ -6,8 +6,8 @@ the pattern of that filter. Then come the most exciting and the most suppressing
 read. The rest are the strongest pictures of the quadratic part, the exciting ones before the suppressing ones, each above its
 weight. The tables say how well all this follows the network.
 
-NETWORK is a file, or ``lenet`` (the default) or ``resnet``, which come with the package and are judged on the bundled digits. PICTURES
-are files or folders. Factors are calibrated on the first half of the digits, or on every second picture, and judged on the others:
+NETWORK is a file, or ``lenet`` (the default) or ``resnet``, which come with the package and are tested on the digits that come with it. PICTURES
+are files or folders. Factors are calibrated on the first half of the digits, or on every second picture, and the results are tested on the others:
 in photographs at the places where a unit does not look past the edge, in digits, which are small, at all places. The pictures of
 one layer are compared with pictures that are found from the network's responses: by spike-triggered covariance on the pictures that
 calibration used, and from the mean Hessian on Gaussian images.
