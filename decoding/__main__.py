@@ -114,7 +114,7 @@ def _parser() -> Parser:
     )  # fmt: skip
     pair = commands.add_parser(
         "quadratic",
-        help="draw what units respond to beyond a line",
+        help="draw what units respond to beyond a linear filter",
         description="Draw units to the second order, one unit per line: its linear filter, the filter's pattern, the most "
         "exciting and the most suppressing image, and the eigenpictures, excitatory before suppressive.",
     )

@@ -1,5 +1,5 @@
-"""What a unit sees beyond a line
-==============================
+"""What a unit sees beyond a linear filter
+=======================================
 
 The picture has a line for each of LeNet's ten classes. It begins with the class's decoded filter, in which few digits can be read, and
 the pattern of that filter. Then come the most exciting and the most suppressing image to the second order, in which most digits can be
@@ -13,7 +13,7 @@ one layer are compared with pictures that are found from the network's responses
 calibration used, and from the mean Hessian on Gaussian images.
 
 .. image:: /images/second-order-conv4.png
-   :alt: What a unit sees beyond a line
+   :alt: What a unit sees beyond a linear filter
 
 ::
 
