@@ -7,7 +7,9 @@ A name's module is imported when the name is first asked for (PEP 562): ``import
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # Names that are imported `as` themselves are not for the first page: meters, results, …
+# Names that are imported `as` themselves are public, but left out of `__all__`, since few users need them: meters, the
+# classes of results, the network made by hand.
+if TYPE_CHECKING:
     from . import baselines, fast, inverse, reference
     from .activation_patterns import PatternMeter as PatternMeter
     from .activation_patterns import Statistics, autocovariance, covariance, load_statistics, natural, pattern, patterns

@@ -1,7 +1,8 @@
 """Patterns: what images look like where a unit responds, which is not what it weighs.
 
-A decoded filter also cancels what the unit must not see. The pattern of a linear unit is ``Cov(image) · filter``: its filter
-under the statistics of images (Haufe et al., NeuroImage 2014: "activation patterns").
+A decoded filter also has to cancel what the unit should not respond to. The pattern of a linear unit is
+``Cov(image) · filter``, what goes together in images with the unit's response (Haufe et al., NeuroImage 2014: "activation
+patterns").
 """
 
 from __future__ import annotations
@@ -29,28 +30,28 @@ from .network import Network, as_network
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-MOST = 6000  # numbers of an image whose full covariance is kept, which takes 288 megabytes
+MOST = 6000  # the most numbers of an image for a full covariance, which then takes 288 megabytes
 COLOUR = 0.9  # the correlation of two channels of natural images
 BATCH = 2**20  # numbers of images at a time
 BLOCK = 2**23  # numbers of windows, or of spectra, at a time
-FOURIER = 400  # multiplications of a large matrix product in the time of a Fourier transform of one pixel
+FOURIER = 400  # a Fourier transform takes as long, per pixel, as so many multiplications of a large matrix product
 
 S = TypeVar("S", bound="Statistics")
 
 
 class Statistics:
-    """The mean and the covariance of images, or of crops of them, as something to multiply by; frozen.
+    """The mean and the covariance of images, or of crops of images. The covariance is given as an operator; nothing can be changed.
 
     Attributes
     ----------
     shape : (C, H, W)
-        Of the images.
+        The shape of the images.
     mean : ndarray of shape (C, H, W), or None
-        None where there is none to speak of.
+        The mean image; None if it is not defined.
     energy : float
         The mean of ``‖image − mean‖²``: the trace of the covariance.
     root_shape : tuple of int
-        The shape of what `root` makes an image of.
+        The shape of the arrays that `root` turns into images.
     contrast : float
         What deviations from the mean are multiplied by; see `scaled`.
     """
@@ -78,7 +79,7 @@ class Statistics:
 
     @public
     def root(self, y: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """A root of the covariance times arrays (…, ``*root_shape``): of white noise it makes images of these statistics.
+        """A root of the covariance times arrays (…, ``*root_shape``). It turns white noise into images of these statistics.
 
         ``root(root_t(v))`` is ``cov(v)``.
         """
@@ -91,12 +92,12 @@ class Statistics:
 
     @public
     def scaled(self: S, contrast: float) -> S:
-        """The same, all deviations from the mean being multiplied by `contrast`.
+        """The same statistics, with all deviations from the mean multiplied by `contrast`.
 
         Raises
         ------
         InvalidValueError
-            If it is not a positive number.
+            If `contrast` is not a positive number.
         """
         return self._with(contrast=self.contrast * _positive(contrast, "contrast"))
 
@@ -106,12 +107,12 @@ class Statistics:
         Raises
         ------
         ShapeError
-            If the statistics are smaller, or bound to other places.
+            If the statistics are of smaller images, or are a covariance, which belongs to images of one size and not to crops.
         """
         raise NotImplementedError
 
     def save(self, path: File) -> None:
-        """Write them to a file, an ``.npz``, by path or open already; `load_statistics` reads it."""
+        """Write the statistics to an ``.npz`` file, given by its path or already open; `load_statistics` reads it."""
         with replacing(path, "save: path") as file:
             kind = np.array(type(self).__name__)
             np.savez(file, kind=kind, contrast=self.contrast, within=self.shape[1:], **self._numbers())
@@ -119,11 +120,11 @@ class Statistics:
     _trace: float
 
     def _numbers(self) -> dict[str, Any]:
-        """The arguments of the constructor; of statistics that were made smaller (`within`), those that they were made of."""
+        """The arguments of the constructor; for statistics that `within` made smaller, those of the larger ones."""
         raise NotImplementedError
 
     def _check(self) -> None:
-        """Refuse numbers that do not fit each other, of a file."""
+        """Refuse numbers from a file that do not fit together."""
 
     def _cov(self, v: Array) -> Array:
         raise NotImplementedError
@@ -149,7 +150,7 @@ class Statistics:
         return np.asarray(apply(flat), np.float64).reshape(*ahead, *made)
 
     def _merged(self: S, other: S, names: Sequence[str]) -> S:
-        """With the sums of both, which are of images of one kind."""
+        """The statistics of the images of both, made from the sums that these arguments hold."""
         mine, others = self._numbers(), other._numbers()
         made = [[np.shape(numbers[name]) for name in names] for numbers in (mine, others)]
         if (other.shape, other.contrast) != (self.shape, self.contrast) or made[0] != made[1]:
@@ -162,10 +163,10 @@ class Statistics:
 
 
 class Stationary(Statistics):
-    """Statistics that are the same everywhere: a covariance of two pixels that depends on how far apart they are.
+    """Statistics that are the same everywhere: the covariance of two pixels depends only on how far apart they are.
 
-    It is diagonal in the frequencies of a torus of at least twice the size, of which images are crops, so that no pixel of an image
-    has another for its neighbour beyond the edge.
+    Images are treated as crops of a torus of at least twice their size, on which the covariance is diagonal in frequency. The
+    torus is so large that pixels at opposite edges of an image do not become neighbours.
     """
 
     @cached_property
@@ -190,7 +191,7 @@ class Stationary(Statistics):
             raise ShapeError(
                 f"statistics of {crossed(self.shape[1:])} pixels are smaller than {rows}×{columns}. Make them of that size."
             )
-        self.spectrum  # noqa: B018  # once for all sizes
+        self.spectrum  # noqa: B018  # computed here, so that all sizes share it
         return self._with(shape=(self.shape[0], rows, columns))
 
     @cached_property
@@ -253,7 +254,7 @@ class Natural(Stationary):
         rows, columns = (2 * next_fast_len(side) for side in self._size)
         f = np.hypot(fftfreq(rows)[:, np.newaxis], rfftfreq(columns))
         power = 1 / (f**2 + 1 / max(self._size) ** 2)
-        ends = np.full(columns // 2 + 1, 2)  # frequencies that stand for two
+        ends = np.full(columns // 2 + 1, 2)  # most frequencies of a real transform stand for two
         ends[[0, -1]] = 1
         return np.asarray(power * (rows * columns / (power * ends).sum()))
 
@@ -277,13 +278,13 @@ class Autocovariance(Stationary):
     ----------
     size : (rows, columns)
     pixels : int
-        How many there were in each channel.
+        How many pixels were measured in each channel.
     total : ndarray of shape (C,)
-        Their sum.
+        The sum of these pixels.
     pairs : ndarray of shape (2H, 2W)
-        How many pairs of pixels there were, by how far the second is from the first; so on a torus, where H is also −H.
+        How many pairs of pixels were measured, by the distance from the first to the second; negative distances count from the end.
     products : ndarray of shape (C, C, 2H, 2W)
-        The sums of their products.
+        The sums of the products of these pairs.
     """
 
     def __init__(self, size: Sequence[int], pixels: int, total: Array, pairs: Array, products: Array) -> None:
@@ -307,7 +308,7 @@ class Autocovariance(Stationary):
             self.products / np.maximum(self.pairs, 1) - np.multiply.outer(level, level)[:, :, np.newaxis, np.newaxis]
         )
         covariance[:, :, self.pairs == 0] = 0
-        # The Fourier transform of lags, first channel against second: its conjugate multiplies images.
+        # The Fourier transform over distances, from the first channel to the second: images are multiplied by its conjugate.
         return _function(np.moveaxis(rfft2(covariance), (0, 1), (3, 2)), lambda value: value)
 
     def _check(self) -> None:
@@ -319,7 +320,7 @@ class Autocovariance(Stationary):
     @property
     @np.errstate(all="ignore")
     def _is_still(self) -> bool:
-        """Whether no channel varies, but for rounding."""
+        """Whether all channels are constant, except for rounding."""
         square = np.diagonal(self.products[:, :, 0, 0]) / self.pixels
         return bool((square - (self.total / self.pixels) ** 2 <= STILL**2 * square).all())
 
@@ -333,7 +334,7 @@ class Autocovariance(Stationary):
 
 
 class Covariance(Statistics):
-    """Statistics of images place by place: see `covariance`. ``a + b`` is those of the images of both.
+    """Statistics of images of one size, place by place: see `covariance`. ``a + b`` is those of the images of both.
 
     Parameters
     ----------
@@ -341,7 +342,7 @@ class Covariance(Statistics):
     total : ndarray of shape (C, H, W)
         The sum of all images.
     products : ndarray of shape (C·H·W, C·H·W)
-        The sum of their products, pixel with pixel.
+        The sum over images of the products of every two pixels.
     """
 
     def __init__(self, count: int, total: Array, products: Array) -> None:
@@ -367,8 +368,8 @@ class Covariance(Statistics):
     def within(self, size: Any) -> Covariance:
         if as_pair(size, "size") != self.shape[1:]:
             raise ShapeError(
-                f"a full covariance is bound to its places, {crossed(self.shape[1:])} pixels, and cannot serve "
-                f"{crossed(as_pair(size, 'within: size'))}. Make one of images of that size, or take autocovariance."
+                f"a covariance belongs to images of one size, here {crossed(self.shape[1:])} pixels, and cannot be used for "
+                f"{crossed(as_pair(size, 'within: size'))}. Make one from images of that size, or take autocovariance."
             )
         return self
 
@@ -402,7 +403,7 @@ class Covariance(Statistics):
     @property
     @np.errstate(all="ignore")
     def _is_still(self) -> bool:
-        """Whether no pixel varies, but for rounding."""
+        """Whether all pixels are constant, except for rounding."""
         square = np.diagonal(self.products) / self.count
         return bool((square - self.mean.ravel() ** 2 <= STILL**2 * square).all())
 
@@ -416,7 +417,7 @@ class Covariance(Statistics):
 
 
 def _check_arrays(shapes: dict[str, tuple[int, ...]], statistics: Statistics) -> None:
-    """Refuse arrays of other shapes, or that are not finite."""
+    """Refuse arrays that do not have these shapes, or are not finite."""
     for name, shape in shapes.items():
         array = getattr(statistics, name)
         if array.shape != shape or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
@@ -434,13 +435,13 @@ def _function(spectrum: Array, apply: Any) -> npt.NDArray[np.complex128]:
 def natural(size: Any, *, contrast: float = 1.0, channels: int = 3) -> Natural:
     """The statistics of natural scenes, without an image.
 
-    The power of frequency f, in cycles per pixel, is in proportion to ``1 / (f² + f0²)``, f0 being one over the size; two
-    channels correlate by 0.9.
+    The power at frequency f, in cycles per pixel, is proportional to ``1 / (f² + f0²)``, where f0 is one over the larger side of
+    the images. Two channels have a correlation of 0.9.
 
     Parameters
     ----------
     size : int or (rows, columns)
-        Of the images, such as a receptive field's.
+        The size of the images, for instance that of a receptive field.
     contrast : float
         The standard deviation of a pixel.
     channels : int
@@ -457,12 +458,12 @@ def natural(size: Any, *, contrast: float = 1.0, channels: int = 3) -> Natural:
 
     See Also
     --------
-    autocovariance, covariance : Measured ones.
+    autocovariance, covariance : Measured statistics.
 
     Notes
     -----
-    Field (1987) for the power, Ruderman, Cronin and Chiao (1998) for colour. Our choice: f0 and one number for all pairs of
-    channels.
+    Field (1987) for the power; Ruderman, Cronin and Chiao (1998) for colour. Our choice: f0, and a single correlation for all
+    pairs of channels.
 
     Examples
     --------
@@ -482,29 +483,29 @@ def autocovariance(
     executor: Executor | None = None,
     checkpoint: Any = None,
 ) -> Autocovariance:
-    """Measure the statistics of images as if they were the same everywhere.
+    """Measure the statistics of images, taken to be the same at all places.
 
-    ``r[c,d](Δ) = mean_p (x_c(p) − m_c)(x_d(p + Δ) − m_d)`` over all images and places p for which both pixels are inside; frequencies
-    whose power comes out negative have none.
+    ``r[c,d](Δ) = mean_p (x_c(p) − m_c)(x_d(p + Δ) − m_d)`` over all images and all places p for which both pixels are inside. The
+    power of a frequency can come out negative; it is set to 0.
 
     Parameters
     ----------
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them, of `size` or larger; batches may differ in size. They are seen once, and a batch at a
-        time is in memory.
+        As `Network.forward` takes them, of `size` or larger; batches may differ in size. They are read once, and one batch at
+        a time is in memory.
     size : int or (rows, columns)
-        Of the statistics, such as a receptive field's.
+        The size for which statistics are wanted, for instance that of a receptive field.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure, with the same result: see `measure`.
+        Its workers do the measuring, with the same result: see `measure`.
     checkpoint : path, optional
-        A file to keep what is measured in, and to go on from: see `measure`.
+        A file that keeps what has been measured, and from which a stopped measurement goes on: see `measure`.
 
     Returns
     -------
     Statistics
-        The same at all places, so its mean is one number for each channel; ``a + b`` is that of the images of both.
+        They are the same at all places, so the mean is one number for each channel. ``a + b`` is those of the images of both.
 
     Raises
     ------
@@ -515,8 +516,8 @@ def autocovariance(
 
     See Also
     --------
-    covariance : Of each pixel with each.
-    natural : Without an image.
+    covariance : Of each pixel with every other.
+    natural : Statistics without an image.
 
     Examples
     --------
@@ -537,7 +538,7 @@ def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
     sides = images.shape[2:]
     if sides[0] < size[0] or sides[1] < size[1]:
         raise ShapeError(
-            f"autocovariance: images {images.shape} are smaller than the size, {crossed(size)}: pixels so far apart never occur."
+            f"autocovariance: images {images.shape} are smaller than the size, {crossed(size)}, so they have no pixels that far apart."
         )
     padded = tuple(next_fast_len(side + n, real=True) for side, n in zip(sides, size, strict=True))
     products, (n, c) = np.zeros((c := images.shape[1], c, *(2 * side for side in size))), images.shape[:2]
@@ -562,23 +563,23 @@ def _autocovariance(images: Array, size: tuple[int, int]) -> Autocovariance:
 def covariance(
     images: Images, *, progress: Progress | None = None, executor: Executor | None = None, checkpoint: Any = None
 ) -> Covariance:
-    """Measure the full covariance of images, each pixel with each, and their mean.
+    """Measure the full covariance of images, of each pixel with every other, and their mean.
 
     Parameters
     ----------
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them, all of one size: that of the field. They are seen once.
+        As `Network.forward` takes them, all of one size: that of the receptive field. They are read once.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure, with the same result: see `measure`.
+        Its workers do the measuring, with the same result: see `measure`.
     checkpoint : path, optional
-        A file to keep what is measured in, and to go on from: see `measure`.
+        A file that keeps what has been measured, and from which a stopped measurement goes on: see `measure`.
 
     Returns
     -------
     Statistics
-        Bound to places; ``a + b`` is that of the images of both.
+        They are given place by place, for images of one size. ``a + b`` is those of the images of both.
 
     Raises
     ------
@@ -589,7 +590,7 @@ def covariance(
 
     See Also
     --------
-    autocovariance : For larger images, and for units that look everywhere.
+    autocovariance : For larger images, and for units that look at all places of an image.
 
     Examples
     --------
@@ -599,7 +600,9 @@ def covariance(
     job = _Covering("covariance")
     found: Covariance = job.over(images, progress=progress, executor=executor, checkpoint=checkpoint)
     if found.count < 2:
-        raise InvalidValueError("covariance: one image does not vary; give more, some times as many as it has pixels.")
+        raise InvalidValueError(
+            "covariance: one image does not vary. Give several times as many images as an image has pixels."
+        )
     if found._is_still:
         raise InvalidValueError(f"covariance: the {plural(found.count, 'image')} are all equal, so nothing varies.")
     return found
@@ -609,7 +612,7 @@ def _covariance(images: Array) -> Covariance:
     numbers = math.prod(images.shape[1:])
     if numbers > MOST:
         raise InvalidValueError(
-            f"covariance: images of {crossed(images.shape[1:])} have {numbers} numbers, and at most {MOST} are taken. Take autocovariance."
+            f"covariance: images of {crossed(images.shape[1:])} have {numbers} numbers, and at most {MOST} are taken. Use autocovariance."
         )
     flat = images.reshape(len(images), -1).astype(np.float64, copy=False)
     return Covariance(len(images), flat.sum(axis=0).reshape(images.shape[1:]), flat.T @ flat)
@@ -617,12 +620,12 @@ def _covariance(images: Array) -> Covariance:
 
 @public
 def load_statistics(path: File) -> Statistics:
-    """Read statistics that were written with their `save`, by path or from an open file.
+    """Read statistics that were written with `Statistics.save`, from a path or an open file.
 
     Raises
     ------
     DataFormatError
-        If the file holds none.
+        If the file holds no statistics, or is damaged.
     """
     kinds = {kind.__name__: kind for kind in (Natural, Autocovariance, Covariance, Independent)}
     fields = read_npz(path, "load_statistics: path", "statistics")
@@ -633,22 +636,22 @@ def load_statistics(path: File) -> Statistics:
         found._check()
         found = found if size is None or tuple(size) == found.shape[1:] else found.within(size.tolist())
         return found._with(contrast=contrast)
-    except Exception as error:  # whatever numbers of a stranger lead to
+    except Exception as error:  # whatever the numbers of an untrusted file lead to
         raise DataFormatError(f"{shown(path)}: it holds no statistics, or is damaged: {error}") from error
 
 
 @public
 def pattern(filters: npt.ArrayLike, statistics: Statistics) -> npt.NDArray[np.float64]:
-    """Find what images of given statistics look like where given filters respond.
+    """Find what images look like where given filters respond, from the statistics of images.
 
     ``Cov(image, <filter, image>) = Cov(image) · filter``.
 
     Parameters
     ----------
     filters : array_like of shape (K, C, h, w) or (C, h, w)
-        Decoded filters, say.
+        For instance decoded filters.
     statistics : Statistics
-        Of images of that size; stationary ones may be larger.
+        The statistics of images of that size; stationary ones (`natural`, `autocovariance`) may be larger.
 
     Returns
     -------
@@ -657,7 +660,7 @@ def pattern(filters: npt.ArrayLike, statistics: Statistics) -> npt.NDArray[np.fl
     Raises
     ------
     ShapeError
-        If the statistics are smaller than the filters, or of other channels.
+        If the statistics are of smaller images than the filters, or of another number of channels.
     InvalidValueError
         If the filters are not finite.
 
@@ -671,19 +674,19 @@ def pattern(filters: npt.ArrayLike, statistics: Statistics) -> npt.NDArray[np.fl
 
     Examples
     --------
-    What goes with the second pixel shows in the pattern, though the filter is blind to it:
+    The filter has no weight on the second pixel. In these images it varies with the first, so it appears in the pattern:
 
     >>> pattern([[[1, 0]]], covariance([[[[0, 0]]], [[[2, 4]]]]))
     array([[[1., 2.]]])
     """
     if not isinstance(statistics, Statistics):
         raise InvalidValueError(
-            f"pattern: statistics must be made by natural, autocovariance or covariance, and are {described(statistics)}."
+            f"pattern: statistics must be made by natural, autocovariance or covariance; they are {described(statistics)}."
         )
     array = as_array(filters, "pattern: filters")
     if array.ndim not in (3, 4) or array.shape[-3] != statistics.shape[0]:
         raise ShapeError(
-            f"pattern: filters {array.shape} for statistics of {statistics.shape}: filters are (K, C, h, w) or (C, h, w), of as many channels."
+            f"pattern: filters {array.shape} for statistics of {statistics.shape}: filters must be (K, C, h, w) or (C, h, w), with the same C."
         )
     check_finite(array, "pattern: filters")
     return statistics.within(array.shape[-2:]).cov(array)
@@ -706,56 +709,56 @@ def patterns(
 ) -> npt.NDArray[np.float64]:
     """Find what images look like where the units of a layer respond.
 
-    ``Cov(crop, response)`` over all images and all places where a unit looks; the crop is what it sees there.
+    ``Cov(crop, response)`` over all images and all places where a unit looks; the crop is what the unit sees there.
 
     Parameters
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. They are seen once, and a batch at a time is in memory.
+        As `Network.forward` takes them. They are read once, and one batch at a time is in memory.
     layer : int or str
         Number (from 1) or name.
     via : {"decoded", "network"}
-        Whose responses: those of the decoded filters, or the network's own, which the others are to be held against.
+        Whose responses: those of the decoded filters, or the network's own, with which the former can be compared.
     units : sequence of int, optional
-        The channels, from 0, in this order; all unless given.
+        The units, by channel from 0, in this order; all unless given.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling, for ``via="decoded"``.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     batch_size : int, optional
-        Images run at a time; `Network.batch_size` unless given.
+        How many images to run at a time; what `Network.batch_size` finds, unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure, with the same result: see `measure`.
+        Its workers do the measuring, with the same result: see `measure`.
     checkpoint : path, optional
-        A file to keep what is measured in, and to go on from: see `measure`.
+        A file that keeps what has been measured, and from which a stopped measurement goes on: see `measure`.
 
     Returns
     -------
     ndarray of shape (K, C, h, w)
-        Of the size of the receptive field.
+        h×w is the size of the receptive field.
 
     Raises
     ------
     UnknownLayerError
         If there is no such layer or unit.
     InvalidValueError
-        If there are no images, they are not finite, in each channel all their pixels are equal, there is one image and units look at one
-        place of it, or an option is none of those above.
+        If there are no images; if they are not finite; if in each channel all their pixels are equal; if there is only one image
+        and units look only at one place of it; or if an option is none of those above.
     ShapeError
         If the images do not fit the network.
 
     See Also
     --------
-    pattern : From filters and statistics alone.
-    PatternMeter : For several layers in one pass.
+    pattern : Patterns from filters and statistics alone.
+    PatternMeter : Patterns of several layers in one pass.
 
     Notes
     -----
-    Haufe et al., NeuroImage 2014; with ``via="network"`` it is the response-triggered average of neuroscience. Our choice: units
-    at the edge of padded layers look past it, and see zeros there.
+    Haufe et al., NeuroImage 2014. With ``via="network"`` it is the response-triggered average of neuroscience. Our choice: units of
+    padded layers look past the edge of the image, and see zeros there.
 
     Examples
     --------
@@ -780,9 +783,9 @@ def patterns(
 
 
 class Products(NamedTuple):
-    """Sums over images and places: of 1, of responses (K,), of crops (C, h, w), of both together (K, C, h, w).
+    """Sums over images and places: of 1, of responses (K,), of crops (C, h, w), of their products (K, C, h, w).
 
-    And the least and the greatest value of the images in each channel, (C,).
+    Also the least and the greatest value of the images in each channel, (C,).
     """
 
     cells: int
@@ -794,7 +797,7 @@ class Products(NamedTuple):
 
 
 class PatternMeter:
-    """The patterns of a layer's units, batch by batch; parameters as `patterns`, for use with `measure`."""
+    """Measures the patterns of a layer's units, batch by batch, for use with `measure`; it takes the parameters of `patterns`."""
 
     state = ("sums",)
 
@@ -857,13 +860,13 @@ class PatternMeter:
             )
         if cells < 2:
             raise InvalidValueError(
-                f"the units of layer {self.top} look at one place of one image, which does not vary, so there is no pattern. Give more images."
+                f"the units of layer {self.top} look at one place of one image, so nothing varies, and there is no pattern. Give more images."
             )
         return np.asarray(both / cells - np.multiply.outer(responses / cells, crops / cells))
 
 
 def _fourier_pays(shape: Sequence[int], grid: Sequence[int], size: Sequence[int], units: int) -> bool:
-    """Whether transforms take less time than products of all windows with all responses."""
+    """Whether Fourier transforms take less time than products of all windows with all responses."""
     n, c, rows, columns = shape
     windows = n * math.prod(grid) * c * math.prod(size) * units
     return FOURIER * rows * columns * (n * (2 * units + c) + units * c) < windows
@@ -877,7 +880,7 @@ def _by_windows(
     size: Sequence[int],
     stride: Sequence[int],
 ) -> Products:
-    """Row by row of the units' grid: the windows as a matrix."""
+    """Find the products directly: for each row of the units' grid, the windows are a matrix."""
     n, c = images.shape[:2]
     numbers = c * math.prod(size)
     bank = (
@@ -904,7 +907,7 @@ def _by_fourier(
     size: Sequence[int],
     stride: Sequence[int],
 ) -> Products:
-    """Products of spectra, unit by unit: crops begin where units look, and are as long as the field."""
+    """Find the products by Fourier transforms, unit by unit; crops begin where units look, and have the size of the field."""
     from scipy.fft import fft, ifft, irfft, next_fast_len, rfft, rfft2
 
     n, c = images.shape[:2]
@@ -915,7 +918,7 @@ def _by_fourier(
     step = max(1, BLOCK // (c * math.prod(torus)))
     for start in range(0, n, step):
         waves = rfft2(images[start : start + step], torus)
-        rows = np.zeros((len(waves), grid[0], torus[1]), images.dtype)  # of the units; the others are zero
+        rows = np.zeros((len(waves), grid[0], torus[1]), images.dtype)  # only rows with units; all others are zero
         places = rows[:, :, : ends[1] : across]
         for k in range(units + 1):  # the last responds with 1 everywhere
             if k == units:
@@ -936,9 +939,9 @@ def _by_fourier(
 
 
 class _Covering:
-    """The statistics of images, batch by batch: what travels to where they are measured."""
+    """Measures the statistics of images, batch by batch; this is what is sent to workers."""
 
-    backend = fast  # NumPy may be run in several threads
+    backend = fast  # as NumPy does the work, batches may be computed in threads
 
     def __init__(self, function: str, size: tuple[int, int] | None = None) -> None:
         self.function, self.field = function, size
@@ -948,7 +951,8 @@ class _Covering:
 
     def step(self, shape: Sequence[int]) -> int:
         numbers = math.prod(shape)
-        return max(1, BATCH // numbers, numbers // 4 if self.field is None else 0)  # a covariance has numbers² itself
+        # A full covariance has numbers² entries itself, so a large batch needs little more memory.
+        return max(1, BATCH // numbers, numbers // 4 if self.field is None else 0)
 
     def parts(self, images: Array, start: int) -> list[Any]:
         check_finite(images, f"{self.function}: images from {start}")
@@ -964,7 +968,7 @@ class _Covering:
 
 
 class _Total:
-    """The sum of parts."""
+    """Adds up the parts of a measurement."""
 
     def __init__(self) -> None:
         self.found: Any = None
@@ -980,7 +984,7 @@ def _positive(value: Any, what: str) -> float:
 
 
 class Independent(Statistics):
-    """Statistics of responses taken as independent: a mean and a deviation for each channel, the same everywhere.
+    """Statistics of independent responses: a mean and a deviation for each channel, the same everywhere.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The checks and the short forms of arguments that every room shares."""
+"""Checks of arguments, and conversions from their short forms, that all modules share."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Array: TypeAlias = npt.NDArray[Any]
 Pair: TypeAlias = tuple[int, int]
 Pads: TypeAlias = tuple[int, int, int, int]
 
-# What sums of some thousand terms differ by at most, in units of the last place, where they should be equal.
+# Two sums of some thousand terms that should be equal differ by at most this much, in units of the last place.
 ROUNDINGS = 64
-LARGEST = 2**40  # of counts and sizes
+LARGEST = 2**40  # the largest count or size that is accepted
 
 
 def as_pair(value: Any, what: str) -> Pair:
@@ -40,14 +40,14 @@ def as_pads(value: Any, what: str = "pad") -> Pads:
 
 
 def as_count(value: Any, what: str) -> int:
-    """An integer that is at least 1, and no more than a machine can count."""
+    """An integer that is at least 1, and not absurdly large (`LARGEST`)."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= LARGEST:
         raise InvalidValueError(f"{what} must be an integer, at least 1, not {described(value)}.")
     return int(value)
 
 
 def as_number(value: Any, what: str, wanted: str, least: float = -math.inf) -> float:
-    """A finite number, at least `least`; `wanted` says so in words."""
+    """A finite number, at least `least`; `wanted` says in the message what was expected."""
     most = sys.float_info.max
     if not isinstance(value, (int, float, np.integer, np.floating)) or not max(least, -most) <= value <= most:
         raise InvalidValueError(f"{what} must be {wanted}, not {described(value)}.")
@@ -55,14 +55,14 @@ def as_number(value: Any, what: str, wanted: str, least: float = -math.inf) -> f
 
 
 def as_choice(value: Any, choices: Sequence[str | None], what: str) -> Any:
-    """One of some texts."""
+    """The value, if it is one of the choices."""
     if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
         raise InvalidValueError(f"{what} must be {' or '.join(map(repr, choices))}, not {described(value)}.")
     return value
 
 
 def as_sequence(value: Any, what: str, wanted: str) -> list[Any]:
-    """The items of a sequence that is no text; `wanted` says of what."""
+    """The items of a sequence, which a text is not; `wanted` says in the message what the items should be."""
     try:
         if isinstance(value, (str, bytes, dict)):
             raise TypeError
@@ -82,7 +82,7 @@ def _integers(value: Any, what: str, count: int, several: str) -> list[int]:
 
 
 def as_array(value: Any, what: str) -> Array:
-    """An array of real numbers, as it is; an error that names `what` otherwise."""
+    """The value as an array of real numbers, in its own precision; if it is none, an error that names `what`."""
     _refuse_masked(value, what)
     try:
         array = np.asarray([np.asarray(v) for v in value] if _are_pictures(value) else value)
@@ -90,12 +90,12 @@ def as_array(value: Any, what: str) -> Array:
         raise
     except ValueError as error:
         raise ShapeError(
-            f"{what} is ragged: {str(error).rstrip('. ')}. It must be one array.{_picture_hint(value)}"
+            f"{what} is ragged, its items differ in shape: {str(error).rstrip('. ')}. It must be one array.{_picture_hint(value)}"
         ) from None
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise InvalidValueError(
-            f"{what}: {described(value)} does not become an array: {reason}{_tensor_hint(value)}"
+            f"{what}: {described(value)} cannot be made into an array: {reason}{_tensor_hint(value)}"
         ) from None
     if array.dtype.kind not in "buif":
         found = described(value) if array.dtype.kind == "O" and not array.ndim else str(array.dtype)
@@ -106,7 +106,7 @@ def as_array(value: Any, what: str) -> Array:
 
 
 def _refuse_masked(value: Any, what: str) -> None:
-    """Refuse arrays with masked values, also in lists: what is masked would be taken for what lies below the mask."""
+    """Refuse arrays with masked values, also in lists: the mask would be lost, and the values below it would be used."""
     if isinstance(value, np.ma.MaskedArray):
         if np.ma.is_masked(value):
             raise InvalidValueError(
@@ -114,12 +114,12 @@ def _refuse_masked(value: Any, what: str) -> None:
                 "or leave them out."
             )
     elif isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
-        for each in value:
-            _refuse_masked(each, what)
+        for item in value:
+            _refuse_masked(item, what)
 
 
 def _tensor_hint(value: Any) -> str:
-    """How to make an array of what is none."""
+    """How to make an array of a tensor or a sparse matrix, as the end of a message; empty for everything else."""
     value = value[0] if isinstance(value, (list, tuple)) and value else value
     if hasattr(value, "requires_grad"):
         if getattr(value, "is_meta", False):
@@ -134,23 +134,23 @@ def _tensor_hint(value: Any) -> str:
 
 
 def _are_pictures(value: Any) -> bool:
-    """Whether it is a list of Pillow's images, of which NumPy before 1.25 makes no array."""
-    return isinstance(value, (list, tuple)) and bool(value) and all(hasattr(each, "getbands") for each in value)
+    """Whether it is a list of Pillow's images, from which NumPy before 1.25 cannot make an array."""
+    return isinstance(value, (list, tuple)) and bool(value) and all(hasattr(item, "getbands") for item in value)
 
 
 def _picture_hint(value: Any) -> str:
-    """For pictures of Pillow that are not all of one size."""
+    """How to bring Pillow's pictures to one mode and size, as the end of a message; empty for everything else."""
     pictures = isinstance(value, (list, tuple)) and value and hasattr(value[0], "getbands")
-    return " Pictures first get one mode and size: picture.convert('L').resize((W, H))." if pictures else ""
+    return " First bring all pictures to one mode and size: picture.convert('L').resize((W, H))." if pictures else ""
 
 
 def refuse_pair(value: Any, what: str) -> None:
-    """Refuse what looks like the images and labels of a loader, or of `mnist`: arrays of which one has one axis."""
+    """Refuse what looks like a pair of images and labels, as loaders and `mnist` return them."""
     if isinstance(value, (list, tuple)) and len(value) == 2:
-        axes = [len(shape) if isinstance(shape := getattr(each, "shape", None), tuple) else -1 for each in value]
+        axes = [len(shape) if isinstance(shape := getattr(item, "shape", None), tuple) else -1 for item in value]
         if axes[0] >= 3 and axes[1] in (0, 1):
             raise ShapeError(
-                f"{what}: a pair came, of images and labels as it seems. Give the images alone: pair[0]; of a loader's batches, "
+                f"{what}: this seems to be a pair of images and labels. Give the images alone: pair[0]; from a loader's batches, "
                 "(images for images, labels in batches)."
             )
 
@@ -161,13 +161,13 @@ def has_axes(value: Any) -> bool:
 
 
 def described(value: Any, most: int = 80) -> str:
-    """A value in a few words: arrays by shape, long texts cut, so that no message holds thirty lines of numbers."""
+    """A value in a few words, for messages: an array by its shape, a long text cut."""
     kind = type(value)
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         dtype = str(getattr(value, "dtype", ""))
         return f"{'an array' if kind is np.ndarray else kind.__name__} {tuple(shape)}{f' of {dtype}' if dtype else ''}"
-    if isinstance(value, ModuleType):  # whose own text holds its path
+    if isinstance(value, ModuleType):  # its repr would show a path
         return f"the module {value.__name__}"
     if isinstance(value, (list, tuple)) and len(value) > 4:
         return f"a {kind.__name__} of {len(value)}"
@@ -179,7 +179,7 @@ def described(value: Any, most: int = 80) -> str:
 
 
 def as_array4(value: Any, function: str, what: str, axes: str) -> Array:
-    """An array of real numbers with four axes, as it is; an error that names `function` and `what` otherwise."""
+    """The value as an array of real numbers with four axes; otherwise an error that names `function` and `what`."""
     array = as_array(value, f"{function}: {what}")
     if array.ndim != 4:
         hint = " For a single one, write x[np.newaxis]." if array.ndim == 3 else ""
@@ -187,7 +187,9 @@ def as_array4(value: Any, function: str, what: str, axes: str) -> Array:
             hint = " For a single one, write x[np.newaxis]; for several of one channel, x[:, np.newaxis]."
         raise ShapeError(f"{function}: {what} must have the four axes {axes}, not the shape {array.shape}.{hint}")
     if 0 in array.shape[1:]:
-        raise ShapeError(f"{function}: {what} has an empty axis: {array.shape}. Only the first, {axes[1]}, may be.")
+        raise ShapeError(
+            f"{function}: {what} has an empty axis: {array.shape}. Only the first, {axes[1]}, may be empty."
+        )
     return array
 
 
@@ -224,7 +226,7 @@ def pool_arguments(function: str, x: Any, size: Any, stride: Any, pad: Any) -> t
 
 
 def as_pool(what: str, size: Any, stride: Any, pad: Any) -> tuple[Pair, Pair, Pads]:
-    """The window, step and pads of a pool: the step is the window unless given, and no window lies all in the pads."""
+    """The window, step and pads of a pool. The step is the window unless given; no window may lie wholly in the pads."""
     window = as_pair(size, f"{what}: size")
     steps = window if stride is None else as_pair(stride, f"{what}: stride")
     pads = as_pads(pad, f"{what}: pad")
@@ -273,7 +275,7 @@ def _check_window(function: str, x: Array, size: Any, pads: Pads) -> None:
 
 def check_finite(array: Array, what: str) -> None:
     """Refuse NaN and infinity, saying how many there are and where the first is."""
-    # The sum is finite when every entry is, unless it overflows: look closer only when it is not.
+    # If the sum is finite, so is every entry. If it is not, it may only have overflowed: then look at each entry.
     if array.dtype.kind != "f":
         return
     with np.errstate(all="ignore"):
@@ -288,32 +290,33 @@ def check_finite(array: Array, what: str) -> None:
 
 
 def is_constant(least: Any, most: Any, eps: float) -> Any:
-    """Whether values from `least` to `most` differ by rounding alone, `eps` being that of their precision."""
+    """Whether values from `least` to `most` differ by rounding alone; `eps` is the unit roundoff of their precision."""
     return most - least <= ROUNDINGS * eps * np.maximum(np.abs(least), np.abs(most))
 
 
 def scaled_down(array: Array, axis: Any) -> Array:
-    """The array with magnitudes of at most 1 along `axis`, divided by powers of two: nothing is rounded that counts.
+    """The array divided by powers of two, so that no magnitude along `axis` is above 1.
 
-    Then no square overflows, and none that counts underflows.
+    Dividing by a power of two rounds nothing, except numbers so small that they do not matter. Afterwards no square
+    overflows, and no square that matters underflows.
     """
     largest = np.abs(array).max(axis=axis, keepdims=True)
     return np.asarray(np.ldexp(array, -np.frexp(largest)[1]))
 
 
 def crossed(numbers: Sequence[int]) -> str:
-    """``3×5×5``."""
+    """Sizes as they are printed: ``3×5×5``."""
     return "×".join(map(str, numbers))
 
 
 def listed(values: Sequence[Any]) -> str:
-    """``3, 4 and 5``."""
+    """Values as they are printed in a sentence: ``3, 4 and 5``."""
     *most, last = map(str, values)
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 channel``, ``3 channels``."""
+    """A count with its noun: ``1 channel``, ``3 channels``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
@@ -336,6 +339,6 @@ def cut(values: Any, most: int = 12) -> str:
 
 
 def printable(text: str, most: int = 40) -> str:
-    """A text from a file, fit to be shown: on one line, what does not print escaped, cut after `most` characters."""
+    """A text from a file, made safe to print: on one line, unprintable characters escaped, cut after `most` characters."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:most])
     return shown + "…" * (len(text) > most)

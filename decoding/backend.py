@@ -1,4 +1,4 @@
-"""What a backend is: the operators, by name and signature, and what it says of itself in attributes."""
+"""What a backend is: the operators, by name and signature, and what it declares about itself in attributes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ OPERATORS = ("correlate", "max_pool", "avg_pool", "relu", "softmax", "substitute
 
 
 class Backend(Protocol):
-    """Any object or module with these functions, which take and return arrays (what `numpy.asarray` takes).
+    """Any object or module with these functions. They take arrays, and return arrays or whatever `numpy.asarray` accepts.
 
-    `decoding.reference` says what each must compute. A backend may say more of itself in attributes:
+    `decoding.reference` says what each must compute. A backend may declare more about itself in attributes:
 
     - ``name`` : what reports call it.
     - ``eps`` : the unit roundoff of its arithmetic, which `decoding.testing` asks for.
-    - ``dtype`` : the precision to hand it arrays in; that of the weights and images unless given.
+    - ``dtype`` : the precision of the arrays that it is given; unless declared, that of the weights and images.
     - ``threads = True`` : it may be run in several threads at a time.
-    - ``groups = True`` : its `correlate` and `substitute` take ``groups=``, as every library's do. Others are handed dense
-      banks, with zeros between the groups.
+    - ``groups = True`` : its `correlate` and `substitute` take ``groups=``, as those of most libraries do. Other backends are
+      given dense banks, with zeros where a filter of one group has no weights.
     """
 
     def correlate(self, x: Any, filters: Any, bias: Any, *, stride: Any, pad: Any) -> Any: ...
@@ -56,7 +56,7 @@ class ModuleBackend:
 
 
 def name_of(backend: Any) -> str:
-    """What reports call a backend: its own name, not that of another which it would pass on with ``__getattr__``."""
+    """What reports call a backend: its own name, and not that of another backend whose attributes it passes on."""
     if inspect.getattr_static(backend, "name", None) is not None:
         return str(backend.name)
     kind = backend if isinstance(backend, (type, ModuleType)) else type(backend)
@@ -64,7 +64,7 @@ def name_of(backend: Any) -> str:
 
 
 def precision(backend: Any, dtype: Any) -> np.dtype[Any]:
-    """What to hand the backend arrays in: what it says it computes in, and otherwise `dtype`."""
+    """The precision of the arrays that the backend is given: what it declares, and otherwise `dtype`."""
     said = getattr(backend, "dtype", None)
     found: np.dtype[Any] = np.dtype(said if isinstance(said, (str, type, np.dtype)) else dtype)
     return found
@@ -73,22 +73,22 @@ def precision(backend: Any, dtype: Any) -> np.dtype[Any]:
 def takes_groups(backend: Any) -> bool:
     """Whether `correlate` and `substitute` take groups.
 
-    Only what the backend says for itself counts, not what it would pass on with ``__getattr__``: a wrapper of another
-    backend need not take the options that the other takes.
+    Only what the backend declares itself counts, not what it passes on with ``__getattr__``: a wrapper of another backend
+    need not take the options that the other takes.
     """
     return bool(inspect.getattr_static(backend, "groups", False))
 
 
 def takes_threads(backend: Any) -> bool:
-    """Whether it may be run in several threads at a time, by what it says for itself."""
+    """Whether it may be run in several threads at a time, by what it declares itself."""
     return bool(inspect.getattr_static(backend, "threads", False))
 
 
 def resolve(backend: Any, *needed: str) -> Backend:
     """The backend itself, a module in a wrapper that pickles; `decoding.reference` for None.
 
-    A module must have all operators: one that has some of them is another library. An object may leave out those that it
-    is not asked for; `needed` are those that will be called without asking again.
+    A module must have all operators, since a module that has only some of them is another library, such as NumPy. An
+    object may lack operators that are never called; `needed` names those that will be called without another check.
     """
     backend = reference if backend is None else backend
     asked = OPERATORS if isinstance(backend, ModuleType) else needed
@@ -108,5 +108,5 @@ def _by_name(module: str) -> ModuleBackend:
 
 
 def lacks_operator(error: AttributeError) -> bool:
-    """Whether it says that a backend has not the operator that was called."""
+    """Whether the error says that a backend lacks the operator that was called."""
     return getattr(error, "name", None) in OPERATORS

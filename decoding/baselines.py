@@ -1,6 +1,7 @@
-"""What to hold a reconstruction error against: other filters in place of the decoded ones.
+"""Baselines for a reconstruction error: other filters in place of the decoded ones.
 
-The paper's table 1 has nothing beside it. Three of these should do worse than substitution, one better.
+The paper's table 1 compares its errors with nothing. Three of these baselines should do worse than substitution (random,
+turned, zero insertion), and one better (least squares).
 """
 
 from __future__ import annotations
@@ -67,19 +68,19 @@ def random_filters(net: Network, layer: int | str, *, seed: int = 0) -> npt.NDAr
 def turned(net: Network, *, below: int | str | None = None) -> Network:
     """Turn the filters of the network by 180°.
 
-    ``filters[k, c, h−1−u, w−1−v]``. To decode it is to read "convolution with the transposed filter" by the letter.
+    ``filters[k, c, h−1−u, w−1−v]``. Decoding the result is "convolution with the transposed filter", taken literally.
 
     Parameters
     ----------
     net : Network
     below : int or str, optional
-        Only those of the layers below this one, which itself is taken as it is, as the paper's algorithm takes the
-        filter it begins with; all unless given.
+        Turn only filters of layers below this one. The layer itself stays as it is, as the paper's algorithm begins with a
+        filter as it is. Unless given, all filters are turned.
 
     Returns
     -------
     Network
-        For decoding; its responses mean nothing.
+        Only for decoding; its responses mean nothing.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def turned(net: Network, *, below: int | str | None = None) -> Network:
 
 @public
 def zero_insertion(net: Network) -> Network:
-    """Replace every pool by one that decodes to a single pixel: the first of its window, zeros in the rest.
+    """Replace every pool by one that decodes to a single pixel: the first of its window; the others are 0.
 
     Parameters
     ----------
@@ -121,16 +122,16 @@ def zero_insertion(net: Network) -> Network:
     Returns
     -------
     Network
-        For decoding, with nearest unpooling; its responses mean nothing.
+        Only for decoding, with nearest unpooling; its responses mean nothing.
 
     Raises
     ------
     ShapeError
-        If nothing in the network says how many channels a pool has.
+        If nothing in the network determines how many channels a pool has.
 
     See Also
     --------
-    decoding.reference.unpool : Interpolation, in its place.
+    decoding.reference.unpool : The interpolation that this takes the place of.
 
     Notes
     -----
@@ -157,7 +158,7 @@ def zero_insertion(net: Network) -> Network:
 
 
 class LeastSquares(NamedTuple):
-    """What least squares finds for a layer.
+    """The filters and constants that least squares finds for a layer.
 
     Attributes
     ----------
@@ -184,29 +185,29 @@ def least_squares_filters(
     executor: Executor | None = None,
     checkpoint: Any = None,
 ) -> LeastSquares:
-    """Fit to each unit the linear filter, and the constant, that predict its responses best.
+    """Fit to each unit the linear filter and the constant that predict its responses best.
 
-    ``argmin_{f,b} Σ_{n,i,j} (y[n,k,i,j] − <f, window[n,i,j]> − b)²`` over the windows that the units of `layer` see; of
-    several that fit as well, the smallest, pixels and responses being measured in units near the largest of each: filters of images
-    that are c times as large are 1/c of these.
+    ``argmin_{f,b} Σ_{n,i,j} (y[n,k,i,j] − <f, window[n,i,j]> − b)²`` over the windows that the units of `layer` see. If several
+    filters fit equally well, the smallest is taken. The images' scale does not matter: for images that are c times as large, the
+    filters are 1/c of these.
 
     Parameters
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        To fit on; measure on others. There should be many more windows than pixels in a filter.
+        The images to fit on; measure errors on others. There should be many more windows than a filter has pixels.
     layer : int or str
         Number (from 1) or name.
     backend : object or module, optional
         The operators to use for the network's responses; `decoding.reference` unless given.
     batch_size : int, optional
-        Images run at a time; `Network.batch_size` unless given.
+        How many images to run at a time; what `Network.batch_size` finds, unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure, with the same result: see `measure`.
+        Its workers do the measuring, with the same result: see `measure`.
     checkpoint : path, optional
-        A file to keep what is measured in, and to go on from: see `measure`.
+        A file that keeps what has been measured, and from which a stopped measurement goes on: see `measure`.
 
     Returns
     -------
@@ -228,15 +229,15 @@ def least_squares_filters(
 
     Notes
     -----
-    Our choice; not in the paper. It is the floor of a linear filter's squared error in the responses as they are, and
-    close to that of equation 3, whose normalization it does not know. The constant stands for biases, and for the mean
-    of what maxima and rectifiers add.
+    Our choice; not in the paper. No linear filter has a smaller squared error in the responses as they are. For equation 3, which
+    normalizes responses first, it is close to the smallest. The constant stands for biases, and for the mean of what maxima
+    and rectifiers add.
 
     Examples
     --------
     >>> from decoding import Conv, MaxPool, Network
     >>> net = Network([MaxPool((1, 2)), Conv([[[[3]]]], [5])])
-    >>> found = least_squares_filters(net, [[[[0, 1, 0, 2]]], [[[4, 8, 1, 1]]]], 2)      # the second pixel was never less
+    >>> found = least_squares_filters(net, [[[[0, 1, 0, 2]]], [[[4, 8, 1, 1]]]], 2)      # the second pixel is always the maximum
     >>> found.filters.round(9) + 0, found.bias.round(9)
     (array([[[[0., 3.]]]]), array([5.]))
     """
@@ -255,10 +256,10 @@ def least_squares_filters(
 
 
 class Equations(NamedTuple):
-    """Normal equations, ``Σ w wᵀ`` and ``Σ w yᵀ``, of windows w, each with a 1 after its pixels, and their responses y.
+    """The sums of the normal equations, ``Σ w wᵀ`` and ``Σ w yᵀ``, over windows w (pixels, then a 1) and their responses y.
 
     The pixels are divided by 2 to the power `pixels`, the responses by 2 to the power `responses`, so that no square
-    overflows, and none that counts underflows.
+    overflows, and none that matters underflows.
     """
 
     gram: Array
@@ -274,7 +275,7 @@ class Equations(NamedTuple):
         return cls(w.T @ w, w.T @ np.ldexp(y, -responses), pixels, responses)
 
     def at(self, pixels: int, responses: int) -> Equations:
-        """The same, divided by other powers."""
+        """The same sums, for pixels and responses divided by other powers."""
         shares = np.append(np.full(len(self.gram) - 1, np.ldexp(1.0, self.pixels - pixels)), 1.0)
         gram, moments = self.gram * shares * shares[:, np.newaxis], self.moments * shares[:, np.newaxis]
         return Equations(gram, np.ldexp(moments, self.responses - responses), pixels, responses)
@@ -285,7 +286,7 @@ class Equations(NamedTuple):
         return Equations(a.gram + b.gram, a.moments + b.moments, *powers)
 
     def solution(self) -> Array:
-        """(pixels and constant, units), of responses as they were to pixels as they were."""
+        """The filters and constants, (pixels and constant, units), with both divisions undone."""
         found = np.linalg.lstsq(self.gram, self.moments, rcond=None)[0]
         found[:-1] = np.ldexp(found[:-1], self.responses - self.pixels)
         found[-1] = np.ldexp(found[-1], self.responses)
@@ -293,7 +294,7 @@ class Equations(NamedTuple):
 
 
 class LeastSquaresMeter:
-    """The normal equations of `least_squares_filters`, batch by batch, for use with `measure`."""
+    """Sums up the normal equations of `least_squares_filters`, batch by batch, for use with `measure`."""
 
     state = ("equations",)
 
@@ -315,7 +316,7 @@ class LeastSquaresMeter:
         self.equations = part if self.equations is None else self.equations.plus(part)
 
     def result(self) -> LeastSquares:
-        """For all images so far."""
+        """The filters fitted to all images so far."""
         if self.equations is None:
             raise InvalidValueError("LeastSquaresMeter: there are no images yet.")
         solution = self.equations.solution()

@@ -1,4 +1,4 @@
-"""Work done in blocks, so that its memory is that of some blocks and of its result: several at a time, where that is faster."""
+"""Work cut into blocks, so that memory holds a few blocks and the result; several run at a time where that is faster."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def in_order(
 
     With an executor, its workers compute: see `decoding.executing.results`.
 
-    With a backend that says ``threads = True``, as many blocks are computed at a time as BLAS has threads, and BLAS is held to one thread
-    meanwhile: a thread that does all of a block's work, not its products alone, seldom waits for another. That takes
-    threadpoolctl; without it, and with other backends, one block is computed after the other.
+    With a backend that declares ``threads = True``, blocks are computed in threads, as many as BLAS has (the library that
+    multiplies matrices for NumPy), and BLAS is limited to one thread meanwhile. A thread that does all the work of a block,
+    and not only its matrix products, seldom has to wait for another. This needs threadpoolctl; without it, and with other
+    backends, one block is computed after the other.
     """
     if executor is not None:
         for found in elsewhere(backend, compute, blocks, executor, function, named):
@@ -60,14 +61,14 @@ def in_order(
         waiting, handling = deque[Future[Result]](), np.geterr()
 
         def as_here(block: Block) -> Result:
-            with np.errstate(**handling):  # which threads do not take over
+            with np.errstate(**handling):  # a new thread does not have the caller's setting
                 return compute(block)
 
         with ThreadPoolExecutor(threads) as pool:
             for block in blocks:
                 waiting.append(pool.submit(as_here, block))
                 del block
-                if len(waiting) > threads:  # one more than are computed, so that none waits for `collect`
+                if len(waiting) > threads:  # one more than run at a time, so that no thread waits for `collect`
                     collect(waiting.popleft().result())
             while waiting:
                 collect(waiting.popleft().result())
@@ -83,9 +84,10 @@ def elsewhere(
     named: Mapping[str, Any],
     hold: bool = True,
 ) -> Iterator[Result]:
-    """``compute(block)`` for every block, in order, by an executor's workers, whose BLAS has as many threads as it would have here.
+    """``compute(block)`` for every block, in order, by an executor's workers.
 
-    That is one for a backend that may be run in several threads, unless it is not to be held (`hold`).
+    The workers' BLAS gets as many threads as it would have without an executor, so that sums are rounded alike: for a backend
+    that may be run in several threads one thread, unless `hold` is False.
     """
     from .executing import results
 
@@ -109,9 +111,9 @@ def gather(
     empty: Array,
     **elsewhere: Any,
 ) -> Array:
-    """``compute(start, stop)`` for blocks of at most `step` rows of `count`, put together; `empty` if there are none.
+    """``compute(start, stop)`` for blocks of at most `step` of `count` rows, put together in one array; `empty` for no rows.
 
-    The blocks are of one size, as far as they can be, and keep all threads busy. More options are those of `in_order`.
+    The blocks are as equal in size as can be, and enough to keep all threads busy. Further options are those of `in_order`.
     """
     out, number = empty, -(-count // step)
     if takes_threads(backend) and number > 1:
@@ -131,7 +133,7 @@ def gather(
 
 
 class _Rows:
-    """Rows from one number to another, with the first number."""
+    """Computes a block of rows, and returns it with the number of its first row; a class, so that it can be pickled."""
 
     def __init__(self, compute: Callable[[int, int], Array]) -> None:
         self.compute = compute
@@ -141,7 +143,7 @@ class _Rows:
 
 
 class Until:
-    """Blocks up to a failure to make one, which `check` raises when all that came before it is done."""
+    """Blocks, up to the first that cannot be made. `check` raises the error of that one, when those before it are done."""
 
     def __init__(self, blocks: Iterable[Any]) -> None:
         self.blocks = blocks
@@ -169,13 +171,13 @@ def _several(blocks: Iterable[Block]) -> tuple[bool, Iterable[Block]]:
 
 @contextlib.contextmanager
 def _threads() -> Iterator[int]:
-    """How many threads there are for blocks, BLAS being held to one; 1 where it has one, or cannot be held to it."""
+    """Limit BLAS to one thread, and yield how many threads can compute blocks instead; 1 if BLAS cannot be limited."""
     held = contextlib.ExitStack()
     with _SETTING:
         threads = _blas_threads()
-        if threads > 1:  # of two callers at once, the second finds one thread, and leaves it at that
+        if threads > 1:  # a second caller at the same time finds BLAS limited already, and changes nothing
             held.enter_context(_blas().limit(limits=1))
-            if _blas_threads() > 1:  # some libraries do as they are told by one thread alone
+            if _blas_threads() > 1:  # some libraries obey only the thread that set the limit first
                 threads = 1
     try:
         yield threads
@@ -185,7 +187,7 @@ def _threads() -> Iterator[int]:
 
 
 class _Held:
-    """How many threads BLAS is held to in this process, and how many callers hold it so."""
+    """How many threads BLAS is limited to in this process, and how many callers rely on that."""
 
     changed = threading.Condition()
     limit = callers = 0
@@ -194,9 +196,10 @@ class _Held:
 
 @contextlib.contextmanager
 def blas_threads(count: int | None) -> Iterator[None]:
-    """BLAS with so many threads, for several callers at a time who want as many; one who wants others waits. None changes nothing.
+    """Run the body with BLAS limited to `count` threads; None changes nothing.
 
-    Sums are rounded by how many threads there are, so that a worker must have as many as the one who would do without it.
+    Several callers at a time can share one limit; a caller that wants another limit waits for them. Sums are rounded
+    differently with another number of threads, so a worker must have as many as a run without workers would have.
     """
     if count is None or _blas() is None:
         yield
@@ -205,8 +208,8 @@ def blas_threads(count: int | None) -> Iterator[None]:
         _Held.changed.wait_for(lambda: not _Held.callers or _Held.limit == count)
         if not _Held.callers:
             libraries = _blas().lib_controllers
-            _Held.limit, _Held.before = count, [(each, each.num_threads) for each in libraries]
-            _set_threads((each, count) for each in libraries)
+            _Held.limit, _Held.before = count, [(library, library.num_threads) for library in libraries]
+            _set_threads((library, count) for library in libraries)
         _Held.callers += 1
     try:
         yield
@@ -219,9 +222,10 @@ def blas_threads(count: int | None) -> Iterator[None]:
 
 
 def _set_threads(counts: Iterable[tuple[Any, int]]) -> None:
-    """Sets the threads of each library, whichever thread asks.
+    """Set the number of threads of each library, from whichever thread this is called.
 
-    threadpoolctl 3.6 lets one thread alone set those of OpenBLAS, so that callers do not undo each other's; here they are counted.
+    threadpoolctl 3.6 lets only one thread set that of OpenBLAS, so that callers do not undo each other's setting. Here that
+    cannot happen, since `_Held` counts the callers.
     """
     for library, count in counts:
         getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
@@ -233,16 +237,17 @@ def _blas_threads() -> int:
 
 @lru_cache(maxsize=1)
 def _keep_memory() -> None:
-    """Teach the C library's allocator, once, to keep what it is given back.
+    """Make the C library's allocator, once, keep the memory that is freed, for the next block.
 
-    glibc gives memory back to the system, to ask for it again page by page, unless it has seen as large a piece come and
-    go: one that nobody touches costs nothing. LeNet's bilinear bank is 1.8 times as fast so.
+    glibc returns large pieces of memory to the system, and asks for them again page by page, unless it has seen a piece of
+    that size come and go. So one is allocated and freed here; as nothing is written to it, it costs nothing. LeNet's bilinear
+    bank is decoded 1.8 times as fast for it.
     """
     np.empty(2**25 - 2**16, np.uint8)
 
 
 def _blas() -> Any:
-    """What tells and sets the threads of BLAS, of NumPy's and of SciPy's once that is there; None without threadpoolctl."""
+    """What reads and sets the threads of NumPy's BLAS, and of SciPy's once that is imported; None without threadpoolctl."""
     return _controller("scipy.linalg" in sys.modules)
 
 

@@ -1,4 +1,4 @@
-"""What every public function does at its door: it names itself in errors, and leaves the caller's arithmetic alone."""
+"""The decorator of every public function: its errors name it, and the caller's floating-point settings stay as they were."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ R = TypeVar("R")
 
 
 def public(function: Callable[P, R]) -> Callable[P, R]:
-    """The function, as callers outside see it.
+    """Wrap a function for callers outside the package.
 
-    What it refuses names it: of several that call each other, the one that was called from outside. Memory that does not
-    suffice is refused likewise. NumPy's floating-point flags are ignored meanwhile, whatever `numpy.seterr` says, since
-    results are checked for what matters (`check_finite`) and some libraries raise flags for nothing; the caller's setting
-    is untouched.
+    An error of the package that passes through names the function; where public functions call each other, it names the
+    one that was called from outside. Running out of memory becomes such an error, too. While the function runs, NumPy's
+    floating-point flags are ignored, whatever `numpy.seterr` says: results are checked for what matters (`check_finite`),
+    and some libraries raise flags for nothing. Afterwards the caller's setting holds again.
     """
     *_, owner, own = ("", *function.__qualname__.split("."))
     name = owner if own == "__init__" else own
@@ -43,7 +43,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def formerly(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Takes options that are keyword-only now by position as well, in this order, after the first argument."""
+    """Let options that have become keyword-only still be given by position, in this order, after the first argument."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         own = function.__name__

@@ -1,7 +1,7 @@
-"""Checkpoints: what a long measurement has so far, in a file, so that a kill at any moment costs little.
+"""Checkpoints: the state of a long measurement in a file, so that little is lost if the program is killed.
 
-The file holds what the meters have taken in, how far that is, and fingerprints of the work, so that other work is refused. It is
-replaced as a whole or not at all.
+The file holds the state of the meters, how many images they have measured, and fingerprints of the work (network, meters,
+backend, images), so that it is refused for other work. It is replaced as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from .files import check_writable, replacing, shown
 from .network import Network
 
 MAGIC = b"decoding checkpoint 1\n"
-SHARE = 20  # a checkpoint is written when so many times its own time has gone into measuring
-SOME = 16  # images of an array, evenly spaced, that tell it from others
+SHARE = 20  # a checkpoint is written when measuring has taken so many times as long as writing the last one
+SOME = 16  # how many images of an array, evenly spaced, go into its fingerprint
 NUMPY = ("_reconstruct", "_frombuffer", "scalar", "ndarray", "dtype")
 PLAIN = ("complex", "set", "frozenset", "slice", "range", "bytearray")
 
@@ -39,9 +39,9 @@ class Checkpoint:
     ----------
     path : path
     work : mapping
-        What must be the same for the measurement to go on, by the names that an error calls them.
+        What must be the same for the measurement to go on, by the names that errors use.
     meters : sequence
-        Their attributes named in `state` are kept; without it, all but networks and backends.
+        The meters. Their attributes named in `state` are kept; without `state`, all except networks and backends.
     """
 
     def __init__(self, path: Any, work: Mapping[str, Any], meters: Sequence[Any]) -> None:
@@ -51,14 +51,14 @@ class Checkpoint:
         self.written, self.cost, self.saved = time.monotonic(), 0.0, -1
 
     def resume(self) -> tuple[int, int]:
-        """How many blocks and images the meters have now: what the file says, or none if there is no file."""
+        """Put the file's state into the meters; returns how many blocks and images they have measured, 0 and 0 without a file."""
         if not self.path.exists():
             return 0, 0
         header, content = _read(self.path)
         others = [name for name, digest in self.work.items() if header["work"].get(name) != digest]
         if others:
             raise InvalidValueError(
-                f"checkpoint '{shown(self.given)}' is of other work, which differs in {listed(others)}. Give another file, or remove that one."
+                f"checkpoint '{shown(self.given)}' is of other work, which differs in {listed(others)}. Give another file, or remove this one."
             )
         states = _loaded(content, self.meters, self.path)
         for meter, state in zip(self.meters, states, strict=True):
@@ -67,18 +67,18 @@ class Checkpoint:
         return header["blocks"], header["images"]
 
     def step(self, blocks: int, images: int) -> None:
-        """Writes the file, if enough has been measured since it was written."""
+        """Write the file, if enough has been measured since it was last written."""
         if time.monotonic() - self.written >= SHARE * self.cost:
             self.save(blocks, images)
 
     def save(self, blocks: int, images: int) -> None:
-        """Writes the file, unless it says so already."""
+        """Write the file, unless it holds this state already."""
         if blocks == self.saved:
             return
         begin = time.monotonic()
         content = _dumped(self.meters)
         if self.saved < 0:
-            _loaded(content, self.meters, self.path)  # what cannot be read back is told at once
+            _loaded(content, self.meters, self.path)  # a state that could not be read back is refused at once
         header = {"work": self.work, "blocks": blocks, "images": images, "sha256": hashlib.sha256(content).hexdigest()}
         with replacing(self.path) as file:
             file.write(MAGIC + json.dumps(header).encode() + b"\n")
@@ -104,7 +104,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def state(meter: Any) -> dict[str, Any]:
-    """What a meter has taken in: its attributes that `state` names, or all but networks and backends."""
+    """The state of a meter: the attributes that its `state` names, or all except networks and backends."""
     names = getattr(meter, "state", None)
     if names is not None:
         return {name: getattr(meter, name) for name in names}
@@ -120,14 +120,14 @@ def _dumped(meters: Sequence[Any]) -> bytes:
         return pickle.dumps([state(meter) for meter in meters], protocol=5)
     except Exception as error:
         raise InvalidValueError(
-            f"checkpoint: what the meters hold does not pickle: {error}. A meter's attribute state = (names, …) says what to keep."
+            f"checkpoint: what the meters hold cannot be pickled: {error}. Give the meter an attribute state = (names, …), which says what to keep."
         ) from error
 
 
 def _loaded(content: bytes, meters: Sequence[Any], path: Path) -> list[dict[str, Any]]:
     try:
         states: list[dict[str, Any]] = _Unpickler(content, {type(meter).__module__ for meter in meters}).load()
-        if [set(each) for each in states] != [set(state(meter)) for meter in meters]:
+        if [set(kept) for kept in states] != [set(state(meter)) for meter in meters]:
             raise ValueError("it holds other attributes than the meters have")
         return states
     except Exception as error:
@@ -135,7 +135,7 @@ def _loaded(content: bytes, meters: Sequence[Any], path: Path) -> list[dict[str,
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads arrays, plain values and classes of this package and of the meters' modules; nothing that runs anything else."""
+    """Reads arrays, plain values, and classes of this package and of the meters' modules. Anything else is refused, so no code runs."""
 
     def __init__(self, content: bytes, modules: set[str]) -> None:
         super().__init__(io.BytesIO(content))
@@ -153,14 +153,14 @@ class _Unpickler(pickle.Unpickler):
 
 
 def fingerprint(value: Any) -> str:
-    """A digest of what a value holds, the same in every process."""
+    """A digest of a value's contents, the same in every process."""
     digest = hashlib.sha256()
     _feed(digest, value, {})
     return digest.hexdigest()
 
 
 def _feed(digest: Any, value: Any, known: dict[int, tuple[Any, bytes]]) -> None:
-    """Adds a value to a digest; of objects met before, what they had."""
+    """Add a value to a digest. Objects that were met before are not read again; their own digest is added."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
         digest.update(f"{type(value).__name__} {value!r};".encode())
     elif isinstance(value, (np.ndarray, np.generic)) and value.dtype != object:
@@ -174,7 +174,7 @@ def _feed(digest: Any, value: Any, known: dict[int, tuple[Any, bytes]]) -> None:
         digest.update(f"module {value.__name__};".encode())
     else:
         if id(value) not in known:
-            known[id(value)] = value, b"met on the way"  # and held, or another could have its id
+            known[id(value)] = value, b"met on the way"  # the value is kept alive, or another could get its id
             own = hashlib.sha256(f"{type(value).__module__}.{type(value).__qualname__};".encode())
             for part in _parts(value):
                 _feed(own, part, known)
@@ -189,7 +189,7 @@ def _parts(value: Any) -> Sequence[Any]:
     if isinstance(value, Mapping):
         return [part for pair in value.items() for part in pair]
     if isinstance(value, (set, frozenset)):
-        return sorted(fingerprint(each) for each in value)
+        return sorted(fingerprint(item) for item in value)
     if isinstance(value, np.ndarray):
         return value.tolist()  # type: ignore[no-any-return]
     if isinstance(value, np.dtype):
@@ -206,17 +206,17 @@ def _parts(value: Any) -> Sequence[Any]:
 
 
 def _is_cached(value: Any, name: str) -> bool:
-    """Whether it is computed from the rest when it is asked for."""
+    """Whether the attribute is a cached property, computed from the others."""
     return isinstance(getattr(type(value), name, None), cached_property)
 
 
 def of_images(images: Any) -> Any:
-    """What tells images from others, as far as it can be had without reading them all."""
+    """What goes into the fingerprint of images, so that not all of them need be read."""
     shape = getattr(images, "shape", None)
     if isinstance(images, np.ndarray) and len(images):
         return [images.dtype, shape, images[:: -(-len(images) // SOME)], images[-1:]]
     if isinstance(images, (list, tuple)):
-        return [len(images), *(of_images(each) for each in images[:: -(-len(images) // SOME) or 1])]
+        return [len(images), *(of_images(batch) for batch in images[:: -(-len(images) // SOME) or 1])]
     if hasattr(images, "sizes"):
         return [len(images), images]
     return shape or described(type(images))

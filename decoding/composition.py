@@ -1,4 +1,4 @@
-"""What a decoded filter is made of: figure 6's parts, the lower filters with their places and weights."""
+"""What a decoded filter is made of, as in figure 6: the lower filters, with their places and weights."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .network import Network, as_network
 from .secondorder import check_curvatures
 from .walks import times
 
-MOST = 4096  # numbers of a layer whose pairs are listed
+MOST = 4096  # a unit may see at most so many numbers of a layer for its pairs to be listed
 
 
 class Contribution(NamedTuple):
-    """A weight of a filter, and what it weighs.
+    """A lower unit that a filter is made of, with its weight and its place.
 
     Attributes
     ----------
     layer, k : int
-        What is weighed: unit k of the convolution below; of the layer that is read, where that is no chain down to a
-        convolution; for the first convolution, channel k of layer 0, the image.
+        The lower unit: unit k of the convolution below. Where branches join before there is one, unit k of the layer that is
+        read; for the first convolution, channel k of layer 0, the image.
     cell : (row, column)
         The place of the weight in the filter.
     pixel : (row, column)
-        The place in the decoded filter of the first pixel of the lower unit's decoded version.
+        Where in the decoded filter the lower unit's own decoded filter begins: its first pixel.
     weight : float
-        That of the filter, times the gains of the layers between.
+        The weight in the filter, times the gains of the layers between.
     """
 
     layer: int
@@ -46,7 +46,7 @@ class Contribution(NamedTuple):
 
 
 class PairContribution(NamedTuple):
-    """Two units of a lower layer whose product a unit's second order weighs; the same one twice is its square.
+    """Two units of a lower layer whose product counts in a unit's second order; if both are the same unit, its square counts.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class PairContribution(NamedTuple):
     weight : float
         Of the product, or the square, of the two responses about their means.
     strength : float
-        Its size times the standard deviations of both responses, by which these are sorted.
+        The weight's size times the standard deviations of both responses. Lists are sorted by it.
     """
 
     layer: int
@@ -68,7 +68,7 @@ class PairContribution(NamedTuple):
 
 
 class UnitContribution(NamedTuple):
-    """A unit of a lower layer, and what a unit's response has of it: ``linear · d + square · d²``, d its response about its mean.
+    """A unit of a lower layer, and what it adds to a higher unit's response: ``linear · d + square · d²``.
 
     Attributes
     ----------
@@ -77,9 +77,9 @@ class UnitContribution(NamedTuple):
     unit : (k, row, column)
         Its channel, and its place in the window that the higher unit sees of that layer.
     linear, square : float
-        The weights of its response, and of the square, about its mean.
+        The weights of d, the deviation of its response from the mean, and of d².
     strength : float
-        The standard deviation of the two together, by which these are sorted.
+        The standard deviation of the two terms together. Lists are sorted by it.
     """
 
     layer: int
@@ -93,9 +93,9 @@ class UnitContribution(NamedTuple):
 def unit_contributions(
     net: Network, layer: int | str, k: int, *, to: int | str, top: int | None = None, backend: Any = None
 ) -> list[UnitContribution]:
-    """List the lower units that a unit's response is made of, line and square: which, where and how strongly.
+    """List the lower units that a unit's response is made of, linearly and by their squares: which, where and how strongly.
 
-    ``√(ℓ_i² sd_i² + 2 Q_ii² sd_i⁴)``: the standard deviation of what unit i alone makes of the response.
+    They are sorted by ``√(ℓ_i² sd_i² + 2 Q_ii² sd_i⁴)``, the standard deviation of what unit i alone adds to the response.
 
     Parameters
     ----------
@@ -114,13 +114,13 @@ def unit_contributions(
 
     See Also
     --------
-    contributions : Of the first order, at the convolution below.
-    pair_contributions : What two lower units make together.
+    contributions : The weights of the first order, at the convolution below.
+    pair_contributions : What two lower units add together.
 
     Notes
     -----
-    Our choice; not in the paper. As in `decode_quadratic` all is about the mean of the lower layer's responses, which are taken as
-    Gaussian.
+    Our choice; not in the paper. As in `decode_quadratic`, responses of the lower layer are counted from their mean, and taken
+    as Gaussian.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def pair_contributions(
 ) -> list[PairContribution]:
     """List the pairs of lower units that a unit's second order is made of: which, where and how strongly.
 
-    ``|Q_ij| · sd_i · sd_j``, twice that for two units that differ.
+    They are sorted by ``|Q_ij| · sd_i · sd_j``, twice that for two units that differ.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def pair_contributions(
     to : int or str
         The layer of the lower units, such as that of the block below.
     top : int, optional
-        How many; all other than zero unless given.
+        How many to list; unless given, all that are not zero.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
@@ -181,8 +181,8 @@ def pair_contributions(
 
     See Also
     --------
-    contributions : Of the first order.
-    unit_contributions : What each lower unit makes alone.
+    contributions : The weights of the first order.
+    unit_contributions : What each lower unit adds alone.
     decode_quadratic : The same form as pictures.
 
     Notes
@@ -194,8 +194,8 @@ def pair_contributions(
     >>> from decoding import Conv, Network, ReLU
     >>> layers = [Conv([[[[1]]], [[[2]]]]), Conv([[[[1]], [[-1]]]]), ReLU(gain=0.5, curvature=2)]
     >>> net = Network(layers, moments={1: ([0, 0], [1, 3])})
-    >>> for each in pair_contributions(net, 3, 0, to=1, top=2):      # (x - y)²
-    ...     print(each)
+    >>> for pair in pair_contributions(net, 3, 0, to=1, top=2):      # (x - y)²
+    ...     print(pair)
     PairContribution(layer=1, first=(1, 0, 0), second=(1, 0, 0), weight=1.0, strength=9.0)
     PairContribution(layer=1, first=(0, 0, 0), second=(1, 0, 0), weight=-2.0, strength=6.0)
     """
@@ -214,7 +214,7 @@ def pair_contributions(
 def _between(
     net: Network, layer: int | str, k: int, to: int | str, backend: Any, function: str
 ) -> tuple[int, Array, Array, Array, list[Any]]:
-    """The lower layer's number; a unit's form on what it sees of it, (P, P); its P means and deviations, and their places."""
+    """The lower layer's number; a unit's quadratic form on the P numbers that it sees of it, (P, P); their means, deviations, places."""
     as_network(net, function)
     check_curvatures(net, function)
     bottom = net.index(to)
@@ -222,13 +222,13 @@ def _between(
     pixels = math.prod(shape)
     if pixels > MOST:
         raise InvalidValueError(
-            f"{function}: the unit sees {pixels} numbers of layer {bottom}, and {MOST} are the most. Take a layer nearer to it."
+            f"{function}: the unit sees {pixels} numbers of layer {bottom}, and at most {MOST} are possible. Take a layer nearer to it."
         )
     pair = net.moments.get(bottom) or moments(net)[bottom]
     if pair is None:
         raise InvalidValueError(f"{function}: the moments of layer {bottom} are not known. Give images to quadratize.")
     form = quadratic_form(net, layer, k, to=bottom, backend=backend) @ np.eye(pixels)
-    mean, spread = (np.broadcast_to(np.asarray(each)[:, np.newaxis, np.newaxis], shape).ravel() for each in pair)
+    mean, spread = (np.broadcast_to(np.asarray(moment)[:, np.newaxis, np.newaxis], shape).ravel() for moment in pair)
     return bottom, form, mean, spread, list(np.ndindex(*shape))
 
 
@@ -236,8 +236,8 @@ def _between(
 def contributions(net: Network, layer: int | str, k: int, *, top: int | None = None) -> list[Contribution]:
     """List the lower units that make up a filter: which, where and how strongly.
 
-    ``filters[k, c, u, v] · gains``, the weights themselves, whatever the image is, times the gains of the layers between:
-    rectifiers, pools, batch norms.
+    Their weights are ``filters[k, c, u, v] · gains``: those of the filter, times the gains of the layers between (rectifiers,
+    pools, batch norms). They do not depend on any image.
 
     Parameters
     ----------
@@ -248,12 +248,12 @@ def contributions(net: Network, layer: int | str, k: int, *, top: int | None = N
     k : int
         The unit, from 0.
     top : int, optional
-        How many; all weights other than zero unless given.
+        How many to list; unless given, all whose weight is not zero.
 
     Returns
     -------
     list of Contribution
-        By magnitude, the largest first; equal ones by layer, lower unit, row and column.
+        Sorted by magnitude, the largest first; equal ones by layer, lower unit, row and column.
 
     Raises
     ------
@@ -271,18 +271,18 @@ def contributions(net: Network, layer: int | str, k: int, *, top: int | None = N
 
     Notes
     -----
-    Paper: figure 6, where arrows lead from a filter to those of the layer below that "represent activations". Ours
-    are weights: they are what the decoded filter is made of. Below a convolution that reads another through layers that
-    do not join, that one is named, and what a pool between them spreads is one contribution. A convolution that reads
-    what branches have been joined to has no one convolution below it: the layer that it reads is named (our choice), whose
-    decoded units, each in its place and times its weight, add up to the decoded filter.
+    Paper: figure 6, where arrows lead from a filter to those of the layer below and "represent activations". Here they are
+    weights, since a decoded filter is made of these. If no layer between two convolutions joins branches, the lower
+    convolution is named, and what a pool between them spreads counts as one contribution. If branches have been joined,
+    there is no single convolution below; then the layer that is read is named (our choice). In both cases the decoded filters
+    of the lower units, each in its place and times its weight, add up to the decoded filter.
 
     Examples
     --------
     >>> from decoding import Conv, MaxPool, Network
     >>> net = Network([Conv([[[[1, 2]]], [[[3, 4]]]]), MaxPool((1, 2)), Conv([[[[5, 0]], [[-6, 7]]]])])
-    >>> for each in contributions(net, 3, 0, top=2):
-    ...     print(each)
+    >>> for contribution in contributions(net, 3, 0, top=2):
+    ...     print(contribution)
     Contribution(layer=1, k=1, cell=(0, 1), pixel=(0, 2), weight=7.0)
     Contribution(layer=1, k=1, cell=(0, 0), pixel=(0, 0), weight=-6.0)
     """
@@ -296,14 +296,14 @@ def contributions(net: Network, layer: int | str, k: int, *, top: int | None = N
     if not number:
         raise UnknownLayerError(f"contributions: layer {net.index(layer)} has no convolution in it or below it.")
     listed = (_weighed if isinstance(net.layers[number - 1], Conv) else _joined)(net, number, k, factor)
-    listed.sort(key=lambda each: -abs(each.weight))  # which keeps the order of equal ones
+    listed.sort(key=lambda contribution: -abs(contribution.weight))  # a stable sort: equal ones keep their order
     return listed[:most]
 
 
 def _beneath(net: Network, number: int, k: int) -> tuple[int, tuple[int, float] | None]:
-    """From a unit down to the first convolution, join or image: its number, the unit's there, and the gains on the way.
+    """Go down from a unit to the first convolution, join or image: the layer's number, the unit there, the gains on the way.
 
-    None in the place of the last two where the unit is one that a selection adds: it has nothing below.
+    None stands in place of the last two if the unit is a channel of zeros that a `Select` adds, with nothing below it.
     """
     factor = 1.0
     while number and not isinstance(net.layers[number - 1], Conv) and len(net.paths[number - 1]) == 1:
@@ -348,7 +348,7 @@ def _joined(net: Network, number: int, k: int, factor: float) -> list[Contributi
 
 
 def _decoded(net: Network, number: int, k: int) -> list[list[tuple[int, float]]]:
-    """For each layer that layer `number` follows, what its unit k is decoded to: channels, and the weight of each."""
+    """For each layer that decoding follows from layer `number`: which channels its unit k decodes to, and with what weights."""
     layer, (_, impulse) = net.layers[number - 1], units(net, number, [k], np.float64)
     maps = times(impulse.maps, layer.gain, 1)
     parts = layer.decode(maps, net.widths(net.paths[number - 1]), "nearest", reference)

@@ -1,4 +1,4 @@
-"""The bundled LeNet and digits, and MNIST from its own files."""
+"""The bundled networks and digits, and MNIST from its own files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .network import Network
 
 DATA = Path(__file__).parent / "data"
 
-MOST_DEFLATED = 1032  # bytes that gzip's format can make of one: a header that promises more is damaged
+MOST_DEFLATED = 1032  # one byte of gzip holds at most so many; a header that promises more is damaged
 MOST_AXES = 4
 CHUNK = 2**20
 
@@ -46,7 +46,7 @@ def lenet() -> Network:
 
     See Also
     --------
-    mnist : The digits to show it, after ``net.normalize``.
+    mnist : Digits to run it on, after ``net.normalize``.
 
     Notes
     -----
@@ -68,13 +68,14 @@ def resnet() -> Network:
     -------
     Network
         A convolution and six residual blocks in three stages of 12, 24 and 48 channels, the second and the third beginning
-        with a stride of 2 and a shortcut that changes channels; 13 rectifiers, 6 sums, batch normalizations kept; float32. It
-        errs on .32 % of the test digits. Mean and deviation of the training pixels come with it, and the names of the classes.
+        with a stride of 2 and a shortcut that changes channels. It has 13 rectifiers, 6 sums, and batch normalizations as layers
+        of their own; float32. It is wrong on .32 % of the test digits. The mean and deviation of the training pixels and the
+        names of the classes come with it.
 
     See Also
     --------
     lenet : The paper's network, a chain.
-    mnist : The digits to show it, after ``net.normalize``.
+    mnist : Digits to run it on, after ``net.normalize``.
 
     Notes
     -----
@@ -98,11 +99,11 @@ def mnist(
     Parameters
     ----------
     folder : path, optional
-        Where MNIST's IDX files are, plain or gzipped, under their own names (``train-images-idx3-ubyte.gz``, …) or those
-        that unpackers and mirrors give (``train-images.idx3-ubyte``, a folder of that name around each). The 10,000 test
-        digits come with the package.
+        Where MNIST's IDX files are, plain or gzipped. They may have their own names (``train-images-idx3-ubyte.gz``, …) or those
+        that unpackers and mirrors give (``train-images.idx3-ubyte``, or each in a folder of its name). Unless given, the 10,000
+        test digits that come with the package are read.
     split : {"test", "train", "all"}
-        The 10,000 test digits, the 60,000 training digits, or the latter followed by the former.
+        The 10,000 test digits, the 60,000 training digits, or all 70,000, the training digits first.
 
     Returns
     -------
@@ -114,7 +115,7 @@ def mnist(
     Raises
     ------
     InvalidValueError
-        If `split` is none of the three, or not in the package and no folder is given.
+        If `split` is none of the three, or needs a folder and none is given.
     FileNotFoundError
         If the folder has no such file.
     DataFormatError
@@ -122,13 +123,13 @@ def mnist(
 
     See Also
     --------
-    decoding.Network.normalize : Makes of the images what the network was trained on.
+    decoding.Network.normalize : Turns grey levels into images as the network was trained on.
 
     Notes
     -----
     Files of other data sets in MNIST's format are read as they are. Those of EMNIST (``emnist-digits-train-…``,
-    ``emnist-mnist-test-…``) hold each image transposed, rows for columns, and nothing in the file says so:
-    ``images.swapaxes(2, 3)`` sets them upright. A network that knows MNIST's digits takes them lying for others.
+    ``emnist-mnist-test-…``) hold each image transposed, rows for columns, and nothing in the file says so. Set them upright with
+    ``images.swapaxes(2, 3)``; a network that was trained on MNIST takes transposed digits for others.
 
     Examples
     --------
@@ -162,7 +163,7 @@ def _read_part(folder: Path, part: str) -> tuple[npt.NDArray[np.uint8], npt.NDAr
 
 
 def _find(folder: Path, part: str, what: str, axes: int) -> Path:
-    """One of MNIST's files: under its own name, those that unpackers give, or EMNIST's, and in a folder of that name."""
+    """The path of one of MNIST's files, under its own name, those that unpackers give, or EMNIST's; or in a folder of such a name."""
     own = f"{part}-{what}-idx{axes}-ubyte"
     starts = [part, *(f"emnist-{name}-{_EMNIST[part]}" for name in ("digits", "mnist"))]
     names = [f"{start}-{what}{join}idx{axes}-ubyte{end}" for start in starts for join in "-." for end in ("", ".gz")]
@@ -183,7 +184,7 @@ def _find(folder: Path, part: str, what: str, axes: int) -> Path:
 def read_idx(path: File) -> npt.NDArray[np.uint8]:
     """Read an IDX file of bytes, plain or gzipped.
 
-    A header of ``0, 0, 8, d``, then d sizes (big-endian, four bytes each), then the bytes, the last axis fastest.
+    The file has a header of ``0, 0, 8, d``, then d sizes (big-endian, four bytes each), then the bytes, the last axis fastest.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def read_idx(path: File) -> npt.NDArray[np.uint8]:
 
     Notes
     -----
-    Memory is that of what the header promises, and not more than the file can hold.
+    It takes the memory that the header promises; a header that promises more than the file can hold is refused.
     """
     name = shown(path)
     try:
@@ -230,7 +231,7 @@ def read_idx(path: File) -> npt.NDArray[np.uint8]:
 
 @contextmanager
 def _unzipped(raw: IO[bytes]) -> Iterator[tuple[IO[bytes], int]]:
-    """The bytes of a file, plain or gzipped, and how many they can be at most."""
+    """The bytes of a file, plain or gzipped, and how many there can be at most."""
     begin = raw.tell()
     gzipped = raw.read(2) == b"\x1f\x8b"
     there = raw.seek(0, io.SEEK_END) - begin

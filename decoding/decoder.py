@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 UNPOOLS = (*MODES, "sum")
-NEARLY = 1.1  # times the fewest multiplications: a way that takes no more is as good
-BLOCK_BYTES = 64 * 2**20  # of decoded maps at a time, where units are carried down together
+NEARLY = 1.1  # a way that takes at most this many times the fewest multiplications counts as equally good
+BLOCK_BYTES = 64 * 2**20  # memory for the maps of units that are carried down together
 
 
 @public
@@ -42,8 +42,8 @@ def decode(
 ) -> Array:
     """Carry responses of a layer back to image space.
 
-    ``z^{l-1} = subst(z^l, f^l)`` for a convolution, ``unpool(z^l)`` for a pool, ``z^l`` for the rest, times the layer's gain;
-    from `layer` down. Where a layer is read by several, what comes down from them is added, each part in its own place.
+    From `layer` down, layer by layer: ``z^{l-1} = subst(z^l, f^l)`` for a convolution, ``unpool(z^l)`` for a pool, ``z^l`` for
+    the rest, times the layer's gain. Where several layers read one, what comes down from them is added, each in its own place.
 
     Parameters
     ----------
@@ -55,21 +55,21 @@ def decode(
     to : int or str
         The layer to stop at; the image unless given.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
-        The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
+        The interpolation that undoes pooling; ``"sum"`` puts each response into every cell of its window, where copies add up.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
     Returns
     -------
     ndarray of shape (N, C, H', W')
-        C is the number of channels of layer `to`. Each convolution or pool makes
-        ``H' = (H - 1) * stride + size`` of H, likewise the columns; pads are ignored, so the edge that a layer padded
-        is there too. Where branches meet, it is the union of their places.
+        C is the number of channels of layer `to`. Each convolution or pool turns H rows into ``(H - 1) * stride + size``, and
+        columns likewise. Pads are ignored, so the result includes the border that a layer padded. Where branches meet, the
+        result covers the places of all of them.
 
     Raises
     ------
     ShapeError
-        If `maps` has not the channels of `layer`, or `to` lies above `layer`.
+        If `maps` does not have the channels of `layer`, or `to` lies above `layer`.
     UnknownLayerError
         If there is no such layer, or no path leads from `layer` down to `to`.
     UnsupportedLayerError
@@ -84,10 +84,10 @@ def decode(
 
     Notes
     -----
-    Paper: equation 1. Linear in `maps`; biases do not enter. Sums over filters are taken after each step, which gives
-    what the paper's sum over all paths at the end gives, everything being linear. With `to`, the sum is over the paths that
-    go through that layer: ``decode(net, to, decode(net, layer, maps, to=to))`` is the whole only where all paths do, as in
-    a chain, or where two blocks of a residual network meet.
+    Paper: equation 1. The result is linear in `maps`; biases do not enter. Sums over filters are taken after each step; since
+    everything is linear, that gives the same as the paper's sum over all paths at the end. With `to`, only paths through that
+    layer count: ``decode(net, to, decode(net, layer, maps, to=to))`` equals ``decode(net, layer, maps)`` only if all paths go
+    through `to`, as in a chain, or between two blocks of a residual network.
 
     Examples
     --------
@@ -122,11 +122,11 @@ def decode_filter(
     ----------
     net : Network
     layer : int or str
-        Number (from 1) or name. Any layer: a unit of a pool or a ReLU is pictured as well.
+        Number (from 1) or name. Any layer will do: units of pools and ReLUs can be pictured as well.
     k : int
         The unit: a channel of `layer`, from 0.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
-        The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
+        The interpolation that undoes pooling; ``"sum"`` puts each response into every cell of its window, where copies add up.
     sum_channels : bool
         Sum over the image's channels, as the paper does. Colour is lost.
     backend : object or module, optional
@@ -152,7 +152,7 @@ def decode_filter(
     Notes
     -----
     Paper: section 3, equation 2 and the algorithm ``filter_decoding(L, k, CNN)``. Keeping the image's channels is our
-    choice; ``sum_channels=True`` is the text.
+    choice; ``sum_channels=True`` is what the paper's text says.
 
     Examples
     --------
@@ -180,9 +180,10 @@ def decode_layer(
 ) -> Array:
     """Picture all units of a layer in image space, or some of them together.
 
-    ``bank[l] = substitute(maps=filters[l], filters=bank[l-1], stride=jump)``, from the image up, where jump is the
-    product of the strides below; an impulse for each unit, from `layer` down; or up from a layer in between, and down from
-    there together: whichever takes the fewest multiplications.
+    There are three ways, of which the one with the fewest multiplications is taken. From the image up, all filters of each layer
+    are decoded from those of the layer below: ``bank[l] = substitute(maps=filters[l], filters=bank[l-1], stride=jump)``, where
+    jump is the product of the strides below. From `layer` down, each unit is decoded by itself. Or both are combined, and meet
+    at a layer in between.
 
     Parameters
     ----------
@@ -192,17 +193,17 @@ def decode_layer(
     units : sequence of int, optional
         The channels to decode, from 0, in this order; all unless given.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
-        The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
+        The interpolation that undoes pooling; ``"sum"`` puts each response into every cell of its window, where copies add up.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     executor : concurrent.futures.Executor, optional
-        Whose workers decode, with the same result: :doc:`large-work`.
+        Its workers decode, with the same result: see :doc:`large-work`.
 
     Returns
     -------
     ndarray of shape (K, C0, H, W)
-        ``[k]`` is ``decode_filter(net, layer, k)``, up to the rounding of sums taken in another order; of `units`, one for
-        each of them.
+        ``[k]`` is ``decode_filter(net, layer, k)``, but for rounding, since sums may be taken in another order. With `units`,
+        ``[i]`` is the decoded filter of ``units[i]``.
 
     Raises
     ------
@@ -220,9 +221,9 @@ def decode_layer(
 
     Notes
     -----
-    Paper: section 3. The bottom-up order is our choice: every lower filter is decoded once instead of once per path.
-    Both orders give the same where the windows of pools do not overlap and unpooling is nearest. Memory is the result and
-    some blocks of units.
+    Paper: section 3. The order from the image up is our choice: every lower filter is decoded once instead of once per path.
+    It is taken only where it gives the same result: through pools whose windows do not overlap with nearest unpooling, and
+    through all pools with ``unpool="sum"``. Memory holds the result and some blocks of units.
 
     Examples
     --------
@@ -255,7 +256,7 @@ def iterate_layer(
     backend: Any = None,
     executor: Executor | None = None,
 ) -> Iterator[Array]:
-    """Picture all units of a layer in image space, so many at a time: for a bank that does not fit in memory.
+    """Picture all units of a layer in image space, a few at a time: for a bank that does not fit in memory.
 
     Parameters
     ----------
@@ -263,18 +264,18 @@ def iterate_layer(
     layer : int or str
         Number (from 1) or name.
     size : int
-        Units at a time.
+        How many units at a time.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
-        The interpolation that undoes pooling; ``"sum"`` is the adjoint of the sum over each window.
+        The interpolation that undoes pooling; ``"sum"`` puts each response into every cell of its window, where copies add up.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     executor : concurrent.futures.Executor, optional
-        Whose workers decode, with the same result: :doc:`large-work`.
+        Its workers decode, with the same result: see :doc:`large-work`.
 
     Yields
     ------
     ndarray of shape (size, C0, H, W)
-        The next units, in order; the last part has what is left.
+        The next units, in order; the last array has those that are left.
 
     Raises
     ------
@@ -289,13 +290,13 @@ def iterate_layer(
 
     Notes
     -----
-    Our choice. The parts are those of `decode_layer`: what all units share on the way is decoded once.
+    Our choice. The arrays, put together, are what `decode_layer` returns; what all units share on the way is decoded once.
 
     Examples
     --------
     >>> from decoding import Conv, Network
     >>> net = Network([Conv([[[[1, 2]]]]), Conv([[[[1, 10]]], [[[0, 1]]], [[[3, 0]]]])])
-    >>> [len(part) for part in iterate_layer(net, 2, 2)]
+    >>> [len(some) for some in iterate_layer(net, 2, 2)]
     [2, 1]
     """
     top, size = as_network(net, "iterate_layer").index(layer), as_count(size, "size")
@@ -321,19 +322,20 @@ def unit(net: Network, layer: int | str, k: int, function: str) -> int:
 
 
 def as_units(ks: Any) -> list[Any]:
-    """The items of a choice of units, if it is a sequence."""
-    return as_sequence(ks, "units", "numbers, of one unit [k]")
+    """The chosen units, if they come as a sequence."""
+    return as_sequence(ks, "units", "numbers, for a single unit [k]")
 
 
 def _chosen(net: Network, top: int, ks: Any) -> list[int]:
-    """The numbers of some units of a layer."""
+    """The numbers of the chosen units, checked."""
     return [unit(net, top, k, "decode_layer") for k in as_units(ks)]
 
 
 def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, Placed]:
-    """Units of layer `top` as maps: the number of the layer these are of, the maps, one unit each, and where they begin.
+    """Units of layer `top` as maps to be decoded, and the number of the layer that these maps belong to.
 
-    A unit is an impulse; of a convolution, it is its filter in the layer below: ``df_k^{L,L-1} = f_k^L``.
+    A unit is an impulse in its own layer. A unit of a convolution is also its filter in the layer below, which saves a step:
+    ``df_k^{L,L-1} = f_k^L``.
     """
     layer = net.layers[top - 1] if top else None
     if is_its_filters(layer):
@@ -344,9 +346,10 @@ def units(net: Network, top: int, ks: Sequence[int], dtype: Any) -> tuple[int, P
 
 
 class _Way(NamedTuple):
-    """Down from the units to layer `turn`, whose decoded bank in layer `base` takes their place, and down from there.
+    """A way to decode, in three steps.
 
-    Where `turn` is `base`, it is down all the way.
+    Carry the units down to layer `turn`; replace the responses there by `turn`'s filters, decoded into layer `base`; and carry
+    the result down from `base` to the image. If `turn` equals `base`, the units are carried down all the way.
     """
 
     base: int
@@ -355,7 +358,7 @@ class _Way(NamedTuple):
 
 
 class _Plan:
-    """How to decode so many units of a layer, some at a time, and what they share on the way."""
+    """How to decode `count` units of a layer, `some` at a time; and the bank that all of them need on the way, if any."""
 
     def __init__(self, net: Network, top: int, count: int, some: int, unpool: str, operators: Backend) -> None:
         self.net, self.top, self.unpool, self.operators = net, top, unpool, operators
@@ -367,7 +370,7 @@ class _Plan:
         self.step = max(1, min(count, BLOCK_BYTES // _bytes_per_unit(net, top, self.way)))
 
     def elsewhere(self, executor: Any, function: str) -> dict[str, Any]:
-        """The options of work for an executor."""
+        """The options with which `decoding.blocks` has an executor's workers do the work."""
         from .executing import check_executor
 
         named = {"the network": self.net, "the backend": self.operators}
@@ -391,7 +394,7 @@ class _Plan:
 
 
 class _Chosen:
-    """Of the units chosen, those from one place to another, decoded."""
+    """Decodes the chosen units from one position to another; a class, so that it can be pickled."""
 
     def __init__(self, plan: _Plan, chosen: Sequence[int]) -> None:
         self.plan, self.chosen = plan, chosen
@@ -401,10 +404,11 @@ class _Chosen:
 
 
 def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: int) -> list[_Way]:
-    """The ways that take no more memory than a block and `some` units, or twice the whole bank, and how many multiplications each takes for `count`.
+    """The ways that need no more memory than a block and `some` units, or twice the whole bank, with their multiplications for `count` units.
 
-    Going up pays from the image's few channels. Above a pool of many channels, or for few units, going down is often less
-    work; a bank of groups is dense in the channels of the layer it is counted in. Sizes and channels tell all of it.
+    Going up is cheap near the image, which has few channels. Above a pool of many channels, or for few units, going down is
+    often less work. A convolution of several groups counts as dense once it is decoded into another layer. All costs follow
+    from sizes and numbers of channels.
     """
     order = walks.under(net, [top], net.paths)
     begin = net.paths[top - 1][0] if top and is_its_filters(net.layers[top - 1]) else top
@@ -438,17 +442,17 @@ def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: 
 
 
 def _best(ways: Sequence[_Way]) -> _Way:
-    """The way with the fewest multiplications; of those that are as good (`NEARLY`), the one that goes up from the image most.
+    """The way with the fewest multiplications; of those that are equally good (`NEARLY`), the one that goes up furthest.
 
-    It does more at a time: VGG-16's conv3_3 from the image to its ReLU, and its units in blocks from there, takes as many
-    multiplications as the whole bank, and 3 times as long.
+    Going up makes larger matrix products, which are faster. For VGG-16's conv3_3, stopping at the layer below and decoding
+    units in blocks from there takes as many multiplications as going up all the way, and 3 times as long.
     """
     least = min(way.cost for way in ways)
     return max((way for way in ways if way.cost <= NEARLY * least), key=lambda way: (-way.base, way.turn))
 
 
 def _down_cost(net: Network, number: int, begin: int, top: int, unpool: str) -> float:
-    """Multiplications of carrying one unit of layer `top` down through this layer, from `begin` on."""
+    """Multiplications for carrying one unit of layer `top` down through layer `number`; none if the unit starts below it."""
     layer, seen = net.layers[number - 1], net.fields_within(number)[top]
     if number > begin or seen is None:
         return 0
@@ -462,7 +466,7 @@ def _down_cost(net: Network, number: int, begin: int, top: int, unpool: str) -> 
 
 
 def _up_cost(net: Network, number: int, base: int) -> float:
-    """Multiplications of carrying the bank of layers in units of `base` up through this layer."""
+    """Multiplications for carrying filters decoded into layer `base` up through layer `number`."""
     layer, below = net.layers[number - 1], net.paths[number - 1]
     seen = net.fields_within(base)[below[0]]
     assert seen is not None
@@ -488,9 +492,9 @@ def _finite(decoded: Array) -> Array:
 
 
 def _bytes_per_unit(net: Network, top: int, way: _Way) -> int:
-    """The memory of decoding one unit of layer `top`: of the most products, or pixels, that are made at a time."""
+    """The memory that decoding one unit of layer `top` needs: that of the most products or pixels made at a time."""
     most = net.channels(0) * math.prod(net.receptive_field(top).size)
-    if way.base < way.turn < top:  # each of its responses in layer `turn` becomes a filter in units of `base`
+    if way.base < way.turn < top:  # each of its responses in layer `turn` becomes a filter in layer `base`
         filter_size = net.receptive_field(way.turn, within=way.base).size
         window = net.receptive_field(top, within=way.turn).size
         most = max(most, net.channels(way.base) * math.prod(filter_size) * math.prod(window))
@@ -507,7 +511,7 @@ def _bytes_per_unit(net: Network, top: int, way: _Way) -> int:
 def _ready(net: Network, top: int, unpool: str, backend: Any, bottom: int = 0) -> Backend:
     if not isinstance(unpool, str) or unpool not in UNPOOLS:
         raise InvalidValueError(f"unpool must be one of {', '.join(map(repr, UNPOOLS))}, not {described(unpool)}.")
-    if (top, bottom) not in net.decodable:  # a network is frozen: what could be decoded once can be decoded
+    if (top, bottom) not in net.decodable:  # networks cannot be changed, so each pair is checked only once
         net.check_weights(top, bottom)
         net.receptive_field(top, within=bottom)  # refuses where no path leads there
         net.decodable.add((top, bottom))

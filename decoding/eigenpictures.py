@@ -1,7 +1,6 @@
-"""The pictures of a unit's second order: its form's eigenfilters and eigenpatterns, and its most exciting image.
+"""The pictures of a unit's second order: the eigenvectors of its quadratic form, as filters and patterns; its most exciting image.
 
-Pictures depend on the statistics of images: in the plain metric of pixels the strongest directions of a form are gratings that
-images hardly contain.
+They depend on the statistics of images. The plain eigenvectors, without statistics, are gratings that images hardly contain.
 """
 
 from __future__ import annotations
@@ -32,40 +31,40 @@ if TYPE_CHECKING:
 
     from scipy.sparse.linalg import LinearOperator
 
-DENSE = 1000  # pixels up to which a form is written out: shares are exact, and no eigenvalue can be missed
-TOLERANCE = 1e-4  # of eigenvalues, relative; with 1e-2 copies of multiple ones would be missed
-PROBES = 8  # Gaussian images that estimate what the pictures leave unexplained
-ALONG = 1e-9  # of the gradient: less than so much of it along a picture is none
+DENSE = 1000  # up to so many pixels a form is written out as a matrix: shares are exact, and no eigenvalue is missed
+TOLERANCE = 1e-4  # relative, of eigenvalues; with 1e-2, copies of a multiple eigenvalue would be missed
+PROBES = 8  # how many Gaussian images estimate what the pictures leave unexplained
+ALONG = 1e-9  # a part of the gradient smaller than this share of it counts as zero
 
 
 @dataclass(frozen=True, eq=False)
 class QuadraticUnit:
     """What a unit responds to, to the second order: ``response ≈ constant + linear·d + Σ eigenvalue · (filter·d)²``.
 
-    d is an image of the receptive field about the mean of the statistics.
+    d is an image of the size of the receptive field, minus the mean of the statistics.
 
     Attributes
     ----------
     linear : ndarray of shape (C, H, W)
-        The linear part about the mean: the decoded filter, where the statistics have no mean.
+        The linear part of the response about the mean: the decoded filter, if the statistics have no mean.
     linear_pattern : ndarray of shape (C, H, W)
-        What images have where the linear part responds: the covariance times it.
+        What images look like where the linear part responds: the covariance times it.
     eigenvalues : ndarray of shape (n,)
-        Largest first by size; positive ones excite, negative ones suppress, whatever the sign of the picture.
+        The largest in magnitude first; positive ones excite, negative ones suppress, whatever the sign of the picture.
     filters : ndarray of shape (n, C, H, W)
-        What the unit weighs: ``filter · d`` has variance 1 under the statistics.
+        For each picture, what the unit weighs: ``filter · d`` has variance 1 under the statistics.
     patterns : ndarray of shape (n, C, H, W)
-        What images look like along each: the covariance times the filter.
+        For each picture, what images look like where its filter responds: the covariance times the filter.
     explained : ndarray of shape (n,)
-        The share of each in the variance of the whole quadratic part under the statistics.
+        The share of each picture in the variance of the whole quadratic part under the statistics.
     explained_error : float
         The relative standard error of `explained`: 0 where it is exact.
     mean : ndarray of shape (C, H, W), or None
-        The mean of the statistics that all is about.
+        The mean of the statistics, which is subtracted from images.
 
     Notes
     -----
-    Our choice; not in the paper. The reading of a quadratic form as a receptive field is that of Berkes and Wiskott (2006);
+    Our choice; not in the paper. To read a quadratic form as a receptive field is the idea of Berkes and Wiskott (2006);
     the pictures are those that spike-triggered covariance finds from responses (Schwartz, Pillow, Rust and Simoncelli, 2006).
     """
 
@@ -84,7 +83,7 @@ class QuadraticUnit:
 
     @public
     def respond(self, images: npt.ArrayLike) -> Array:
-        """The responses, but for a constant, to images (N, C, H, W) of the size of the receptive field: (N,)."""
+        """The approximate responses, up to a constant, to images (N, C, H, W) of the size of the receptive field: (N,)."""
         d = as_array4(images, "respond", "images", "(N, C, H, W)")
         if d.shape[1:] != self.linear.shape:
             raise ShapeError(f"respond: images {d.shape}, and the unit sees {self.linear.shape}.")
@@ -95,44 +94,45 @@ class QuadraticUnit:
 
     @public
     def most_exciting(self, radius: float = 3.0) -> Array:
-        """The image, about the mean, of so many standard deviations to which the unit responds most: (C, H, W).
+        """The image to which the unit responds most, of all images `radius` standard deviations from the mean: (C, H, W).
 
-        ``max ℓ(x) + q(x)`` over all x with ``xᵀ Σ⁻¹ x = radius²``, q being that of the pictures kept.
+        ``max ℓ(x) + q(x)`` over all x with ``xᵀ Σ⁻¹ x = radius²``; x is minus the mean, and q is the sum over the pictures here.
 
         Parameters
         ----------
         radius : float
-            In standard deviations of the statistics, which also images of a given energy have: 3 is far, not impossible.
+            In standard deviations of the statistics. Few images lie as far out as 3 along any one direction, but it is not impossible.
 
         Raises
         ------
         InvalidValueError
-            If it is not a positive number.
+            If `radius` is not a positive number.
 
         Notes
         -----
-        A trust-region problem: ``y = ½ (ν − M)⁻¹ g`` with the one ν above the largest eigenvalue that gives ``‖y‖ = radius``. If
-        the gradient has nothing along the strongest picture, that is added, with its own sign, to fill the radius (the
-        "hard case"). A unit that is only suppressed, and has no gradient, has no exciting image: zeros.
+        A trust-region problem. In coordinates in which the statistics are white, with g the gradient and M the form, the
+        solution is ``y = ½ (ν − M)⁻¹ g``, with the one ν above the largest eigenvalue for which ``‖y‖ = radius``. If g has no part
+        along the strongest picture (the "hard case"), as much of that picture is added as fills the radius. A unit that is only
+        suppressed, and has no gradient, has no exciting image, and zeros are returned.
         """
         return self._image(*self._extreme(radius, 1)[:2])
 
     @public
     def most_suppressing(self, radius: float = 3.0) -> Array:
-        """The image, about the mean, of so many standard deviations to which the unit responds least: (C, H, W)."""
+        """The image to which the unit responds least, of all images `radius` standard deviations from the mean: (C, H, W)."""
         return self._image(*self._extreme(radius, -1)[:2])
 
     @public
     def invariances(self, n: int = 2, radius: float = 3.0) -> Array:
         """Directions along which the most exciting image can change most freely, flattest first: (n, C, H, W).
 
-        Eigenvectors of the form on the sphere of that radius, in the plane that touches it there (Berkes and Wiskott, 2006), each
-        of one standard deviation. There are at most as many as pictures.
+        They are the directions on the sphere of that radius, at the most exciting image, in which the response falls off least
+        (Berkes and Wiskott, 2006), each one standard deviation long. There are at most as many as pictures.
         """
         n = as_count(n, "invariances: n")
         if n > len(self.eigenvalues):
             raise InvalidValueError(
-                f"invariances: there are {plural(len(self.eigenvalues), 'picture')}, and so no {n} directions."
+                f"invariances: n must be at most the number of pictures, {len(self.eigenvalues)}, not {n}."
             )
         along, beyond, shift = self._extreme(radius, 1)
         across = self._beyond
@@ -140,20 +140,23 @@ class QuadraticUnit:
         if not y.any():
             raise InvalidValueError("invariances: the unit has no most exciting image.")
         values = np.append(self.eigenvalues, 0.0) if across else self.eigenvalues
-        plane = np.linalg.svd(y[np.newaxis])[2][1:]  # an orthonormal basis of what touches the sphere there
+        plane = np.linalg.svd(y[np.newaxis])[2][1:]  # an orthonormal basis of the plane that touches the sphere at y
         if n > len(plane):
-            raise InvalidValueError(f"invariances: {plural(len(plane), 'direction')} can change there, not {n}.")
+            raise InvalidValueError(
+                f"invariances: n must be at most {len(plane)} here, not {n}: there are no more directions."
+            )
         found = np.linalg.eigh(plane @ np.diag(values - shift) @ plane.T)[1][:, ::-1].T @ plane
-        parts = [(each[: len(along)], each[-1] / across if across else 0.0) for each in found[:n]]
+        parts = [(direction[: len(along)], direction[-1] / across if across else 0.0) for direction in found[:n]]
         images = [self._image(*part) for part in parts]
         return np.stack([image * _sign(image, self.linear) for image in images])
 
     @public
     def tiles(self, radius: float = 3.0) -> tuple[Array, list[str]]:
-        """The unit on one line, to draw: `montage` takes the tiles, (n + 4, C, H, W), and their labels.
+        """All pictures of the unit in a row: tiles (n + 4, C, H, W) and their labels, as `montage` takes them.
 
-        Linear filter, its pattern, the most exciting and the most suppressing image of that radius; then the pictures, as
-        patterns: the excitatory ones before the suppressive ones, each under its eigenvalue relative to the largest.
+        First the linear filter, its pattern, and the most exciting and the most suppressing image of that radius. Then the
+        pictures, as patterns: the excitatory ones before the suppressive ones, each labelled with its eigenvalue over the
+        largest one.
 
         Examples
         --------
@@ -187,12 +190,12 @@ class QuadraticUnit:
         return math.sqrt(rest) if rest > ALONG * whole else 0.0
 
     def _image(self, along: Array, beyond: float) -> Array:
-        """The image of so much of each picture, and of the gradient across them all."""
+        """The image that has this much of each picture, and of the part of the gradient across all pictures."""
         across = self.linear_pattern - np.tensordot(self._along, self.patterns, axes=1)
         return np.asarray(np.tensordot(along, self.patterns, axes=1) + beyond * across)
 
     def _extreme(self, radius: float, sign: int) -> tuple[Array, float, float]:
-        """How much of each picture, and of the gradient across them, is most (or least, of sign −1); and ν."""
+        """The extreme image, the most exciting for sign 1: how much of each picture, of the gradient across them, and ν."""
         if (
             isinstance(radius, bool)
             or not isinstance(radius, (int, float, np.integer, np.floating))
@@ -231,23 +234,23 @@ class QuadraticUnit:
         return y[:-1], float(beyond), float(top + shift) * sign
 
     def save(self, path: File) -> None:
-        """Write it to a file, an ``.npz``, by path or open already; `load` reads it."""
-        arrays = {each.name: getattr(self, each.name) for each in fields(self)}
+        """Write the unit to an ``.npz`` file, given by its path or already open; `load` reads it."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         with replacing(path) as file:
             np.savez(file, **{name: value for name, value in arrays.items() if value is not None})
 
     @classmethod
     def load(cls, path: File) -> QuadraticUnit:
-        """Read what `save` wrote, by path or from an open file.
+        """Read a unit that `save` wrote, from a path or an open file.
 
         Raises
         ------
         DataFormatError
-            If the file is no such file.
+            If the file was not written by `save`, or is damaged.
         """
         content = read_npz(path, "load: path", "unit that QuadraticUnit.save wrote")
         try:
-            found: dict[str, Any] = {each.name: content[each.name] for each in fields(cls) if each.name in content}
+            found: dict[str, Any] = {field.name: content[field.name] for field in fields(cls) if field.name in content}
             found["explained_error"] = float(found["explained_error"])
             return cls(**found)
         except Exception as error:
@@ -267,14 +270,14 @@ def quadratic_form(net: Network, layer: int | str, k: int, *, to: int | str = 0,
     k : int
         The unit, from 0.
     to : int or str
-        The layer whose responses x are; the image unless given.
+        The layer whose responses are x; the image unless given.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
     Returns
     -------
     scipy.sparse.linalg.LinearOperator of shape (P, P)
-        Symmetric, on the P = C·H·W numbers of the unit's receptive field, raveled.
+        It is symmetric, and acts on the P = C·H·W numbers of the unit's receptive field, in the order of ``ravel()``.
 
     Raises
     ------
@@ -285,9 +288,9 @@ def quadratic_form(net: Network, layer: int | str, k: int, *, to: int | str = 0,
 
     Notes
     -----
-    Our choice; not in the paper. ``2 Q`` is the Hessian of the smoothed network, in which each layer that is not linear is
-    ``gain · z + ½ · curvature · z²``. Pads drop out, as in decoding. A product costs about a forward pass of the
-    field and its decoding.
+    Our choice; not in the paper. ``2 Q`` is the Hessian, at zero, of the network in which each layer that is not linear is
+    replaced by ``gain · z + ½ · curvature · z²``. Pads are ignored, as in decoding. A product costs about as much as one forward
+    pass over the receptive field, and one decoding.
 
     Examples
     --------
@@ -323,16 +326,17 @@ def decode_quadratic(
     k : int, or sequence of int
         The unit or units, from 0.
     to : int or str
-        The layer to picture it in; the image unless given. All is then about the mean of that layer's responses.
+        The layer in whose responses to picture the unit; the image unless given. Its responses are counted from their mean.
     n : int
         How many pictures.
     statistics : Statistics, optional
-        Of images of the size of the receptive field, or larger where they are stationary: `natural` unless given, its contrast that of
-        the images that `quadratize` saw, if any. In a layer between, responses taken as independent, of their own deviations.
+        The statistics of images of the size of the receptive field (stationary statistics may be larger). Unless given, those of
+        `natural` scenes, with the contrast of the images that `quadratize` was given, if any; in a layer other than the image,
+        responses taken as independent, with their own deviations.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     executor : concurrent.futures.Executor, optional
-        Whose workers picture the units, one at a time each, with the same result: :doc:`large-work`.
+        Its workers picture one unit at a time each, with the same result: see :doc:`large-work`.
 
     Returns
     -------
@@ -345,9 +349,9 @@ def decode_quadratic(
     UnknownLayerError
         If there is no such layer or unit, or it sees nothing of `to`.
     InvalidValueError
-        If the network has no curvatures, `n` is more than the field has numbers, or the pictures are not found.
+        If the network has no curvatures, `n` is larger than the number of pixels, or the pictures are not found.
     ShapeError
-        If the statistics do not fit the field.
+        If the statistics do not fit the receptive field.
 
     See Also
     --------
@@ -356,9 +360,10 @@ def decode_quadratic(
 
     Notes
     -----
-    Our choice; not in the paper. With ``Σ = B Bᵀ`` the covariance, e and λ eigenvectors and eigenvalues of ``Bᵀ Q B``: filters
-    ``Q B e / λ``, patterns ``B e``. The start is fixed, and so are signs: along the linear part where it has one along the
-    picture. Two equal eigenvalues, as of a complex cell, have no axes of their own.
+    Our choice; not in the paper. The covariance is ``Σ = B Bᵀ``, and e and λ are eigenvectors and eigenvalues of ``Bᵀ Q B``. Filters
+    are ``Q B e / λ``, patterns ``B e``. The search has a fixed start, so results repeat. Signs are chosen so that pictures
+    agree with the linear part, if that has a part along the picture. Two equal eigenvalues, as of a complex cell, have no axes
+    of their own: any rotation of the two pictures is as good.
 
     Examples
     --------
@@ -372,7 +377,7 @@ def decode_quadratic(
     ks: Any = k if np.ndim(k) else [k]
     work = _Picturing(net, layer, ks[0], to, n, statistics, backend) if len(ks) else None
     if executor is None or work is None:
-        found = [work(each) for each in ks] if work else []
+        found = [work(one) for one in ks] if work else []
     else:
         from .executing import check_executor
 
@@ -383,7 +388,7 @@ def decode_quadratic(
 
 
 class _Picturing:
-    """What makes the pictures of a unit, given its number: all units of a layer have one field and one root."""
+    """Makes the pictures of a unit, given its number; all units of a layer share the field's statistics and their root."""
 
     def __init__(
         self, net: Network, layer: Any, k: Any, to: Any, n: int, statistics: Statistics | None, backend: Any
@@ -397,7 +402,7 @@ class _Picturing:
             )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        import scipy.linalg  # noqa: F401  # first, so that its BLAS is held to as many threads as here
+        import scipy.linalg  # noqa: F401  # before threads are limited, so that SciPy's BLAS is limited too
 
         vars(self).update(state)
 
@@ -409,7 +414,7 @@ class _Picturing:
 
 
 class _Root:
-    """Statistics, and where they are small a root of their covariance as a matrix, (pixels, rank)."""
+    """Statistics, and a root of their covariance as a matrix, (pixels, rank), which is computed if it is asked for."""
 
     def __init__(self, statistics: Statistics) -> None:
         self.statistics, self.pixels = statistics, math.prod(statistics.shape)
@@ -427,7 +432,7 @@ def _decoded(form: Form, root: _Root, n: int) -> QuadraticUnit:
     given, mean, linear = root.statistics, root.statistics.mean, form.linear.astype(np.float64)
     if mean is not None:
         linear = linear + 2 * form.products(mean[np.newaxis].astype(form.dtype))[0]
-    if not form.bent:  # nothing bends on the way
+    if not form.bent:  # no layer on the way is quadratic
         none = np.zeros((0, *form.shape))
         return QuadraticUnit(linear, given.cov(linear), np.zeros(0), none, none, np.zeros(0), 0.0, mean)
     values, patterns, whole, error = (_written_out if root.pixels <= DENSE else _searched)(form, root, n)
@@ -444,7 +449,7 @@ def _form(net: Network, layer: int | str, k: int, to: int | str, backend: Any, f
     top, bottom = net.index(layer), net.index(to)
     k = unit(net, top, k, function)
     net.check_weights(top, bottom)
-    net.receptive_field(top, within=bottom)  # refuses where no path leads there
+    net.receptive_field(top, within=bottom)  # refuses if no path leads there
     check_curvatures(net, function)
     return Form(net, top, k, bottom, backend)
 
@@ -456,7 +461,7 @@ def _operator(form: Form) -> LinearOperator:
 
     def multiply(columns: Array) -> Array:
         vectors = np.asarray(columns).reshape(pixels, -1).T.reshape(-1, *form.shape)
-        with np.errstate(all="ignore"):  # the caller of `quadratic_form` multiplies later, by himself
+        with np.errstate(all="ignore"):  # multiplication happens later, outside the public function
             return np.asarray(form.products(vectors).reshape(len(vectors), pixels).T)
 
     products = dict.fromkeys(("matvec", "rmatvec", "matmat", "rmatmat"), multiply)
@@ -475,7 +480,7 @@ def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistic
         return prior(net, form.shape)
     if not isinstance(given, Statistics):
         raise InvalidValueError(
-            f"decode_quadratic: statistics must be made by natural, autocovariance or covariance, and are {described(given)}."
+            f"decode_quadratic: statistics must be made by natural, autocovariance or covariance; they are {described(given)}."
         )
     if given.shape[0] != form.shape[0]:
         raise ShapeError(
@@ -485,7 +490,7 @@ def _statistics(net: Network, form: Form, given: Statistics | None) -> Statistic
 
 
 def prior(net: Network, shape: tuple[int, int, int]) -> Statistics:
-    """Natural scenes of that size, (C, H, W), with the contrast of the images that `quadratize` saw, if any."""
+    """Natural scenes of that size, (C, H, W), with the contrast of the images that `quadratize` was given, if any."""
     scenes = natural(shape[1:], channels=shape[0])
     seen = net.moments.get(0)
     if seen is None:
@@ -495,7 +500,7 @@ def prior(net: Network, shape: tuple[int, int, int]) -> Statistics:
 
 
 def _written_out(form: Form, root: _Root, n: int) -> tuple[Array, Array, float, float]:
-    """Eigenvalues, patterns, the sum of the squares of all eigenvalues and its relative error, of a form as a matrix."""
+    """With the form written out as a matrix: eigenvalues, patterns, the sum of all squared eigenvalues, its relative error."""
     from scipy.linalg import eigh
 
     basis = np.eye(root.pixels, dtype=form.dtype).reshape(root.pixels, *form.shape)
@@ -512,7 +517,7 @@ def _written_out(form: Form, root: _Root, n: int) -> tuple[Array, Array, float, 
 
 
 def _searched(form: Form, root: _Root, n: int) -> tuple[Array, Array, float, float]:
-    """The same of a form too large to write out: Lanczos' method from a fixed start, and probes of what it leaves."""
+    """The same for a form too large to write out: by Lanczos' method from a fixed start, and probes of what that leaves."""
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
     given, shape = root.statistics, root.statistics.root_shape
@@ -529,7 +534,7 @@ def _searched(form: Form, root: _Root, n: int) -> tuple[Array, Array, float, flo
     except ArpackNoConvergence as failure:
         found = ", ".join(f"{value:.3g}" for value in failure.eigenvalues) or "none"
         raise InvalidValueError(
-            f"decode_quadratic: of {plural(n, 'eigenvalue')} only these were found: {found}. Ask for fewer pictures."
+            f"decode_quadratic: of {plural(n, 'eigenvalue')} only these were found: {found}. Ask for fewer pictures, with n=."
         ) from failure
     order = np.argsort(-np.abs(values), kind="stable")
     values, vectors = values[order], vectors[:, order]
@@ -540,14 +545,14 @@ def _searched(form: Form, root: _Root, n: int) -> tuple[Array, Array, float, flo
 
 
 def _left(inner: Callable[[Array], Array], vectors: Array, probe: Array) -> float:
-    """What the form makes of a probe, without what the eigenvectors have in it."""
+    """The squared length of the form's product with a probe, the part along the eigenvectors left out."""
     made = inner(probe - vectors @ (vectors.T @ probe))
     made = made - vectors @ (vectors.T @ made)
     return float(made @ made)
 
 
 def _sign(picture: Array, linear: Array) -> float:
-    """The sign that turns a picture along the linear part; if that has nothing along it, its first large entry positive."""
+    """The sign that makes a picture agree with the linear part; if they are orthogonal, one that makes its first large entry positive."""
     along = float(np.vdot(picture, linear))
     if abs(along) > 1e-6 * float(np.linalg.norm(picture) * np.linalg.norm(linear)):
         return math.copysign(1.0, along)

@@ -1,7 +1,7 @@
-"""One family of exceptions.
+"""The exceptions of this package, all of them children of `DecodingError`.
 
-Each child inherits the built-in exception that fits as well, so that ``except ValueError`` keeps working, and
-``except decoding.DecodingError`` catches whatever this package refuses.
+Each child also inherits the built-in exception that fits best. So ``except ValueError`` keeps working, and
+``except decoding.DecodingError`` catches every error that the package raises on purpose.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Any
 
 
 class DecodingError(Exception):
-    """Whatever this package refuses; the parent of the family.
+    """The parent of every error that this package raises on purpose.
 
     Attributes
     ----------
     function : str or None
-        The public function that refuses; it stands before the message.
+        The public function that was called; its name is printed before the message.
     """
 
     function: str | None = None
 
     @property
     def message(self) -> str:
-        """What is refused, without the function's name before it."""
+        """What is wrong, without the function's name before it."""
         return super().__str__()
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class ShapeError(DecodingError, ValueError):
 
 
 class InvalidValueError(DecodingError, ValueError):
-    """A value that cannot be used: not finite, not a number, not one of the names on offer."""
+    """A value that cannot be used: not finite, not a number, or not one of the names that are allowed."""
 
 
 class UnknownLayerError(DecodingError, LookupError):
@@ -54,19 +54,19 @@ class WeightsFormatError(DecodingError, ValueError):
 
 
 class DataFormatError(DecodingError, ValueError):
-    """A data set's file that is damaged, or is not what its name says."""
+    """A file of a data set that is damaged, or does not hold what its name says."""
 
 
 class ExecutorError(DecodingError, RuntimeError):
-    """An engine that failed: a worker that is gone, a cluster that does not answer, workers without this package.
+    """An executor that failed: a worker died, a cluster does not answer, or the workers lack this package.
 
     Attributes
     ----------
     done : int or None
-        How many images had been measured, of a measurement. The meters that were given hold them, and so does the checkpoint, if
-        there is one.
+        If images were being measured: how many had been. Their results are in the meters, and in the checkpoint if there
+        is one.
     meters : sequence
-        The meters of the measurement.
+        The meters that were measuring (see `decoding.measure`).
     """
 
     done: int | None = None

@@ -1,6 +1,7 @@
-"""Decoded filters held against their network: equation 3, top images, figure 1's matrix.
+"""Decoded filters compared with their network: equation 3, top images, the matrix of figure 1.
 
-Each is a meter, of which `measure` drives several in one pass over the images, and a function for one of them.
+Each measurement is a meter (see `decoding.measuring`), so that `measure` can run several in one pass over the images, and a
+function that runs one meter.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ __all__ = [
     "top_images",
 ]
 
-WINDOW_BYTES = 256 * 2**20  # of the windows of a layer that are correlated with decoded filters at a time
+WINDOW_BYTES = 256 * 2**20  # memory for the windows that are correlated with decoded filters at a time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ReconstructionError:
-    """Equation 3 for a set of images; ``a + b``, or ``sum``, is that of all sets, in their order.
+    """Equation 3 for a set of images. ``a + b``, or ``sum``, is that of all sets together, in their order.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class ReconstructionError:
         The mean square error of each image, over filters and positions.
     correlations : ndarray of shape (N,)
         Pearson's correlation between the network's and the decoded responses to each image, over filters and
-        positions. Without normalization it is NaN where a response is constant.
+        positions. With ``contrast=None`` it is NaN for an image to which all responses are equal.
     """
 
     per_image: npt.NDArray[np.float64]
@@ -78,19 +79,19 @@ class ReconstructionError:
     @property
     @np.errstate(all="ignore")
     def mean(self) -> float:
-        """Over images: the figure of table 1."""
+        """The mean over images: the number in table 1."""
         return float(self.per_image.mean())
 
     @property
     @np.errstate(all="ignore")
     def std(self) -> float:
-        """Standard deviation over images: what follows ± in table 1."""
+        """The standard deviation over images: what follows ± in table 1."""
         return float(self.per_image.std())
 
     @property
     @np.errstate(all="ignore")
     def correlation(self) -> float:
-        """The mean of `correlations`."""
+        """The mean of `correlations` over images."""
         return float(self.correlations.mean())
 
     def __add__(self, other: ReconstructionError) -> ReconstructionError:
@@ -101,7 +102,7 @@ class ReconstructionError:
         )
 
     def __radd__(self, other: object) -> ReconstructionError:
-        return self if isinstance(other, int) and other == 0 else NotImplemented  # where ``sum`` begins
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # ``sum`` begins with 0
 
     def __repr__(self) -> str:
         return f"<ReconstructionError {self}>"
@@ -117,7 +118,7 @@ class ReconstructionError:
 
 
 class ReconstructionMeter:
-    """Equation 3, batch by batch; parameters as `reconstruction_error`, for use with `measure`.
+    """Measures equation 3, batch by batch, for use with `measure`; it takes the parameters of `reconstruction_error`.
 
     Examples
     --------
@@ -156,7 +157,7 @@ class ReconstructionMeter:
 
     def part(self, images: Array, responses: Array, start: int) -> ReconstructionError:
         decoded = self.decoded(images)
-        # float32 is enough between 0 and 1; responses as they are could overflow when they are squared.
+        # Between 0 and 1 float32 is precise enough; other responses could overflow when they are squared.
         precision = np.float32 if self.contrast and responses.dtype == decoded.dtype == np.float32 else np.float64
         want, got = (_by_image(given.astype(precision, copy=False)) for given in (responses, decoded))
         if self.contrast:
@@ -172,7 +173,7 @@ class ReconstructionMeter:
         self.parts.append(part)
 
     def result(self) -> ReconstructionError:
-        """For all images so far."""
+        """The error of all images so far."""
         if not self.parts:
             raise InvalidValueError("ReconstructionMeter: there are no images yet.")
         return ReconstructionError(
@@ -201,49 +202,49 @@ def reconstruction_error(
 ) -> ReconstructionError:
     """Measure how far the responses of decoded filters are from those of the network.
 
-    ``Error = mean_{k,i,j} (CNN(I, l, k)[i,j] − (I ⋆ df_k^l)[i,j])²`` for each image I, both responses being brought to
-    the range 0 to 1 first.
+    ``Error = mean_{k,i,j} (CNN(I, l, k)[i,j] − (I ⋆ df_k^l)[i,j])²`` for each image I. Both responses are first brought to the
+    range from 0 to 1.
 
     Parameters
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time, or as `measure` says.
+        As `Network.forward` takes them. Batches of an iterable are read one at a time; `measure` says how many are in memory.
     layer : int or str
         Number (from 1) or name.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
+        2 adds the quadratic part, for a network with curvatures (see `quadratize`); pools are then undone as with ``unpool="sum"``.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     contrast : {"image", None}
         ``"image"``: for each image, ``(r − min r) / (max r − min r)`` over all filters and positions of the layer, for
-        the network's responses and for the decoded ones apart. None: the responses as they are. It was called
-        ``normalize``, which is still taken; `Network.normalize` is something else.
+        the network's responses and for the decoded ones separately. None: the responses as they are. This option used to be
+        called ``normalize``, which still works; `Network.normalize` is something else.
     filters : array_like of shape (K, C, h, w), optional
-        To measure in place of the decoded ones; each of the size of the receptive field. See `decoding.baselines`.
+        Filters to measure in place of the decoded ones, of the size of the receptive field. See `decoding.baselines`.
     bias : array_like of shape (K,), optional
-        Added to the responses of each filter; nothing unless given.
+        Added to the responses of each filter; zeros unless given.
     batch_size : int, optional
-        Images run at a time; `Network.batch_size` unless given.
+        How many images to run at a time; what `Network.batch_size` finds, unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure, with the same result: see `measure`.
+        Its workers do the measuring, with the same result: see `measure`.
     checkpoint : path, optional
-        A file to keep what is measured in, and to go on from: see `measure`.
+        A file that keeps what has been measured, and from which a stopped measurement goes on: see `measure`.
 
     Returns
     -------
     ReconstructionError
-        ``.mean`` and ``.std`` over images, ``.per_image``, ``.correlation``. Results of parts add up: ``a + b``.
+        ``.mean`` and ``.std`` over images, ``.per_image``, ``.correlation``. Results on several sets of images can be added, ``a + b``.
 
     Raises
     ------
     InvalidValueError
-        If there are no images; if images, weights or responses are not finite; if all responses to an image are equal,
-        so that they have no range (a layer of one unit at one position never has): leave that image out, or give
+        If there are no images; if images, weights or responses are not finite; or if all responses to an image are equal, as
+        they always are for one unit at one position, so that they have no range. Then leave that image out, or give
         ``contrast=None``.
     ShapeError
         If images, filters or bias do not fit the network.
@@ -252,20 +253,20 @@ def reconstruction_error(
 
     See Also
     --------
-    measure : For several layers and interpolations in one pass.
-    decoded_responses : The second term.
+    measure : Measures several layers and interpolations in one pass.
+    decoded_responses : The second term of the difference.
 
     Notes
     -----
-    Paper: equation 3 and table 1. Our choice: "a single contrast range normalization for each image" is one range for
-    all filters and positions of the layer; the mean is over filters and positions, mean ± standard deviation over
-    images; the decoded response is taken on the unit's own grid.
+    Paper: equation 3 and table 1. Our choice: "a single contrast range normalization for each image" is taken to mean one range
+    for all filters and positions of the layer. The mean is over filters and positions, then mean ± standard deviation over
+    images. Decoded responses are taken at the places where the units look.
 
     Examples
     --------
     >>> from decoding import Conv, MaxPool, Network
     >>> net = Network([MaxPool((1, 2)), Conv([[[[1]]], [[[-1]]]])])
-    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, contrast=None)      # 1 and 2, where the sums are as large
+    >>> error = reconstruction_error(net, [[[[0, 1, 0, 2]]]], 2, contrast=None)      # the maxima 1 and 2 equal the sums
     >>> error.mean
     0.0
     """
@@ -306,8 +307,8 @@ def decoded_responses(
 ) -> Array:
     """Correlate the images with the decoded filters of a layer, each at the places where its unit looks.
 
-    ``y[n,k,i,j] = bias[k] + Σ_{c,u,v} df[k,c,u,v] · image[n,c, oi + i·si + u, oj + j·sj + v]``, (oi, oj) and (si, sj) being offset
-    and stride of the unit's receptive field; zeros past the edge of the image.
+    ``y[n,k,i,j] = bias[k] + Σ_{c,u,v} df[k,c,u,v] · image[n,c, oi + i·si + u, oj + j·sj + v]``, where (oi, oj) is the offset and
+    (si, sj) the stride of the unit's receptive field; past the edge, the image is 0.
 
     Parameters
     ----------
@@ -316,13 +317,13 @@ def decoded_responses(
     layer : int or str
         Number (from 1) or name.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
+        2 adds the quadratic part, for a network with curvatures (see `quadratize`); pools are then undone as with ``unpool="sum"``.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     filters : array_like of shape (K, C, h, w), optional
-        In place of the decoded ones; each of the size of the receptive field. Not with ``order=2``.
+        Filters to use in place of the decoded ones, of the size of the receptive field. Not with ``order=2``.
     bias : array_like of shape (K,), optional
-        Nothing unless given: the biases of the network do not enter.
+        Added to the responses of each filter; zeros unless given. The biases of the network are not used.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
@@ -342,13 +343,13 @@ def decoded_responses(
 
     See Also
     --------
-    Network.forward : The responses that these estimate.
+    Network.forward : The responses that these approximate.
 
     Notes
     -----
-    Paper: section 4, ``I ⋆ df_k^l`` in equation 3. Our choice: a valid correlation, sampled at the unit's stride. Where
-    layers pad, units at the edge look past it, and the image is padded with zeros there; where a layer above the first
-    pads, those units of the network see zeros in place of responses, which no padding of the image can give.
+    Paper: section 4, ``I ⋆ df_k^l`` in equation 3. Our choice: a valid correlation, sampled at the unit's stride. Where layers
+    pad, units at the edge look past the image, which is padded with zeros. The two are not the same where a layer above the
+    first pads: there the network has zeros in place of responses, which no padding of the image can imitate.
 
     Examples
     --------
@@ -362,7 +363,7 @@ def decoded_responses(
 
 
 class _Decoded:
-    """What stands for the responses of a layer: its decoded filters, or others in their place; or the second order's pair."""
+    """Approximates the responses of a layer: by its decoded filters, by others in their place, or to the second order."""
 
     def __init__(
         self,
@@ -378,10 +379,10 @@ class _Decoded:
         if not isinstance(order, (int, np.integer)) or order not in (1, 2) or isinstance(order, bool):
             raise InvalidValueError(f"{function}: order must be 1 or 2, not {described(order)}.")
         if order == 2 and filters is not None:
-            raise InvalidValueError(f"{function}: filters are of order 1; give order=2 or filters=, not both.")
+            raise InvalidValueError(f"{function}: give order=2 or filters=, not both: filters are of order 1.")
         if order == 2 and unpool not in ("nearest", "sum"):
             raise InvalidValueError(
-                f"{function}: the second order undoes pools by their sum, not by unpool={described(unpool)}."
+                f"{function}: with order=2, unpool must be 'sum' or left out, not {described(unpool)}."
             )
         self.function, self.net, self.top, self.order = function, net, top, order
         self.backend = resolve(backend, "correlate")
@@ -419,7 +420,7 @@ class TopImages(NamedTuple):
         return brief(self, self._fields)
 
     def _repr_html_(self) -> str:
-        """A table, for a notebook: a row for each image of one unit, or for each of several units."""
+        """A table, for a notebook: of one unit, a row for each image; of several units, a row for each unit."""
         if self.indices.ndim == 1:
             n = min(len(self.indices), notebook.MOST)
             ranked = zip(range(1, n + 1), self.indices, self.responses, strict=False)
@@ -438,7 +439,7 @@ class TopImages(NamedTuple):
 
 
 class TopImagesMeter:
-    """The best images of all units of a layer, batch by batch; parameters as `top_images`, for use with `measure`."""
+    """Finds the best images of all units of a layer, batch by batch, for use with `measure`; it takes the parameters of `top_images`."""
 
     state = ("indices", "responses", "done")
 
@@ -469,7 +470,7 @@ class TopImagesMeter:
         return np.asarray(responses.max(axis=(2, 3)).T)  # (K, N)
 
     def add(self, part: Array) -> None:
-        # Of units whose list does not change, nothing is sorted; on a tie the image that came first stays.
+        # Only units whose list changes are sorted. On a tie the earlier image stays.
         for_units = np.flatnonzero(part.max(axis=1, initial=-np.inf) > self.responses[:, -1])
         count = part.shape[1]
         numbers = np.broadcast_to(np.arange(self.done, self.done + count), (len(for_units), count))
@@ -481,7 +482,7 @@ class TopImagesMeter:
         self.done += count
 
     def result(self) -> TopImages:
-        """For all images so far, arrays (K, n)."""
+        """The best images of all so far, as arrays (K, n)."""
         n = min(self.n, self.done)
         return TopImages(self.indices[:, :n].copy(), self.responses[:, :n].copy())
 
@@ -511,35 +512,35 @@ def top_images(
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time, or as `measure` says.
+        As `Network.forward` takes them. Batches of an iterable are read one at a time; `measure` says how many are in memory.
     layer : int or str
         Number (from 1) or name.
     k : int or None
         The unit, from 0; None for all units of the layer in one pass.
     n : int
-        How many images; all, if there are fewer.
+        How many images to list; if there are fewer, all of them.
     via : {"network", "decoded"}
         Whose responses: the network's, or those of the decoded filter.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
+        2 adds the quadratic part, for a network with curvatures (see `quadratize`); pools are then undone as with ``unpool="sum"``.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling, for ``via="decoded"``.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     batch_size : int, optional
-        Images run at a time; `Network.batch_size` unless given.
+        How many images to run at a time; what `Network.batch_size` finds, unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure, with the same result: see `measure`.
+        Its workers do the measuring, with the same result: see `measure`.
     checkpoint : path, optional
-        A file to keep what is measured in, and to go on from: see `measure`.
+        A file that keeps what has been measured, and from which a stopped measurement goes on: see `measure`.
 
     Returns
     -------
     TopImages
-        ``.indices`` and ``.responses``, each of shape (n,), or (K, n) for all units; best first, and the earlier image
-        first where two responses are equal.
+        ``.indices`` and ``.responses``, each of shape (n,), or (K, n) for all units. The best image comes first; if two
+        responses are equal, the earlier image.
 
     Raises
     ------
@@ -552,7 +553,7 @@ def top_images(
 
     See Also
     --------
-    measure : With `TopImagesMeter`, for several layers in one pass.
+    measure : With `TopImagesMeter`, finds those of several layers in one pass.
 
     Notes
     -----
@@ -591,11 +592,11 @@ class ResponseMatrix:
     matrix : ndarray of shape (K, K)
         ``[i, j]`` is the response of decoded filter i to the image that filter j chose.
     images : ndarray of shape (K,)
-        The index of the image that each filter chose; the earlier where two responses are equal.
+        The index of the image that each filter chose; if two responses are equal, the earlier image.
     labels : ndarray of shape (K,), or None
         The labels of those images.
     accuracy : float or None
-        Of all images, the share whose label is the number of the filter with the largest response.
+        The share of all images for which the filter with the largest response has the label as its number.
     """
 
     matrix: npt.NDArray[Any]
@@ -625,13 +626,13 @@ class ResponseMatrix:
     @property
     @np.errstate(all="ignore")
     def rows(self) -> npt.NDArray[np.bool_]:
-        """Whether each row has its maximum on the diagonal; by construction it has, the image being chosen so."""
+        """Whether each row has its maximum on the diagonal; true by construction, as the images are chosen so."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=1))
 
     @property
     @np.errstate(all="ignore")
     def columns(self) -> npt.NDArray[np.bool_]:
-        """Whether each column has its maximum on the diagonal: the image is liked best by the filter that chose it."""
+        """Whether each column has its maximum on the diagonal: whether no other filter responds more to the image of a filter."""
         return np.asarray(self.matrix.diagonal() == self.matrix.max(axis=0))
 
 
@@ -650,7 +651,7 @@ def response_matrix(
     executor: Executor | None = None,
     checkpoint: Any = None,
 ) -> ResponseMatrix:
-    """Show every decoded filter of a layer the images that its fellows like best.
+    """Show to every decoded filter of a layer the image that each of them responds to most, and list the responses.
 
     ``matrix[i,j] = max_{positions} (I_j ⋆ df_i)``, where ``I_j = argmax_I max_{positions} (I ⋆ df_j)``.
 
@@ -658,25 +659,25 @@ def response_matrix(
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time, or as `measure` says.
+        As `Network.forward` takes them. Batches of an iterable are read one at a time; `measure` says how many are in memory.
     layer : int or str
         Number (from 1) or name.
     labels : array_like of shape (N,), optional
         The class of each image: the number, from 0, of the filter that stands for it.
     order : {1, 2}
-        2 adds the quadratic part, of a network with curvatures: see `quadratize`. It undoes pools by their sum.
+        2 adds the quadratic part, for a network with curvatures (see `quadratize`); pools are then undone as with ``unpool="sum"``.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     batch_size : int, optional
-        Images run at a time; `Network.batch_size` unless given.
+        How many images to run at a time; what `Network.batch_size` finds, unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure, with the same result: see `measure`.
+        Its workers do the measuring, with the same result: see `measure`.
     checkpoint : path, optional
-        A file to keep what is measured in, and to go on from: see `measure`.
+        A file that keeps what has been measured, and from which a stopped measurement goes on: see `measure`.
 
     Returns
     -------
@@ -686,7 +687,7 @@ def response_matrix(
     Raises
     ------
     ShapeError
-        If there are not as many labels as images, or the images do not fit the network.
+        If the numbers of labels and images differ, or the images do not fit the network.
     InvalidValueError
         If there are no images, they are not finite, or a label is not the number of a filter.
     UnknownLayerError
@@ -732,7 +733,7 @@ def response_matrix(
 
 
 def _labels(labels: npt.ArrayLike, units: int, count: int | None) -> Array:
-    """Integers from 0 to `units` less one, as many as images where their number is known."""
+    """The labels, checked: integers from 0 to units − 1, one for each image if the number of images is known."""
     array = as_array(labels, "response_matrix: labels")
     if array.ndim != 1 or count not in (None, len(array)):
         images = "the images" if count is None else plural(count, "image")
@@ -745,7 +746,7 @@ def _labels(labels: npt.ArrayLike, units: int, count: int | None) -> Array:
 
 
 class _FavouritesMeter:
-    """The image that each decoded filter responds to most, the earlier of equals, with the responses of all filters to it.
+    """Finds the image that each decoded filter responds to most (of equals the earlier), and the responses of all filters to it.
 
     Attributes
     ----------
@@ -790,9 +791,7 @@ def _decoded_or_given(
     bank = as_array4(filters, function, "filters", "(K, C, h, w)")
     want = (net.channels(top), net.channels(0), *net.receptive_field(top).size)
     if bank.shape != want:
-        raise ShapeError(
-            f"{function}: filters {bank.shape} in place of the decoded ones of layer {top}, which are {want}."
-        )
+        raise ShapeError(f"{function}: filters have the shape {bank.shape}; those of layer {top} must have {want}.")
     check_finite(bank, f"{function}: filters")
     return bank
 
@@ -810,12 +809,12 @@ def _bias(function: str, bias: npt.ArrayLike | None, units: int) -> Array | None
 
 
 def _by_image(responses: Array) -> Array:
-    """(K·H'·W', N): a column for each image. As the tuned operators leave responses in memory, nothing is copied."""
+    """Responses as (K·H'·W', N), a column for each image; those of `decoding.fast` lie so in memory and are not copied."""
     return np.asarray(responses.transpose(2, 3, 1, 0).reshape(-1, len(responses)))
 
 
 def _contrast(contrast: Any, former: dict[str, Any]) -> str | None:
-    """The option, also under its former name."""
+    """The option `contrast`, which may also be given under its former name, `normalize`."""
     unknown = [name for name in former if name != "normalize"]
     if unknown:
         raise TypeError(f"reconstruction_error() got an unexpected keyword argument '{unknown[0]}'")
@@ -825,7 +824,7 @@ def _contrast(contrast: Any, former: dict[str, Any]) -> str | None:
 
 
 def _full_range(responses: Array, what: str, done: int) -> Array:
-    """Each image's responses, from 0 to 1."""
+    """The responses to each image, brought to the range from 0 to 1."""
     low, high = responses.min(axis=0), responses.max(axis=0)
     constant = np.flatnonzero(is_constant(low, high, float(np.finfo(responses.dtype).eps)))
     if len(constant):

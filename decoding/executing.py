@@ -1,7 +1,8 @@
-"""Work on any engine that offers the standard library's `Executor`: threads, processes, a cluster; results in order.
+"""Running work on any `concurrent.futures.Executor`: threads, processes, or a cluster. Results come in order.
 
-The work is pickled once, here, and travels as bytes: with the first tasks, as many as there are workers, and to whoever asks
-for it after that. A worker keeps the last two works it was given, by their digest. Threads are handed the work itself.
+The *work* (say, a network with its meters) is pickled once, in the process that calls. Its bytes are sent with the first
+tasks, as many as there are workers, and later to any worker that asks for them. A worker keeps the last two works that it was
+given, by their digest. Threads of the same process are given the work itself, and nothing is pickled.
 """
 
 from __future__ import annotations
@@ -30,21 +31,23 @@ from .errors import DecodingError, ExecutorError, InvalidValueError
 Block = TypeVar("Block")
 E = TypeVar("E", bound=DecodingError)
 
-AHEAD = 2  # tasks under way for each worker: one is computed, one waits
-KEPT = 2  # works that a worker keeps
-LOOK = 2.0  # seconds between looks at whether an engine that does not answer is gone
-WORKERS = 8  # of an engine that does not say how many it has
+AHEAD = 2  # tasks submitted for each worker: one is computed, one waits
+KEPT = 2  # how many works a worker keeps
+LOOK = 2.0  # seconds after which to check again whether an executor that does not answer is still there
+WORKERS = 8  # assumed of an executor that does not say how many workers it has
 
-_ALONE = threading.Lock()  # held by the one thread that runs a backend that does not say it may be run in several
+_ALONE = threading.Lock()  # held while a backend runs that does not declare that several threads may run it
 _WORKS: OrderedDict[str, Any] = OrderedDict()
 _KEEPING = threading.Lock()
 
 
 def check_executor(executor: Any, function: str) -> Executor:
-    """The executor, if it is one that takes work; an error that says what to give otherwise."""
+    """The executor, if it is one; otherwise an error that says what to give."""
     if isinstance(executor, type) and issubclass(executor, Executor):
         raise _named(
-            InvalidValueError, function, f"executor is the class {executor.__name__}: make one, {executor.__name__}()."
+            InvalidValueError,
+            function,
+            f"executor is the class {executor.__name__}; give an instance, {executor.__name__}().",
         )
     if not isinstance(executor, Executor):
         hint = " A dask client has one: client.get_executor()." if hasattr(executor, "get_executor") else ""
@@ -57,7 +60,7 @@ def check_executor(executor: Any, function: str) -> Executor:
 
 
 def runs_here(executor: Executor) -> bool:
-    """Whether it hands work to threads of this process, so that nothing need be pickled."""
+    """Whether its workers are threads of this process, so that nothing needs to be pickled."""
     return isinstance(executor, ThreadPoolExecutor)
 
 
@@ -71,23 +74,23 @@ def results(
     function: str,
     named: Mapping[str, Any],
 ) -> Iterator[Any]:
-    """``work(block)`` for every block, in order; at most two blocks for each worker are under way.
+    """``work(block)`` for every block, in order; at most two blocks for each worker are submitted at a time.
 
     Parameters
     ----------
     threads : int or None
-        What the workers' BLAS is held to meanwhile: as many threads as it has here, since sums are rounded by how many there are.
+        How many threads the workers' BLAS may use: as many as here, since the number of threads decides how sums are rounded.
     alone : bool
         Whether at most one thread of each process works at a time.
     named : mapping
-        The parts of the work by the names that an error calls them.
+        The parts of the work, by the names that errors use for them.
 
     Raises
     ------
     InvalidValueError
-        If the executor is shut down, or the work cannot travel.
+        If the executor is shut down, or the work cannot be pickled.
     ExecutorError
-        If the engine fails, or its workers lack the package.
+        If the executor fails, or its workers lack the package.
     """
     task = (_Here if runs_here(executor) else _There)(executor, work, threads, alone, function, named)
     most, waiting = AHEAD * workers(executor), deque[tuple[Any, Future[Any]]]()
@@ -105,18 +108,18 @@ def results(
 
 
 def workers(executor: Any) -> int:
-    """How many tasks an engine computes at a time, as far as it says."""
+    """How many tasks an executor computes at a time; a guess if it does not say."""
     for name in ("_max_workers", "num_workers"):
         with contextlib.suppress(Exception):
             if (count := int(getattr(executor, name))) > 0:
                 return count
-    with contextlib.suppress(Exception):  # dask's
+    with contextlib.suppress(Exception):  # an executor of dask
         return max(1, int(sum(executor._client.nthreads().values())))
     return WORKERS
 
 
 class _Here:
-    """Tasks for threads of this process."""
+    """Submits tasks to threads of this process."""
 
     def __init__(
         self, executor: Executor, work: Any, threads: int | None, alone: bool, function: str, named: Mapping[str, Any]
@@ -136,7 +139,7 @@ class _Here:
 
     def _submit(self, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
         try:
-            with warnings.catch_warnings():  # dask's, of large arguments
+            with warnings.catch_warnings():  # dask warns of large arguments
                 warnings.filterwarnings("ignore", message="Sending large graph")
                 return self.executor.submit(call, *arguments)
         except Exception as error:
@@ -144,7 +147,7 @@ class _Here:
                 raise _named(
                     InvalidValueError,
                     self.function,
-                    f"the executor, {_kind(self.executor)}, is shut down: call inside its with block, or make another.",
+                    f"the executor, {_kind(self.executor)}, is shut down: call this inside its with block, or make a new one.",
                 ) from error
             self._lost(error)
 
@@ -154,7 +157,7 @@ class _Here:
                 return future.result(LOOK)
             except (KeyboardInterrupt, SystemExit):
                 raise
-            except BaseException as error:  # some engines' are no Exception: asyncio's CancelledError
+            except BaseException as error:  # asyncio's CancelledError, for one, is no Exception
                 if future.done() or not isinstance(error, OutOfTime) or _is_gone(self.executor):
                     self._lost(error)
 
@@ -163,7 +166,7 @@ class _Here:
             raise _named(
                 ExecutorError,
                 self.function,
-                f"the workers of {_kind(self.executor)} lack the package decoding: install it there, of the same version.",
+                f"the workers of {_kind(self.executor)} lack the package decoding: install it there, in the same version.",
             ) from error
         said = "it has closed" if _is_gone(self.executor) else " ".join(str(error).split())[:300]
         raise _named(
@@ -174,7 +177,7 @@ class _Here:
 
 
 class _There(_Here):
-    """Tasks that travel."""
+    """Submits tasks to other processes."""
 
     def __init__(
         self, executor: Executor, work: Any, threads: int | None, alone: bool, function: str, named: Mapping[str, Any]
@@ -186,7 +189,7 @@ class _There(_Here):
         self._check_package()
 
     def _check_package(self) -> None:
-        """One task of builtins alone, which any worker can run."""
+        """Refuse workers with another version of this package, by a task that needs only builtins, so that any worker can run it."""
         from . import __version__
 
         there = self._answer(self._submit(eval, "__import__('decoding').__version__"))
@@ -194,7 +197,7 @@ class _There(_Here):
             raise _named(
                 ExecutorError,
                 self.function,
-                f"the workers of {_kind(self.executor)} have decoding {there}, and here it is {__version__}: results would not be the same.",
+                f"the workers of {_kind(self.executor)} have decoding {there}, but here it is {__version__}. Install the same version in both places, or results could differ.",
             )
 
     def submit(self, block: Any, asked: bool = False) -> Future[Any]:
@@ -219,14 +222,14 @@ class _There(_Here):
 
 
 class Traceback(Exception):
-    """Where in a worker an exception came from, as a text, which is shown as its cause."""
+    """The traceback of an exception in a worker, as text; it is shown as the exception's cause."""
 
     def __str__(self) -> str:
         return f"in a worker:\n\n{self.args[0]}"
 
 
 def _task(token: str, threads: int | None, alone: bool, payload: bytes | None, block: Any) -> tuple[str, Any]:
-    """What a worker runs: ("done", the result's bytes), ("failed", the error's), or ("asks", None) for the payload."""
+    """What a worker runs. Returns ("done", the result as bytes), ("failed", the error as bytes), or ("asks", None) if it lacks the work."""
     try:
         work = _work(token, payload)
         if work is None:
@@ -248,7 +251,7 @@ def _done(work: Callable[[Block], Any], threads: int | None, alone: bool, block:
 
 
 def _work(token: str, payload: bytes | None) -> Any:
-    """The work of that digest, from its bytes or kept from before; None if there is neither."""
+    """The work with that digest: kept from before, or unpickled from `payload`; None if there is neither."""
     with _KEEPING:
         if token not in _WORKS:
             if payload is None:
@@ -261,7 +264,7 @@ def _work(token: str, payload: bytes | None) -> Any:
 
 
 def _travelling(error: BaseException, text: str) -> bytes:
-    """An error and where it came from, as bytes; the text alone, if the error does not pickle."""
+    """An error and its traceback as bytes; only the traceback, if the error cannot be pickled."""
     try:
         content = pickle.dumps((error, text))
         pickle.loads(content)
@@ -271,7 +274,7 @@ def _travelling(error: BaseException, text: str) -> bytes:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles modules, as backends are, by their names."""
+    """A pickler that pickles modules by name, since backends may be modules."""
 
     def reducer_override(self, value: Any) -> Any:
         return (importlib.import_module, (value.__name__,)) if isinstance(value, ModuleType) else NotImplemented
@@ -284,7 +287,7 @@ def _bytes(value: Any) -> bytes:
 
 
 def _pickled(work: Any, function: str, named: Mapping[str, Any]) -> bytes:
-    """The work as bytes; an error that names the part that has none."""
+    """The work as bytes; if it cannot be pickled, an error that names the part at fault."""
     try:
         return _bytes(work)
     except Exception as error:
@@ -293,13 +296,13 @@ def _pickled(work: Any, function: str, named: Mapping[str, Any]) -> bytes:
         raise _named(
             InvalidValueError,
             function,
-            f"{what} cannot travel to another process, since it does not pickle: {type(error).__name__}: {said}. "
+            f"{what} cannot be sent to another process, since it does not pickle: {type(error).__name__}: {said}. "
             "Threads need no pickling: ThreadPoolExecutor().",
         ) from error
 
 
 def _taken_apart(named: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The parts of the work, and before a network its layers."""
+    """The parts of the work by name; before a network, its layers one by one."""
     for name, part in named.items():
         for number, layer in enumerate(getattr(part, "layers", None) or (), 1):
             yield f"layer {number} ({type(layer).__name__})", layer
@@ -315,12 +318,12 @@ def _pickles(value: Any) -> bool:
 
 
 def _is_gone(executor: Any) -> bool:
-    """Whether it is dask's, and its client has closed: some of its futures then never end."""
+    """Whether it is an executor of dask whose client has closed; some of its futures then never end."""
     return getattr(getattr(executor, "_client", None), "status", None) in ("closing", "closed")
 
 
 def _lacks_package(error: BaseException | None) -> bool:
-    """Whether a worker could not import this package: what was raised, or what it was raised from, says so."""
+    """Whether a worker could not import this package, judging by the error or by what caused it."""
     package = __name__.partition(".")[0]
     while error is not None:
         if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == package:
@@ -332,7 +335,7 @@ def _lacks_package(error: BaseException | None) -> bool:
 
 
 def _named(kind: type[E], function: str, text: str) -> E:
-    """An error that names the function, unless one that calls it is named instead."""
+    """An error with the name of the public function that was called."""
     error = kind(text)
     error.function = function
     return error

@@ -1,4 +1,4 @@
-"""Files, by path or as objects: what is read and written, and so that the old one is whole until the new one is."""
+"""Files, given by path or already open. A file is replaced only when the new one is complete."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ File: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 
 
 def as_path(path: Any, what: str) -> Path:
-    """A path from a text or what has one; an error otherwise, and for numbers, which Python takes for open files.
+    """A path, from a text or a path object. Anything else is an error, also numbers, which Python takes for open files.
 
     Raises
     ------
     InvalidValueError
-        If it is none. It names `what`.
+        If it is not a path. The message names `what`.
     """
     try:
         text = os.fspath(path)
@@ -38,7 +38,7 @@ def as_path(path: Any, what: str) -> Path:
 
 
 def shown(path: Any) -> str:
-    """A path or an open file as messages show it: on one line, without what a terminal would obey."""
+    """A path or an open file as messages show it: on one line, with control characters escaped."""
     name = getattr(path, "name", None) if is_open(path) else path
     return printable(os.fsdecode(name), 400) if isinstance(name, (str, bytes, os.PathLike)) else "the file"
 
@@ -50,13 +50,13 @@ def folder_of(file: Any) -> Path | None:
 
 
 def is_open(file: Any) -> bool:
-    """Whether it is an open file, or what reads or writes like one."""
+    """Whether it is an open file, or any object that reads or writes like one."""
     return not isinstance(file, (str, bytes, os.PathLike)) and (hasattr(file, "read") or hasattr(file, "write"))
 
 
 def file_first(a: Any, b: Any) -> tuple[Any, Any]:
-    """Of a file and what to write there, in either order, the file first."""
-    given = [isinstance(each, (str, bytes, os.PathLike)) or is_open(each) for each in (a, b)]
+    """A file and what to write to it, given in either order: returned with the file first."""
+    given = [isinstance(value, (str, bytes, os.PathLike)) or is_open(value) for value in (a, b)]
     return (b, a) if given == [False, True] else (a, b)
 
 
@@ -66,20 +66,20 @@ def refuse_devices(path: str | os.PathLike[str]) -> None:
     Raises
     ------
     OSError
-        If `path` is such a thing.
+        If `path` is a pipe or a device.
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        raise OSError(f"'{shown(path)}' is not a file but a pipe or a device, and is not read.")
+        raise OSError(f"'{shown(path)}' is not a file but a pipe or a device, which is not read. Give a regular file.")
 
 
 @contextmanager
 def reading(file: File, what: str) -> Iterator[IO[bytes]]:
-    """A file to read from, by path or open already, which is left open.
+    """A file to read from, given by path or already open; one that was open is left open.
 
     Raises
     ------
     InvalidValueError
-        If it is neither a path nor a file of bytes. It names `what`.
+        If it is neither a path nor a file of bytes. The message names `what`.
     OSError
         If it cannot be read, or is a pipe or a device.
     """
@@ -95,16 +95,16 @@ def reading(file: File, what: str) -> Iterator[IO[bytes]]:
 
 
 def check_writable(path: Any, what: str = "path") -> Path:
-    """Refuse a path that cannot be written to, before the work for it is done; the file that would be written.
+    """Refuse a path that cannot be written to, before any work is done for it; returns the file that would be written.
 
-    That is where a symbolic link leads.
+    If the path is a symbolic link, that is the file it leads to.
 
     Raises
     ------
     OSError
-        If there is no such folder, or what is there is no regular file or may not be written. It names `path`.
+        If there is no such folder, or what is there is no regular file or may not be written. The message names `path`.
     InvalidValueError
-        If it is no path.
+        If it is not a path.
     """
     given = as_path(path, what)
     name = shown(given)
@@ -120,21 +120,23 @@ def check_writable(path: Any, what: str = "path") -> Path:
         if mode is not None and stat.S_ISDIR(mode):
             raise IsADirectoryError(f"'{name}' is a folder, and no file can be written there.")
         if mode is not None and not stat.S_ISREG(mode):
-            raise OSError(f"'{name}' is not a file but a pipe or a device, and is not written.")
+            raise OSError(f"'{name}' is not a file but a pipe or a device, which is not written to. Give another path.")
         if mode is not None and (not mode & 0o222 or not os.access(target, os.W_OK)):
-            raise PermissionError(f"'{name}' is read-only, and is not replaced.")
+            raise PermissionError(
+                f"'{name}' is read-only, and is not replaced. Give another path, or make it writable."
+            )
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(f"'{name}' cannot be written: its folder is read-only.")
     return target
 
 
 def read_npz(file: File, what: str, holds: str) -> dict[str, Any]:
-    """The arrays of an ``.npz`` file by their names, by path or from an open file.
+    """The arrays of an ``.npz`` file, by name; the file is given by path or already open.
 
     Raises
     ------
     DataFormatError
-        If it is none, damaged or cut off. It says what the file should have held, `holds`.
+        If it is no such file, damaged or cut off. The message says what the file should have held, `holds`.
     InvalidValueError, OSError
         As `reading`.
     """
@@ -147,22 +149,21 @@ def read_npz(file: File, what: str, holds: str) -> dict[str, Any]:
                 raise ValueError("it is a single array")
             with found:
                 return {name: found[name] for name in found.files}
-        except (
-            Exception
-        ) as error:  # of zipfile, zlib, struct, NumPy and Python's own parser: whatever the bytes lead to
+        except Exception as error:  # zipfile, zlib, struct, NumPy and Python's parser raise whatever the bytes lead to
             raise DataFormatError(f"{shown(file)}: it holds no {holds}, or is damaged: {error}") from error
 
 
 @contextmanager
 def replacing(file: File, what: str = "path") -> Iterator[IO[bytes]]:
-    """A temporary file to write to, beside `file`; it takes that one's place when the block ends without an error.
+    """A temporary file beside `file` to write to; it takes the place of `file` when the block ends without an error.
 
-    It keeps the mode of the file that was there. Of an open file, what it gets at the end of the block; it stays open.
+    It gets the mode of the file that was there. If `file` is open already, everything is written to it at the end of the block,
+    and it stays open.
 
     Raises
     ------
     OSError
-        As `check_writable`, or if the disk is full; what stood at the path is untouched.
+        As `check_writable`, or if the disk is full; the file that was there is untouched.
     InvalidValueError
         If it is neither a path nor a file of bytes.
     """
@@ -175,7 +176,9 @@ def replacing(file: File, what: str = "path") -> Iterator[IO[bytes]]:
         return
     path = as_path(file, what)
     target = check_writable(path, what)
-    temporary = target.with_name(f".{os.urandom(8).hex()}.tmp")  # short: the name itself may be as long as any
+    temporary = target.with_name(
+        f".{os.urandom(8).hex()}.tmp"
+    )  # not made from the name, which may be as long as allowed
     try:
         with removed_by_signals(temporary), _naming(path, temporary):
             with open(temporary, "xb") as opened:
@@ -192,7 +195,7 @@ def replacing(file: File, what: str = "path") -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Has errors of the system name the path that was given, not the temporary one or where a link leads."""
+    """Make errors of the system name the path that was given, not the temporary one or the one that a link leads to."""
     try:
         yield
     except OSError as error:
@@ -204,7 +207,7 @@ def _naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def removed_by_signals(temporary: Path) -> Iterator[None]:
-    """Has signals that end the program remove the temporary file or folder first; where nobody else handles them."""
+    """Make signals that end the program first remove the temporary file or folder, unless the signals are handled already."""
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     main = threading.current_thread() is threading.main_thread()
     numbers = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
@@ -227,19 +230,19 @@ def removed_by_signals(temporary: Path) -> Iterator[None]:
 
 
 def check_folder(path: Any, what: str = "folder") -> Path:
-    """Refuse a folder that cannot be made or written to, before the work for it is done; makes none.
+    """Refuse a folder that cannot be made or written to, before any work is done for it; the folder is not made.
 
     Raises
     ------
     OSError
-        If something else is there, or it is read-only. It names `path`.
+        If something else is there, or it is read-only. The message names `path`.
     InvalidValueError
-        If it is no path.
+        If it is not a path.
     """
     folder = as_path(path, what)
     nearest = next(p for p in (folder, *folder.absolute().parents) if os.path.lexists(p))
     if not nearest.is_dir():
-        raise NotADirectoryError(f"'{shown(folder)}' cannot be a folder: '{shown(nearest)}' is none.")
+        raise NotADirectoryError(f"'{shown(folder)}' cannot be a folder: '{shown(nearest)}' is a file.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise PermissionError(f"'{shown(folder)}' cannot be written: '{shown(nearest)}' is read-only.")
     return folder

@@ -1,4 +1,4 @@
-"""A folder of pictures as a sequence of images that reads its files only when they are needed, in workers too."""
+"""A folder of pictures as a sequence of images. Each file is read only when it is needed, if need be by a worker."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "TIFF")  # as Pillow calls them
-MOST_PIXELS = 89 * 10**6  # of a file: they take 267 megabytes as RGB
+MOST_PIXELS = 89 * 10**6  # the most pixels of a file, which take 267 megabytes as RGB
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N")  # grey levels of 16 bits
 PLAIN = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "La", "RGBa")
 
 
 class FolderOfImages:
-    """Pictures of a folder, each read when it is asked for: see `images_in`.
+    """The pictures of a folder, each read when it is asked for: see `images_in`.
 
-    ``pictures[i]`` is one image, (1, C, H, W), ``pictures[a:b]`` some of them; `map` hands each through a function. It pickles, and what is
-    read elsewhere is read from the same paths.
+    ``pictures[i]`` is one image, (1, C, H, W), ``pictures[a:b]`` some of them, and `map` applies a function to each. It can be
+    pickled; another process reads the files from the same paths.
 
     Attributes
     ----------
     folder : pathlib.Path
     names : list of str
-        Of the pictures' files, in their order.
+        The names of the pictures' files, in order.
     skipped : list of str
-        Of the files that are no pictures.
+        The names of the files that are no pictures.
     sizes : int
-        Images of each item: 1.
+        How many images each item holds: 1.
     """
 
     sizes = 1
@@ -67,7 +67,7 @@ class FolderOfImages:
 
     @property
     def paths(self) -> list[Path]:
-        """Of the pictures, in their order."""
+        """The paths of the pictures, in order."""
         return [self.folder / name for name in self.names]
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class FolderOfImages:
         return image
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        """All of them, (N, C, H, W), where they are of one size."""
+        """All pictures as one array, (N, C, H, W), if they have one size."""
         images = list(self)
         for path, image in zip(self.paths, images, strict=True):
             if image.shape != images[0].shape:
@@ -99,12 +99,12 @@ class FolderOfImages:
         return np.concatenate(images).astype(dtype or images[0].dtype, copy=False)
 
     def map(self, function: Callable[[Array], Array]) -> FolderOfImages:
-        """The same pictures, each handed through a function of one image, (1, C, H, W), when it is read.
+        """The same pictures, with a function applied to each image, (1, C, H, W), when it is read.
 
-        To be read in other processes, the function must pickle: one of a module, or a method of what pickles, as ``net.normalize``.
+        For use in other processes the function must pickle: it is one of a module, or a method of what pickles, as ``net.normalize``.
         """
         if not callable(function):
-            raise InvalidValueError(f"map: function must be one, not {described(function)}.")
+            raise InvalidValueError(f"map: function must be a function of one image, not {described(function)}.")
         return self._with(functions=(*self.functions, function))
 
     def _with(self, **changed: Any) -> FolderOfImages:
@@ -122,34 +122,34 @@ def images_in(
     shrink: int = 1,
     skip: bool = False,
 ) -> FolderOfImages:
-    """The pictures of a folder as a sequence of images, each read when it is needed, and where.
+    """The pictures of a folder as a sequence of images, each read when and where it is needed.
 
     Parameters
     ----------
     folder : path
-        Its PNG, JPEG and TIFF files are taken, in the order of their names; not those whose names begin with a dot, nor those of
-        folders in it.
+        Its PNG, JPEG and TIFF files are taken, in the order of their names. Files whose names begin with a dot, and folders in
+        it, are not looked at.
     size : int or (rows, columns), optional
-        Each picture is scaled (Lanczos) until it covers so many pixels, and its middle is cut out; they stay as they are unless given.
+        Each picture is scaled (Lanczos) until it covers this size, and its middle is cut out. Unless given, sizes stay as they are.
     mode : {"L", "RGB"}, optional
-        Grey, or colours; unless given grey where the file is, and colours otherwise.
+        Grey or colour. Unless given, grey files become grey images, and all others colour images.
     shrink : int
-        Each picture is made smaller by so much first (Lanczos), as natural photographs for a network of small images.
+        Each picture is first made smaller by this factor (Lanczos), as photographs are for a network of small images.
     skip : bool
-        Leave out files that are no pictures, rather than refuse them: those of other names, and those whose first bytes say
-        so, for which each file is opened once. ``.skipped`` holds their names.
+        Leave out files that are no pictures, instead of refusing the folder: files with other endings, and files whose first
+        bytes are not those of a picture, for which each file is opened once. ``.skipped`` holds their names.
 
     Returns
     -------
     FolderOfImages
-        A sequence of arrays (1, C, H, W), uint8, that every function takes for images; ``[a:b]`` is a part of it,
-        ``.paths`` are its files. ``net.normalize`` of it is such a sequence, and so is ``.map(function)``.
+        A sequence of arrays (1, C, H, W), uint8, that can be given wherever images are taken. ``[a:b]`` is a part of it, and
+        ``.paths`` are its files. ``net.normalize`` of it returns such a sequence, and so does ``.map(function)``.
 
     Raises
     ------
     DataFormatError
-        If the folder holds no such file, or others as well; when it is read, if a file is no picture, or is one of more than 89
-        million pixels.
+        If the folder holds no such file, or also others; when a file is read, if it is no picture, or has more than 89 million
+        pixels.
     FileNotFoundError, NotADirectoryError
         If there is no such folder.
     InvalidValueError, ShapeError
@@ -157,7 +157,7 @@ def images_in(
 
     Notes
     -----
-    Our choice. Transparency is dropped, of several pages the first is taken, and grey levels of 16 bits lose their lower eight.
+    Our choice. Transparency is dropped, only the first of several pages is read, and grey levels of 16 bits lose their lower eight.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def images_in(
 
 
 def _is_picture(path: Path) -> bool:
-    """By its first bytes."""
+    """Whether it is a picture, judging by its first bytes."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -199,11 +199,11 @@ def _is_picture(path: Path) -> bool:
     except UnidentifiedImageError:
         return False
     except Exception:
-        return True  # and an error when it is read, which says more
+        return True  # reading it will raise an error that says more
 
 
 def _read(path: Path, mode: str | None, size: Pair | None, shrink: int) -> npt.NDArray[np.uint8]:
-    """One picture, (1, C, H, W)."""
+    """Read one picture as an image (1, C, H, W)."""
     from PIL import Image
 
     name = shown(path)
@@ -216,10 +216,12 @@ def _read(path: Path, mode: str | None, size: Pair | None, shrink: int) -> npt.N
         raise
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"'{name}' is not there, or not where it is read: workers need the same folder."
+            f"'{name}' is not there. If workers read it: they need the same folder at the same path."
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataFormatError(f"'{name}' has more pixels than the {MOST_PIXELS} that are taken.") from None
+        raise DataFormatError(
+            f"'{name}' has more than {MOST_PIXELS} pixels, which is the most that is read. Make it smaller."
+        ) from None
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, IndexError, OverflowError) as error:
         said = " ".join(str(error).split()).replace(str(path), name)
         raise DataFormatError(f"'{name}' cannot be read as a picture: {said}") from error
@@ -237,12 +239,15 @@ def _check_pixels(file: Image.Image, name: str) -> None:
 def _converted(file: Image.Image, mode: str | None, name: str) -> Image.Image:
     from PIL import Image
 
-    if file.mode in DEEP or (file.mode, file.format) == ("I", "PNG"):  # older Pillows keep a PNG's 16 bits so
+    if file.mode in DEEP or (file.mode, file.format) == (
+        "I",
+        "PNG",
+    ):  # older versions of Pillow use "I" for a PNG of 16 bits
         picture = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
         return picture if mode != "RGB" else picture.convert("RGB")
     if file.mode not in PLAIN:
         raise DataFormatError(
-            f"'{name}' has pixels of the kind '{file.mode}', which have no range: save it with 8 bits."
+            f"'{name}' has pixels of the kind '{file.mode}', whose range is not known: save it with 8 bits."
         )
     grey = mode == "L" or (mode is None and file.mode in ("1", "L", "LA", "La"))
     return file.convert("L" if grey else "RGB")

@@ -1,8 +1,9 @@
-"""Gains: the factor per channel that makes a linear network the best stand-in for the real one.
+"""Gains: the factor for each channel with which a linear network approximates the real one best.
 
-What decoding ignores, such as a rectifier, it replaces by a factor, which is 1 in the paper. The factor with the least mean
-square error is ``Cov(f(z), z) / Var(z)``: for Gaussian responses z of deviation σ, ``E[f(z) u] / σ``, u being z less its mean, over
-σ. The moments of z are written in the batch normalization before it, so that no image is needed; or all is measured.
+Decoding replaces what it passes over, such as a rectifier f, by a factor, which is 1 in the paper. The factor with the least
+mean square error is ``Cov(f(z), z) / Var(z)``, where z are the responses that f is applied to. If z is Gaussian with
+deviation σ, that is ``E[f(z) u] / σ``, where u is z minus its mean, divided by σ. Mean and deviation of z can be read from the
+batch normalization before f, without any image; or everything is measured on images.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ from .network import Network, as_network
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-NODES = 64  # of the Gauss-Hermite quadrature
-LEAST = 2  # images to measure gains on
+NODES = 64  # points of the Gauss-Hermite quadrature
+LEAST = 2  # the fewest images that gains can be measured on
 POOLING = ("nearest", "sum")  # the unpoolings that pools have gains for
-ALIKE = 0.75  # the correlation of neighbouring cells of a map that pools are taken to meet: .45 to .88 in a ResNet-20
-STILL = 1e-6  # a channel whose deviation is less than so much of its mean never varies
+ALIKE = 0.75  # the assumed correlation of neighbouring cells of a map, in pools; measured, .45 to .88 in a ResNet-20
+STILL = 1e-6  # a channel whose deviation is smaller than this times its mean is taken to be constant
 
 
 class Moments(NamedTuple):
@@ -59,16 +60,16 @@ class Moments(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What a function makes of Gaussian responses z of given moments, channel by channel, (K,) each.
+    """What becomes of Gaussian responses z under a function f, channel by channel, (K,) each.
 
     Attributes
     ----------
     mean, std : ndarray
-        Of f(z).
+        The mean and the standard deviation of f(z).
     gain : ndarray
         ``E[f(z) u] / σ``, which is E[f′(z)]: the slope of the best line.
     curvature : ndarray
-        ``E[f(z) (u² − 1)] / σ²``, which is E[f″(z)]: the same of the best parabola.
+        ``E[f(z) (u² − 1)] / σ²``, which is E[f″(z)]: the second derivative of the best parabola.
     """
 
     mean: npt.NDArray[np.float64]
@@ -79,26 +80,27 @@ class Expected(NamedTuple):
 
 @public
 def expected(layer: Layer, mean: npt.ArrayLike, std: npt.ArrayLike) -> Expected:
-    """Find what an elementwise layer makes of Gaussian responses, channel by channel.
+    """Find the mean, deviation, gain and curvature of an elementwise layer under Gaussian responses, channel by channel.
 
     Parameters
     ----------
     layer : Layer
-        One with a method `function`, such as `ReLU`.
+        A layer with a method `function`, such as `ReLU`.
     mean, std : array_like of shape (K,)
-        Of the responses that it reads.
+        The mean and the standard deviation of the responses that the layer reads.
 
     Returns
     -------
     Expected
-        ``.mean`` and ``.std`` of what it makes of them, ``.gain`` and ``.curvature``. A channel whose deviation is 0 has gain and
-        curvature 0: it carries nothing.
+        ``.mean`` and ``.std`` of the layer's output, its ``.gain`` and its ``.curvature``. A channel whose deviation is 0 never
+        varies, and has gain and curvature 0.
 
     Notes
     -----
-    Bussgang (1952); "statistical linearization". Our choice: functions made of straight pieces, which a layer says in
-    `pieces`, have closed forms (of a rectifier the gain is Φ(μ/σ) and the curvature φ(μ/σ)/σ); others are integrated by Gauss-Hermite
-    quadrature with 64 nodes, in a form that needs no derivative.
+    Bussgang (1952); "statistical linearization". Our choice: functions made of straight pieces, which a layer lists in
+    `pieces`, have closed forms (the gain of a rectifier is Φ(μ/σ), its curvature φ(μ/σ)/σ, with the normal law's distribution
+    function Φ and density φ). Others are integrated by Gauss-Hermite quadrature with 64 nodes, in a form that needs no
+    derivative.
 
     Examples
     --------
@@ -116,7 +118,7 @@ def expected(layer: Layer, mean: npt.ArrayLike, std: npt.ArrayLike) -> Expected:
 
 
 def _of_pieces(layer: Any, mean: Array, std: Array) -> Expected:
-    """Of a continuous function made of straight pieces: sums over the pieces of truncated moments of the normal law."""
+    """`expected` for a continuous function made of straight pieces: sums, over the pieces, of moments of a truncated normal."""
     sums = [np.zeros_like(mean) for _ in range(4)]  # E f, E f², E f′, E f″
     below, edge, before = np.full_like(mean, -np.inf), None, 0.0
     for upper, slope, intercept in layer.pieces:
@@ -152,7 +154,7 @@ def _by_quadrature(layer: Any, mean: Array, std: Array) -> Expected:
     u = nodes[:, np.newaxis]
     values = np.asarray(layer.function((mean + std * u)[:, :, np.newaxis, np.newaxis]), np.float64)[:, :, 0, 0]
     center = weights @ values
-    values = values - center  # changes neither integral, and cancels less
+    values = values - center  # changes neither integral, and loses fewer digits by cancellation
     return Expected(
         center,
         np.sqrt(weights @ values**2),
@@ -170,27 +172,28 @@ def _hermite() -> tuple[Array, Array]:
 
 @public
 def moments(net: Network) -> dict[int, Moments | None]:
-    """Mean and deviation of what each layer puts out, without an image, as far as batch normalizations tell them.
+    """Find mean and deviation of each layer's output without an image, as far as batch normalizations determine them.
 
     Returns
     -------
     dict
-        For the number of each layer, 0 being the image, its `Moments`; None where they cannot be known.
+        For the number of each layer (0 is the image) its `Moments`; None where they are not known.
 
     Notes
     -----
-    After a batch normalization a channel has the mean `bias` and the deviation ``|scale|·√(v/(v + ε))``, v being the variance of
-    the training images: it puts them there. From there on all responses are taken as Gaussian, and
+    A batch normalization gives each channel the mean `bias` and the deviation ``|scale|·√(v/(v + ε))``, where v is the variance
+    over the training images. From there on all responses are taken as Gaussian, and
 
-    - elementwise layers have the moments of `expected`;
-    - the parts of a sum are taken as independent: means add up, and variances; a layer read twice is one part;
-    - concatenations and selected channels keep theirs; new channels are 0;
-    - pads count for nothing;
-    - the n cells of a pool's window are taken to correlate by ρ = 0.75, as neighbours do: an average has the variance
-      ``ρ + (1 − ρ)/n`` of theirs; a maximum the mean ``μ + σ·√(1 − ρ)·e_n``, e_n being the expected maximum of n normal numbers,
-      and their variance.
+    - elementwise layers have the moments that `expected` finds;
+    - the layers that a sum adds are taken as independent: means add up, and so do variances; a layer that is read twice counts
+      as one, doubled;
+    - concatenated and selected channels keep their moments; new channels are 0;
+    - pads are ignored;
+    - the n cells of a pool's window are taken to correlate by ρ = 0.75, as neighbours do. The variance of an average is
+      ``ρ + (1 − ρ)/n`` times theirs; a maximum has the mean ``μ + σ·√(1 − ρ)·e_n``, where e_n is the expected maximum of n
+      normal numbers, and the variance of the cells.
 
-    After convolutions, gates and normalizations by the image they are not known.
+    After convolutions, gates and layers that normalize each image by itself the moments are not known.
 
     Examples
     --------
@@ -211,18 +214,18 @@ def _carried(layer: Layer, numbers: Sequence[int], below: Sequence[Moments | Non
     """The moments of a layer's responses from those of the layers that it reads."""
     if isinstance(layer, BatchNorm):
         return _normalized(layer)
-    known = [each for each in below if each is not None]
+    known = [found for found in below if found is not None]
     if len(known) < len(below):
         return None
     first = known[0]
     if isinstance(layer, Sum):
-        parts = [(numbers.count(i), each) for i, each in dict(zip(numbers, known, strict=True)).items()]
-        variance = sum((times * each.std) ** 2 for times, each in parts)
-        return Moments(np.asarray(sum(times * each.mean for times, each in parts)), np.sqrt(variance))
+        terms = [(numbers.count(i), term) for i, term in dict(zip(numbers, known, strict=True)).items()]
+        variance = sum((times * term.std) ** 2 for times, term in terms)
+        return Moments(np.asarray(sum(times * term.mean for times, term in terms)), np.sqrt(variance))
     if isinstance(layer, Concat):
-        return Moments(*(np.concatenate(each) for each in zip(*known, strict=True)))
+        return Moments(*(np.concatenate(moment) for moment in zip(*known, strict=True)))
     if isinstance(layer, Select):
-        return Moments(*(np.where(layer.chosen < 0, 0, each[layer.chosen]) for each in first))
+        return Moments(*(np.where(layer.chosen < 0, 0, moment[layer.chosen]) for moment in first))
     if isinstance(layer, AvgPool):
         return first._replace(std=first.std * math.sqrt(ALIKE + (1 - ALIKE) / math.prod(layer.size)))
     if isinstance(layer, MaxPool):
@@ -248,7 +251,7 @@ def _largest(n: int) -> float:
 def _normalized(layer: BatchNorm) -> Moments | None:
     if layer.std is None:
         return None
-    bias, scale, std = (each.astype(np.float64) for each in (layer.bias, layer.scale, layer.std))
+    bias, scale, std = (array.astype(np.float64) for array in (layer.bias, layer.scale, layer.std))
     return Moments(bias, np.abs(scale) * np.sqrt(np.maximum(std**2 - layer.epsilon, 0)) / std)
 
 
@@ -263,40 +266,40 @@ def linearize(
     executor: Executor | None = None,
     checkpoint: Any = None,
 ) -> Network:
-    """Give every layer that decoding passes over the factor per channel that stands for it best.
+    """Give every layer that decoding passes over a gain: the factor for each channel that approximates it best.
 
-    Without images, from the numbers in the batch normalizations (`moments`, `expected`); with images, measured.
+    Without images gains follow from the numbers in the batch normalizations (`moments`, `expected`); with images they are measured.
 
     Parameters
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches, optional
-        As `Network.forward` takes them, at least 2 and any number: they are seen once, and a batch at a time is in memory.
+        As `Network.forward` takes them; at least 2. They are read once, and one batch at a time is in memory.
     unpool : {"nearest", "sum"}
-        The unpooling that pools get gains for: decode with the same. Those for ``"nearest"`` suit ``"bilinear"`` and
-        ``"bicubic"`` too. Where windows of pools overlap and meet another branch, take ``"sum"``.
+        The unpooling that pools get gains for: decode with the same one. Gains for ``"nearest"`` suit ``"bilinear"`` and
+        ``"bicubic"`` too. If a pool whose windows overlap joins another branch, take ``"sum"``.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure, with the same result: see `measure`.
+        Its workers do the measuring, with the same result: see `measure`.
     checkpoint : path, optional
-        A file to keep what is measured in, and to go on from: see `measure`.
+        A file that keeps what has been measured, and from which a stopped measurement goes on: see `measure`.
 
     Returns
     -------
     Network
-        The same, its layers with gains; it runs as before, and decodes with them. Gains and curvatures that these layers had
-        are forgotten; other layers, such as `Softmax` or linear layers of one's own, stay as they are.
+        The same network with gains. It runs as before, and decodes with the gains. Gains and curvatures that these layers had
+        before are dropped; other layers, such as `Softmax` or linear layers of your own, stay as they are.
 
     Raises
     ------
     UnsupportedLayerError
-        Without images, if the moments that a layer reads are not known: it names the first such layer. If a layer of one's own
-        says nothing of what it makes of its responses: neither `function`, `factor`, `linear` nor `decode`, and no gain.
+        If, without images, the moments that a layer reads are not known; the message names the first such layer. If a layer of
+        your own has neither `function`, `factor`, `linear` nor `decode`, and no gain, so that nothing says what it computes.
     InvalidValueError
-        If there are fewer images than 2, all pixels of each channel are equal, or they are not finite.
+        If there are fewer than 2 images, all pixels of each channel are equal, or they are not finite.
     ShapeError
         If the images do not fit the network.
 
@@ -306,17 +309,16 @@ def linearize(
 
     Notes
     -----
-    Our choice; in the paper every factor is 1. For layers that apply a function to each response, and for pools, it is the
-    slope of the best line, ``Cov(y, x)/Var(x)``, y being what the layer puts out, and x what its decoding is the transpose of: the
-    responses themselves; of a pool, the sum over the cells that unpooling fills from one response. Gates and normalizations have
-    the mean of what they multiply by. A channel that never varies has gain 0. Softmax gets none: it decodes as
-    the identity.
+    Our choice; in the paper every factor is 1. For layers that apply a function to each response, and for pools, the gain is the
+    slope of the best line, ``Cov(y, x)/Var(x)``. There y is the layer's output; x is the response that the function is applied
+    to, or for a pool the sum over the cells that unpooling fills from one response. Gates and normalizations get the mean of
+    what they multiply by. A channel that never varies gets 0. Softmax gets no gain: it decodes as the identity.
 
-    Without images, pools have one over the number of those cells. With ``unpool="sum"`` these are the cells of a window, and the
-    gain of an average is exact, but for windows that look past the edge. With ``"nearest"`` they are the cells that a response in the midst of a map
-    fills, no more than a step in each direction: exact for averages whose windows do not overlap. Where they do, one
-    unit alone fills its whole window, many beside each other share it, and no gain suits both. Gates and normalizations by the image
-    have no such factor.
+    Without images, the gain of a pool is one over the number of those cells. With ``unpool="sum"`` these are all cells of a
+    window, and the gain of an average pool is exact, except for windows that reach past the edge. With ``"nearest"`` they are
+    the cells that a response in the middle of a map fills, at most one stride in each direction; this is exact for average pools
+    whose windows do not overlap. If windows overlap, a unit alone fills its whole window, while units side by side share it, and
+    no gain suits both. Gates and layers that normalize each image by itself get no gain without images.
 
     Examples
     --------
@@ -337,12 +339,12 @@ def linearize(
 
 
 def free_gains(net: Network, known: dict[int, Moments | None], function: str, unpool: str) -> dict[int, Any]:
-    """The gain of each layer that takes one, from the moments of all."""
+    """The gain of each layer that takes one, from the moments of all layers, without images."""
     return {number: _without_images(net, number, known, function, unpool) for number in _bent(net)}
 
 
 def with_gains(net: Network, gains: dict[int, Any]) -> Network:
-    """The network whose layers have these gains in place of their own, and no curvature; the others stay as they are."""
+    """The network with these gains in place of the layers' own, and without their curvatures; other layers stay as they are."""
     changed = {n: _straight(net.layers[n - 1]).replace(gain=gain) for n, gain in gains.items()}
     return net.replace(layers=[changed.get(n, layer) for n, layer in enumerate(net.layers, 1)])
 
@@ -353,7 +355,7 @@ def _straight(layer: Layer) -> Layer:
 
 
 def check_known(net: Network) -> None:
-    """Refuse layers that decoding passes over without a gain, and of which nothing says what they do to responses."""
+    """Refuse layers without a gain that decoding passes over although nothing says what they do to responses."""
     for number, layer in enumerate(net.layers, 1):
         silent = layer.is_overlooked and not (
             bends_responses(layer) or scales(layer) or isinstance(layer, (Softmax, LogSoftmax))
@@ -361,7 +363,7 @@ def check_known(net: Network) -> None:
         if silent and layer.gain is None and net.blocked(number) is None:
             with net._blame(number):
                 raise UnsupportedLayerError(
-                    "nothing says what it makes of its responses, so its gain is not known. An activation inherits from decoding.Elementwise and "
+                    "nothing says what it does to its responses, so its gain is not known. An activation inherits from decoding.Elementwise and "
                     "writes function(z); a layer that multiplies by what it computes writes factor(x); a linear layer writes linear "
                     "and decode. Or give it a gain, which stays: layer.replace(gain=…)."
                 )
@@ -378,7 +380,7 @@ def scales(layer: Layer) -> bool:
 
 
 def _bent(net: Network) -> list[int]:
-    """The numbers of the layers that take a gain, of those that run."""
+    """The numbers of the layers that take a gain and can be run."""
     return [
         number
         for number, layer in enumerate(net.layers, 1)
@@ -408,24 +410,24 @@ def _without_images(net: Network, number: int, known: dict[int, Moments | None],
 
 
 def _remedy(net: Network, number: int, function: str) -> str:
-    """What to do where the gain of a layer is not known: give images, unless an old batch normalization lets none through."""
+    """What to do if the gain of a layer is not known: give images, unless a batch normalization below it cannot run."""
     old = [
         n
         for n in walks.under(net, [number], net.inputs)
-        if isinstance(each := net.layers[n - 1], BatchNorm) and each.std is None
+        if isinstance(layer := net.layers[n - 1], BatchNorm) and layer.std is None
     ]
     if not old:
         return f"Give images: {function}(net, images)."
     which = listed([f"{n} '{printable(net.names[n - 1])}'" for n in old[:3]])
     return (
-        f"Nor can images tell: batch normalizations below it have no moments, and do not run ({which}"
-        f"{', …' if len(old) > 3 else ''}). So it has no gain, unless you know the moments: make another network with "
-        "layer.replace(mean=…, std=…) in their places, by net.replace(layers=…)."
+        f"Nor can images tell: batch normalizations below it have no moments, and cannot run ({which}"
+        f"{', …' if len(old) > 3 else ''}). If you know their moments, put layer.replace(mean=…, std=…) in their places, with "
+        "net.replace(layers=…)."
     )
 
 
 def _reason(net: Network, number: int, known: dict[int, Moments | None]) -> str:
-    """Why the moments of a layer are not known: the layer below where they are lost."""
+    """Why the moments of a layer are not known: names the layer below at which they are lost."""
     while number and not isinstance(net.layers[number - 1], BatchNorm):
         below = [i for i in net.inputs[number - 1] if known[i] is None]
         if not below or not _passes(net.layers[number - 1]):
@@ -446,14 +448,14 @@ def _passes(layer: Layer) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Sums over the cells of images, for each channel; ``a + b`` is those of both.
+    """Sums over all places of some images, for each channel; ``a + b`` is the sums over the images of both.
 
     Attributes
     ----------
     count : int
-        Cells of each channel.
+        How many places were summed in each channel.
     x, y, xx, xy : ndarray of shape (K,)
-        Of x, y, x² and x·y.
+        The sums of x, y, x² and x·y.
     """
 
     count: int
@@ -470,30 +472,30 @@ class Sums:
     @property
     @np.errstate(all="ignore")
     def moments(self) -> Moments:
-        """Of x."""
+        """Mean and deviation of x."""
         return Moments(self.x / self.count, np.sqrt(np.maximum(self._spread, 0)) / self.count)
 
     @property
     @np.errstate(all="ignore")
     def slope(self) -> npt.NDArray[np.float64]:
-        """Of the line through the cells with the least squared error; 0 where x never varies."""
+        """The slope of the least-squares line of y over x; 0 where x never varies."""
         spread = self._spread
         return np.divide(self.count * self.xy - self.x * self.y, spread, out=np.zeros_like(spread), where=spread > 0)
 
     @property
     @np.errstate(all="ignore")
     def _spread(self) -> npt.NDArray[np.float64]:
-        """count² times the variance of x; exactly 0 where it is lost in rounding."""
+        """count² times the variance of x; exactly 0 where rounding leaves nothing of it."""
         square = self.count * self.xx
         spread = square - self.x**2
         return np.where(spread > STILL**2 * square, spread, 0)
 
 
 def _sums(x: Array, y: Array) -> Sums:
-    """Of two maps (N, K, H, W): in their own precision along a row, in double precision over rows and images."""
+    """`Sums` of two maps (N, K, H, W), added in their own precision along a row, and in double precision over rows and images."""
     with np.errstate(over="ignore", invalid="ignore"):
         sums = _summed(x, y)
-        if x.dtype == np.float32 and not (sums.x**2 <= 16 * sums._spread).all():  # squares that cancel, or overflow
+        if x.dtype == np.float32 and not (sums.x**2 <= 16 * sums._spread).all():  # squares cancel too much, or overflow
             sums = _summed(x.astype(np.float64), y.astype(np.float64))
     return sums
 
@@ -513,7 +515,7 @@ class GainMeter:
     ----------
     net : Network
     layer : int or str
-        Number (from 1) or name, of a layer that takes a gain.
+        Number (from 1) or name of a layer that takes a gain.
     unpool : {"nearest", "sum"}
         The unpooling that the gain of a pool is for; see `linearize`.
     backend : object or module, optional
@@ -522,7 +524,7 @@ class GainMeter:
     Attributes
     ----------
     sums : Sums or None
-        What `result` is made of; those of another meter of the same layer, on other images, can be added with `add`.
+        What `result` is computed from. Those of another meter of the same layer, on other images, can be added with `add`.
 
     Raises
     ------
@@ -553,7 +555,7 @@ class GainMeter:
         self.number, self.unpool = net.index(layer), as_choice(unpool, POOLING, "unpool")
         if self.number not in _bent(net):
             raise UnsupportedLayerError(
-                f"GainMeter: layer {self.number} takes no gain: only functions, pools, gates and normalizations do."
+                f"GainMeter: layer {self.number} takes no gain: only activations, pools, gates and normalizations do."
             )
         self.what, self.units = net.layers[self.number - 1], net.channels(self.number)
         self.layer = net.inputs[self.number - 1][-1]
@@ -583,7 +585,7 @@ class GainMeter:
 
 
 def _shared(pool: Pool, x: Array, size: Sequence[int]) -> Array:
-    """The sum over the cells that nearest unpooling fills from each response: its transpose."""
+    """For each response, the sum over the cells that nearest unpooling fills from it: the transpose of that unpooling."""
     if pool.size[0] <= pool.stride[0] and pool.size[1] <= pool.stride[1] and not any(pool.pad):
         (h, w), (down, right) = size, pool.stride
         cells = [
@@ -623,7 +625,7 @@ def _measured(net: Network, images: Images, unpool: str, *, backend: Any, **opti
     count = measure(net, images, [varies, *meters.values()], backend=backend, **options)
     if count < LEAST:
         raise InvalidValueError(
-            f"linearize: {plural(count, 'image')}: gains are measured over at least {LEAST}. Some hundred small ones, or four photographs, are enough."
+            f"linearize: {plural(count, 'image')} given: gains are measured on at least {LEAST}. Some hundred small ones, or four photographs, are enough."
         )
     if (varies.low == varies.high).all():
         values = listed([f"{value:g}" for value in varies.low])

@@ -1,4 +1,4 @@
-"""The supplement's network, made by hand: 4 strokes, 14 sub-shapes of strokes, a 2×2 pool, 8 characters of sub-shapes."""
+"""The network of the paper's supplement, made by hand: 4 strokes, 14 sub-shapes of strokes, a 2×2 pool, 8 characters of sub-shapes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ STROKES = {
     "level": ((0, 0, 0, 0, 0), (-1, -2, -2, -2, -1), (4, 8, 8, 8, 4), (-1, -2, -2, -2, -1), (0, 0, 0, 0, 0)),
 }
 
-# Name: weight, and the cells of the 5×5 filter that hold it, as (stroke, row, column). The weights are such that
-# each wins where its own shape is, and that the strongest in a character are those it is made of.
+# Name: weight, and the cells of the 5×5 filter that hold it, as (stroke, row, column). The weights are chosen so that each
+# sub-shape responds most where its own shape is, and that the strongest in a character are those that it is made of.
 SUBSHAPES = {
     "bottom left corner": (10, [("upright", 2, 0), ("level", 4, 2)]),
     "bottom right corner": (10, [("upright", 2, 4), ("level", 4, 2)]),
@@ -77,7 +77,7 @@ class Characters(NamedTuple):
     images : ndarray of shape (8, 1, 14, 14)
         The decoded characters.
     strokes, subshapes, characters : tuples of str
-        What the units of layers 1, 2 and 4 are, in order. The paper numbers them from 1.
+        The names of the units of layers 1, 2 and 4, in order. The paper numbers units from 1.
     """
 
     net: Network
@@ -108,8 +108,8 @@ def characters() -> Characters:
     -----
     Paper: section 6 and figures 5 to 7, which give the sizes and some relations: C is made of sub-shapes 1, 4, 9 and
     11, sub-shape 1 of strokes 3 and 4, and C and D have sub-shape 1 at the bottom left. The weights are our choice.
-    Each decoded character, given to the network, has the largest response at its own filter; the sub-shapes with the
-    highest activations are those it is made of; at each of their places, that one responds more than the other 13.
+    If a decoded character is given to the network, its own filter responds most, and the sub-shapes with the highest
+    activations are those that it is made of. At the place of each of these, it responds more than the other 13 sub-shapes.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def characters() -> Characters:
     strokes = np.array(list(STROKES.values()), np.float64)[:, np.newaxis]
     subshapes = _drawn_bank(SUBSHAPES, list(STROKES), 5)
     shapes = _drawn_bank(CHARACTERS, list(SUBSHAPES), 3)
-    # A sub-shape that is strong in its filter is weak in a character's, so that all parts are drawn alike.
+    # A sub-shape whose own filter has large weights gets a small weight in a character, so that all parts look alike.
     strength = np.array([weight for weight, _ in SUBSHAPES.values()])
     shapes *= np.round(120 / strength)[:, np.newaxis, np.newaxis]
     net = Network(

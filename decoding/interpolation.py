@@ -50,8 +50,8 @@ def matrix(n: int, size: int, stride: int, mode: str) -> npt.NDArray[np.float64]
 
     Notes
     -----
-    Our choice (the paper says "upsampling"). Nearest takes the closest cell of the map, the later one on a tie. The
-    other two weigh 2 and 4 neighbours, those past the edge being mirrored back. For a 2×2/2 pool every weight is a
+    Our choice (the paper says "upsampling"). Nearest takes the closest cell of the map, on a tie the later one. The
+    other two weigh 2 and 4 neighbours; those past the edge are mirrored back. For a 2×2 pool of stride 2 every weight is a
     binary fraction, so that small integers unpool without rounding.
 
     Examples

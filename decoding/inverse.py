@@ -1,6 +1,6 @@
-"""Section 2's ways to invert a convolutional layer, to hold substitution against.
+"""Ways to invert a convolutional layer, from section 2 of the paper, to compare substitution with.
 
-Each takes the responses of a bank to an image, ``y = correlate(image, filters)``, and gives an estimate of the image.
+Each takes the responses of a bank to an image, ``y = correlate(image, filters)``, and returns an estimate of the image.
 `border` says how far the windows reached past the edge of the image, into zeros:
 
 ========  =====================  ============================
@@ -14,13 +14,13 @@ full      H + h − 1              all that touch the image
 What each cannot do:
 
 =================  ====================================================================================================
-`adjoint`          It is no inverse: the image comes back blurred by the filter's autocorrelation, and with another gain.
-`turned`           The same, and blurred by the filter's square: what is not symmetric is moved or turned over.
-`fourier`          What the filter has no frequency for is lost, what it has little for drowns in noise and rounding; with
-                   another border than full, the responses that are not there count as zeros and leave stripes.
-`wiener`           The same losses, but noise is held down; the noise must be known, and the image is blurred.
-`linear_system`    Too many unknowns (valid) or none that fits (full, with noise); the matrix has as many columns as
-                   the image has pixels, so it is for small images.
+`adjoint`          It is no inverse: the image comes back blurred by the filter's autocorrelation, and scaled.
+`turned`           It is no inverse either: the filter is applied twice in one direction, which shifts what is not symmetric.
+`fourier`          Frequencies that the filter removes are lost, and those that it weakens drown in noise and rounding. With
+                   another border than full, missing responses count as zeros, which leaves stripes.
+`wiener`           It loses the same frequencies, but keeps noise down. The noise must be known, and the image is blurred.
+`linear_system`    There are too many unknowns (valid), or no image fits (full, with noise). The matrix has a column for each
+                   pixel, so images must be small.
 =================  ====================================================================================================
 """
 
@@ -45,7 +45,7 @@ Float64 = npt.NDArray[np.float64]
 
 @public
 def respond(images: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid", backend: Any = None) -> Array:
-    """Correlate images with a bank, with one of the three borders: what is to be inverted.
+    """Correlate images with a bank, with one of the three borders. This is the operation to be inverted.
 
     ``y[n,k,i,j] = Σ_{c,u,v} filters[k,c,u,v] · x[n,c, i+u−top, j+v−left]``.
 
@@ -91,7 +91,7 @@ def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
     responses : array_like of shape (N, K, H', W')
     filters : array_like of shape (K, C, h, w)
     border : {"valid", "same", "full"}
-        That of the responses.
+        The border with which the responses were made.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
 
@@ -113,8 +113,8 @@ def adjoint(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
 
     Notes
     -----
-    Paper: section 2. The forward pass of the common libraries being a correlation, "convolution with the transposed
-    filter" is this, and equal to the paper's substitution.
+    Paper: section 2. As the forward pass of common libraries is a correlation, "convolution with the transposed filter" is this
+    operation, which equals the paper's substitution.
 
     Examples
     --------
@@ -145,8 +145,8 @@ def turned(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "v
 
     Notes
     -----
-    Paper: section 2, "convolution with the transposed filter" by the letter, for a layer that convolves; ours, and the
-    paper's, correlate.
+    Paper: section 2, "convolution with the transposed filter", taken literally. It would be the transpose of a layer that
+    convolves, but the layers here and in the paper correlate.
 
     Examples
     --------
@@ -160,14 +160,14 @@ def turned(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "v
 def fourier(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid") -> Float64:
     """Divide by the filter's spectrum.
 
-    ``X̂ = Y / F̄`` where F is not zero, and ``X̂ = 0`` where it is; of a bank, least squares at each frequency.
+    ``X̂ = Y / F̄`` where F is not zero, and ``X̂ = 0`` where it is. For a bank, least squares are taken at each frequency.
 
     Parameters
     ----------
     responses : array_like of shape (N, K, H', W')
     filters : array_like of shape (K, C, h, w)
     border : {"valid", "same", "full"}
-        That of the responses. Only "full" leaves none out: those that are not there count as zeros.
+        The border with which the responses were made. Only "full" has all responses; with the others, missing ones count as zeros.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def fourier(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
     See Also
     --------
     lost_frequencies : How much of an image a bank cannot give back.
-    wiener : Divides with care.
+    wiener : Divides less where noise is strong.
 
     Notes
     -----
@@ -201,18 +201,18 @@ def fourier(responses: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "
 
 @public
 def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, border: str = "valid") -> Float64:
-    """Divide by the filter's spectrum, less where noise is stronger than signal.
+    """Divide by the filter's spectrum, but less at frequencies where noise is stronger than signal.
 
-    ``X̂ = F · Y / (|F|² + noise)``; of a bank, ``(F Fᴴ + noise)⁻¹ F Y`` at each frequency.
+    ``X̂ = F · Y / (|F|² + noise)``; for a bank, ``(F Fᴴ + noise)⁻¹ F Y`` at each frequency.
 
     Parameters
     ----------
     responses : array_like of shape (N, K, H', W')
     filters : array_like of shape (K, C, h, w)
     noise : float
-        Power of the noise in the responses, divided by that of the image; above 0.
+        The power of the noise in the responses, divided by that of the image; above 0.
     border : {"valid", "same", "full"}
-        That of the responses.
+        The border with which the responses were made.
 
     Returns
     -------
@@ -227,7 +227,7 @@ def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, bo
 
     See Also
     --------
-    fourier : The limit of no noise.
+    fourier : The limit without noise.
 
     Notes
     -----
@@ -245,18 +245,18 @@ def wiener(responses: npt.ArrayLike, filters: npt.ArrayLike, *, noise: float, bo
 
 @public
 def lost_frequencies(filters: npt.ArrayLike, shape: tuple[int, int]) -> int:
-    """Count the components of an image to which a bank is blind.
+    """Count the components of an image that have no effect on the responses of a bank.
 
     Parameters
     ----------
     filters : array_like of shape (K, C, h, w)
     shape : (H, W)
-        Of the image.
+        The size of the image.
 
     Returns
     -------
     int
-        Of C · (H + h − 1) · (W + w − 1): the frequencies of the full border.
+        How many of the C · (H + h − 1) · (W + w − 1) frequencies of the full border.
 
     Raises
     ------
@@ -272,7 +272,7 @@ def lost_frequencies(filters: npt.ArrayLike, shape: tuple[int, int]) -> int:
     """
     bank, (rows, columns) = _checked_bank("lost_frequencies", filters), as_pair(shape, "lost_frequencies: shape")
     _, s, _ = np.linalg.svd(_spectra(bank, (rows + bank.shape[2] - 1, columns + bank.shape[3] - 1)))
-    unseen = max(0, bank.shape[1] - bank.shape[0]) * s.shape[0] * s.shape[1]  # channels that no filter is left for
+    unseen = max(0, bank.shape[1] - bank.shape[0]) * s.shape[0] * s.shape[1]  # more channels than filters
     return int((s <= _cutoff(s)).sum()) + int(unseen)
 
 
@@ -282,13 +282,13 @@ class LinearSystem(NamedTuple):
     Attributes
     ----------
     image : ndarray of shape (C, H, W)
-        The smallest x with the least ``|A x − b|``.
+        The solution: of all x with the least ``|A x − b|``, the smallest.
     unknowns, equations : int
-        Columns and rows of A.
+        The numbers of columns and rows of A.
     rank, augmented_rank : int
-        Of A and of [A b]. If the second is larger, no image fits; if the first is less than the unknowns, many do.
+        The ranks of A and of [A b]. If the second is larger, no image fits exactly; if the first is below `unknowns`, many do.
     residual : float
-        ``|A x − b| / |b|``; 0 if b is.
+        ``|A x − b| / |b|``; 0 if b is 0.
     """
 
     image: Float64
@@ -306,15 +306,15 @@ class LinearSystem(NamedTuple):
 def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: str = "valid") -> LinearSystem:
     """Solve the correlation as a system of linear equations, by least squares.
 
-    ``A x = b``: a row for each response, a column for each pixel.
+    ``A x = b``, with a row of A for each response, and a column for each pixel.
 
     Parameters
     ----------
     response : array_like of shape (K, H', W')
-        To one image. A has K·H'·W' rows and C·H·W columns: keep images small.
+        The responses to one image. A has K·H'·W' rows and C·H·W columns, so keep images small.
     filters : array_like of shape (K, C, h, w)
     border : {"valid", "same", "full"}
-        That of the response.
+        The border with which the response was made.
 
     Returns
     -------
@@ -330,8 +330,8 @@ def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: st
 
     Notes
     -----
-    Paper: section 2 and its footnote, the Rouché–Capelli theorem. The ranks depend on the border: valid has less
-    equations than unknowns, so one filter's responses always have many images; full has more.
+    Paper: section 2 and its footnote, the Rouché–Capelli theorem. The ranks depend on the border. With valid, one filter gives
+    fewer equations than there are unknowns, so many images have the same responses; with full, it gives more.
 
     Examples
     --------
@@ -350,8 +350,8 @@ def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: st
     shape = _image_shape("linear_system", b, bank, border)
     pixels = int(np.prod(shape))
     impulses = np.eye(pixels).reshape(pixels, *shape)
-    # At a largest value of about 1, nothing overflows, and the ranks see both alike.
-    sizes = [int(np.frexp(np.abs(each).max())[1]) for each in (bank, b)]
+    # Scaled to a largest value of about 1, nothing overflows, and the ranks treat both alike.
+    sizes = [int(np.frexp(np.abs(array).max())[1]) for array in (bank, b)]
     bank, b = np.ldexp(bank, -sizes[0]), np.ldexp(b, -sizes[1]).ravel()
     matrix = reference.correlate(impulses, bank, pad=_pads(bank, border)).reshape(pixels, -1).T
     x = np.linalg.lstsq(matrix, b, rcond=None)[0]
@@ -365,7 +365,7 @@ def linear_system(response: npt.ArrayLike, filters: npt.ArrayLike, *, border: st
 
 @public
 def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
-    """Say how much of an image is missing from what was recovered, whatever its gain.
+    """Measure how much of an image is missing from what was recovered, up to a factor.
 
     ``min_a |a · recovered − image|² / |image|² = 1 − <recovered, image>² / (|recovered|² |image|²)``.
 
@@ -376,7 +376,7 @@ def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        From 0 (the image, up to a factor) to 1 (nothing of it).
+        From 0 (all of the image is there, up to a factor) to 1 (nothing of it).
 
     Raises
     ------
@@ -400,8 +400,8 @@ def recovery_error(recovered: npt.ArrayLike, image: npt.ArrayLike) -> float:
         raise InvalidValueError("recovery_error: the image is zero everywhere, so nothing of it can be missing.")
     if not a.any():
         return 1.0
-    # The gain does not matter: at a largest value of about 1 no square overflows, and none that counts underflows. By a
-    # power of 2, nothing is rounded.
+    # A factor does not matter. Scaled to a largest value of about 1, no square overflows, and none that matters underflows;
+    # scaling by powers of 2 rounds nothing.
     a, b = scaled_down(a, None), scaled_down(b, None)
     return max(0.0, float(1 - np.vdot(a, b) ** 2 / (np.vdot(a, a) * np.vdot(b, b))))
 
@@ -413,13 +413,13 @@ def _by_frequency(
     border: str,
     gain: Callable[[Float64, float], Float64],
 ) -> Float64:
-    """``F̄ X = Y`` solved at each frequency, through the singular values s of F̄: each is inverted to ``gain(s, cutoff)``."""
+    """Solve ``F̄ X = Y`` at each frequency by singular values: each value s of F̄ is inverted to ``gain(s, cutoff)``."""
     bank = _checked_bank(function, filters)
     y = _responses(function, responses, bank)
     _, rows, columns = _image_shape(function, y, bank, border)
     top, _, left, _ = _pads(bank, border)
     period = (rows + bank.shape[2] - 1, columns + bank.shape[3] - 1)
-    # Around the edge of the period, response −top is the last; where there is none, it is zero.
+    # The period wraps around, so responses before the first one come last. Missing responses are zero.
     canvas = np.zeros((*y.shape[:2], *period))
     canvas[:, :, : y.shape[2], : y.shape[3]] = y
     spectrum = np.fft.fft2(np.roll(canvas, (-top, -left), axis=(2, 3))).transpose(2, 3, 1, 0)  # (P, Q, K, N)
@@ -435,7 +435,7 @@ def _spectra(bank: Float64, period: tuple[int, int]) -> npt.NDArray[np.complex12
 
 
 def _cutoff(s: Float64) -> float:
-    """What is zero to rounding, beside the largest."""
+    """Singular values up to this are zero within rounding, compared with the largest."""
     return float(s.max() * s.shape[0] * s.shape[1] * np.finfo(np.float64).eps)
 
 

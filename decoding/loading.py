@@ -1,4 +1,4 @@
-"""A network from a file of any format: which one it is, its bytes say."""
+"""A network from a file of any known format, which is recognized by its bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .matconvnet import load_matconvnet
 from .network import Network
 from .onnxfile import load_onnx
 
-HEAD = 2**20  # bytes that are looked at
+HEAD = 2**20  # how many bytes are looked at
 HDF5 = b"\x89HDF\r\n\x1a\n"
 PICTURES = {
     b"\x89PNG": "a picture, PNG",
@@ -25,43 +25,43 @@ PICTURES = {
     b"GIF8": "a picture, GIF",
     b"BM": "a picture, BMP",
 }
-DOORS: dict[str, Callable[..., Network]] = {"MatConvNet": load_matconvnet, "ONNX": load_onnx}
+READERS: dict[str, Callable[..., Network]] = {"MatConvNet": load_matconvnet, "ONNX": load_onnx}
 
 TORCH = (
-    "Nothing here unpickles. Make the module, module.load_state_dict(torch.load(path, weights_only=True)), and give it to "
+    "Files that hold pickles are not read. Make the module, module.load_state_dict(torch.load(path, weights_only=True)), and give it to "
     "decoding.from_torch(module, (C, H, W))"
 )
-KERAS = 'Load it with Keras, and model.export("net.onnx", format="onnx") makes a file that is read'
-# What is no network of ours: what it is, and the way in.
+KERAS = 'Load it with Keras, and export it with model.export("net.onnx", format="onnx"); that file can be read'
+# Files that are not read here: what each is, and what to do.
 FOREIGN = {
     "keras": f"it is a network of Keras. {KERAS}.",
     "keras h5": f"it is an HDF5 file of Keras. {KERAS}.",
     "torch": f"it is a file of PyTorch, .pt or .pth. {TORCH}.",
-    "torchscript": f"it is a TorchScript program. {TORCH}; or torch.onnx.export writes a file that is read.",
+    "torchscript": f"it is a TorchScript program. {TORCH}; or export it with torch.onnx.export.",
     "pt2": "it is a program of torch.export. Give the module itself to decoding.from_torch(module, (C, H, W)).",
     "pickle": f"it is a pickle, as old files of PyTorch are. {TORCH}.",
     "safetensors": "it is a safetensors file, which holds weights and no graph. Make the module, "
     "module.load_state_dict(safetensors.torch.load_file(path)), and give it to decoding.from_torch(module, (C, H, W)).",
-    "npz": "it is NumPy's .npz, loose arrays, which do not say what the layers are. Make a decoding.Network of them.",
+    "npz": "it is a NumPy .npz file of arrays, which does not say what the layers are. Make a decoding.Network from them.",
     "zip": "it is a zip archive. Unpack it, and give the network in it.",
-    "json": "it is JSON, without weights. Give the .onnx or .mat file, or the module to decoding.from_torch.",
+    "json": "it is JSON, which holds no weights. Give the .onnx or .mat file, or give the module to decoding.from_torch.",
     "tflite": 'it is a TensorFlow Lite file. Export the model to ONNX, with tf2onnx --tflite or Keras\' format="onnx".',
     "gzip": "it is a gzip archive. Unpack it, and give the network in it.",
     "empty": "it is empty.",
-    "text": "it is text. Networks are MatConvNet's .mat and ONNX's .onnx files, or modules for decoding.from_torch.",
+    "text": "it is text. Networks are read from .mat (MatConvNet) and .onnx files, or from modules by decoding.from_torch.",
 }
 
 
 @public
 def load(path: File, **options: Any) -> Network:
-    """Read a network from a file of any format that is known here.
+    """Read a network from a file of any known format.
 
     Parameters
     ----------
     path : path or open file
-        A MatConvNet ``.mat`` or an ``.onnx`` file. The bytes say which it is, not the name.
+        A MatConvNet ``.mat`` or an ``.onnx`` file. It is recognized by its bytes, not by its name.
     **options
-        Those of `load_matconvnet` or `load_onnx`.
+        The options of `load_matconvnet` or `load_onnx`.
 
     Returns
     -------
@@ -72,9 +72,9 @@ def load(path: File, **options: Any) -> Network:
     FileNotFoundError
         If there is no such file.
     WeightsFormatError
-        If it is damaged, or no network that is read here: then it says what it is and the way in.
+        If it is damaged, or no network that can be read; the message says what it is, and what to do.
     InvalidValueError
-        If the format does not know an option.
+        If there is no such option for the format.
 
     See Also
     --------
@@ -93,21 +93,21 @@ def load(path: File, **options: Any) -> Network:
     kind = format_of(path, "load: path")
     if kind in FOREIGN or kind.startswith("a picture"):
         raise WeightsFormatError(f"{shown(path)}: this is no network: {FOREIGN.get(kind, f'it is {kind}.')}")
-    door = DOORS[kind]
-    known = [name for name in inspect.signature(door).parameters if name != "path"]
+    reader = READERS[kind]
+    known = [name for name in inspect.signature(reader).parameters if name != "path"]
     unknown = [name for name in options if name not in known]
     if unknown:
         raise InvalidValueError(
             f"load: {shown(path)} is a file of {kind}, and there is no option {', '.join(map(printable, unknown))} for it; "
             f"there are {', '.join(known)}."
         )
-    return door(path, **options)
+    return reader(path, **options)
 
 
 def format_of(path: File, what: str = "path") -> str:
-    """``"MatConvNet"``, ``"ONNX"`` (as what is nothing else), a key of `FOREIGN`, or a picture.
+    """The format: ``"MatConvNet"``, a key of `FOREIGN`, a picture, or ``"ONNX"`` if it is nothing else.
 
-    A file that is open is left where it was.
+    The position in an open file stays as it was.
     """
     with reading(path, what) as file:
         begin = file.tell()
@@ -147,7 +147,7 @@ def _format(file: IO[bytes], size: int) -> str:
 
 
 def _archive(file: IO[bytes]) -> str:
-    """What a zip archive holds, by the names in it; nothing is unpacked."""
+    """What a zip archive holds, judging by the names in it; nothing is unpacked."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()[:10_000]
@@ -165,7 +165,7 @@ def _archive(file: IO[bytes]) -> str:
 
 
 def _text(head: bytes) -> str | None:
-    """``"json"`` or ``"text"`` where the bytes are text; None where they are not."""
+    """``"json"`` or ``"text"`` if the bytes are text; else None."""
     some = head[:4096]
     try:
         text = some.decode("utf-8")

@@ -1,7 +1,7 @@
 """MatConvNet's networks, read from MATLAB files and written to them.
 
-The only room that knows MATLAB's axis order: filters h×w×C×K, images H×W×C. What the bytes of a file mean is in
-`matfile`; here is what the variables mean.
+Only this module knows MATLAB's order of axes: filters h×w×C×K, images H×W×C. `matfile` says what the bytes of a file mean,
+this module what its variables mean.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from .layers import (
 from .matfile import ALWAYS_ALLOWED, MOST_GROWTH, Cell, Other, Struct, Variable, open_mat
 from .network import Network, as_network
 
-LARGEST = 4096  # stride, pad, pool or dilation
-FLAGS = {"cudnn", "nocudnn", "verbose", "noverbose", "cudnnworkspacelimit"}  # of vl_nnconv, vl_nnpool and vl_nnrelu
-LARGEST_IMAGE = 2**16  # rows or columns, also of a receptive field
+LARGEST = 4096  # the largest stride, pad, pool or dilation
+FLAGS = {"cudnn", "nocudnn", "verbose", "noverbose", "cudnnworkspacelimit"}  # options that change no result
+LARGEST_IMAGE = 2**16  # the most rows or columns of an image or a receptive field
 MOST_LAYERS = 4096
-MOST_IMAGES = 256  # variables of a DagNN that nothing computes
-MOST_BYTES = 2**31 - 2**24  # of a variable in MAT v5, less what is not weights
+MOST_IMAGES = 256  # the most variables of a DagNN that no layer computes
+MOST_BYTES = 2**31 - 2**24  # the most weights: a variable of MAT v5 holds 2^31 bytes, with some room for other fields
 
 PLAIN: dict[str, Callable[..., Layer]] = {
     "softmax": Softmax, "softmaxloss": Softmax, "sigmoid": Sigmoid, "dropout": Dropout, "loss": Loss,
@@ -61,7 +61,7 @@ PLAIN: dict[str, Callable[..., Layer]] = {
 REASONS = {
     "custom": "what it does is in MATLAB functions of its own",
 }
-# Their types in a SimpleNN and in a DagNN.
+# The types of layers in a SimpleNN and in a DagNN.
 TYPES: dict[type[Layer], tuple[str, str]] = {
     Conv: ("conv", "dagnn.Conv"), MaxPool: ("pool", "dagnn.Pooling"), AvgPool: ("pool", "dagnn.Pooling"),
     ReLU: ("relu", "dagnn.ReLU"), Sigmoid: ("sigmoid", "dagnn.Sigmoid"), Softmax: ("softmax", "dagnn.SoftMax"),
@@ -69,14 +69,14 @@ TYPES: dict[type[Layer], tuple[str, str]] = {
     Loss: ("loss", "dagnn.Loss"), Sum: ("decoding.Sum", "dagnn.Sum"), Concat: ("decoding.Concat", "dagnn.Concat"),
     Scale: ("decoding.Scale", "dagnn.Scale"), Gate: ("decoding.Gate", "dagnn.Scale"),
 }  # fmt: skip
-# What MatConvNet does not have is written with its own fields.
+# Layers that MatConvNet does not have are written with the arguments of their constructors as fields.
 BASES = (Layer, Elementwise, Pool, Resampling, UnsupportedLayer)
 OWN: dict[str, type[Layer]] = {
     f"decoding.{kind.__name__}": kind
     for kind in vars(every).values()
     if isinstance(kind, type) and issubclass(kind, Layer) and kind not in BASES
 }
-# What at least one layer of a SimpleNN must be.
+# At least one layer of a SimpleNN must be of one of these types.
 KNOWN = {
     "conv",
     "convt",
@@ -96,14 +96,14 @@ DEEP_LEARN_TOOLBOX = {"i", "c", "s", "I", "C", "S", "MP", "F", "O"}
 TOOLBOX = {"SeriesNetwork", "DAGNetwork", "dlnetwork", "network"}
 DAG_TYPES = {dag: simple for simple, dag in TYPES.values()} | {"dagnn.ConvTranspose": "convt"}
 JOINS = {"decoding.Sum", "decoding.Concat", "decoding.Gate"}
-IDENTIFIER = "[A-Za-z][A-Za-z0-9_]{0,59}"  # of MATLAB, with room for a parameter's number
-# Classes whose numbers are not in the file as numbers, and how to save without them.
+IDENTIFIER = "[A-Za-z][A-Za-z0-9_]{0,59}"  # a name that MATLAB allows, with room for a parameter's number
+# MATLAB classes whose numbers are not stored as numbers in the file, and how to save without them.
 ELSEWHERE = {
     "gpuArray": ", which only MATLAB with a graphics card can open: save the network after net = vl_simplenn_move(net, 'cpu'), or each "
     "array after gather(x)",
     "dlarray": ", which only MATLAB can open: save each array after extractdata(x), and gather(x) if it lies on the graphics card",
 }
-COMMON = {"name", "gain", "curvature"}  # to all layers
+COMMON = {"name", "gain", "curvature"}  # arguments that many layers have
 
 
 @public
@@ -118,22 +118,22 @@ def load_matconvnet(path: File, *, dtype: npt.DTypeLike | None = None, image: st
     dtype : float32 or float64, optional
         The precision to keep the weights in; that of the file unless given.
     image : str, optional
-        The variable of a DagNN that is the image, where there are several; the one that most layers lead from unless given.
+        Which variable of a DagNN is the image, if there are several; unless given, the one that most layers depend on.
 
     Returns
     -------
     Network
-        Its filters are (K, C / groups, h, w), from MATLAB's h×w×C×K; its mean and std (C, H, W), from H×W×C. Of a DagNN
-        it has every layer that leads from the image, whatever their order in the file. `notes` name the rest.
+        Its filters are (K, C / groups, h, w), from MATLAB's h×w×C×K; its mean and std (C, H, W), from H×W×C. From a DagNN
+        it has every layer that depends on the image, whatever their order in the file. `notes` name the others.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     WeightsFormatError
-        If the file is damaged, or holds no such network; it says what the file holds.
+        If the file is damaged, or holds no such network; the message says what the file holds.
     InvalidValueError
-        If `dtype` is no floating-point type, or no image has the name `image`; it names those there are.
+        If `dtype` is no floating-point type, or no image is named `image`; the message lists the images there are.
 
     See Also
     --------
@@ -167,15 +167,15 @@ def save_matconvnet(net: Network, path: File) -> None:
     ----------
     net : Network
     path : path or open file
-        Replaced only once the new file is whole. The two may come in either order.
+        It is replaced once the new file is complete. Network and path may be given in either order.
 
     Raises
     ------
     InvalidValueError
-        If the weights have a precision that MATLAB does not know, a name cannot be written, or a layer is of a class
-        of one's own.
+        If the weights have a precision that MATLAB does not know, a name cannot be written, or a layer is of a class that is not
+        of this package.
     OSError
-        If the file cannot be written; what stood there is untouched.
+        If the file cannot be written; a file that was there is untouched.
 
     See Also
     --------
@@ -183,9 +183,9 @@ def save_matconvnet(net: Network, path: File) -> None:
 
     Notes
     -----
-    A DagNN is what ``dagnn.DagNN.loadobj`` takes. Gains, groups, deviations and names that MATLAB does not allow are in
-    fields that MatConvNet passes over. Layers that it does not have, such as `Select`, are written under a type of our
-    own, ``decoding.Select``, and unsupported ones under their type alone: those it cannot run.
+    A DagNN is written as the struct that ``dagnn.DagNN.loadobj`` takes. Gains, groups, deviations, and names that MATLAB does not
+    allow, go to fields that MatConvNet ignores. Layers that it does not have, such as `Select`, are written under a type of our
+    own, ``decoding.Select``; of unsupported layers only the type and the name are written. MatConvNet cannot run these layers.
     """
     import scipy.io
 
@@ -200,18 +200,18 @@ def save_matconvnet(net: Network, path: File) -> None:
     variables = {"net": _as_struct(net)}
     with replacing(path) as file:
         scipy.io.savemat(file, variables, do_compression=True)
-        if 1.1 * size > max(ALWAYS_ALLOWED, MOST_GROWTH * file.tell()):  # as a bomb does, which is not read
+        if 1.1 * size > max(ALWAYS_ALLOWED, MOST_GROWTH * file.tell()):  # it packs so well that reading would refuse it
             file.seek(0)
             file.truncate()
             scipy.io.savemat(file, variables)
 
 
 class _NoSuchImage(DecodingError):
-    """The image that the caller asked for is not in the file."""
+    """The file has no image of the name that the caller gave."""
 
 
 class _Record:
-    """One struct, its fields by name; `where` is how MATLAB would write its place."""
+    """One struct, with its fields by name; `where` is how MATLAB would write where it is."""
 
     def __init__(self, struct: Struct, where: str, index: int = 0) -> None:
         self.struct, self.where, self.index = struct, where, index
@@ -220,7 +220,7 @@ class _Record:
         return name in self.struct.names
 
     def get(self, name: str) -> Any:
-        """The field, or None where it is missing or empty."""
+        """The field, or None if it is missing or empty."""
         if name not in self:
             return None
         value = self.struct.load(self.index, name)
@@ -232,7 +232,7 @@ class _Record:
         return _Record(value, self.place(name)) if isinstance(value, Struct) and _count(value) == 1 else None
 
     def records(self, name: str) -> list[_Record]:
-        """The field, if it is structs, each of them."""
+        """The structs in a field; an error if it holds anything else."""
         value = self.get(name)
         if not isinstance(value, Struct):
             raise WeightsFormatError(f"{self.place(name)} should be structs, and is {_what(value)}.")
@@ -250,7 +250,7 @@ class _Record:
         return value
 
     def texts(self, name: str) -> list[str]:
-        """Texts in a cell, or one text."""
+        """The texts of a field, which must be a cell of texts or one text."""
         value = self.get(name)
         texts: list[Any] = [value] if isinstance(value, str) else list(value) if isinstance(value, Cell) else []
         if (value is not None and not texts) or not all(isinstance(text, str) for text in texts):
@@ -264,7 +264,7 @@ class _Record:
         return value
 
     def integers(self, name: str, counts: tuple[int, ...], default: int = 1, most: int = LARGEST) -> list[int]:
-        """Whole numbers, 0 to `most`, as many as one of `counts`."""
+        """The whole numbers of a field, each from 0 to `most`; `counts` says how many there may be."""
         value = self.numbers(name)
         if value is None:
             return [default]
@@ -290,10 +290,10 @@ class _Record:
 
 def _find(variables: list[Variable]) -> _Record:
     """The struct that holds the layers."""
-    readable = {each.name: each for each in variables if each.name}
+    readable = {variable.name: variable for variable in variables if variable.name}
     top = Struct((1, 1), tuple(readable), lambda i, name: readable[name].load())
     found: list[_Record] = []
-    for name in sorted(readable, key=lambda name: name != "net"):  # the others are not even looked at if it is one
+    for name in sorted(readable, key=lambda name: name != "net"):  # if `net` is a network, the others are not looked at
         if readable[name].what.startswith("struct"):
             found += _networks(readable[name].load(), printable(name))
         if found and found[0].where == "net":
@@ -302,13 +302,13 @@ def _find(variables: list[Variable]) -> _Record:
     if len(found) == 1:
         return found[0]
     if found:
-        places = _names(sorted(each.place("layers") for each in found))
-        raise WeightsFormatError(f"there are {len(found)} networks in it: {places}. Keep one.")
+        places = _names(sorted(record.place("layers") for record in found))
+        raise WeightsFormatError(f"there are {len(found)} networks in it: {places}. Save only one of them to the file.")
     raise WeightsFormatError(f"no MatConvNet network in it: {_guess(readable)}. It holds {_holds(variables)}.")
 
 
 def _holds(variables: list[Variable]) -> str:
-    return _names([f"{each.name} ({each.what})" for each in variables if each.name]) or "nothing"
+    return _names([f"{variable.name} ({variable.what})" for variable in variables if variable.name]) or "nothing"
 
 
 def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]:
@@ -323,31 +323,33 @@ def _networks(struct: Any, where: str, deeper: bool = True) -> Iterator[_Record]
 
 def _guess(variables: dict[str, Variable]) -> str:
     """What a file without a network seems to hold."""
-    for each in variables.values():
-        kind = each.what.removeprefix("object of class ")
-        if kind == each.what:
+    for variable in variables.values():
+        kind = variable.what.removeprefix("object of class ")
+        if kind == variable.what:
             continue
         if kind in ELSEWHERE:
-            return f"`{printable(each.name)}` is a {kind}{ELSEWHERE[kind]}"
+            return f"`{printable(variable.name)}` is a {kind}{ELSEWHERE[kind]}"
         if kind.startswith("dagnn."):
-            return f"`{printable(each.name)}` is a MATLAB object; save net.saveobj() instead, which is a struct"
+            return f"`{printable(variable.name)}` is a MATLAB object; save net.saveobj() instead, which is a struct"
         if kind in TOOLBOX or kind.startswith("nnet."):
-            return f"`{printable(each.name)}` is a {kind} of MATLAB's Deep Learning Toolbox, which only MATLAB can open"
-        return f"`{printable(each.name)}` is a MATLAB object, which only MATLAB can open"
-    for each in variables.values():
-        if each.what.startswith("cell"):
-            part = next(iter(each.load()), None)
+            return f"`{printable(variable.name)}` is a {kind} of MATLAB's Deep Learning Toolbox, which only MATLAB can open"
+        return f"`{printable(variable.name)}` is a MATLAB object, which only MATLAB can open"
+    for variable in variables.values():
+        if variable.what.startswith("cell"):
+            part = next(iter(variable.load()), None)
             if isinstance(part, Struct):
                 fields = _names(part.names)
-                return f"`{printable(each.name)}` is a cell of structs with the fields {fields}, a layout of its own"
-        if each.what.startswith("struct"):
-            fields = _names(each.load().names)
-            return f"`{printable(each.name)}` is a struct without layers; its fields are {fields}"
-    return "loose arrays do not say what the layers are" if variables else "there are no variables"
+                return (
+                    f"`{printable(variable.name)}` is a cell of structs with the fields {fields}, a layout of its own"
+                )
+        if variable.what.startswith("struct"):
+            fields = _names(variable.load().names)
+            return f"`{printable(variable.name)}` is a struct without layers; its fields are {fields}"
+    return "arrays alone do not say what the layers are" if variables else "there are no variables"
 
 
 class _Reader:
-    """Makes a network of the structs of a file; what it cannot use goes to `notes`."""
+    """Makes a network from the structs of a file; `notes` say what could not be used."""
 
     def __init__(self, dtype: np.dtype[Any] | None, holds: str, image: str | None) -> None:
         self.dtype, self.holds, self.asked = dtype, holds, image
@@ -378,7 +380,7 @@ class _Reader:
         return net.replace(classes=self.classes(meta), notes=self.remarks(meta))
 
     def optional(self, what: str, read: Callable[[], Any]) -> Any:
-        """What `read` gives; None, and a note, where that part of the file cannot be used."""
+        """What `read` returns; if that part of the file cannot be used, None, and a note."""
         try:
             return read()
         except DecodingError as error:
@@ -389,7 +391,7 @@ class _Reader:
         """SimpleNN: a cell of structs."""
         if self.asked is not None:
             raise _NoSuchImage(
-                f"there is no image named '{printable(str(self.asked))}': the layers are a chain, and its one image has no name."
+                f"there is no image named '{printable(str(self.asked))}': the layers are a chain, and its only image has no name. Leave image= out."
             )
         cells = root.get("layers")
         if not isinstance(cells, Cell) or _count(cells) > MOST_LAYERS:
@@ -403,7 +405,7 @@ class _Reader:
                 raise WeightsFormatError(f"{where} should be a layer, and is {_what(layer)}.")
             if "type" not in layer.names:
                 raise WeightsFormatError(
-                    f"{where} has no type; its fields are {_names(layer.names)}. It holds {self.holds}."
+                    f"{where} has no type; its fields are {_names(layer.names)}. The file holds {self.holds}."
                 )
             records.append(_Record(layer, where))
         types = [record.text("type") or "" for record in records]
@@ -411,7 +413,7 @@ class _Reader:
             kinds = _names(sorted(set(types)))
             like = ", as DeepLearnToolbox has them" if DEEP_LEARN_TOOLBOX.issuperset(types) else ""
             raise WeightsFormatError(
-                f"{root.place('layers')} are not MatConvNet's: their types are {kinds}{like}. It holds {self.holds}."
+                f"{root.place('layers')} are not layers of MatConvNet: their types are {kinds}{like}. The file holds {self.holds}."
             )
         layers = []
         for kind, record in zip(types, records, strict=True):
@@ -421,20 +423,20 @@ class _Reader:
         return Network(layers)
 
     def dag(self, root: _Record, channels: int | None) -> Network:
-        """DagNN: struct arrays of layers and parameters. All the layers that lead from one image."""
+        """DagNN: struct arrays of layers and parameters. Reads all layers that depend on one image."""
         graph, values = _Graph(root, self.holds), _parameters(root)
         image = graph.image(self.asked)
         if len(graph.images) > 1:
-            channels = None  # what the file says of its images it may say of another
+            channels = None  # what the file says about its images may be about another of them
             self.notes.append(
-                f"Several images lead into it: {_names(graph.images, 100)}. This is the network of '{printable(image)}'; "
+                f"The file's network has several images: {_names(graph.images, 100)}. This is the network of '{printable(image)}'; "
                 "load_matconvnet(path, image=…) takes another."
             )
         order, known = graph.order(image), {image: 0}
         layers, inputs = list[Layer](), list[list[int]]()
         widths, jumps = [channels], list[tuple[int, int] | None]([(1, 1)])
         for number, i in enumerate(order, 1):
-            below = [known[each] for each in graph.inputs[i] if each in known]
+            below = [known[variable] for variable in graph.inputs[i] if variable in known]
             if i in graph.losses:
                 del below[1:]
             layer = self.node(graph, i, graph.obstacle(i, known), values, widths[below[0]])
@@ -449,7 +451,9 @@ class _Reader:
             known |= dict.fromkeys(graph.outputs[i], number)
         left = [graph.names[i] for i in sorted(set(range(len(graph.names))) - set(order))]
         if left:
-            self.notes.append(f"Not on a way from the image '{printable(image)}', and left out: {_names(left, 100)}.")
+            self.notes.append(
+                f"These layers do not depend on the image '{printable(image)}' and are left out: {_names(left, 100)}."
+            )
         return Network(layers, inputs=inputs)
 
     def node(
@@ -459,7 +463,7 @@ class _Reader:
         record, name = graph.records[i], graph.named[i]
         if obstacle:
             return UnsupportedLayer(graph.types[i], reason=obstacle, name=name)
-        weights = [values.get(each) or _missing(each) for each in record.texts("params")]
+        weights = [values.get(name) or _missing(name) for name in record.texts("params")]
         block = graph.block(i)
         layer = self.placed(
             graph.kinds[i], block, graph.owns[i] or block, name, functools.partial(_called, weights), channels
@@ -467,7 +471,7 @@ class _Reader:
         return layer.replace(type=graph.types[i]) if isinstance(layer, UnsupportedLayer) else layer
 
     def placed(self, kind: str, record: _Record, own: _Record, *rest: Any) -> Layer:
-        """The layer, with what `save_matconvnet` wrote for it; an error about it says where it is in the file."""
+        """Read a layer, with the fields that only `save_matconvnet` writes; errors say where the layer is in the file."""
         try:
             layer = self.layer(kind, record, own, *rest)
             factors = {what: _field(own, what) for what in ("gain", "curvature") if what in layer.fields()}
@@ -540,7 +544,7 @@ class _Reader:
         )
 
     def transposed(self, record: _Record, name: str | None, weights: list[Any]) -> Layer:
-        """As MatConvNet's vl_nnconvt: filters h×w×K×C of a layer with C channels below and K, of each group, above."""
+        """A layer of vl_nnconvt: filters h×w×K×C, with C channels below the layer and, for each group, K above."""
         filters = self.real(weights, 0, f"{record.where}: filters")
         if filters.ndim > 4:
             raise WeightsFormatError(f"{record.where}: filters {filters.shape} have more than the axes h×w×K×C.")
@@ -552,7 +556,7 @@ class _Reader:
         return ConvTranspose(bank, bias, stride=stride, pad=crop, groups=groups, name=name).plain()
 
     def groups(self, record: _Record, bank: Array, channels: int | None) -> int:
-        """MatConvNet's rule: as many as the channels below are a multiple of those of a filter."""
+        """How many groups there are, by MatConvNet's rule: the channels below over the channels of a filter."""
         if "groups" in record:
             return record.integers("groups", (1,), most=len(bank))[0]
         seen = bank.shape[1]
@@ -567,12 +571,12 @@ class _Reader:
         moments = self.real(weights, 2, f"{record.where}: moments")
         if moments.shape != (len(scale), 2):
             raise WeightsFormatError(f"{record.where}: moments {moments.shape} for {len(scale)} channels.")
-        if not moments.any():  # what MatConvNet fills in where a file has none
+        if not moments.any():  # MatConvNet fills in zeros if a file has no moments
             return norm
         return norm.replace(mean=moments[:, 0], std=moments[:, 1])
 
     def scale(self, record: _Record, name: str | None, weights: list[Any], channels: int | None) -> Layer:
-        """A factor for each channel, and a bias; unsupported where there are more."""
+        """A factor for each channel, and a bias; any other shape of factors is not supported."""
         weights = weights[: 2 if self.number(record, "hasBias", 1) else 1]
         arrays = [self.real(weights, k, f"{record.where}: factors and biases") for k in range(max(1, len(weights)))]
         counts = {array.size for array in arrays} - {1}
@@ -595,11 +599,11 @@ class _Reader:
         if not isinstance(value, np.ndarray) or not value.size:
             raise WeightsFormatError(f"{what} should be numbers, and are {_what(value)}.")
         dtype = self.dtype or (value.dtype if value.dtype.kind == "f" else np.float64)
-        with np.errstate(over="ignore"):  # it becomes infinite, which the layer reports like all that is not finite
+        with np.errstate(over="ignore"):  # what overflows becomes infinite, which is reported when the layer is used
             return np.asarray(value, dtype)
 
     def vector(self, weights: list[Any], index: int, count: int, what: str) -> Array | None:
-        """`count` numbers, from a row or a column; None where there are none."""
+        """`count` numbers from a row or a column; None if there are none."""
         if index >= len(weights) or _empty(weights[index]):
             return None
         value = self.real(weights, index, what)
@@ -608,7 +612,7 @@ class _Reader:
         return np.asarray(value.ravel(order="F"))
 
     def said(self, record: _Record) -> str:
-        """Why a layer is not supported, where `save_matconvnet` wrote it down."""
+        """Why a layer is not supported, as `save_matconvnet` wrote it down."""
         reason = record.get("unsupported")
         return printable(reason, 1000) if isinstance(reason, str) else ""
 
@@ -619,7 +623,7 @@ class _Reader:
         return default if value is None else float(value.ravel()[0])
 
     def input_size(self, record: _Record, name: str) -> tuple[int, int, int] | None:
-        """(C, H, W) from [H W C] or [H W C N]; None where the file says less."""
+        """(C, H, W) from [H W C] or [H W C N]; None if the file says less."""
         value = record.numbers(name)
         if value is None or value.size < 3:
             return None
@@ -627,7 +631,7 @@ class _Reader:
         return channels, rows, columns
 
     def image(self, record: _Record, name: str) -> Array | None:
-        """(C, H, W) from a mean image H×W×C; None where there is none."""
+        """A mean image as (C, H, W), from H×W×C; None if there is none."""
         value = record.numbers(name)
         if value is None:
             return None
@@ -638,10 +642,10 @@ class _Reader:
         return np.asarray(image.reshape(image.shape + (1,) * (3 - image.ndim)).transpose(2, 0, 1))
 
     def spread(self, image: Array, net: Network) -> Array:
-        """A mean for each channel, as MATLAB would subtract it; one number per channel may lie along any axis."""
+        """A mean image or a mean for each channel, as MATLAB would subtract it; numbers per channel may lie along any axis."""
         try:
             channels = net.channels(0)
-        except ShapeError:  # nothing but the mean says how many there are
+        except ShapeError:  # nothing but the mean says how many channels there are
             return image
         if channels > 1 and image.size == channels == max(image.shape):
             return image.reshape(channels, 1, 1)
@@ -655,7 +659,7 @@ class _Reader:
         texts: list[Any] = list(names) if isinstance(names, Cell) else [names]
         if all(isinstance(text, str) for text in texts):
             return texts
-        self.notes.append(f"The names of the classes are {_what(names)}, not texts, and left out.")
+        self.notes.append(f"The names of the classes are {_what(names)}, not texts, and are left out.")
         return None
 
     def moments(self, meta: _Record) -> dict[int, tuple[Any, Any]]:
@@ -685,15 +689,15 @@ class _Reader:
 
 
 class _Graph:
-    """The layers of a DagNN by their places in the file, and the variables between them."""
+    """The layers of a DagNN, by their positions in the file, and the variables between them."""
 
     def __init__(self, root: _Record, holds: str) -> None:
         struct, self.where = root.get("layers"), root.place("layers")
         count = _count(struct)
         if count > MOST_LAYERS:
-            raise WeightsFormatError(f"{self.where} is {_what(struct)}; {MOST_LAYERS} layers are the most.")
+            raise WeightsFormatError(f"{self.where} is {_what(struct)}, and at most {MOST_LAYERS} layers are allowed.")
         self.records = [_Record(struct, f"{self.where}({i + 1})", i) for i in range(count)]
-        self.owns = [record.record("decoding") for record in self.records]  # what `save_matconvnet` wrote besides
+        self.owns = [record.record("decoding") for record in self.records]  # fields that only `save_matconvnet` writes
         self.types = [record.text("type") or "" for record in self.records]
         self.inputs = [record.texts("inputs") for record in self.records]
         self.outputs = [record.texts("outputs") for record in self.records]
@@ -702,11 +706,11 @@ class _Graph:
         self.names = [name or kind for name, kind in zip(self.named, self.types, strict=True)]
         self.makers = self.made()
         self.losses = self.measures()
-        for i in self.losses:  # without its labels
-            self.inputs[i] = [each for each in self.inputs[i] if each in self.makers] or self.inputs[i][:1]
+        for i in self.losses:  # their labels are dropped
+            self.inputs[i] = [name for name in self.inputs[i] if name in self.makers] or self.inputs[i][:1]
         self.kinds = [self.kind(i) for i in range(count)]
-        self.images = sorted({each for names in self.inputs for each in names} - set(self.makers))
-        self.reads = [[self.makers[each] for each in names if each in self.makers] for names in self.inputs]
+        self.images = sorted({variable for names in self.inputs for variable in names} - set(self.makers))
+        self.reads = [[self.makers[variable] for variable in names if variable in self.makers] for names in self.inputs]
         self.sorted = self.in_order()
         if not self.images or not any(self.owns[i] or self.types[i].startswith("dagnn.") for i in range(count)):
             raise WeightsFormatError(
@@ -727,38 +731,38 @@ class _Graph:
             soft = kind == "dagnn.Loss" and self.block(i).text("loss", "softmaxlog") == "softmaxlog"
             return "softmaxloss" if soft else "loss"
         if kind == "dagnn.Scale" and (len(self.inputs[i]) != 2 or self.records[i].texts("params")):
-            return kind  # by parameters, not by another map
+            return kind  # it scales by parameters, not by another map
         return DAG_TYPES.get(kind, kind)
 
     def made(self) -> dict[str, int]:
         """Which layer computes each variable."""
         makers: dict[str, int] = {}
         for i, names in enumerate(self.outputs):
-            for each in names:
-                if each in self.inputs[i]:
+            for variable in names:
+                if variable in self.inputs[i]:
                     raise WeightsFormatError(
-                        f"the layer '{printable(self.names[i])}' reads '{printable(each)}', which it computes itself. "
-                        "Give what it computes a name of its own."
+                        f"the layer '{printable(self.names[i])}' reads '{printable(variable)}', which it computes itself. "
+                        "Give its output a name of its own."
                     )
-                if each in makers:
-                    both = f"'{printable(self.names[makers[each]])}' and '{printable(self.names[i])}'"
-                    raise WeightsFormatError(f"the layers {both} both compute '{printable(each)}'.")
-                makers[each] = i
+                if variable in makers:
+                    both = f"'{printable(self.names[makers[variable]])}' and '{printable(self.names[i])}'"
+                    raise WeightsFormatError(f"the layers {both} both compute '{printable(variable)}'.")
+                makers[variable] = i
         return makers
 
     def measures(self) -> set[int]:
-        """The losses: MatConvNet's, and those of an author's own, which read one variable that is computed, and labels."""
+        """The losses: those of MatConvNet, and those of users, which read one variable that is computed, and labels."""
         strange = {
             i
             for i, (kind, names) in enumerate(zip(self.types, self.inputs, strict=True))
-            if kind not in DAG_TYPES and sum(each in self.makers for each in names) == 1 < len(names)
+            if kind not in DAG_TYPES and sum(variable in self.makers for variable in names) == 1 < len(names)
         }
         said = {
             i for i, kind in enumerate(self.types) if kind == "dagnn.Loss" or (i in strange and "loss" in kind.lower())
         }
-        # One whose type does not say so ends a way, and what it reads besides is no image of other layers.
-        read = {each for names in self.inputs for each in names}
-        others = {each for i, names in enumerate(self.inputs) if i not in strange | said for each in names}
+        # A loss whose type does not say so is at the end of a branch, and its labels are not read by other layers.
+        read = {variable for names in self.inputs for variable in names}
+        others = {variable for i, names in enumerate(self.inputs) if i not in strange | said for variable in names}
         ends = {
             i
             for i in strange
@@ -767,33 +771,35 @@ class _Graph:
         return {i for i in said | ends if not self.unsupported(i)}
 
     def unsupported(self, i: int) -> bool:
-        """Whether `save_matconvnet` wrote it as such a layer."""
+        """Whether `save_matconvnet` wrote layer i as an unsupported one."""
         own = self.owns[i]
         return own is not None and "unsupported" in own
 
     def in_order(self) -> list[int]:
-        """All layers, each after those that it reads."""
+        """The numbers of all layers, sorted so that each comes after those that it reads."""
         try:
             return list(graphlib.TopologicalSorter(dict(enumerate(self.reads))).static_order())
         except graphlib.CycleError as error:
             circle = " → ".join(printable(self.names[i]) for i in error.args[1][:12])
             raise WeightsFormatError(
-                f"{self.where} read each other in a circle, so that none of these can be the first: {circle}."
+                f"{self.where} read each other in a circle, so none of these can be computed first: {circle}."
             ) from None
 
     def led(self) -> list[frozenset[str]]:
-        """The images that lead to each layer."""
+        """For each layer, the images that it depends on."""
         if len(self.images) > MOST_IMAGES:
-            raise WeightsFormatError(f"{self.where} read {len(self.images)} images; {MOST_IMAGES} are the most.")
+            raise WeightsFormatError(
+                f"{self.where} read {len(self.images)} images, and at most {MOST_IMAGES} are allowed."
+            )
         sources = [frozenset(names).intersection(self.images) for names in self.inputs]
         for i in self.sorted:
             sources[i] = sources[i].union(*(sources[k] for k in self.reads[i]))
         return sources
 
     def image(self, asked: str | None) -> str:
-        """The variable that was asked for, or the one that most layers lead from."""
+        """The variable that was asked for, or else the one that most layers depend on."""
         if asked is None:
-            counts = Counter(each for sources in self.sources for each in sources)
+            counts = Counter(source for sources in self.sources for source in sources)
             return max(self.images, key=counts.__getitem__)
         if asked not in self.images:
             raise _NoSuchImage(
@@ -802,14 +808,14 @@ class _Graph:
         return asked
 
     def order(self, image: str) -> list[int]:
-        """The layers that lead from the image, each after those it reads, whatever their order in the file.
+        """The layers that depend on the image, each after those it reads, whatever their order in the file.
 
-        Of branches that meet, the longest comes first. What leads nowhere else comes before the last layer, which is the
-        end of the longest way: so the layers of a chain keep their numbers.
+        Where branches meet, the longest comes first. The last layer is the end of the longest path; other ends come just before
+        it. So the layers of a chain keep their numbers.
         """
         reached = [i for i in self.sorted if image in self.sources[i]]
         if any(self.owns) and all(k < i for i in reached for k in self.reads[i]):
-            return sorted(reached)  # as it was saved
+            return sorted(reached)  # the order in which `save_matconvnet` wrote them
         length: dict[int, int] = {}
         for i in reached:
             length[i] = 1 + max((length.get(k, 0) for k in self.reads[i]), default=0)
@@ -838,18 +844,18 @@ class _Graph:
         return list(order)
 
     def obstacle(self, i: int, known: dict[str, int]) -> str:
-        """Why the layer cannot be read, given the variables that lead from the image; nothing if it can."""
+        """Why the layer is not supported, given the variables that depend on the image; an empty text if it is."""
         reads, kind = self.inputs[i], self.kinds[i]
         if self.unsupported(i) or i in self.losses:
             return ""
-        missing = [each for each in reads if each not in known]
+        missing = [variable for variable in reads if variable not in known]
         if missing:
-            makers = [self.makers.get(each) for each in missing]
-            others = {each for each, maker in zip(missing, makers, strict=True) if maker is None}
+            makers = [self.makers.get(variable) for variable in missing]
+            others = {variable for variable, maker in zip(missing, makers, strict=True) if maker is None}
             others = others.union(*(self.sources[maker] for maker in makers if maker is not None))
-            which = f"the image {_names(sorted(others))}" if others else f"{_names(missing)}, which no image leads to"
+            which = f"the image {_names(sorted(others))}" if others else f"{_names(missing)}, which depends on no image"
             return f"it joins {_names(reads)}, and needs {which} as well"
-        measured = [each for each in reads if self.makers.get(each) in self.losses]
+        measured = [variable for variable in reads if self.makers.get(variable) in self.losses]
         if measured and not self.owns[i]:
             return f"it reads {_names(measured)}, a loss, which needs labels"
         if len(self.outputs[i]) != 1:
@@ -862,7 +868,7 @@ class _Graph:
 
 
 def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, int]]) -> str:
-    """Why a layer cannot join what it reads; nothing if it can."""
+    """Why a layer cannot join what it reads; an empty text if it can."""
     if isinstance(layer, UnsupportedLayer):
         return ""
     if len(strides) > 1:
@@ -875,7 +881,7 @@ def _misfit(layer: Layer, widths: Sequence[int | None], strides: set[tuple[int, 
 
 
 def _simple_weights(record: _Record) -> Callable[[], list[Any]]:
-    """Filters and biases, from either style of fields."""
+    """A function that reads a layer's filters and biases, from new or old fields."""
 
     def weights() -> list[Any]:
         cell = record.get("weights")
@@ -893,7 +899,7 @@ def _simple_weights(record: _Record) -> Callable[[], list[Any]]:
 
 
 def _parameters(root: _Record) -> dict[str, Callable[[], Any]]:
-    """What reads the value of each parameter of a DagNN, by name."""
+    """For each parameter of a DagNN, by name, a function that reads its value."""
     struct = root.get("params")
     if struct is None:
         return {}
@@ -907,7 +913,7 @@ def _parameters(root: _Record) -> dict[str, Callable[[], Any]]:
         name = record.text("name") or ""
         if name in values:
             raise WeightsFormatError(f"two parameters are named '{printable(name)}'.")
-        values[name] = functools.cache(functools.partial(record.get, "value"))  # layers may share it
+        values[name] = functools.cache(functools.partial(record.get, "value"))  # layers may share a parameter
     return values
 
 
@@ -934,7 +940,7 @@ def _as_struct(net: Network) -> dict[str, Any]:
 
 
 def _as_layer(layer: Layer) -> dict[str, Any]:
-    """The fields that vl_simplenn asks of a layer, and ours."""
+    """A layer as a struct with the fields that vl_simplenn needs, and our own."""
     fields: dict[str, Any] = {**_settings(layer), **_own(layer), "type": _type(layer, 0), "precious": False}
     if layer.name is not None:
         fields["name"] = _text(layer.name)
@@ -945,7 +951,7 @@ def _as_layer(layer: Layer) -> dict[str, Any]:
 
 
 def _as_dag(net: Network) -> dict[str, Any]:
-    """The fields that ``dagnn.DagNN.loadobj`` asks of a network, and ours in a field of the layers that it passes over."""
+    """A network as the struct that ``dagnn.DagNN.loadobj`` takes, with our own fields in one that it ignores."""
     layers, params = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
     for number, (layer, name) in enumerate(zip(net.layers, _identifiers(net), strict=True), 1):
         labels = ["label"] if isinstance(layer, Loss) else []
@@ -966,7 +972,7 @@ def _as_dag(net: Network) -> dict[str, Any]:
         own = {"name": _text(layer.name or ""), **_own(layer)}
         layers.append((name, _type(layer, 1), _cell(inputs), _cell([f"x{number}"]), _cell(list(weights)), block, own))
         params += weights.items()
-    variables = dict.fromkeys(each for layer in layers for each in (*layer[2][0], *layer[3][0]))
+    variables = dict.fromkeys(variable for layer in layers for variable in (*layer[2][0], *layer[3][0]))
     return {
         "layers": _structs(("name", "type", "inputs", "outputs", "params", "block", "decoding"), layers),
         "params": _structs(("name", "value"), params),
@@ -975,7 +981,7 @@ def _as_dag(net: Network) -> dict[str, Any]:
 
 
 def _identifiers(net: Network) -> list[str]:
-    """A name for each layer that is one in MATLAB and no other layer's: its own where that can be."""
+    """For each layer a name that MATLAB allows and no other layer has: its own name if possible."""
     counts = Counter(layer.name for layer in net.layers)
     fit = [counts[name] == 1 and re.fullmatch(IDENTIFIER, name) is not None for name in net.names]
     taken = {name for name, fits in zip(net.names, fit, strict=True) if fits}
@@ -987,7 +993,7 @@ def _identifiers(net: Network) -> list[str]:
 
 
 def _settings(layer: Layer) -> dict[str, Any]:
-    """What MatConvNet asks of a layer beside its weights; what only training uses has MatConvNet's defaults."""
+    """The fields that MatConvNet needs for a layer besides its weights; those for training get MatConvNet's defaults."""
     settings: dict[str, Any] = {}
     if isinstance(layer, Conv):
         settings["dilate"] = _row(layer.dilation)
@@ -1011,7 +1017,7 @@ def _settings(layer: Layer) -> dict[str, Any]:
 
 
 def _own(layer: Layer) -> dict[str, Any]:
-    """What MatConvNet does not know of a layer."""
+    """The fields of a layer that MatConvNet does not know."""
     factors = {
         what: value for what, value in layer.fields().items() if what in ("gain", "curvature") and value is not None
     }
@@ -1029,24 +1035,24 @@ def _weights(layer: Layer) -> list[Array]:
         return [_known(layer.filters.transpose(2, 3, 1, 0)), _known(layer.bias[np.newaxis])]
     if isinstance(layer, BatchNorm):
         moments = [] if layer.mean is None or layer.std is None else [np.stack([layer.mean, layer.std], axis=1)]
-        return [_known(each) for each in (layer.scale[:, None], layer.bias[:, None], *moments)]
+        return [_known(column) for column in (layer.scale[:, None], layer.bias[:, None], *moments)]
     if isinstance(layer, Scale):
         return [_known(layer.scale[None, None]), _known(layer.bias[None, None])]
     return []
 
 
 def _type(layer: Layer, form: int) -> str:
-    """What MatConvNet calls the layer in a SimpleNN (0) or a DagNN (1)."""
+    """The type of the layer in a SimpleNN (`form` 0) or a DagNN (1)."""
     if isinstance(layer, UnsupportedLayer):
         return _text(layer.type)
     own = f"decoding.{layer.kind}"
     if OWN.get(own) is not type(layer):
-        raise InvalidValueError(f"save_matconvnet: MatConvNet has no layer like {layer!r}.")
+        raise InvalidValueError(f"save_matconvnet: the layer {layer!r} is of a class that cannot be written to a file.")
     return TYPES[type(layer)][form] if type(layer) in TYPES else own
 
 
 def _as_field(value: Any) -> Any:
-    """A value that is not MatConvNet's: one number or text as it is, several with two axes more, which MATLAB keeps apart."""
+    """A value for one of our own fields. Arrays get two more axes, by which they can be told from single numbers when read."""
     if isinstance(value, str):
         return _text(value)
     array = np.asarray(value)
@@ -1055,7 +1061,7 @@ def _as_field(value: Any) -> Any:
 
 
 def _field(record: _Record, name: str) -> Any:
-    """What `_as_field` wrote."""
+    """A value that `_as_field` wrote."""
     value = record.get(name)
     if value is None or isinstance(value, str):
         return value
@@ -1067,26 +1073,26 @@ def _field(record: _Record, name: str) -> Any:
 
 
 def _made(kind: type[Layer], record: _Record, name: str | None) -> Layer:
-    """The layer that was written with its own fields."""
+    """A layer that was written with the arguments of its constructor as fields."""
     names = set(kind._parameters()) - COMMON
-    fields = {each: value for each in sorted(names) if (value := _field(record, each)) is not None}
+    fields = {argument: value for argument in sorted(names) if (value := _field(record, argument)) is not None}
     try:
         layer = kind(**fields, name=name)
     except DecodingError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
         raise WeightsFormatError(f"its fields do not make a {kind.__name__}: {printable(str(error), 200)}.") from None
-    for each in names - layer.weights.keys() - {"channels"}:  # of a Select, which are as many as there are
-        numbers = np.asarray(getattr(layer, each))
+    for argument in names - layer.weights.keys() - {"channels"}:  # the channels of a Select may have any number
+        numbers = np.asarray(getattr(layer, argument))
         if numbers.dtype.kind in "iuf" and np.any(np.abs(numbers[np.isfinite(numbers)]) > LARGEST):
-            raise WeightsFormatError(f"{record.place(each)} should be at most {LARGEST}, not {numbers.tolist()}.")
+            raise WeightsFormatError(f"{record.place(argument)} should be at most {LARGEST}, not {numbers.tolist()}.")
     return layer
 
 
 def _text(text: str) -> str:
     if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
         raise InvalidValueError(
-            f"save_matconvnet: '{printable(text)}' holds a zero or half a character, which cannot be written."
+            f"save_matconvnet: '{printable(text)}' holds a zero or half a character, which cannot be written. Rename it."
         )
     return text
 
@@ -1109,14 +1115,14 @@ def _row(numbers: Sequence[float]) -> Array:
 
 
 def _known(array: Array) -> Array:
-    """In a precision that MATLAB knows."""
+    """The array in a precision that MATLAB knows."""
     if array.dtype.itemsize > 8:
         raise InvalidValueError(f"save_matconvnet: MATLAB does not know {array.dtype}; make it float64.")
     return array.astype(np.promote_types(array.dtype, np.float32))
 
 
 def _options(record: _Record) -> dict[str, float]:
-    """The name-value pairs in a layer's ``opts``; flags of the machine, such as CuDNN, are none of our business."""
+    """The name-value pairs in a layer's ``opts``, except those that do not change results, such as CuDNN."""
     cell = record.get("opts")
     parts = list(cell) if isinstance(cell, Cell) else []
     pairs = {part.lower(): value for part, value in itertools.zip_longest(parts, parts[1:]) if isinstance(part, str)}
@@ -1147,7 +1153,7 @@ def _empty(value: Any) -> bool:
 
 
 def _what(value: Any) -> str:
-    """A value in a few words."""
+    """A value from a file in a few words, for messages."""
     if value is None:
         return "empty"
     if isinstance(value, str):
@@ -1160,5 +1166,5 @@ def _what(value: Any) -> str:
 
 
 def _names(names: Sequence[str], most: int = 12) -> str:
-    """Names of a file, fit to be shown."""
+    """Names from a file, made safe to print, the first `most` of them."""
     return cut([printable(name) for name in names], most)

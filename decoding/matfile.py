@@ -1,8 +1,9 @@
 """MATLAB's files as trees of plain values, read strictly: no byte of a file is trusted before it is checked.
 
-A file is a stranger's. Sizes are held against the bytes that are there before anything is made of them, all that
-decompresses counts against one bound, nothing is executed and no other file is opened. Structs and cells read their parts
-when asked for, so that what nobody asks for costs nothing. MAT v5 is read here; v7.3, which is HDF5, through h5py.
+A file may come from a stranger. Every size that it claims is compared with the bytes that are there before memory is taken
+for it; all decompressed bytes count against one bound; nothing is executed; and no other file is opened. Structs and cells
+read their elements only when these are asked for, so that what is not needed costs nothing. MAT v5 is read here; v7.3, which
+is HDF5, through h5py.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from .arguments import crossed, printable
 from .errors import WeightsFormatError
 from .files import File, is_open, reading
 
-# What is read of a file may grow to so many times its size, or to so many bytes. Weights hardly compress; all-NaN ones do.
+# What is read may take MOST_GROWTH times the size of the file, or ALWAYS_ALLOWED bytes. Weights hardly compress, unless constant.
 MOST_GROWTH = 16
 ALWAYS_ALLOWED = 2**25
-MOST_PARTS = 50_000  # of one struct or cell
+MOST_PARTS = 50_000  # the most elements of one struct or cell
 CHUNK = 2**18
-PREFIX = 2**12  # of a variable, in which its class, size and name must be
+PREFIX = 2**12  # the class, size and name of a variable must be in so many first bytes
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -42,17 +43,17 @@ MOST_AXES = 32
 CELL, STRUCT, OBJECT, CHAR, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 4, 5, 16, 17
 WORDS = {CELL: "cell", STRUCT: "struct", CHAR: "char", SPARSE: "sparse", FUNCTION: "function handle"}
 
-CLASSES = {"double": "float64", "single": "float32", "logical": "uint8", "char": "char"}  # the rest are NumPy's names
+CLASSES = {"double": "float64", "single": "float32", "logical": "uint8", "char": "char"}  # others are named as in NumPy
 DEFLATE, SHUFFLE, CHECKSUM = 1, 2, 3  # HDF5's filters
-IN_USE = ("already open", "lock", "access flags")  # what HDF5 says of a file that it will not open beside others
+IN_USE = ("already open", "lock", "access flags")  # words of HDF5 for a file that is open elsewhere
 
 
 class Damaged(WeightsFormatError):
-    """Bytes that contradict one another; the public functions add the name of the file."""
+    """Bytes that contradict one another. The public functions add the name of the file to the message."""
 
 
 class Cell(NamedTuple):
-    """A cell array; `load(i)` reads its i-th part, column by column."""
+    """A cell array; `load(i)` reads its i-th element, counted column by column."""
 
     shape: tuple[int, ...]
     load: Callable[[int], Any]
@@ -62,7 +63,7 @@ class Cell(NamedTuple):
 
 
 class Struct(NamedTuple):
-    """An array of structs; `load(i, name)` reads a field of the i-th."""
+    """An array of structs; `load(i, name)` reads a field of the i-th struct."""
 
     shape: tuple[int, ...]
     names: tuple[str, ...]
@@ -70,16 +71,16 @@ class Struct(NamedTuple):
 
 
 class Other(NamedTuple):
-    """What this package has no use for: `what` says what it is."""
+    """A value that this package has no use for; `what` says what it is."""
 
     what: str
 
 
-COST_OF_AN_ITEM = 500  # bytes that reading one of HDF5's items counts as, however small
+COST_OF_AN_ITEM = 500  # reading any item of an HDF5 file counts as at least so many bytes
 
 
 class Budget:
-    """The bytes that may still be made of a file."""
+    """How many more bytes of memory reading a file may take."""
 
     def __init__(self, size: int) -> None:
         self.most = self.left = max(ALWAYS_ALLOWED, MOST_GROWTH * size)
@@ -87,7 +88,7 @@ class Budget:
     def take(self, count: int) -> None:
         self.left -= count
         if self.left < 0:
-            raise Damaged(f"it grows to more than {self.most} bytes, as no network does, and is not read on.")
+            raise Damaged(f"it unpacks to more than {self.most} bytes, as no network does, and is not read further.")
 
 
 class Variable(NamedTuple):
@@ -100,12 +101,12 @@ class Variable(NamedTuple):
 
 @contextmanager
 def open_mat(path: File) -> Iterator[list[Variable]]:
-    """The variables of a MAT file, by path or open already, each read when asked for, while the file is open.
+    """The variables of a MAT file, given by path or already open. Each can be read as long as the file is open.
 
     Raises
     ------
     WeightsFormatError
-        If the file is none, or is damaged.
+        If it is no MAT file, or is damaged.
     """
     with reading(path, "load_matconvnet: path") as file:
         size = file.seek(0, io.SEEK_END)
@@ -132,7 +133,7 @@ def _byte_order(header: bytes, size: int) -> str:
 
 
 class _V5:
-    """MAT v5: a row of variables, each an array or a compressed array. An array may hold others."""
+    """MAT v5: a sequence of variables, each an array or a compressed array. An array may hold other arrays."""
 
     def __init__(self, file: IO[bytes], order: str, size: int) -> None:
         self.file, self.order, self.size, self.budget = file, order, size, Budget(size)
@@ -147,10 +148,10 @@ class _V5:
             kind, length = struct.unpack(self.order + "II", tag)
             position += 8
             if kind not in (MATRIX, COMPRESSED):
-                raise Damaged(f"damaged at byte {position - 8}: a variable should begin there.")
+                raise Damaged(f"it is damaged at byte {position - 8}, where a variable should begin.")
             if length > self.size - position:
                 raise Damaged(
-                    f"it is cut short: a variable of {length} bytes at {position}, and it ends at {self.size}."
+                    f"it is cut short: a variable of {length} bytes begins at byte {position}, but the file ends at {self.size}."
                 )
             yield self.variable(position, length, kind == COMPRESSED)
             position += length
@@ -192,7 +193,7 @@ class _V5:
         return out.getvalue()
 
     def tag(self, data: memoryview, at: int) -> tuple[int, int, int, int]:
-        """Of the element at `at`: its type, where its content begins and ends, and where the next element begins."""
+        """The type of the element at `at`, where its content begins and ends, and where the next element begins."""
         if len(data) - at < 8:
             raise Damaged("an array is cut short.")
         kind, length = struct.unpack_from(self.order + "II", data, at)
@@ -201,9 +202,9 @@ class _V5:
             kind, length = kind & 0xFFFF, kind >> 16
             begin, after = at + 4, at + 8
             if length > 4:
-                raise Damaged(f"a small element claims {length} bytes.")
+                raise Damaged(f"a small element claims {length} bytes, and 4 are the most.")
         if begin + length > len(data):
-            raise Damaged(f"an element claims {length} bytes, and {len(data) - begin} are left.")
+            raise Damaged(f"an element claims {length} bytes, but only {len(data) - begin} are left.")
         return kind, begin, begin + length, min(after, len(data))
 
     def integers(self, data: memoryview, at: int, what: str) -> tuple[list[int], int]:
@@ -221,7 +222,7 @@ class _V5:
         return _word(data[begin:end]), after
 
     def head(self, data: memoryview) -> tuple[int, bool, tuple[int, ...], str, int]:
-        """Class, whether complex, shape, name, and where the content begins."""
+        """The class of an array, whether it is complex, its shape, its name, and where its content begins."""
         flags, at = self.integers(data, 0, "flags")
         if len(flags) != 2:
             raise Damaged("the flags of an array are not two numbers.")
@@ -265,10 +266,10 @@ class _V5:
         stored = np.dtype(self.order + STORAGE[kind])
         if math.prod(shape) * stored.itemsize != end - begin:
             raise Damaged(
-                f"an array claims {crossed(shape)} numbers of {stored.itemsize} bytes, and holds {end - begin}."
+                f"an array claims {crossed(shape)} numbers of {stored.itemsize} bytes each, but holds {end - begin} bytes."
             )
         if begin == end:
-            return np.zeros((0, 0), dtype)  # the other sizes may be anything
+            return np.zeros((0, 0), dtype)  # an empty array may claim any other sizes
         values = np.frombuffer(data, stored, math.prod(shape), begin).reshape(shape, order="F")
         if stored == dtype:
             return values
@@ -277,7 +278,7 @@ class _V5:
             return values.astype(dtype)
 
     def text(self, data: memoryview, at: int, shape: tuple[int, ...]) -> Any:
-        """A str; an `Other` where there are several rows."""
+        """The text as a str; an `Other` if it has several rows."""
         if math.prod(shape) == 0:
             return ""
         kind, begin, end, _ = self.tag(data, at)
@@ -289,7 +290,7 @@ class _V5:
         text = bytes(data[begin:end]).decode(encoding, "backslashreplace")
         units = len(text.encode("utf-16-le", "surrogatepass")) // 2
         if shape[1] not in (len(text), units, end - begin):
-            raise Damaged(f"text claims {shape[1]} characters, and holds {len(text)}.")
+            raise Damaged(f"a text claims {shape[1]} characters, but holds {len(text)}.")
         return text
 
     def parts(self, data: memoryview, at: int, count: int) -> list[memoryview]:
@@ -335,7 +336,7 @@ def _open_hdf5(path: File, size: int) -> Iterator[list[Variable]]:
 
 
 def _opened(open_: Callable[..., Any], path: File) -> Any:
-    """The file, without a lock; where this process holds it open already, HDF5 wants the locks to be the same."""
+    """Open the file without a lock, or with the lock that it has if this process has it open already, as HDF5 demands."""
     if is_open(path):
         return open_(path, "r")
     for locking in (False, None, True):
@@ -345,13 +346,13 @@ def _opened(open_: Callable[..., Any], path: File) -> Any:
             if not any(words in str(error) for words in IN_USE):
                 raise
     raise WeightsFormatError(
-        "it is open elsewhere, for writing or with locks of its own, and cannot be read beside that. Close it there first."
+        "it is open elsewhere, for writing or with locks of its own, and cannot be read at the same time. Close it there first."
     )
 
 
 @contextmanager
 def _from_hdf5() -> Iterator[None]:
-    """Whatever h5py and the HDF5 library make of damaged bytes is one error."""
+    """Turn whatever h5py and the HDF5 library raise for damaged bytes into one error."""
     try:
         yield
     except WeightsFormatError:
@@ -361,7 +362,7 @@ def _from_hdf5() -> Iterator[None]:
 
 
 class _Hdf5:
-    """MAT v7.3: every array is a data set with its axes reversed, or a group of fields; parts of cells are references."""
+    """MAT v7.3: every array is a data set with its axes reversed, or a group of fields; elements of cells are references."""
 
     def __init__(self, file: Any, size: int) -> None:
         self.file, self.size, self.budget = file, size, Budget(size)
@@ -376,7 +377,7 @@ class _Hdf5:
         return tuple(group)
 
     def child(self, group: Any, name: str) -> Any:
-        """What hangs in the group itself: no other file, no detour."""
+        """The item of that name in the group itself; links to other files or places are refused."""
         import h5py
 
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -384,7 +385,7 @@ class _Hdf5:
         return group[name]
 
     def attribute(self, item: Any, name: str) -> str:
-        """A short text or a number, as text."""
+        """An attribute, which must be a short text or a number, as text."""
         import h5py
 
         if name not in item.attrs:
@@ -413,7 +414,7 @@ class _Hdf5:
     def value(self, item: Any) -> Any:
         import h5py
 
-        self.budget.take(COST_OF_AN_ITEM)  # references can lead to one item any number of times
+        self.budget.take(COST_OF_AN_ITEM)  # any number of references can lead to one item
         kind = self.attribute(item, "MATLAB_class")
         if isinstance(item, h5py.Group):
             return self.struct(item) if kind in ("struct", "") else Other(self.what(item))
@@ -433,7 +434,7 @@ class _Hdf5:
         return values.astype(CLASSES.get(kind, kind), copy=False)
 
     def read(self, item: Any) -> Any:
-        """All of a data set, if it lies in this file and fits the bytes that are there."""
+        """All of a data set, if it lies in this file and is no larger than the bytes that are there."""
         if item.is_virtual or item.external:
             raise Damaged("a data set lies in another file, which is not opened.")
         if len(item.shape) > MOST_AXES or item.id.get_storage_size() > self.size:
@@ -442,7 +443,7 @@ class _Hdf5:
         return self.unpacked(item) if item.chunks else item[()]
 
     def unpacked(self, item: Any) -> Any:
-        """A data set in chunks. The library would let a chunk grow to any size; here none grows beyond its own."""
+        """All of a data set that is stored in chunks. The library would unpack a chunk to any size; here the size is bounded."""
         pipeline = item.id.get_create_plist()
         filters = [pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())]
         corners = [range(0, side, step) for side, step in zip(item.shape, item.chunks, strict=True)]
@@ -452,9 +453,9 @@ class _Hdf5:
         for corner in itertools.product(*corners):
             self.budget.take(length)
             skipped, chunk = item.id.read_direct_chunk(corner)
-            for i, each in reversed(list(enumerate(filters))):
+            for i, filter_ in reversed(list(enumerate(filters))):
                 if not skipped >> i & 1:
-                    chunk = _undone(each, chunk, length, item.dtype.itemsize)
+                    chunk = _undone(filter_, chunk, length, item.dtype.itemsize)
             cells = np.frombuffer(chunk, item.dtype).reshape(item.chunks)
             place = tuple(slice(at, at + step) for at, step in zip(corner, item.chunks, strict=True))
             target = out[place]
@@ -465,7 +466,7 @@ class _Hdf5:
         return Cell(item.shape[::-1], self.targets(item))
 
     def targets(self, item: Any) -> Callable[[int], Any]:
-        """What reads the i-th of the arrays that a data set refers to."""
+        """A function that reads the i-th of the arrays that a data set refers to."""
         _check_parts(item.size)
         references = self.read(item).ravel()  # rows of the file are columns in MATLAB
 
@@ -476,7 +477,7 @@ class _Hdf5:
         return load
 
     def struct(self, group: Any) -> Struct:
-        """One struct, or an array of them, whose fields are data sets of references without a class."""
+        """A struct, or an array of structs. In an array, fields are data sets of references without a class."""
         import h5py
 
         names = self.names(group)
@@ -499,9 +500,9 @@ class _Hdf5:
 
 
 def _undone(filter_: int, data: bytes, length: int, itemsize: int) -> bytes:
-    """A chunk before one of HDF5's filters was applied; `length` is what it must come to in the end."""
+    """Undo one of HDF5's filters on a chunk; `length` is how many bytes the chunk must have in the end."""
     if filter_ == DEFLATE:
-        return zlib.decompressobj().decompress(data, length + 4)  # more would be refused anyway
+        return zlib.decompressobj().decompress(data, length + 4)  # a longer chunk is refused anyway
     if filter_ == SHUFFLE:
         return bytes(np.frombuffer(data, np.uint8).reshape(itemsize, -1).T.tobytes())
     if filter_ == CHECKSUM:
@@ -516,4 +517,4 @@ def _word(data: memoryview) -> str:
 
 def _check_parts(count: int) -> None:
     if count > MOST_PARTS:
-        raise Damaged(f"a struct or cell claims {count} parts; {MOST_PARTS} is the most.")
+        raise Damaged(f"a struct or cell claims {count} elements, and {MOST_PARTS} are the most that is read.")

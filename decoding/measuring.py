@@ -1,8 +1,8 @@
-"""The engine of measuring: one run of the network over the images, which every meter looks on at.
+"""Measuring: one run of the network over the images, in which any number of meters take part.
 
-`measure` shows each meter the responses of its layer, so that several layers, interpolations and rankings share one
-forward pass, and runs nothing that no meter reads. What is measured so is in `decoding.evaluation` and
-`decoding.baselines`.
+A *meter* is an object that measures something batch by batch. `measure` gives each meter the responses of its layer, so that
+several measurements share one forward pass, and runs only the layers that meters read. The meters are in
+`decoding.evaluation`, `decoding.gains`, `decoding.patterns` and `decoding.baselines`.
 """
 
 from __future__ import annotations
@@ -29,29 +29,30 @@ Progress: TypeAlias = Callable[[int, "int | None"], object]
 
 
 class Meter(Protocol):
-    """What `measure` drives: it is shown the responses of the layer that it reads, batch after batch.
+    """What `measure` gives the responses of a layer to, batch after batch.
 
     Attributes
     ----------
     layer : int
         The number of the layer that it reads; 0 for one that reads the images alone.
     layers : tuple of int, optional
-        The numbers of several that it reads together, in place of `layer`; `part` is given a tuple of their responses.
+        The numbers of several layers that it reads together, in place of `layer`; `part` is given a tuple of their responses.
     state : sequence of str, optional
-        The names of the attributes that `add` changes, which a checkpoint keeps; all but networks and backends unless given.
+        The names of the attributes that `add` changes, for checkpoints; unless given, all except networks and backends.
     """
 
     layer: int
 
     def part(self, images: Array, responses: Any, start: int) -> Any:
-        """What a batch adds: images (N, C, H, W) from number `start` on, and the responses of `layer`, (N, K, H', W').
+        """Compute what a batch adds to the measurement, its *part*.
 
-        Batches may be computed at the same time, in other threads or by a copy of the meter in another process: the meter
-        stays as it is.
+        The batch is images (N, C, H, W), the first of which has the number `start`, and the responses of `layer` to them,
+        (N, K, H', W'). Batches may be computed at the same time, in threads or by copies of the meter in other processes, so
+        this method must not change the meter.
         """
 
     def add(self, part: Any) -> None:
-        """Take in what a batch adds; batches come in their order."""
+        """Add the part of a batch to the measurement; batches come in order."""
 
 
 @public
@@ -66,29 +67,30 @@ def measure(
     executor: Executor | None = None,
     checkpoint: Any = None,
 ) -> int:
-    """Run the network once over the images, and show every meter the responses of its layer.
+    """Run the network once over the images, and give every meter the responses of its layer.
 
     Parameters
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches
-        As `Network.forward` takes them. Of an iterable, one batch is in memory at a time; with `decoding.fast` and
-        threadpoolctl, one for each thread and one more; with an executor, two for each worker. A sequence of batches that
-        has `sizes`, the number of images of each or one int for all, is read where it is measured, as `images_in` is.
+        As `Network.forward` takes them. Batches of an iterable are in memory one at a time; with `decoding.fast` and
+        threadpoolctl, one for each thread and one more; with an executor, two for each worker. A sequence of batches with an
+        attribute `sizes` (how many images each batch holds, or one int for all) is read by the workers themselves; what
+        `images_in` returns is such a sequence.
     meters : sequence of meters
-        `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number,
-        ``part(images, responses, start)`` (what a batch adds) and ``add(part)``.
+        `ReconstructionMeter`, `TopImagesMeter`, or any object with a `layer` number, ``part(images, responses, start)``, which
+        computes what a batch adds, and ``add(part)``, which adds it.
     backend : object or module, optional
         The operators to use for the network's responses; `decoding.reference` unless given. With `decoding.fast`, batches
-        are computed at the same time, ``part`` of each meter included, in threads.
+        are computed in threads, and so is ``part`` of each meter.
     batch_size : int, optional
-        Images run at a time; `Network.batch_size` unless given.
+        How many images to run at a time; what `Network.batch_size` finds, unless given.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
-        Whose workers measure: threads, processes, a cluster (:doc:`large-work`). Results are the same bit for bit.
+        Its workers do the measuring: threads, processes, or a cluster (:doc:`large-work`). Results are the same bit for bit.
     checkpoint : path, optional
-        A file to keep in what the meters hold, every now and then. If it is there already, the measurement goes on from it.
+        A file in which the state of the meters is saved now and then. If it exists, the measurement goes on from it.
 
     Returns
     -------
@@ -100,10 +102,11 @@ def measure(
     ShapeError
         If the images do not fit the network.
     InvalidValueError
-        If there are no images or meters, or images, weights or responses are not finite; it says where. If the executor is none,
-        is shut down, or network, meters, backend or images do not pickle; if the checkpoint is of other work.
+        If there are no images or no meters; if images, weights or responses are not finite (the message says where); if the
+        executor is not one, or is shut down; if network, meters, backend or images cannot be pickled for it; or if the
+        checkpoint belongs to other work.
     ExecutorError
-        If the executor fails. Its `done` says how many images the meters hold.
+        If the executor fails. The error's `done` says how many images have been measured.
     DataFormatError
         If the checkpoint is damaged.
     OSError
@@ -111,7 +114,7 @@ def measure(
 
     See Also
     --------
-    reconstruction_error, top_images : For one meter.
+    reconstruction_error, top_images : One measurement each.
 
     Examples
     --------
@@ -127,7 +130,7 @@ def measure(
     meters = as_sequence(meters, "measure: meters", "meters")
     for meter in meters:
         if not all(hasattr(meter, name) for name in ("layer", "part", "add")):
-            raise InvalidValueError(f"measure: {described(meter)} is no meter: it must have layer, part and add.")
+            raise InvalidValueError(f"measure: {described(meter)} is no meter: a meter must have layer, part and add.")
     if not meters:
         raise InvalidValueError("measure: there are no meters, so there is nothing to measure.")
     size = None if batch_size is None else as_count(batch_size, "batch_size")
@@ -136,14 +139,14 @@ def measure(
 
 
 class Job(Protocol):
-    """What is done with each batch of images: all of a measurement that travels to where the images are measured.
+    """What is done with each batch of images: all of a measurement that is sent to workers.
 
     Attributes
     ----------
     function : str
-        What errors call it.
+        The name that errors begin with.
     backend : Backend
-        It says whether it may be run in several threads.
+        The backend, which says whether it may be run in several threads.
     """
 
     function: str
@@ -152,20 +155,20 @@ class Job(Protocol):
     def backend(self) -> Any: ...
 
     def as_images(self, images: Any) -> Array:
-        """Some of the images as an array (N, C, H, W); an error if they are none."""
+        """Some of the images as an array (N, C, H, W), checked."""
 
     def step(self, shape: Sequence[int]) -> int:
-        """How many images of (C, H, W) are a batch."""
+        """How many images of shape (C, H, W) make a batch."""
 
     def parts(self, images: Array, start: int) -> Sequence[Any]:
         """What a batch adds to each meter."""
 
     def named(self) -> dict[str, Any]:
-        """What it holds, by the names that errors call it."""
+        """What the job holds, by the names that errors use."""
 
 
 class _Measuring:
-    """The network run over a batch, with every meter looking on."""
+    """Runs the network over a batch, and gives every meter its responses."""
 
     function = "measure"
 
@@ -203,9 +206,8 @@ class _Measuring:
         return {"the network": self.net, "the backend": self.backend, **meters}
 
 
-Block: TypeAlias = tuple[
-    int, Any
-]  # the number of its first image, and the images; or which items of a sequence they are
+# The number of the first image of a block; and its images, or which items of a sequence they are.
+Block: TypeAlias = tuple[int, Any]
 
 
 def run(
@@ -217,7 +219,7 @@ def run(
     executor: Executor | None = None,
     checkpoint: Any = None,
 ) -> int:
-    """Do the job with every batch of the images, and have the meters add, batch after batch, what it makes of each.
+    """Do the job with every batch of the images; the meters add, batch after batch, what it returns.
 
     Returns
     -------
@@ -227,7 +229,7 @@ def run(
     Raises
     ------
     InvalidValueError
-        If there are no images; others as the job has them, with the number of the first image of the batch.
+        If there are no images. Errors of the job itself are raised with the number of the first image of their batch.
     """
     if executor is not None:
         from .executing import check_executor
@@ -284,7 +286,7 @@ def run(
 
 
 def _tell(error: BaseException, done: int, meters: Sequence[Any], checkpoint: Any) -> None:
-    """Has an error say from which image on it happened, and one of the engine's what is not lost."""
+    """Make an error say from which image on it happened, and an executor's error how much has been measured."""
     if isinstance(error, ExecutorError):
         error.done, error.meters = done, meters
         kept = "the meters hold them" if checkpoint is None else "the checkpoint holds them"
@@ -302,7 +304,7 @@ def _of_worker(error: BaseException) -> bool:
 
 
 class _Reading:
-    """What travels: the job, and the sequence that blocks are read from where it is done; None where they are arrays."""
+    """What is sent to workers: the job, and the sequence they read blocks from; None if blocks are arrays already."""
 
     def __init__(self, job: Job, sequence: Any) -> None:
         self.job, self.sequence = job, sequence
@@ -318,7 +320,7 @@ class _Reading:
         return found
 
     def _read(self, items: range) -> Iterator[Array]:
-        """Neighbours of one shape as one array."""
+        """The items as arrays; neighbouring items of one shape are put together in one array."""
         waiting: list[Array] = []
         for i in items:
             array = self.job.as_images(self.sequence[i])
@@ -332,7 +334,7 @@ class _Reading:
 
 
 def batches(images: Any, net: Network | None = None, function: str = "measure") -> tuple[Iterable[Any], int | None]:
-    """What is given as images, as batches; and how many images there are in all, where that is known beforehand."""
+    """What was given as images, as batches; and how many images there are in all, or None if that is not known beforehand."""
     refuse_pair(images, "images")
     if isinstance(images, (list, tuple)):
         if images:
@@ -352,7 +354,7 @@ def batches(images: Any, net: Network | None = None, function: str = "measure") 
 
 
 def _reads_itself(images: Any) -> bool:
-    """Whether it is a sequence of batches that says how many images each has, so that it can be read where they are measured."""
+    """Whether it is a sequence of batches that says how many images each has, so that workers can read it themselves."""
     return hasattr(images, "sizes") and hasattr(images, "__len__") and hasattr(images, "__getitem__")
 
 
@@ -362,12 +364,12 @@ def _size(sequence: Any, i: int) -> int:
 
 
 def _is_one(sizes: Any) -> bool:
-    """Whether all items of a sequence hold as many images."""
+    """Whether `sizes` is one number, the same for all items of a sequence."""
     return isinstance(sizes, (int, np.integer))
 
 
 def _numbered(job: Job, sequence: Any) -> Iterator[Block]:
-    """Items of a sequence, as many as are a batch, with the number of their first image."""
+    """Blocks of a sequence: which items make a batch, with the number of their first image."""
     count, start = len(sequence), 0
     several = count > 0 and _is_one(sequence.sizes)
     some = max(1, job.step(job.as_images(sequence[0]).shape[1:]) // sequence.sizes) if several else 1
@@ -378,7 +380,7 @@ def _numbered(job: Job, sequence: Any) -> Iterator[Block]:
 
 
 def _split(job: Job, parts: Iterable[Any]) -> Iterator[Block]:
-    """Batches, each with the number of its first image."""
+    """Blocks that are arrays: batches, each with the number of its first image."""
     done = 0
     for part in parts:
         array = job.as_images(part)
@@ -389,7 +391,7 @@ def _split(job: Job, parts: Iterable[Any]) -> Iterator[Block]:
 
 
 def within(images: Array, pads: Pads) -> tuple[Array, Pads]:
-    """The images from where the first units begin, and the zeros they need around them; pads as `Network.grid` gives them."""
+    """Crop the images to where the first units begin, and say how many zeros they need around them; pads are `Network.grid`'s."""
     images = images[:, :, max(0, -pads[0]) :, max(0, -pads[2]) :]
     return images, (max(0, pads[0]), pads[1], max(0, pads[2]), pads[3])
 
@@ -397,9 +399,9 @@ def within(images: Array, pads: Pads) -> tuple[Array, Pads]:
 def windows(
     images: Array, grid: Sequence[int], size: Sequence[int], stride: Sequence[int], most: int
 ) -> Iterator[tuple[int, slice, Array]]:
-    """What units see, row by row of their grid and at most so many numbers at a time: the row, which images, and views of their crops.
+    """What units see, row by row of their grid, at most `most` numbers at a time: the row, which images, and views of their crops.
 
-    The crops are (images, columns, C, h, w). The first unit's is the first corner of the images.
+    The crops have the shape (images, columns, C, h, w). That of the first unit lies in the upper left corner of the images.
     """
     (rows, columns), (h, w), (down, across) = grid, size, stride
     step = max(1, most // (columns * images.shape[1] * h * w))

@@ -41,7 +41,7 @@ from .folder import FolderOfImages
 from .layers import Concat, Conv, Layer, Shape, UnsupportedLayer, check_factors
 from .layers.base import kept
 
-# Numbers alive between two layers, of a batch: enough for large matrix products, not too many for caches.
+# How many numbers of a batch are kept between two layers: enough for large matrix products, not too many for caches.
 BATCH = 22 * 2**18
 
 
@@ -58,15 +58,15 @@ class ReceptiveField(NamedTuple):
 
 
 class Network:
-    """Layers that read each other, in an order in which each comes after what it reads; and what they were trained with.
+    """A graph of layers, listed so that each comes after those that it reads; and how its images were normalized.
 
     Parameters
     ----------
     layers : sequence of layers
         From the image up. Layer numbers count from 1; layer 0 is the image.
     inputs : sequence, optional
-        For each layer the numbers of the layers it reads, all before it: a tuple, or one int. Several only where the layer
-        joins (`Sum`, `Concat`, `Gate`). Unless given, each reads the one before: a chain.
+        For each layer the numbers of the layers it reads, all before it: a tuple, or one int. Several only for a layer that
+        joins (`Sum`, `Concat`, `Gate`). Unless given, each layer reads the one before it: the network is a chain.
     mean : array_like of shape (C, H, W), (C, 1, 1) or (C,), optional
         The mean of the training images, which `normalize` subtracts.
     std : array_like of shape (C, H, W), (C, 1, 1) or (C,), optional
@@ -76,19 +76,20 @@ class Network:
     input_shape : (C, H, W), optional
         The images the network was made for. Other sizes run as well, where the layers allow it.
     notes : sequence of str, optional
-        What else `describe` should say, such as what could not be used of a file.
+        What else `describe` should say, such as what in a file could not be used.
     moments : mapping, optional
-        For the numbers of some layers, 0 being the image, mean and standard deviation of their responses, (K,) each, as
-        `decoding.quadratize` leaves them.
+        For some layers, by number (0 is the image), the mean and the standard deviation of their responses, (K,) each;
+        `decoding.quadratize` puts them here.
     aliases : mapping of str to str, optional
-        Further names, each with the name of the layer that it finds: of a batch norm that was folded into a convolution.
+        Further names, each with the name of the layer that it stands for, such as that of a batch norm that was folded into
+        a convolution.
 
     Raises
     ------
     ShapeError
-        If layers do not fit those they read, `inputs` is no such graph, or `mean`, `std` or `input_shape` does not fit.
+        If layers do not fit those they read, `inputs` does not describe such a graph, or `mean`, `std` or `input_shape` does not fit.
     InvalidValueError
-        If something else than layers is given.
+        If `layers` holds anything but layers.
 
     Notes
     -----
@@ -132,7 +133,7 @@ class Network:
             layer.name or f"layer{number}" for number, layer in enumerate(self.layers, 1)
         )
         self.inputs: tuple[tuple[int, ...], ...] = self._inputs(inputs)
-        # The layers that decoding follows: of a gate, the first it reads alone.
+        # The layers that decoding follows: for a gate, only the first of the two that it reads.
         self.paths = tuple(i[: layer.follows] for i, layer in zip(self.inputs, self.layers, strict=True))
         self.notes = _texts(notes, "notes")
         self.aliases = dict(aliases or {})
@@ -165,14 +166,14 @@ class Network:
         try:
             if isinstance(given, (str, bytes, Mapping, Set)):
                 raise TypeError
-            rows = [each if np.ndim(each) else (each,) for each in given]
+            rows = [below if np.ndim(below) else (below,) for below in given]
         except (TypeError, ValueError):
             raise ShapeError(
                 f"Network: inputs must hold, for each layer, the numbers of the layers it reads, not {given!r:.200}."
             ) from None
         if len(rows) != len(self.layers):
             raise ShapeError(
-                f"Network: inputs of {plural(len(rows), 'layer')} for {plural(len(self.layers), 'layer')}."
+                f"Network: inputs must have one entry for each layer; it has {len(rows)}, and layers has {len(self.layers)}."
             )
         return tuple(self._row(number, row) for number, row in enumerate(rows, 1))
 
@@ -197,7 +198,7 @@ class Network:
         return below
 
     def _image_channels(self) -> int | None:
-        """The image's channels: what the first layers ask for that do not merely keep them; else by `input_shape`, else by the mean."""
+        """The image's channels: what the first layer that has a fixed number says; else `input_shape`, the mean, or the deviation."""
         keeping = {0}
         for number, (layer, below) in enumerate(zip(self.layers, self.inputs, strict=True), 1):
             if isinstance(layer, (UnsupportedLayer, Concat)) or not keeping.intersection(below[: layer.follows]):
@@ -234,13 +235,13 @@ class Network:
         unknown = [name for name in changed if name not in self.fields()]
         if unknown:
             raise InvalidValueError(
-                f"Network.replace: there is no {', '.join(unknown)}; it has {', '.join(self.fields())}."
+                f"Network.replace: there is no argument {', '.join(unknown)}; there are {', '.join(self.fields())}."
             )
         return Network(**{**self.fields(), **changed})
 
     @public
     def trim(self, layer: int | str) -> Network:
-        """The network up to `layer`, without what that does not need; what is left is numbered anew, and keeps its names.
+        """The network up to `layer`, with only the layers that it needs; they are numbered anew, and keep their names.
 
         Examples
         --------
@@ -293,7 +294,7 @@ class Network:
         Raises
         ------
         UnknownLayerError
-            If there is none; layer 0, the image, is none.
+            If there is no such layer. Layer 0 is the image, and is no layer object.
         """
         number = self.index(layer)
         if not number:
@@ -325,11 +326,11 @@ class Network:
 
     @property
     def runs(self) -> int:
-        """How many layers, from the first on, have no unsupported one in their way."""
+        """How many layers, counted from the first, can be run before one needs an unsupported layer."""
         return next((n - 1 for n in range(1, len(self.layers) + 1) if self.blocked(n) is not None), len(self.layers))
 
     def blocked(self, layer: int | str) -> int | None:
-        """The number of the first unsupported layer that stands in the way of `layer`, which may be it; None if none does.
+        """The number of the first unsupported layer that `layer` needs, which may be `layer` itself; None if it needs none.
 
         Raises
         ------
@@ -393,7 +394,7 @@ class Network:
         UnknownLayerError
             If there is no such layer.
         ShapeError
-            If nothing in the network says how many channels its images have.
+            If nothing in the network determines how many channels its images have.
         UnsupportedLayerError
             If a layer that cannot be run lies in between.
         """
@@ -406,14 +407,14 @@ class Network:
         return channels
 
     def widths(self, layers: Sequence[int]) -> list[Any]:
-        """The channels of several layers; None where nothing says."""
+        """The channels of several layers; None where nothing determines them."""
         return [self._channels[i] for i in layers]
 
     @public
     def shapes(self, shape: Sequence[int], layer: int | str | None = None) -> list[Shape | None]:
         """(C, H, W) of the image and of every layer's output up to `layer`, for images of the given (C, H, W).
 
-        None in the place of those that `layer` does not need; without `layer`, of those that cannot be run.
+        None stands for layers that `layer` does not need or, if no `layer` is given, that cannot be run.
 
         Raises
         ------
@@ -431,7 +432,7 @@ class Network:
         return [found.get(number) for number in range(top + 1)]
 
     def _shapes(self, shape: Shape, numbers: Iterable[int]) -> dict[int, Shape]:
-        """The shapes of the image and of these layers, all that they read being among them."""
+        """The shapes of the image and of these layers, which must include all that they read."""
         if self._channels[0] not in (None, shape[0]):
             raise ShapeError(f"images of {plural(shape[0], 'channel')}, and the network takes {self._channels[0]}.")
         found = {0: shape}
@@ -442,10 +443,10 @@ class Network:
 
     @public
     def batch_size(self, shape: Sequence[int], layer: int | str | Sequence[int | str] | None = None) -> int:
-        """How many images of the given (C, H, W) to run at a time, up to `layer` or several of them.
+        """How many images of shape (C, H, W) to run at a time, up to one `layer` or up to several.
 
-        So many that between two layers some 6 million numbers must be kept: the responses that layers above still read, which are
-        those of one layer in a chain. An operator may need several times their memory to make them.
+        With this number, some 6 million numbers are kept between two layers: the responses that layers above still have to
+        read, which in a chain are those of one layer. An operator may need several times that memory while it runs.
 
         Examples
         --------
@@ -454,15 +455,15 @@ class Network:
         500
         """
         several = layer if isinstance(layer, Sequence) and not isinstance(layer, str) else [layer]
-        tops = [len(self.layers) if each is None else self.index(each) for each in several]
+        tops = [len(self.layers) if top is None else self.index(top) for top in several]
         return max(1, BATCH // self.alive(shape, tops))
 
     def alive(self, shape: Sequence[int], tops: Sequence[int]) -> int:
-        """The most numbers alive between two layers, on the way to `tops`, for one image of the given (C, H, W)."""
+        """The most numbers that are kept between two layers on the way to `tops`, for one image of shape (C, H, W)."""
         for top in tops:
             self.check_runs(top)
         order = walks.under(self, tops, self.inputs)
-        numbers = {n: math.prod(each) for n, each in self._shapes(_image_shape(shape), order).items()}
+        numbers = {n: math.prod(sides) for n, sides in self._shapes(_image_shape(shape), order).items()}
         last = {i: number for number in order for i in self.inputs[number - 1]}
         alive = most = numbers[0]
         for number in order:
@@ -473,7 +474,7 @@ class Network:
 
     @cached_property
     def decodable(self) -> set[tuple[int, int]]:
-        """The layers that were found to decode, each with the layer down to which."""
+        """Pairs (layer, lower layer) of which is known that the first can be decoded down to the second."""
         return set()
 
     @cached_property
@@ -484,14 +485,14 @@ class Network:
         return [number for number in runs if number not in read]
 
     def as_images(self, images: npt.ArrayLike, function: str, *, raw: bool = False) -> Array:
-        """Images as an array (N, C, H, W), unless their axes or channels are not the network's; the error says how to mend it.
+        """The images as an array (N, C, H, W); if their axes or channels do not fit the network, an error that says what to do.
 
         Raises
         ------
         ShapeError
-            If the axes or channels are others.
+            If the axes or channels do not fit the network.
         InvalidValueError
-            If they do not hold real numbers; or hold integers, of a network with a mean or a deviation, unless `raw`.
+            If they do not hold real numbers; or if they hold integers and the network has a mean or a deviation, unless `raw`.
         """
         refuse_pair(images, f"{function}: images")
         array = as_array(images, f"{function}: images")
@@ -499,7 +500,7 @@ class Network:
             wanted = f"{function}: images must have the four axes (N, C, H, W), not the shape {array.shape}."
             raise ShapeError(f"{wanted}{self._axes_hint(array.shape)}")
         if 0 in array.shape[1:]:
-            raise ShapeError(f"{function}: images have an empty axis: {array.shape}. Only the first, N, may be.")
+            raise ShapeError(f"{function}: images have an empty axis: {array.shape}. Only the first, N, may be empty.")
         if self._channels[0] not in (None, array.shape[1]):
             raise ShapeError(
                 f"{function}: images {array.shape} of {plural(array.shape[1], 'channel')}, and the network takes {self._channels[0]}."
@@ -508,8 +509,8 @@ class Network:
         if not raw and array.dtype.kind in "biu" and (self.mean is not None or self.std is not None):
             what = "mean" if self.mean is not None else "standard deviation"
             raise InvalidValueError(
-                f"{function}: images are {array.dtype}, as they were measured, and the network was trained with a {what} taken "
-                "off: give net.normalize(images). Images that are normalized already are floats."
+                f"{function}: images are {array.dtype}, as they were measured, and the network was trained on normalized images "
+                f"(it has a {what}): give net.normalize(images). Images that are normalized already must be floats."
             )
         return array
 
@@ -532,7 +533,7 @@ class Network:
     def normalize(self, images: npt.ArrayLike) -> Array: ...
     @public
     def normalize(self, images: Any) -> Any:
-        """Subtract the mean the network was trained with, and divide by its standard deviation, as far as it has them.
+        """Subtract the mean the network was trained with, and divide by its standard deviation, if it has them.
 
         ``(images − mean) / std``.
 
@@ -544,7 +545,7 @@ class Network:
         Returns
         -------
         ndarray of shape (N, C, H, W), or a sequence like the one given
-            Floats, in the precision of the weights for integer images. Without mean and deviation, the images.
+            Floats; integer images become floats of the weights' precision. A network without mean and deviation changes nothing else.
 
         Raises
         ------
@@ -585,7 +586,7 @@ class Network:
         Raises
         ------
         ShapeError
-            If the channels are not the image's, or the deviation differs from pixel to pixel: a filter has no one place.
+            If the channels are not the image's, or the deviation differs from pixel to pixel, since a decoded filter may stand anywhere.
         """
         array = as_array(filters, "per_pixel: filters")
         if array.ndim not in (3, 4) or array.shape[-3] != self.channels(0):
@@ -596,7 +597,7 @@ class Network:
             return array
         if self.std.shape[1:] != (1, 1):
             raise ShapeError(
-                f"per_pixel: the deviation {self.std.shape} differs from pixel to pixel, and a filter has no one place."
+                f"per_pixel: the deviation {self.std.shape} differs from pixel to pixel, and a decoded filter has no fixed place in the image."
             )
         return np.asarray(array / self.std.astype(array.dtype if array.dtype.kind == "f" else self.std.dtype))
 
@@ -620,8 +621,8 @@ class Network:
         backend : object or module, optional
             The operators to use; `decoding.reference` unless given.
         batch_size : int, optional
-            Images run at a time: memory is the result and one batch; with `decoding.fast` and threadpoolctl, a batch for
-            each thread. `batch_size` of the network unless given.
+            How many images to run at a time. Memory holds the result and one batch; with `decoding.fast` and threadpoolctl,
+            one batch for each thread. Unless given, what `Network.batch_size` finds.
 
         Returns
         -------
@@ -702,7 +703,7 @@ class Network:
     def stream(self, images: npt.ArrayLike, layer: int | str | None = None, *, backend: Any = None) -> Iterator[Array]:
         """Responses of all layers, up to one, layer by layer: an iterator over what `activations` lists.
 
-        For large images, of which the responses that are still needed fit in memory, and those of all layers do not.
+        For large images: memory holds only the responses that are still needed, not those of all layers.
         """
         top = len(self.layers) if layer is None else self.index(layer)
         self.check_runs(top)
@@ -721,9 +722,9 @@ class Network:
     def walk(
         self, images: npt.ArrayLike, layers: Sequence[int | str], *, backend: Any = None
     ) -> Iterator[tuple[int, Array]]:
-        """Responses of all layers that `layers` need, these included: an iterator over (number, responses), image first.
+        """Responses of `layers` and of all layers that they need: an iterator over (number, responses), the image first.
 
-        Responses are let go when their last reader has run.
+        Responses are dropped as soon as the last layer that reads them has run.
 
         Raises
         ------
@@ -758,7 +759,7 @@ class Network:
         Raises
         ------
         UnknownLayerError
-            If there is no such layer, or it sees nothing of the layer `within`.
+            If there is no such layer, or no path leads from it down to the layer `within`.
         UnsupportedLayerError
             If a layer that is not supported stands in the way.
 
@@ -798,7 +799,7 @@ class Network:
 
     def _fields(self, base: int) -> list[ReceptiveField | None]:
         fields: list[ReceptiveField | None] = [None] * base + [ReceptiveField((1, 1), (1, 1), (0, 0))]
-        mixed: set[int] = set()  # layers that lie above one whose units see different places by turns (`Layer.phases`)
+        mixed: set[int] = set()  # layers above one whose units see the image in different ways (`Layer.phases`)
         for number in range(base + 1, len(self.layers) + 1):
             layer, below = self.layers[number - 1], self.paths[number - 1]
             seen = [field for i in below if (field := fields[i]) is not None]
@@ -829,7 +830,7 @@ class Network:
         Returns
         -------
         pads : (top, bottom, left, right)
-            Zeros that the image needs around it; below zero, how much of it the first units leave out.
+            Rows and columns of zeros that the image needs around it; negative where the first units leave some of the image out.
         size : (rows, columns)
             How many units there are: as many as windows of the receptive field's size, at its stride, fit in the padded
             image.
@@ -852,9 +853,9 @@ class Network:
     def describe(self) -> str:
         """A table: number, name, kind, output shape, filters, receptive field (size, stride, offset), parameters.
 
-        Shapes are channels×rows×columns, and rows×columns; the output shape needs the size of the images, known from
-        `input_shape` or the mean. Of a network that is no chain, also the numbers of the layers that each reads; where
-        layers have gains other than 1, also their range.
+        Shapes are channels×rows×columns, or rows×columns. Output shapes are given if the size of the images is known, from
+        `input_shape` or the mean. If the network is no chain, a column says which layers each reads; if layers have gains, a
+        column gives their range.
         """
         cells = self._cells()
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -911,13 +912,13 @@ class Network:
                 else listed([f"{n:.4g}" for n in array.ravel()])
                 for array in (self.mean, self.std)
             ]
-            yield f"Images are normalized: less {shown[0]}, over {shown[1]}. Decoded filters are in the units of normalized images."
+            yield f"normalize subtracts {shown[0]} and divides by {shown[1]}. Decoded filters are in the units of normalized images."
 
     def _output(self, number: int, shapes: dict[int, Shape]) -> str:
         return crossed(shapes[number]) if number in shapes else str(self._channels[number] or "")
 
     def _remarks(self) -> Iterator[str]:
-        """A line for each layer that does not run, saying why."""
+        """For each layer that does not run, a line that says why."""
         for number, layer in enumerate(self.layers, 1):
             try:
                 with self._blame(number):
@@ -955,14 +956,14 @@ class Network:
         seen = self.fields_within(bottom)
         self._check_phases(top, bottom)
         for number in walks.under(self, [top], self.paths, bottom):
-            each = self.layers[number - 1]
-            if seen[number] is not None or isinstance(each, UnsupportedLayer):
+            found = self.layers[number - 1]
+            if seen[number] is not None or isinstance(found, UnsupportedLayer):
                 with self._blame(number):
-                    each.check_decoding()
-                    each.check_widths(*self.widths(self.inputs[number - 1]))
+                    found.check_decoding()
+                    found.check_widths(*self.widths(self.inputs[number - 1]))
 
     def _check_phases(self, top: int, base: int) -> None:
-        """Refuse to look through a layer whose units see different places by turns (`Layer.phases`)."""
+        """Refuse to decode through a layer above which units see the image in different ways (`Layer.phases`)."""
         for number in walks.under(self, [top], self.paths, base):
             layer = self.layers[number - 1]
             if layer.phases and any(self.fields_within(base)[i] is not None for i in self.paths[number - 1]):
@@ -970,7 +971,7 @@ class Network:
                     layer.check_decoding()
 
     def check_runs(self, layer: int | str) -> None:
-        """Refuse a layer that one that is not supported stands in the way of."""
+        """Refuse a layer that needs one that is not supported."""
         number = self.blocked(layer)
         if number is not None:
             with self._blame(number):
@@ -985,8 +986,8 @@ class Network:
             said = error.args[0] if error.args and isinstance(error.args[0], str) else error
             said = f"{said}{self._advice(number)}"
             error.args = (f"{self._where(number)}: {said}", *error.args[1:])
-            error.function = None  # which was an operator's; whoever called it is named instead
-            if (where := self._where(number)) not in str(error):  # a class of its own that says what it likes
+            error.function = None  # so far an operator's name; the public function will put in its own
+            if (where := self._where(number)) not in str(error):  # an error class with a `__str__` of its own
                 vars(error).setdefault("__notes__", []).append(where)
             raise
         except AttributeError as error:
@@ -999,7 +1000,7 @@ class Network:
             raise InvalidValueError(f"{self._where(number)}: there is not enough memory for it: {error}") from error
 
     def _advice(self, number: int) -> str:
-        """Where all layers stand on ones that are not supported: how to decode those above them."""
+        """If the first layers are not supported and all others need them: how to run and decode those others."""
         top = next((k for k, layer in enumerate(self.layers) if not isinstance(layer, UnsupportedLayer)), 0)
         if number > top or min((i for below in self.inputs[top:] for i in below), default=0) < top:
             return ""
@@ -1011,16 +1012,16 @@ class Network:
 
 
 def as_network(net: Any, function: str) -> Network:
-    """The network, if it is one; an error that says how to come by one otherwise."""
+    """The network, if it is one; otherwise an error that says how to get one."""
     if isinstance(net, Network):
         return net
     hint = ""
     if isinstance(net, (str, bytes)) or hasattr(net, "__fspath__"):
-        hint = " A file is read by decoding.load_matconvnet(path)."
+        hint = " A file is read by decoding.load(path)."
     elif isinstance(net, (list, tuple)):
         hint = " Layers make one: decoding.Network(layers)."
     elif hasattr(net, "state_dict"):
-        hint = " It is a torch module: write its layers as decoding.Network([...])."
+        hint = " It is a torch module: decoding.from_torch(module, input_shape) reads it."
     kind = type(net)
     what = (
         described(net)
@@ -1049,9 +1050,9 @@ def _layers(layers: Any) -> tuple[Layer, ...]:
 def _texts(values: Any, what: str) -> tuple[str, ...]:
     """A sequence of texts; numbers, as classes often are, become texts."""
     found = as_sequence(values, f"Network: {what}", "names")
-    for each in found:
-        if not isinstance(each, (str, int, np.integer)) or isinstance(each, bool):
-            raise InvalidValueError(f"Network: {what} must be names, texts, and one is {described(each)}.")
+    for name in found:
+        if not isinstance(name, (str, int, np.integer)) or isinstance(name, bool):
+            raise InvalidValueError(f"Network: {what} must be texts, and one is {described(name)}.")
     return tuple(map(str, found))
 
 

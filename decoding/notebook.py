@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-MOST = 50  # rows or columns that a table shows of more
+MOST = 50  # the most rows or columns that a table shows
 
 
 def table(
     head: Sequence[object], rows: Sequence[Sequence[object]], *, caption: str = "", after: Sequence[str] = ()
 ) -> str:
-    """A table, its texts escaped; what follows stands in lines below.
+    """A table in HTML, with all texts escaped; the lines of `after` stand below it.
 
     Examples
     --------
@@ -20,7 +20,7 @@ def table(
     import html  # here: its table of entities is slow to import, and most programs show nothing
 
     above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-    names = "".join(f"<th>{html.escape(str(each))}</th>" for each in head)
+    names = "".join(f"<th>{html.escape(str(name))}</th>" for name in head)
     lines = ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     below = "".join(f"<p>{html.escape(line)}</p>" for line in after)
@@ -28,5 +28,5 @@ def table(
 
 
 def left_out(shown: int, count: int, what: str) -> list[str]:
-    """The line that says how many are not shown; none if all are."""
+    """A line that says how many of all are shown; no line if all are."""
     return [f"The first {shown} of {count} {what}."] if shown < count else []

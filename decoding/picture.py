@@ -1,4 +1,4 @@
-"""Pictures of filters: three levels, montages, files. The only room that knows Pillow and (H, W, 3)."""
+"""Pictures of filters: three levels, montages, files. Only this module draws with Pillow, on arrays (H, W, 3)."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 Picture = npt.NDArray[np.uint8]
 
 GAP = 4  # pixels between tiles
-TILE = 64  # pixels that a tile has at least, unless a zoom is given
+TILE = 64  # the least width or height of a tile in pixels, unless a zoom is given
 FONT_SIZE = 12
-LINE = FONT_SIZE + GAP  # from one line of text to the next
-WORD = 96  # pixels up to which a column widens for a word below its tiles; longer words are broken
-TITLE = 320  # pixels up to which a picture widens for its title
-BAR, BAR_HEIGHT = 160, 12  # pixels that a colour bar has at least across, and down
-CELLS = 2**16  # that are coloured at a time
+LINE = FONT_SIZE + GAP  # pixels from one line of text to the next
+WORD = 96  # pixels: a column widens for a word below its tiles up to this; longer words are broken
+TITLE = 320  # pixels: a picture widens for its title up to this
+BAR, BAR_HEIGHT = 160, 12  # the least width of a colour bar, and its height, in pixels
+CELLS = 2**16  # how many cells are coloured at a time
 BACKGROUND = (255, 255, 255)
 FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
-MOST_JPEG = 65_500  # rows or columns, of the library that everyone writes it with
+MOST_JPEG = 65_500  # the most rows or columns that the usual library writes
 
 # Blue, grey, red: the ends and the middle of Moreland's diverging map (2009), which colour-blind people can read.
 _NEGATIVE, _ZERO, _POSITIVE = (59, 76, 192), (221, 221, 221), (180, 4, 38)
@@ -51,30 +51,30 @@ _NEGATIVE, _ZERO, _POSITIVE = (59, 76, 192), (221, 221, 221), (180, 4, 38)
 @public
 @formerly("at")
 def threshold(df: npt.ArrayLike, *, at: float = 1.0, sum_channels: bool = False) -> npt.NDArray[np.int8]:
-    """Keep the strokes of a decoded filter: three levels.
+    """Reduce a decoded filter to its strokes, in three levels.
 
-    ``+1 where df > at · σ, −1 where df < −at · σ, 0 elsewhere``, σ being the standard deviation of the filter.
+    ``+1 where df > at · σ, −1 where df < −at · σ, 0 elsewhere``, where σ is the standard deviation of the filter.
 
     Parameters
     ----------
     df : array_like of shape (..., C, H, W), or (H, W)
         A decoded filter, or a bank of them, each with its own σ.
     at : float
-        In standard deviations of the filter.
+        The threshold, in standard deviations of the filter.
     sum_channels : bool
-        Take the levels of the sum over the channels. Three levels in each of three colour channels would be 27 colours,
-        which say little; of the sum, they say where the filter wants light and where it wants dark.
+        Take the sum over the channels first. Three levels in each of three colour channels would make 27 colours, which are hard
+        to read; those of the sum show where the filter prefers light and where dark.
 
     Returns
     -------
     ndarray of the shape of `df`, int8
-        With `sum_channels`, of shape (..., 1, H, W). 0 everywhere for a filter that is constant but for rounding, which has
-        no strokes.
+        With `sum_channels`, of shape (..., 1, H, W). A filter that is constant, except for rounding, has no strokes and gives 0
+        everywhere.
 
     Raises
     ------
     ShapeError
-        If `df` has less than two axes, or less than three and the channels are to be added up.
+        If `df` has fewer than two axes, or with `sum_channels` fewer than three.
     InvalidValueError
         If `df` is not finite, or `at` is negative or not finite.
 
@@ -125,31 +125,31 @@ def montage(
 ) -> Picture:
     """Draw filters side by side.
 
-    One channel is drawn from blue (negative) over grey (zero) to red (positive); three channels are drawn in true
-    colours around mid-grey (zero). Decoded filters are in the units of normalized images; for those of pixels give
-    ``net.per_pixel(filters)``, which differs where the network's `std` does from channel to channel.
+    Filters of one channel are drawn from blue (negative) over grey (zero) to red (positive), filters of three channels in their
+    colours around mid-grey (zero). Decoded filters are in the units of normalized images. Give ``net.per_pixel(filters)`` to
+    draw them in the units of pixels; that makes a difference if the network's `std` is not the same for all channels.
 
     Parameters
     ----------
     filters : array_like of shape (K, C, H, W), C being 1 or 3
         For one filter, ``filters[np.newaxis]``.
     columns : int, optional
-        Tiles in a row; about as many as rows unless given.
+        How many tiles to put in a row; unless given, about as many as there are rows.
     scale : {"each", "shared"}
-        Full colour is the largest magnitude of each filter, or of all of them.
+        Whether full colour stands for the largest magnitude of each filter, or of all of them.
     zoom : int, optional
-        Pixels per cell; as many as make a tile 64 pixels wide or high, unless given.
+        Pixels per cell; unless given, as many as make a tile at least 64 pixels wide or high.
     labels : sequence of K, optional
         Written below the tiles, on as many lines as they need. A column widens for its longest word, up to 96 pixels;
         longer words are broken.
     title : str, optional
         Written above the tiles.
     bar : bool
-        Whether a bar below the tiles says which number each colour stands for. Three channels have three bars: what each
-        does to the colour, from its most negative to its most positive value.
+        Whether to draw a bar below the tiles that says which number each colour stands for. For three channels there are three
+        bars, which show what each channel does to the colour, from its most negative to its most positive value.
     font : path, optional
-        A TrueType or OpenType file for titles and labels. Pillow's own font, which is taken unless one is given, has the
-        characters of ASCII and few others.
+        A TrueType or OpenType file for titles and labels. Unless given, Pillow's own font is used, which has the characters of
+        ASCII and few others.
 
     Returns
     -------
@@ -160,7 +160,7 @@ def montage(
     Raises
     ------
     ShapeError
-        If the filters have neither one channel nor three, there are none, or there are not as many labels.
+        If the filters have neither one channel nor three, there are none, or the number of labels differs.
     InvalidValueError
         If a filter is not finite (it says which), the font lacks a character (it says which), or an option is none of
         those above.
@@ -172,8 +172,8 @@ def montage(
 
     Notes
     -----
-    Paper: figures 1, 4 and 5. The colours are our choice: zero looks the same in every picture. Beside the filters and
-    the picture itself, little memory is needed.
+    Paper: figures 1, 4 and 5. The colours are our choice: zero looks the same in every picture. Besides the filters and the
+    picture itself, little memory is needed.
 
     Examples
     --------
@@ -184,8 +184,8 @@ def montage(
     bank = as_array4(filters, "montage", "filters", "(K, C, H, W)")
     if not len(bank) or bank.shape[1] not in (1, 3):
         raise ShapeError(
-            f"montage: filters {bank.shape} must be at least one, of 1 channel (grey) or 3 (colour). "
-            "Of others, draw a channel, filters[:, :1], or their sum, filters.sum(axis=1, keepdims=True)."
+            f"montage: filters {bank.shape}: there must be at least one, and each must have 1 channel (grey) or 3 (colour). "
+            "Of filters with other channels draw one channel, filters[:, :1], or the sum, filters.sum(axis=1, keepdims=True)."
         )
     if not isinstance(scale, str) or scale not in ("each", "shared"):
         raise InvalidValueError(f"montage: scale must be 'each' or 'shared', not {described(scale)}.")
@@ -257,19 +257,19 @@ def save_picture(path: File, array: npt.ArrayLike) -> None:
     Parameters
     ----------
     path : path or open file
-        Its ending says the format: ``.png``, ``.tif``, ``.bmp`` or, not without loss, ``.jpg``; of an open file without a
-        name, it is PNG. What stood there is replaced when the new file is complete, and keeps its mode.
+        The ending of its name decides the format: ``.png``, ``.tif``, ``.bmp``, or ``.jpg``, which loses detail. An open file
+        without a name gets PNG. A file that exists is replaced once the new one is complete, and keeps its permissions.
     array : array_like of shape (H, W, 3) or (H, W), uint8
-        The two may come in either order.
+        The picture. Path and picture may be given in either order.
 
     Raises
     ------
     ShapeError
         If the array has another shape.
     InvalidValueError
-        If it does not hold uint8, the ending is another one, or it is too large for the format.
+        If the array does not hold uint8, the path has another ending, or the picture is too large for the format.
     OSError
-        If the file cannot be written: there is no such folder, or what is there is read-only or no regular file.
+        If the file cannot be written: because there is no such folder, or what is there is read-only or no regular file.
 
     Examples
     --------
@@ -294,7 +294,7 @@ def save_picture(path: File, array: npt.ArrayLike) -> None:
     format = FORMATS.get(ending, "PNG")
     if format == "JPEG" and max(array.shape[:2]) > MOST_JPEG:
         raise InvalidValueError(
-            f"save_picture: a JPEG has at most {MOST_JPEG:,} rows and columns, and this picture {array.shape[0]:,}×{array.shape[1]:,}. "
+            f"save_picture: a JPEG has at most {MOST_JPEG:,} rows and columns, and this picture has {array.shape[0]:,}×{array.shape[1]:,}. "
             "Write a .png, or a montage of fewer filters."
         )
     with replacing(path, "save_picture: path") as file:
@@ -302,19 +302,19 @@ def save_picture(path: File, array: npt.ArrayLike) -> None:
 
 
 def _largest(bank: Array) -> float:
-    """The largest magnitude of all filters; those of integers too, whose least has no counterpart."""
+    """The largest magnitude of all filters, as a float: the least integer of a type has no positive counterpart."""
     return max(abs(float(bank.min())), abs(float(bank.max())))
 
 
 def _scaled(bank: Array, full: float | None) -> Array:
-    """Between −1 and 1, which is `full`, or the largest magnitude of each; zero stays zero."""
+    """The filters divided by `full`, or each by its own largest magnitude, so that they lie between −1 and 1."""
     bank = bank.astype(np.float64)
     largest = np.abs(bank).max(axis=(1, 2, 3), keepdims=True) if full is None else np.float64(full)
     return np.asarray(np.divide(bank, largest, out=np.zeros_like(bank), where=largest > 0))
 
 
 def _colours(bank: Array) -> Picture:
-    """(K, C, H, W) between −1 and 1 → (K, H, W, 3)."""
+    """The colours, (K, H, W, 3), of filters (K, C, H, W) between −1 and 1."""
     if bank.shape[1] == 3:
         return np.moveaxis(np.round(127.5 + 127.5 * bank).astype(np.uint8), 1, -1)
     ends = zip(_NEGATIVE, _ZERO, _POSITIVE, strict=True)
@@ -331,7 +331,7 @@ def _arrange(
     bar: bool,
     font: Any,
 ) -> Picture:
-    """The page: title, tiles with their labels, colour bar."""
+    """Put together the page: title, tiles with their labels, colour bar."""
     height, width = zoom * bank.shape[2], zoom * bank.shape[3]
     across = [width] * columns
     for i, label in enumerate(labels or []):
@@ -361,16 +361,16 @@ def _arrange(
             page[top : top + height, left : left + width] = tile.repeat(zoom, axis=0).repeat(zoom, axis=1)
     page[tops[-1] :, GAP : GAP + foot.shape[1]] = foot
     texts = [(GAP, GAP + LINE * n, line) for n, line in enumerate(head)]
-    for i, each in enumerate(below):
+    for i, lines_below in enumerate(below):
         left, top = lefts[i % columns], tops[i // columns] + height + 1
-        texts += [(left, top + LINE * n, line) for n, line in enumerate(each)]
+        texts += [(left, top + LINE * n, line) for n, line in enumerate(lines_below)]
     return write_text(page, texts, font=font)
 
 
 def colour_bar(width: int, channels: int = 1, full: float | None = None, font: Any = None) -> Picture:
-    """Which colour stands for which number, the largest being `full`, or that of each tile.
+    """A bar that says which colour stands for which number; full colour is `full`, or the largest magnitude of each tile.
 
-    Of three channels, it shows what each of them does to the colour.
+    For three channels it shows what each of them does to the colour.
     """
     ramp = np.linspace(-1, 1, width)
     rows = [ramp[np.newaxis]] if channels == 1 else [np.outer(np.eye(3)[c], ramp) for c in range(3)]
@@ -388,12 +388,12 @@ def colour_bar(width: int, channels: int = 1, full: float | None = None, font: A
 
 
 def text_width(text: str, font: Any = None) -> int:
-    """Pixels that `text` takes in a row."""
+    """How many pixels `text` is wide on one line."""
     return int(np.ceil((font or load_font(None)).getlength(text)))
 
 
 def wrapped(text: str, width: int, font: Any = None) -> list[str]:
-    """The lines of a text no wider than `width`: broken between words, and within a word that is wider by itself."""
+    """The lines of a text, each at most `width` wide: broken between words, and within words that are wider themselves."""
     font = font or load_font(None)
     lines = []
     for line in text.split("\n"):
@@ -431,7 +431,7 @@ def write_text(
         rows = slice(max(0, top + int(np.floor(y0))), max(0, top + int(np.ceil(y1))))
         columns = slice(max(0, left + int(np.floor(x0))), max(0, left + int(np.ceil(x1))))
         part = picture[rows, columns]
-        if part.size:  # of the page only this, so that its memory is not taken twice
+        if part.size:  # Pillow gets only this part of the page, so that the page is not copied
             image = Image.fromarray(np.ascontiguousarray(part))
             ImageDraw.Draw(image).text((left - columns.start, top - rows.start), text, fill=colour, font=font)
             part[:] = np.asarray(image)
@@ -439,7 +439,7 @@ def write_text(
 
 
 def load_font(path: str | Path | None, function: str = "load_font") -> Any:
-    """A font file's letters, or Pillow's own."""
+    """The font of a file; Pillow's own if `path` is None."""
     from PIL import ImageFont
 
     if path is None:
@@ -462,7 +462,7 @@ def _own_font() -> Any:
 
 
 def check_drawable(text: str, font: Any, function: str) -> None:
-    """Refuse a text with characters that the font lacks, in whose place it would draw empty boxes."""
+    """Refuse a text with characters that the font lacks; it would draw empty boxes instead."""
     lacking = sorted({character for character in text if character not in " \n" and not _has(font, character)})
     if lacking:
         raise InvalidValueError(
@@ -473,8 +473,8 @@ def check_drawable(text: str, font: Any, function: str) -> None:
 
 @cache
 def _has(font: Any, character: str) -> bool:
-    """Whether the font has it: what it lacks is all drawn the same, as is U+FFFF, which is no character."""
-    if "\ud800" <= character <= "\udfff":  # half a character
+    """Whether the font has the character. A font draws all that it lacks in the same way, such as U+FFFF, which is no character."""
+    if "\ud800" <= character <= "\udfff":  # a surrogate, half of a character
         return False
-    drawn, lacking = (font.getmask(each) for each in (character, "\uffff"))
+    drawn, lacking = (font.getmask(sign) for sign in (character, "\uffff"))
     return bool(drawn.size != lacking.size or bytes(drawn) != bytes(lacking))

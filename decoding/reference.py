@@ -1,9 +1,9 @@
-"""The operators as the paper states them, each in the shape of its formula: the oracle.
+"""The operators as the paper states them, each in the shape of its formula: what other implementations are compared with.
 
-Everything is computed in float64 whatever it is given, and no input is written to. Maps are ``(N, C, H, W)``, banks of
-filters ``(K, C, h, w)``; sizes and strides are ``(rows, columns)`` or one int for both; pads are
-``(top, bottom, left, right)`` or one int for all. These signatures are the contract of a backend: whatever has these
-functions can be given wherever a `backend` is taken.
+Everything is computed in float64, whatever the precision of the inputs, and no input is written to. Maps are
+``(N, C, H, W)``, banks of filters ``(K, C, h, w)``; sizes and strides are ``(rows, columns)`` or one int for both; pads
+are ``(top, bottom, left, right)`` or one int for all. These signatures are the contract of a backend: any object or module
+with these functions can be given wherever a `backend` is taken.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .interpolation import matrix
 
 name = "decoding.reference"
 eps = 2.0**-53  # unit roundoff of float64
-dtype = np.float64  # whatever it is given
+dtype = np.float64  # the precision of all results, whatever the inputs have
 groups = True  # `correlate` and `substitute` take groups
 
 Float64 = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ def correlate(
     pad : int or (top, bottom, left, right)
         Rows and columns of zeros around `x`.
     groups : int
-        Channels and filters are split into so many groups of neighbours; each group of filters sees its own channels.
+        Channels and filters are split into this many groups of neighbours; each group of filters sees its own channels.
 
     Returns
     -------
@@ -128,7 +128,7 @@ def max_pool(x: npt.ArrayLike, *, size: Any, stride: Any = None, pad: Any = 0) -
 
     Notes
     -----
-    Paper: section 4, "non-overlapping 2×2 pixel regions"; other sizes, strides and pads as MatConvNet does.
+    Paper: section 4, "non-overlapping 2×2 pixel regions". Other sizes, strides and pads are treated as MatConvNet does.
 
     Examples
     --------
@@ -257,7 +257,7 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, 
     stride : int or (rows, columns)
         Step of the correlation that is undone, in cells of the output.
     groups : int
-        Maps and filters are split into so many groups of neighbours; each makes its own channels of the output.
+        Maps and filters are split into this many groups of neighbours; each group makes its own channels of the output.
 
     Returns
     -------
@@ -266,7 +266,7 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, 
     Raises
     ------
     ShapeError
-        If there are not as many maps as filters, or the maps are empty.
+        If the number of maps differs from the number of filters, or the maps are empty.
 
     See Also
     --------

@@ -1,11 +1,11 @@
-"""The second order: what a unit responds to beyond a line, as a quadratic form on the image.
+"""The second order: the part of a unit's response that is quadratic in the image.
 
-A response is taken as ``constant + ℓ(x) + q(x)``, ℓ linear and q quadratic in the image. Where a layer is not linear it is
-replaced by ``gain · z + ½ · curvature · z²``, a pool by the analogous form, and products of more than two image pixels are
-dropped at each layer. What is carried is, exactly, gradient and Hessian at zero of that smoothed network.
+A response is approximated by ``constant + ℓ(x) + q(x)``, with ℓ linear and q quadratic in the image x. A layer that is not
+linear is replaced by ``gain · z + ½ · curvature · z²``, a pool by the analogous form, and products of more than two pixels are
+dropped at each layer. So ℓ and q are exactly the gradient, and half the Hessian, at zero of the network with those layers.
 
-The pair (ℓ, q) goes up through the same walk as responses do, products with the form through the same walks up and down
-as decoding: here is only what is new at each layer, the bend and its gradient.
+The pair (ℓ, q) is carried up by the same walk as responses, and products with the form of q by the same walks up and down as in
+decoding. This module adds only what is new at each layer: the quadratic part (`bend`) and its gradient (`unbend`).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from .measuring import batches
 from .network import BATCH, Network, as_network
 from .walks import Placed, spread, times
 
-BLOCK_BYTES = 32 * 2**20  # of vectors' maps that go through a network together, in products with a form
-SAMPLE = 2**26  # numbers alive between two layers, of all images that factors are calibrated on
-LEAST = 2  # images to calibrate on
-TAILS = 1 / 3  # responses to natural images have heavier tails than a Gaussian's, for which it would be 1
+BLOCK_BYTES = 32 * 2**20  # memory for the maps of vectors that are multiplied with a form together
+SAMPLE = 2**26  # numbers kept between two layers, for all images that factors are calibrated on
+LEAST = 2  # the fewest images that can be calibrated on
+TAILS = 1 / 3  # the factor of curvatures without images: 1 for Gaussian responses, but natural ones have heavier tails
 RIDGE = 1e-9  # relative to the variance of a feature
-STILL = 1e-6  # a feature whose deviation is less than so much of its mean never varies
+STILL = 1e-6  # a feature whose deviation is smaller than this times its mean is taken to be constant
 
 
 class Order2(NamedTuple):
@@ -50,7 +50,7 @@ def bends(layer: Layer) -> bool:
 
 
 def check_curvatures(net: Network, function: str) -> None:
-    """Refuse a network that has none."""
+    """Refuse a network without curvatures."""
     if not any("curvature" in layer.fields() and layer.curvature is not None for layer in net.layers):
         raise InvalidValueError(f"{function}: the network has no curvatures. Take quadratize(net) first.")
 
@@ -58,8 +58,8 @@ def check_curvatures(net: Network, function: str) -> None:
 def bend(layer: Layer, x: Array, backend: Any) -> Array:
     """The layer's quadratic part for curvature 1: ``½ x²``, or for a pool half the mean of squares about each window's mean.
 
-    ``(L(x²) − L(x)² / n) / 2n``, L being the sum over the n cells of a window. A constant per channel, which a pool does
-    not see, is taken off first: the difference of squares would lose it in single precision.
+    ``(L(x²) − L(x)² / n) / 2n``, where L is the sum over the n cells of a window. A constant is subtracted from each map first.
+    It does not change the result, and without that the difference of squares would lose digits in single precision.
     """
     if not isinstance(layer, Pool):
         half: Array = x * x.dtype.type(0.5)
@@ -72,12 +72,12 @@ def bend(layer: Layer, x: Array, backend: Any) -> Array:
 
 
 def _centred(x: Array) -> Array:
-    """x less a constant for each map: the middle of its range, which rounds nothing of small integers."""
+    """x minus a constant for each map, the middle of its range, which for small integers is exact."""
     return np.asarray(x - (x.max(axis=(2, 3), keepdims=True) + x.min(axis=(2, 3), keepdims=True)) / 2)
 
 
 def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
-    """The gradient by x of ``Σ s · bend(x)``: ``s · x``; of a pool, ``s · (x − mean) / n`` on each cell, overlaps added."""
+    """The gradient of ``Σ s · bend(x)`` by x: ``s · x``; for a pool, ``s · (x − mean) / n`` on each cell, overlaps added."""
     if not isinstance(layer, Pool):
         return np.asarray(s * x)
     n, width = math.prod(layer.size), [x.shape[1]]
@@ -91,7 +91,7 @@ def unbend(layer: Layer, s: Array, x: Array, backend: Any) -> Array:
 
 
 class _Pair(NamedTuple):
-    """The two parts on their way up; None while nothing has bent."""
+    """The linear and the quadratic part on their way up; the latter is None as long as no layer has been quadratic."""
 
     linear: Array
     quadratic: Array | None
@@ -102,7 +102,7 @@ class _Pair(NamedTuple):
 
 
 def step(layer: Layer, below: Sequence[_Pair], backend: Any) -> _Pair:
-    """The pair, one layer up: ``gain · L(ℓ)`` and ``gain · L(q) + curvature · bend(ℓ)``."""
+    """Carry the pair up by one layer: ``gain · L(ℓ)`` and ``gain · L(q) + curvature · bend(ℓ)``."""
     followed, quadratic = below[: layer.follows], None
     linear = times(np.asarray(layer.linear(*(pair.linear for pair in followed), backend=backend)), layer.gain, 1)
     if any(pair.quadratic is not None for pair in followed):
@@ -116,7 +116,7 @@ def step(layer: Layer, below: Sequence[_Pair], backend: Any) -> _Pair:
 
 
 def pairs(net: Network, x: Array, tops: Iterable[int], backend: Any) -> Iterator[tuple[int, _Pair]]:
-    """The walk of the pair: yields the number of each layer that `tops` need, and what it has."""
+    """The walk that carries the pair up: yields (number, pair) of each layer that `tops` need."""
     return walks.forward(net, _Pair(x, None), tops, backend, lambda n, *below: step(net.layers[n - 1], below, backend))
 
 
@@ -152,13 +152,14 @@ def respond(net: Network, images: Array, layer: int | str, *, backend: Any = Non
     Notes
     -----
     Our choice; not in the paper. The linear part equals the correlation with the decoded filter (``unpool="sum"``) at units
-    whose field lies inside the image; at the border the network's pads count here, and the image's zeros there.
+    whose receptive field lies inside the image. At the border the two differ: here each layer is padded as in the network,
+    while a decoded filter sees an image padded with zeros.
 
     Examples
     --------
     >>> from decoding import Conv, Network, ReLU
     >>> net = Network([Conv([[[[1, -1]]]]), ReLU(gain=0.5, curvature=2)])
-    >>> respond(net, [[[[5, 2]]]], 2)      # of a difference of 3: a half, and its square
+    >>> respond(net, [[[[5, 2]]]], 2)      # the difference is 3: half of it, and its square
     Order2(linear=array([[[[1.5]]]]), quadratic=array([[[[9.]]]]))
     """
     images, operators = as_network(net, "respond").as_images(images, "respond"), resolve(backend)
@@ -182,8 +183,9 @@ def respond(net: Network, images: Array, layer: int | str, *, backend: Any = Non
 class Form:
     """The quadratic part of one unit's response, on the rectangle that the unit sees of layer `bottom`.
 
-    ``2 Q v``: up with v on the rectangles that the unit sees, valid, without pads; at each layer that bends, the gradient of
-    its bend, weighted by how the unit weighs that layer; and down again, adding each layer's part as it is passed.
+    With the symmetric matrix Q of the form, ``q(x) = xᵀ Q x``, a product ``2 Q v`` is found in two walks. First v is carried up,
+    without pads, on the rectangle that the unit sees of each layer. Then, on the way down, each layer that bends (is not linear)
+    adds the gradient of its quadratic part, weighted by how the unit weighs that layer.
     """
 
     def __init__(self, net: Network, top: int, k: int, bottom: int, backend: Any) -> None:
@@ -191,7 +193,7 @@ class Form:
         self.dtype = precision(self.backend, net.dtype)
         impulse = np.zeros((1, net.channels(top), 1, 1), self.dtype)
         impulse[0, k] = 1
-        # How the unit weighs each layer on the way, and on which rectangle: before that layer's own gain.
+        # How the unit weighs each layer on the way, and on which rectangle; before that layer's own gain is applied.
         self.weights = dict(walks.down(net, Placed(impulse, (0, 0)), top, bottom, "sum", self.backend))
         self.order = sorted(number for number in self.weights if number != bottom)
         self.layers = {number: net.layers[number - 1].unpadded() for number in self.order}
@@ -222,7 +224,7 @@ class Form:
         return found.maps / 2
 
     def _up(self, vectors: Array) -> dict[int, Placed]:
-        """What each layer that bends reads, of the linear walk up from `vectors`."""
+        """Carry `vectors` up linearly; for each layer that bends, what it reads."""
         live, below = {self.bottom: vectors}, dict[int, Placed]()
         last = {i: number for number in self.order for i in self.net.paths[number - 1]}
         for number in self.order:
@@ -240,7 +242,7 @@ class Form:
         return below
 
     def _cut(self, number: int, i: int, live: dict[int, Array], count: int) -> Placed:
-        """Of layer i, what the rectangle of layer `number` reads; zeros of a layer that sees nothing of the bottom."""
+        """The part of layer i that the rectangle of layer `number` reads; zeros if layer i sees nothing of the bottom layer."""
         layer, (maps, origin) = self.net.layers[number - 1], self.weights[number]
         place = [origin[a] * layer.stride[a] - layer.pad[2 * a] for a in (0, 1)]
         rows, columns = ((maps.shape[2 + a] - 1) * layer.stride[a] + layer.size[a] for a in (0, 1))
@@ -251,11 +253,11 @@ class Form:
 
     def block(self) -> int:
         """How many vectors to multiply at a time."""
-        most = max(each.maps[0].size for each in self.weights.values())
+        most = max(placed.maps[0].size for placed in self.weights.values())
         return int(max(1, min(16, BLOCK_BYTES // (self.dtype.itemsize * most * 4))))
 
     def products(self, vectors: Array) -> Array:
-        """``Q v`` for any number of images, some at a time."""
+        """``Q v`` for any number of images, a few at a time."""
         some = self.block()
         parts = [self.product(vectors[i : i + some]) for i in range(0, len(vectors), some)]
         return np.concatenate(parts) if parts else np.zeros_like(vectors)
@@ -263,16 +265,16 @@ class Form:
 
 @public
 def quadratize(net: Network, images: Any = None, *, backend: Any = None, progress: Any = None) -> Network:
-    """Give every layer that is not linear the gain and the curvature that stand for it best.
+    """Give every layer that is not linear the gain and the curvature that approximate it best.
 
-    Without images from the numbers in the batch normalizations, as `linearize` does; with images calibrated, layer by layer.
+    Without images they follow from the numbers in the batch normalizations, as for `linearize`; with images they are calibrated.
 
     Parameters
     ----------
     net : Network
     images : array_like of shape (N, C, H, W), or an iterable of such batches, optional
-        As `Network.forward` takes them. The first of them are used: as many as have 2²⁶ numbers alive at a time, which is
-        some 5,000 digits of a LeNet; what comes after them is not read. Some 1,500 small images or four photographs do.
+        As `Network.forward` takes them. Only the first are used, as many as fit in memory together (2²⁶ numbers between two
+        layers, some 5,000 digits of a LeNet); the rest is not read. Some 1,500 small images or four photographs are enough.
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     progress : callable, optional
@@ -281,12 +283,12 @@ def quadratize(net: Network, images: Any = None, *, backend: Any = None, progres
     Returns
     -------
     Network
-        The same, its layers with gains and curvatures, and with the moments of all layers that are known. It runs as before.
+        The same network with gains and curvatures, and with the moments of all layers of which they are known. It runs as before.
 
     Raises
     ------
     UnsupportedLayerError
-        Without images, if moments of what a layer reads are not known, or a maximum is taken: it names the first such layer.
+        If, without images, the moments of what a layer reads are not known, or a layer takes maxima; the message names the layer.
     InvalidValueError
         If there are too few images, they are not finite, or nothing varies.
     ShapeError
@@ -299,11 +301,12 @@ def quadratize(net: Network, images: Any = None, *, backend: Any = None, progres
 
     Notes
     -----
-    Our choice; not in the paper. *Statistical quadratization* (Donley and Spanos, 1990). Without images, for Gaussian responses z of
-    deviation σ, u being z standardized: ``gain = E[f(z) u] / σ`` and ``curvature = κ · E[f(z) (u² − 1)] / σ²``, κ = ⅓ standing for
-    the tails of natural responses, which are heavier than a Gaussian's. With images, ``y ≈ gain · L(ℓ + q) + curvature · bend(ℓ) +
-    constant`` by least squares for each channel, y being what the layer truly puts out, and (ℓ, q) what the layers below,
-    calibrated before, make of the image: what was lost below is taken into account. Channels that never vary have 0.
+    Our choice; not in the paper. *Statistical quadratization* (Donley and Spanos, 1990). Without images, responses z are taken as
+    Gaussian with deviation σ; u is z minus its mean, over σ. Then ``gain = E[f(z) u] / σ`` and ``curvature = κ · E[f(z) (u² − 1)] /
+    σ²``. The factor κ = ⅓ allows for the tails of natural responses, which are heavier than those of a Gaussian. With images,
+    layers are calibrated one after the other, from the image up: ``y ≈ gain · L(ℓ + q) + curvature · bend(ℓ) + constant`` is
+    fitted by least squares for each channel. There y is the true output of the layer, and (ℓ, q) are the approximate responses
+    of the layers below, so the fit takes into account what these have lost. Channels that never vary get 0.
 
     Examples
     --------
@@ -326,7 +329,7 @@ def _by_moments(net: Network) -> Network:
         if isinstance(layer, MaxPool) and math.prod(layer.size) > 1:
             with net._blame(number):
                 raise UnsupportedLayerError(
-                    "without images the spread within its windows is not known. Give images: quadratize(net, images)."
+                    "without images it is not known how much responses vary within its windows. Give images: quadratize(net, images)."
                 )
         read = known[net.inputs[number - 1][0]]
         if not _takes_curvature(layer) or read is None:
@@ -335,18 +338,18 @@ def _by_moments(net: Network) -> Network:
 
     linear = enumerate(with_gains(net, gains).layers, 1)
     return net.replace(
-        layers=[bent(n, each) if net.blocked(n) is None else each for n, each in linear],
+        layers=[bent(n, layer) if net.blocked(n) is None else layer for n, layer in linear],
         moments={number: pair for number, pair in known.items() if pair is not None},
     )
 
 
 def _takes_curvature(layer: Layer) -> bool:
-    """Whether it is no line: a function of each response, or a maximum."""
+    """Whether it takes a curvature: a function of each response, or a maximum."""
     return (bends_responses(layer) or isinstance(layer, MaxPool)) and "curvature" in layer.fields()
 
 
 def _of_sums(layer: Layer) -> Layer:
-    """The layer with the gain that belongs to sums over windows: an average pool's is one over its cells."""
+    """The layer, an average pool with the gain that suits unpooling by sums: one over the number of its cells."""
     return layer.replace(gain=1 / math.prod(layer.size), curvature=None) if isinstance(layer, AvgPool) else layer
 
 
@@ -366,7 +369,7 @@ def _sample(net: Network, images: Any) -> list[Array]:
             break
     if count < LEAST:
         raise InvalidValueError(
-            f"quadratize: {plural(count, 'image')}: factors are calibrated on at least {LEAST}. Some 1,500 small ones, or four photographs, are enough."
+            f"quadratize: {plural(count, 'image')} given: factors are calibrated on at least {LEAST}. Some 1,500 small ones, or four photographs, are enough."
         )
     low, high = (np.stack([end(batch, axis=(0, 2, 3)) for batch in found]) for end in (np.min, np.max))
     if (low.min(axis=0) == high.max(axis=0)).all():
@@ -377,23 +380,25 @@ def _sample(net: Network, images: Any) -> list[Array]:
 
 
 class _Both(NamedTuple):
-    """What a batch truly has at a layer, and the pair that stands for it."""
+    """The true responses of a batch at a layer, and the pair (ℓ, q) that approximates them."""
 
     true: Array
     pair: _Pair
 
 
 def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) -> Network:
-    """Through one walk, all batches of the sample side by side: each layer's factors before the layers above it."""
-    if any(map(scales, net.layers)):  # gates and normalizations have gains alone
+    """Calibrate in one walk with all batches of the sample side by side: each layer before the layers above it."""
+    if any(map(scales, net.layers)):  # gates and normalizations have gains, and no curvatures
         net = linearize(net, iter(sample), backend=backend)
     layers = [layer.replace(curvature=None) if "curvature" in layer.fields() else layer for layer in net.layers]
     known, order = dict[int, Any](), walks.under(net, net.ends, net.inputs)
 
     def up(number: int, *below: list[_Both]) -> list[_Both]:
         read = list(zip(*below, strict=True))
-        true = [np.asarray(layers[number - 1].forward(*(each.true for each in one), backend=backend)) for one in read]
-        pairs = [[each.pair for each in one] for one in read]
+        true = [
+            np.asarray(layers[number - 1].forward(*(both.true for both in batch), backend=backend)) for batch in read
+        ]
+        pairs = [[both.pair for both in batch] for batch in read]
         layer = layers[number - 1] = _fitted(layers[number - 1], pairs, true, backend)
         known[number] = _moments(true)
         if progress is not None:
@@ -402,7 +407,7 @@ def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) 
 
     dtype = precision(backend, np.result_type(net.dtype, *(b.dtype for b in sample if b.dtype.kind == "f")))
     start = [_Both(x, _Pair(x, None)) for x in (batch.astype(dtype, copy=False) for batch in sample)]
-    known[0] = _moments([each.true for each in start])
+    known[0] = _moments([both.true for both in start])
     for number in order:
         with net._blame(number):
             net.layers[number - 1].check()
@@ -412,7 +417,7 @@ def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) 
 
 
 def _fitted(layer: Layer, pairs: Sequence[Sequence[_Pair]], true: Sequence[Array], backend: Any) -> Layer:
-    """The layer with the gain and the curvature of the least squared error, channel by channel."""
+    """The layer with the gain and the curvature that have the least squared error, channel by channel."""
     if not _takes_curvature(layer):
         return _of_sums(layer)
     total = None
@@ -427,7 +432,7 @@ def _fitted(layer: Layer, pairs: Sequence[Sequence[_Pair]], true: Sequence[Array
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """Count, means (3, K) and sums of products about the means (3, 3, K), of two features and what they are to explain."""
+    """Count, means (3, K), and sums of products about the means (3, 3, K): of two features, and of the target they are fitted to."""
 
     count: int
     mean: Array
@@ -435,9 +440,9 @@ class Scatter:
 
     @classmethod
     def of(cls, maps: Sequence[Array]) -> Scatter:
-        """Of maps (N, K, H, W), which are summed in their own precision along a row, in double precision over rows."""
+        """Sum up maps (N, K, H, W), in their own precision along a row, and in double precision over rows and images."""
         n, _, h, w = maps[0].shape
-        # About a value near the mean, which each image's first row tells: else squares would cancel.
+        # Products are taken about a value near the mean, found from the upper rows of the images; else digits would cancel.
         near = [np.asarray(x[:, :, : 1 + h // 2].mean(axis=(0, 2, 3), keepdims=True)) for x in maps]
         about = [x - shift for x, shift in zip(maps, near, strict=True)]
         mean, count = np.stack([_total(x) for x in about]) / (n * h * w), n * h * w
@@ -455,7 +460,7 @@ class Scatter:
 
     @property
     def solution(self) -> Array:
-        """The two factors of each channel, (2, K), with a small ridge; 0 for a feature that never varies."""
+        """The least-squares factors of the two features in each channel, (2, K), with a small ridge; 0 for a constant feature."""
         scale = np.sqrt(self.products[[0, 1], [0, 1]])
         still = scale <= STILL * np.sqrt(self.count) * np.abs(self.mean[:2])
         scale = np.where(still | (scale == 0), 1, scale)

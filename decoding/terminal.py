@@ -1,4 +1,4 @@
-"""What command lines share: arguments refused in one line, and a way to run that ends in one line whatever happens."""
+"""What command lines share: wrong arguments are refused in one line, and every error ends in one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from .arguments import printable
 from .errors import DecodingError
 
-# What a terminal may lack, and what stands for it there.
+# Characters that a terminal may lack, and what is printed there instead.
 SUBSTITUTES = {
     "×": "x", "−": "-", "–": "-", "—": "-", "±": "+-", "·": "*", "…": "...", "≤": "<=", "≥": ">=", "≠": "!=", "→": "->",
     "←": "<-", "σ": "sigma", "Σ": "sum ", "γ": "gamma", "ε": "eps", "µ": "u", "μ": "u", "‘": "'", "’": "'", "“": '"', "”": '"',
@@ -24,23 +24,23 @@ SUBSTITUTES = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses arguments in one line."""
+    """A parser that refuses wrong arguments in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {one_line(message)} ({self.prog} --help shows how)\n")
 
 
 def one_line(text: str, most: int = 2000) -> str:
-    """A message on one line, without what a terminal would obey."""
+    """A message on one line, with control characters escaped."""
     return printable(" ".join(text.split()), most)
 
 
 def run(program: str, command: Callable[[], Any]) -> int:
     """Run a command; returns the exit status.
 
-    0, or what `command` returns if that is an integer; 2 and one line where an argument or a file is wrong or memory does not
-    suffice; 130 and one line after Ctrl-C. Whoever closes the pipe that is printed to has seen enough. What the terminal
-    cannot show is substituted.
+    The status is 0, or what `command` returns if that is an integer; 2, with a line that says why, if an argument or a file is
+    wrong or memory runs out; and 130, with a line, after Ctrl-C. If whoever reads the output closes the pipe, that is no error.
+    Characters that the terminal cannot show are replaced.
     """
     with _any_encoding(), _standard_output():
         try:
@@ -80,14 +80,14 @@ def _flush() -> None:
 
 
 def _print_no_more() -> None:
-    """Has Python not try again when it ends."""
+    """Send further output nowhere, so that Python does not try to print it again when it ends."""
     with suppress(AttributeError, OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def _standard_output() -> Iterator[None]:
-    """Standard output and errors that are closed count as none, where `print` prints nothing."""
+    """Treat closed standard output and error streams as missing; `print` then prints nothing."""
     kept = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (None if stream is None or stream.closed else stream for stream in kept)
     try:
@@ -98,7 +98,7 @@ def _standard_output() -> Iterator[None]:
 
 @contextmanager
 def _any_encoding() -> Iterator[None]:
-    """Has standard output and errors substitute what their encoding lacks."""
+    """Make standard output and error streams replace characters that their encoding lacks."""
     codecs.register_error("decoding", _substituted)
     streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, io.TextIOWrapper) and not s.closed]
     kept = [(stream, stream.errors) for stream in streams]

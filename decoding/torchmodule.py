@@ -1,7 +1,7 @@
-"""PyTorch modules, read as networks; the only room that knows torch.
+"""PyTorch modules, read as networks. Only this module knows torch.
 
-`torch.export` says what operators a module runs; what they mean here is in `builder`. Batch norms, activations and dotted
-names stay as they are.
+`torch.export` lists the operators that a module runs, and `builder` adds a layer for each. Batch norms are not folded into
+convolutions, and layers keep the module's dotted names.
 """
 
 from __future__ import annotations
@@ -64,25 +64,25 @@ def from_torch(
     Parameters
     ----------
     module : torch.nn.Module
-        It is read as it computes in eval mode, and left as it was found. Hooks of the user's are not read.
+        It is read as it computes in eval mode, and left as it was. Hooks that users registered are not read.
     input_shape : (C, H, W)
         The size of the images.
     mean, std : float, or array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
-        What the images were normalized by.
+        The mean and the deviation by which images were normalized.
     classes : sequence of str, optional
         What the channels of the last layer stand for.
 
     Returns
     -------
     Network
-        Its layers have the module's dotted names, as torchvision's and timm's feature extractors call them:
-        ``layer4.1.conv2``, functions ``layer1.0.add``, what is called again ``layer1.0.relu_1``. The name of a module that
-        holds others finds the last layer in it. Weights in half precision become single.
+        Its layers have the module's dotted names, as in torchvision's and timm's feature extractors: ``layer4.1.conv2`` for a
+        module, ``layer1.0.add`` for a function, ``layer1.0.relu_1`` for a module that is called a second time. The name of a
+        module that holds others stands for the last layer in it. Weights in half precision become single.
 
     Raises
     ------
     UnsupportedLayerError
-        If torch.export cannot follow the module's forward, for instance because it branches on data; it says why.
+        If torch.export cannot follow the module's forward, for instance because it branches on data; the message says why.
     ShapeError
         If the module cannot take images of that shape.
     InvalidValueError
@@ -94,7 +94,8 @@ def from_torch(
 
     Notes
     -----
-    Our choice: what has no layer here stands in the network under its own name, unsupported, and blocks only what reads it.
+    Our choice: an operator that is not known becomes an unsupported layer under its own name, and only what depends on it cannot
+    be run.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def from_torch(
         raise ShapeError(f"from_torch: input_shape must be (C, H, W), each at least 1, not {input_shape!r:.200}.")
     shape = (int(input_shape[0]), int(input_shape[1]), int(input_shape[2]))
     program = _exported(torch, module, shape)
-    holds = {name for name, each in module.named_modules() if next(each.children(), None) is not None}
+    holds = {name for name, child in module.named_modules() if next(child.children(), None) is not None}
     layers, inputs, aliases = _Reader(torch, program, shape, holds).read()
     unknown = mean is None and std is None
     notes = ["The module does not say how its images were normalized: give mean= and std=."] if unknown else []
@@ -128,16 +129,18 @@ def from_torch(
 
 
 def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
-    """What torch.export makes of the module in eval mode."""
+    """The program that torch.export makes of the module in eval mode."""
     tensors = [*module.parameters(), *module.buffers()]
-    floating = [each for each in tensors if each.is_floating_point()] or [torch.zeros(1)]
-    if any(each.is_meta for each in tensors):
-        raise InvalidValueError("from_torch: the module's weights are not there: they are on the device 'meta'.")
+    floating = [tensor for tensor in tensors if tensor.is_floating_point()] or [torch.zeros(1)]
+    if any(tensor.is_meta for tensor in tensors):
+        raise InvalidValueError(
+            "from_torch: the module's weights have no values: they are on the device 'meta'. Load weights first."
+        )
     image = torch.zeros(1, *shape, dtype=floating[0].dtype, device=floating[0].device)
     with _undisturbed(torch, module), _quiet(), torch.no_grad():
         try:
             return torch.export.export(module, (image,), strict=False).run_decompositions({})
-        except Exception as error:  # whatever the module's own code, or torch's, raises
+        except Exception as error:  # whatever the module's own code, or that of torch, raises
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             said = printable(lines[0] if lines else "", 300)
             raise UnsupportedLayerError(
@@ -148,7 +151,7 @@ def _exported(torch: Any, module: Any, shape: tuple[int, int, int]) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the pages that torch.export prints before it raises: the error says it in a line."""
+    """Suppress the pages that torch.export prints before it raises; our error says the same in a line."""
     log = logging.getLogger("torch.fx.experimental.symbolic_shapes")
     before = log.disabled
     try:
@@ -162,33 +165,38 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed(torch: Any, module: Any) -> Iterator[None]:
-    """Eval mode, and no hooks but torch's own, such as those of weight norms; afterwards all as it was.
+    """Put the module in eval mode, without hooks except torch's own, such as those of weight norms; afterwards restore it.
 
-    A dropout in place leaves no trace in the export; one that is not leaves its name, by which people ask.
+    Dropouts that work in place leave no trace in the export, so these are switched to not working in place; then their names
+    can be found in the network.
     """
     modules = list(module.modules())
-    dropouts = [each for each in modules if isinstance(each, torch.nn.modules.dropout._DropoutNd) and each.inplace]
-    modes = [each.training for each in modules]
-    hooks = [{name: vars(each)[name] for name in HOOKS if name in vars(each)} for each in modules]
+    dropouts = [
+        submodule
+        for submodule in modules
+        if isinstance(submodule, torch.nn.modules.dropout._DropoutNd) and submodule.inplace
+    ]
+    modes = [submodule.training for submodule in modules]
+    hooks = [{name: vars(submodule)[name] for name in HOOKS if name in vars(submodule)} for submodule in modules]
     try:
-        for each in dropouts:
-            each.inplace = False
-        for each, held in zip(modules, hooks, strict=True):
-            each.training = False
+        for submodule in dropouts:
+            submodule.inplace = False
+        for submodule, held in zip(modules, hooks, strict=True):
+            submodule.training = False
             for name, table in held.items():
                 own = (
                     {key: hook for key, hook in table.items() if _own(hook)}
                     if "with" not in name and "always" not in name
                     else dict(table)
                 )
-                vars(each)[name] = type(table)(own)
+                vars(submodule)[name] = type(table)(own)
         yield
     finally:
-        for each in dropouts:
-            each.inplace = True
-        for each, mode, held in zip(modules, modes, hooks, strict=True):
-            each.training = mode
-            vars(each).update(held)
+        for submodule in dropouts:
+            submodule.inplace = True
+        for submodule, mode, held in zip(modules, modes, hooks, strict=True):
+            submodule.training = mode
+            vars(submodule).update(held)
 
 
 def _own(hook: Any) -> bool:
@@ -199,7 +207,7 @@ def _own(hook: Any) -> bool:
 
 
 class _Reader:
-    """Walks the nodes of an exported program in their order, and fills a `Builder`."""
+    """Goes through the nodes of an exported program in order, and has a `Builder` add the layers."""
 
     def __init__(self, torch: Any, program: Any, shape: tuple[int, int, int], holds: set[str]) -> None:
         self.torch, self.program, self.holds = torch, program, holds
@@ -221,15 +229,15 @@ class _Reader:
                 stored = self.stored.get(node.name)
                 self.values[node] = self.builder.image() if node.name in self.images else stored
             elif node.op == "output":
-                outputs = [self.values.get(each) for each in _nodes(node.args) if each.name in self.outputs()]
+                outputs = [self.values.get(source) for source in _nodes(node.args) if source.name in self.outputs()]
             elif node.op == "call_function":
                 self.values[node] = self.call(node)
             else:
                 self.values[node] = Cannot(f"it is a {node.op}")
         views = [
-            self.builder.settled(each, self.builder.labels[each.layer] + "_output")
-            for each in outputs
-            if isinstance(each, (View, Opaque))
+            self.builder.settled(output, self.builder.labels[output.layer] + "_output")
+            for output in outputs
+            if isinstance(output, (View, Opaque))
         ]
         layers, inputs, aliases = self.builder.finish(views)
         if not layers:
@@ -246,23 +254,23 @@ class _Reader:
         if node.target is operator.getitem:
             value = self.values[node.args[0]]
             return value[node.args[1]] if isinstance(value, (list, tuple)) else value
-        below = [self.values[each] for each in node.all_input_nodes]
-        flat = [each for value in below for each in (value if isinstance(value, (list, tuple)) else [value])]
-        if not any(isinstance(each, (View, Opaque, Cannot)) for each in flat):
+        below = [self.values[source] for source in node.all_input_nodes]
+        flat = [entry for value in below for entry in (value if isinstance(value, (list, tuple)) else [value])]
+        if not any(isinstance(entry, (View, Opaque, Cannot)) for entry in flat):
             return self.folded(node)
         module = self.module(node)
         function = re.sub(r"_*\d*$", "", str((node.meta.get("torch_fn") or (name,))[0])) or name
         build.label = module if module and module not in self.holds else f"{module}.{function}".removeprefix(".")
         try:
-            for each in flat:
-                if isinstance(each, Opaque):
-                    raise Cannot(f"it reads a layer that is not supported, {printable(build.labels[each.layer])}")
-                if isinstance(each, Cannot):
-                    raise each
+            for entry in flat:
+                if isinstance(entry, Opaque):
+                    raise Cannot(f"it reads a layer that is not supported, {printable(build.labels[entry.layer])}")
+                if isinstance(entry, Cannot):
+                    raise entry
             if name not in OPERATORS:
                 raise Cannot("it has no decoding, or is not known here")
-            args = [self.argument(each) for each in node.args]
-            kwargs = {key: self.argument(each) for key, each in node.kwargs.items()}
+            args = [self.argument(arg) for arg in node.args]
+            kwargs = {key: self.argument(arg) for key, arg in node.kwargs.items()}
             try:
                 result = OPERATORS[name](self, *args, **kwargs)
             except (TypeError, AttributeError, IndexError, ZeroDivisionError) as error:
@@ -279,15 +287,15 @@ class _Reader:
         return result
 
     def folded(self, node: Any) -> Any:
-        """A constant that the module computes, by torch itself."""
-        args = self.torch.fx.node.map_arg(node.args, lambda each: self.values[each])
-        kwargs = self.torch.fx.node.map_arg(node.kwargs, lambda each: self.values[each])
+        """A constant that the module computes; torch computes it here."""
+        args = self.torch.fx.node.map_arg(node.args, lambda source: self.values[source])
+        kwargs = self.torch.fx.node.map_arg(node.kwargs, lambda source: self.values[source])
         if "device" in kwargs:
             kwargs = {**kwargs, "device": None}
         try:
             with self.torch.no_grad():
                 return node.target(*args, **kwargs)
-        except Exception as error:  # torch's own
+        except Exception as error:  # whatever torch raises
             return Cannot(f"a constant cannot be computed: {printable(str(error), 100)}")
 
     def module(self, node: Any) -> str:
@@ -298,13 +306,13 @@ class _Reader:
         return str(list(stack.values())[-1][0])
 
     def argument(self, value: Any) -> Any:
-        """Nodes as what they stand for; the rest as it is."""
+        """An argument of a call: the values of nodes in place of the nodes."""
         if isinstance(value, (list, tuple)):
-            return [self.argument(each) for each in value]
+            return [self.argument(item) for item in value]
         return self.values[value] if isinstance(value, self.torch.fx.Node) else value
 
     def array(self, value: Any) -> Array | None:
-        """A constant as an array; half precision as single."""
+        """A constant as an array; half precision becomes single."""
         if value is None:
             return None
         if isinstance(value, View):
@@ -326,11 +334,11 @@ class _Reader:
 
 
 def _nodes(args: Any) -> Iterator[Any]:
-    for each in args:
-        if isinstance(each, (list, tuple)):
-            yield from _nodes(each)
-        elif each is not None and hasattr(each, "name"):
-            yield each
+    for arg in args:
+        if isinstance(arg, (list, tuple)):
+            yield from _nodes(arg)
+        elif arg is not None and hasattr(arg, "name"):
+            yield arg
 
 
 def _name(target: Any) -> str:
@@ -422,9 +430,9 @@ def _batch_norm(
 ) -> Any:
     means = r.array(mean)
     if means is None:
-        raise Cannot("it keeps no statistics, and normalizes by the very images")
+        raise Cannot("it keeps no statistics, and normalizes by the images of a batch")
     ones = np.ones_like(means)
-    scale, offset = (r.array(each) for each in (weight, bias))
+    scale, offset = (r.array(tensor) for tensor in (weight, bias))
     result = r.builder.batch_norm(
         _maps(x),
         ones if scale is None else scale,
@@ -449,7 +457,7 @@ def _batch_norm_whole(
     cudnn: bool = False,
 ) -> Any:
     if training:
-        raise Cannot("it normalizes by the very images")
+        raise Cannot("it normalizes by the images of a batch")
     return _batch_norm(r, x, weight, bias, mean, variance, momentum, epsilon)[0]
 
 
@@ -577,7 +585,7 @@ def _avg_pool(
     divisor: Any = None,
 ) -> Any:
     if divisor is not None:
-        raise Cannot("it divides by another number than that of its cells")
+        raise Cannot("it divides by another number than that of the window's cells")
     return r.builder.pool(
         _maps(x),
         "mean",
@@ -625,7 +633,7 @@ def _index_select(r: _Reader, x: Any, axis: int, places: Any) -> Any:
 
 
 def _index(r: _Reader, x: Any, indices: Sequence[Any]) -> Any:
-    given = [(axis, each) for axis, each in enumerate(indices) if each is not None]
+    given = [(axis, index) for axis, index in enumerate(indices) if index is not None]
     if len(given) != 1 or isinstance(given[0][1], View):
         raise Cannot("it picks by a table, or by what is in the image")
     places = r.needed(given[0][1])
@@ -707,7 +715,7 @@ def _channel_shuffle(r: _Reader, x: Any, groups: int) -> Any:
 
 
 def _resize(r: _Reader, view: View, size: Any, scales: Any, **options: Any) -> Any:
-    """To a size, or by scales: two numbers, or a list of two."""
+    """Resize to a size, or by scales, which are two numbers or a list of two."""
     if len(scales) == 1:
         scales = scales[0]
     factors = None if not scales or None in scales else [float(scale) for scale in scales]
@@ -755,11 +763,11 @@ def _expand(r: _Reader, x: Any, shape: Sequence[int], **options: Any) -> Any:
 
 
 def _cat(r: _Reader, tensors: Sequence[Any], axis: int = 0) -> Any:
-    return r.builder.concat([each if isinstance(each, View) else r.needed(each) for each in tensors], axis)
+    return r.builder.concat([tensor if isinstance(tensor, View) else r.needed(tensor) for tensor in tensors], axis)
 
 
 def _stack(r: _Reader, tensors: Sequence[Any], axis: int = 0) -> Any:
-    views = [_maps(each) for each in tensors]
+    views = [_maps(tensor) for tensor in tensors]
     axis = axis + len(views[0].axes) + 1 if axis < 0 else axis
     joined = r.builder.concat([r.builder.unsqueeze(view, [axis]) for view in views], axis)
     return joined
@@ -770,7 +778,7 @@ def _same(r: _Reader, x: Any, *args: Any, **options: Any) -> Any:
 
 
 def _to(r: _Reader, x: Any, *args: Any, **options: Any) -> Any:
-    kinds = [each for each in (*args, *options.values()) if isinstance(each, r.torch.dtype)]
+    kinds = [option for option in (*args, *options.values()) if isinstance(option, r.torch.dtype)]
     if any(not kind.is_floating_point for kind in kinds):
         raise Cannot("it makes integers of responses")
     return _maps(x)

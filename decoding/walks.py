@@ -1,12 +1,15 @@
-"""The three walks through a network that branches: responses up (`forward`), maps down (`down`), banks up (`up`).
+"""The three walks through a network: responses up (`forward`), maps down (`down`), banks of filters up (`up`).
 
-They are generators of (number of a layer, what is there), and the only ones: decoding, measuring and the conformance kit
-all run them. What is the same for every layer is done here and nowhere else: gains, where the parts that come down begin,
-and the sum of those that meet.
+A *walk* goes through the layers in order and computes something for each. It is a generator, which yields the number of
+each layer and what has been computed there. Nothing but these three goes through a network: decoding, measuring and the
+conformance kit all run them. What is the same for every layer is done here, and nowhere else:
 
-Gains: on the way down a layer's gain comes before its `decode`, on the way up after its `decode_bank`. Places: an origin
-``o`` in cells of a layer is ``o · stride − pad`` in cells of the layer below. Sums: one for each layer, in falling order,
-on the union of the places, never one for each path: 16 residual blocks have 65,536 paths.
+- *Gains.* On the way down a layer's gain is applied before its `decode`, on the way up after its `decode_bank`.
+- *Places.* Maps on the way down carry their *origin*, the place of their first cell, relative to the cell under unit (0, 0).
+  An origin ``o`` in cells of a layer is ``o · stride − pad`` in cells of the layer below.
+- *Sums.* Where several layers read one, each sends its *part* down to it: maps with an origin. A layer waits for all its
+  parts, which are added on the union of their places. There is one sum for each layer and never one for each path, of
+  which 16 residual blocks have 65,536.
 """
 
 from __future__ import annotations
@@ -31,7 +34,8 @@ class Placed(NamedTuple):
     ----------
     maps : ndarray of shape (N, C, H, W)
     origin : (row, column)
-        Of the first cell, in cells of its layer, relative to the cell under unit (0, 0) of where decoding began.
+        The place of the first cell, in cells of its layer, relative to the cell under unit (0, 0) of the layer where decoding
+        began.
     """
 
     maps: Array
@@ -39,7 +43,7 @@ class Placed(NamedTuple):
 
 
 def union(parts: Sequence[Placed]) -> tuple[list[Array], Pair]:
-    """Each array on the union of their places, with zeros where it had none; and where that begins."""
+    """The maps of each part, extended with zeros to the union of all places; and the origin of that union."""
     first = (min(p.origin[0] for p in parts), min(p.origin[1] for p in parts))
     sides = [max(p.origin[a] + p.maps.shape[2 + a] for p in parts) - first[a] for a in (0, 1)]
 
@@ -57,7 +61,7 @@ def union(parts: Sequence[Placed]) -> tuple[list[Array], Pair]:
 
 
 def under(net: Network, tops: Iterable[int], edges: Sequence[Sequence[int]], bottom: int = 0) -> list[int]:
-    """The layers above `bottom` that lead to `tops` by these edges, the tops included, in their order."""
+    """The numbers of the layers above `bottom` from which these edges lead to `tops`, the tops included, in rising order."""
     found = set(tops)
     for number in range(max(found, default=0), bottom, -1):
         if number in found:
@@ -68,10 +72,11 @@ def under(net: Network, tops: Iterable[int], edges: Sequence[Sequence[int]], bot
 def forward(
     net: Network, x: Any, tops: Iterable[int], backend: Any, step: Callable[..., Any] | None = None
 ) -> Iterator[tuple[int, Any]]:
-    """Yields (0, images), then (number, responses) of all that `tops` need; each is let go when its last reader has run.
+    """Yields (0, images), then (number, responses) of every layer that `tops` need.
 
-    `step` takes the place of a layer's `forward`, where something else than responses goes up: it is given the layer's
-    number and what the layers that it reads have.
+    Responses are dropped as soon as the last layer that reads them has run. To carry something else than responses up, give
+    `step`, which takes the place of every layer's `forward`: it is called with the layer's number and with what the layers
+    that it reads have yielded.
     """
 
     def respond(number: int, *below: Any) -> Any:
@@ -84,7 +89,7 @@ def forward(
     last = {i: number for number in order for i in net.inputs[number - 1]}
     for number in order:
         below = net.inputs[number - 1]
-        # Overflow is reported at the end.
+        # Whoever runs the walk looks for overflow at its end.
         with net._blame(number), np.errstate(all="ignore"):
             live[number] = step(number, *(live[i] for i in below))
         yield number, live[number]
@@ -102,10 +107,10 @@ def down(
     backend: Any,
     source: Callable[[int, Placed], Sequence[Placed]] | None = None,
 ) -> Iterator[tuple[int, Placed]]:
-    """Yields (number, maps and origin) from `top` down to `bottom`, of the layers on paths between the two.
+    """Yields (number, maps and origin) of the layers on the paths from `top` down to `bottom`.
 
-    `source` gives what more a layer hands to those that it reads, besides what it decodes: one for each that decoding
-    follows, given the layer's number and what has come down to it.
+    `source`, if given, adds to what each layer sends down. It is called with the layer's number and what has come down to the
+    layer, and returns further parts: one for each layer that decoding follows, or none.
     """
     waiting, seen = {top: start}, net.fields_within(bottom)
     for number in range(top, bottom, -1):
@@ -127,7 +132,7 @@ def down(
 
 
 def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[tuple[int, Placed]]:
-    """Yields (number, bank and origin) from `base` to `top`: each unit of a layer in units of `base`, (K, C_base, h, w)."""
+    """Yields (number, bank and origin) from `base` to `top`: the filters of each layer decoded into `base`, (K, C_base, h, w)."""
     order, fields = under(net, [top], net.paths, base), net.fields_within(base)
     last = {i: number for number in order for i in net.paths[number - 1]}
     banks = {base: Placed(np.eye(net.channels(base), dtype=dtype)[:, :, np.newaxis, np.newaxis], (0, 0))}
@@ -154,12 +159,12 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
 
 
 def _check_parts(layer: Layer, parts: Any, shape: Sequence[int], widths: Sequence[int | None]) -> None:
-    """Refuse what a layer's `decode` makes unless it is a map for each layer below, of its channels, and of the window's places."""
+    """Refuse what a layer's `decode` returns, unless it is one array for each layer below, of the right shape."""
     sides = [(shape[2 + a] - 1) * layer.stride[a] + layer.size[a] for a in (0, 1)]
     wanted = [(shape[0], width, *sides) for width in widths]
     if not isinstance(parts, (tuple, list)):
         raise ShapeError(
-            f"its decode must return a tuple, of an array for each layer that it reads, not {described(parts)}."
+            f"its decode must return a tuple with one array for each layer that it reads, not {described(parts)}."
         )
     found = [np.shape(part) for part in parts]
     fits = len(found) == len(wanted) and all(
@@ -168,8 +173,8 @@ def _check_parts(layer: Layer, parts: Any, shape: Sequence[int], widths: Sequenc
     )
     if not fits:
         raise ShapeError(
-            f"its decode makes {listed(found) or 'nothing'} of maps {tuple(shape)}, and must make {listed(wanted)}: one for each layer that decoding "
-            "follows, of its channels, (n − 1) · stride + size cells of n."
+            f"its decode makes {listed(found) or 'nothing'} of maps {tuple(shape)}, and must make {listed(wanted)}: for each layer that decoding "
+            "follows, an array with that layer's channels, and with (n − 1) · stride + size cells for n cells."
         )
 
 
@@ -180,11 +185,11 @@ def add(parts: Sequence[Placed]) -> Placed:
 
 
 def times(maps: Array, factor: Any, axis: int) -> Array:
-    """The maps times one factor, or one for each channel, the channels lying along `axis`; None is 1."""
+    """The maps times a factor: one number, one for each channel (the channels lie along `axis`), or None, which stands for 1."""
     return maps if factor is None else np.asarray(maps * spread(factor, maps, axis))
 
 
 def spread(factor: Any, maps: Array, axis: int) -> Array:
-    """One factor, or one for each channel, in the maps' precision, so that it multiplies their channels along `axis`."""
+    """A factor in the maps' precision, shaped so that it multiplies the channels, which lie along `axis`."""
     array: Array = np.asarray(factor, maps.dtype)
     return array if not array.ndim else array.reshape(-1, *(1,) * (maps.ndim - 1 - axis))

@@ -1,9 +1,9 @@
-"""Writes ``architectures-measured.rst``: torchvision's networks by both doors.
+"""Writes ``architectures-measured.rst``: torchvision's networks from modules and from files.
 
     python docs/architectures.py [NAME …]
 
-With names, those networks' rows are measured anew and the others stay. Weights come from a seed; nothing is downloaded. Needs
-torch, torchvision, onnx and onnxscript.
+With names, only the rows of those networks are measured anew. Weights are random, from a fixed seed, and nothing is downloaded. The program
+needs torch, torchvision, onnx and onnxscript.
 """
 
 import itertools
@@ -22,14 +22,20 @@ import torch  # noqa: E402
 
 import decoding  # noqa: E402
 
-HEADER = f"""Networks that were tried
-========================
+HEADER = f"""Networks that were tested
+=========================
 
-torchvision's networks with seeded weights, by torch {torch.__version__.split("+")[0]}, through ``from_torch`` and through ``load_onnx`` from the files of torch's
-new exporter (``dynamo=True``) and its old one. *Decodable* is convolutions (linear layers included) that decode as they are, of all; the others lie
-above a gate or a normalization by the image, and decode with gains. *Difference* is the largest between the answers of the module and of the
-network here, in single precision, over the largest answer. *Seconds* are those that one processor spends on ``from_torch`` and ``load_onnx``
-(``time.process_time``, one thread). Written by ``python docs/architectures.py``.
+These are torchvision's networks with random weights from a fixed seed, read with torch {torch.__version__.split("+")[0]}. Each was read in three ways: from the module in memory
+by ``from_torch``; by ``load_onnx`` from a file of PyTorch's new exporter (``dynamo=True``, *new file*); and from a file of its old exporter (*old file*).
+
+- *Layers* is the number of layers of the network here.
+- *Decodable* is the number of convolutions (with linear layers) that can be decoded without gains, of all convolutions. The others lie
+  above a gate, or above a normalization that depends on the image, and can be decoded with gains (:doc:`deep`).
+- *Seconds* is the processor time of ``from_torch`` or ``load_onnx`` with one thread (``time.process_time``).
+- *Difference* is the largest difference between the answers of the module and of the network here, in single precision, divided by the largest
+  answer.
+
+``python docs/architectures.py`` writes this page.
 
 """
 
@@ -48,13 +54,13 @@ def decodable(net):
     return f"{count} of {total}"
 
 
-def row(name, door, read, x, want):
+def row(name, source, read, x, want):
     began = time.process_time()
     net = read()
     seconds = time.process_time() - began
     got = net.forward(x.numpy(), backend=decoding.fast).ravel()
     off = np.abs(got - want).max() / np.abs(want).max()
-    return [name, door, str(len(net)), decodable(net), f"{seconds:.1f}", f"{off:.0e}"]
+    return [name, source, str(len(net)), decodable(net), f"{seconds:.1f}", f"{off:.0e}"]
 
 
 def rows(name):
@@ -75,7 +81,7 @@ def rows(name):
 
 
 def table(found):
-    head = ["network", "door", "layers", "decodable", "seconds", "difference"]
+    head = ["network", "read from", "layers", "decodable", "seconds", "difference"]
     widths = [max(len(cell) for cell in column) for column in zip(head, *found, strict=True)]
     rule = " ".join("=" * width for width in widths)
     lines = [
@@ -111,7 +117,7 @@ def main():
         for cells in rows(name):
             found[name].append(cells)
             print(*cells, flush=True)
-        PAGE.write_text(HEADER + table([cells for each in architectures.NAMES for cells in found.get(each, [])]))
+        PAGE.write_text(HEADER + table([cells for name in architectures.NAMES for cells in found.get(name, [])]))
 
 
 if __name__ == "__main__":

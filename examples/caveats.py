@@ -1,9 +1,10 @@
 """What a decoded filter leaves out, measured on LeNet
 ===================================================
 
-It prints three measurements. How much cancels: the magnitudes that are added up to make a decoded filter, as a multiple of what is left,
-1 on layer 1 and over 400 on layer 7. How far a filter is from a pattern: the cosine between the decoded filter of each class and
-the mean digit of that class. And what each part of LeNet that is not linear costs: the biases nothing, the max pools most.
+It prints three measurements. The first is how much cancels in a decoded filter: the magnitudes that are added up to make it, as a
+multiple of what is left. That is 1 on layer 1, and over 400 on layer 7. The second is how far a filter is from a pattern: the cosine
+between the decoded filter of each class and the mean digit of that class. The third is how much of the error is due to each part of
+LeNet that is not linear: none of it to the biases, and most of it to the max pools.
 
 ::
 
@@ -33,7 +34,7 @@ def magnitudes(layer):
 
 
 def linear_but(*kept):
-    """A change that makes layers linear: averages for maxima, no rectifier, no biases; but for the kept kinds."""
+    """A function that makes a layer linear (averages for maxima, no rectifier, no biases), unless it is of one of the kept kinds."""
 
     def change(layer):
         if isinstance(layer, MaxPool) and MaxPool not in kept:
@@ -48,7 +49,7 @@ def linear_but(*kept):
 
 
 def cancellation(net):
-    """How much is added up to make each unit of a decoded filter: Σ |path| / |Σ path|, over its pixels; median of units."""
+    """For each layer, the magnitudes added up over what is left: Σ |path| / |Σ path| over the pixels of a unit; median over units."""
     lines = []
     for layer in LAYERS:
         paths = np.abs(decoding.decode_layer(rebuilt(net, magnitudes), layer)).sum(axis=(1, 2, 3))
@@ -58,7 +59,7 @@ def cancellation(net):
 
 
 def patterns(net, images, labels):
-    """The cosine of each decoded filter of layer 7 with the mean digit of its class, less the mean of all digits."""
+    """The cosine of each decoded filter of layer 7 with the mean digit of its class, from which the mean of all is subtracted."""
     filters = decoding.decode_layer(net, 7).reshape(10, -1)
     mean = images.mean(axis=0).ravel()
     means = np.stack([images[labels == k].mean(axis=0).ravel() - mean for k in range(10)])

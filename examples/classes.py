@@ -1,9 +1,10 @@
 """What LeNet looks for in each digit, in four pictures each
 =========================================================
 
-The decoded filter of a class says where ink speaks for it and where against it, and few digits can be read in it: a filter also
-has to cancel what digits have in common. Its pattern is what digits have where that filter responds. The most exciting image takes
-the second order as well, and most of the ten can be read. Below is the digit, of the 10,000 bundled ones, that drives the unit most.
+The decoded filter of a class shows where ink speaks for that class and where against it. Few digits can be read in these filters, since
+a filter also has to cancel what digits have in common. The pattern of a filter shows what digits look like where the filter
+responds. The most exciting image takes the second order into account as well; most of the ten digits can be read in it. The last
+row shows which of the 10,000 bundled digits drives each unit most.
 
 .. image:: /images/classes.png
    :alt: What LeNet looks for in each digit, in four pictures each
@@ -26,11 +27,13 @@ from decoding.picture import GAP, colour_bar
 from decoding.terminal import run
 from panels import centred, explained, ink, page, progress
 
-LAYER, ZOOM, CALIBRATION, RADIUS = 7, 3, 2000, 4  # digits to calibrate on; standard deviations: the energy of a digit
+LAYER, ZOOM = 7, 3
+CALIBRATION = 2000  # how many digits to calibrate on
+RADIUS = 4  # standard deviations of the most exciting image from the mean: as many as a digit has
 
 
 def pictures(net, images):
-    """What is drawn, (10, 1, 28, 28) each, and the number of the digit that drives each unit most."""
+    """The pictures, by their labels, (10, 1, 28, 28) each; and the number of the digit that drives each unit most."""
     some = images[:CALIBRATION]
     quadratic = decoding.quadratize(net, some, backend=decoding.fast, progress=progress("calibration", "layers"))
     statistics = decoding.covariance(some)
@@ -48,7 +51,7 @@ def pictures(net, images):
 
 
 def tiles(bank):
-    return [decoding.montage(each[np.newaxis], zoom=ZOOM)[GAP:-GAP, GAP:-GAP] for each in bank]
+    return [decoding.montage(filter_[np.newaxis], zoom=ZOOM)[GAP:-GAP, GAP:-GAP] for filter_ in bank]
 
 
 def draw(drawn, digits):

@@ -2,8 +2,8 @@
 ============================
 
 Layer 1 shows edges and bars, layer 3 strokes and curves, layer 5 larger parts of digits, and layer 7 what speaks for and against each
-of the ten digits. The interpolation that undoes the pools (nearest, bilinear, bicubic) makes the pictures smoother, and changes
-little else. Below layer 1 there is no pool, and so it has one picture.
+of the ten digits. Each layer is drawn with three interpolations that undo the pools (nearest, bilinear, bicubic). A smoother
+interpolation makes smoother pictures, and changes little else. There is no pool below layer 1, so that has only one picture.
 
 .. image:: /images/figure4-layer3.png
    :alt: The decoded filters of LeNet
@@ -25,7 +25,7 @@ from decoding.files import check_folder
 from decoding.terminal import run
 
 LAYERS = (1, 3, 5, 7)
-MOST = 50  # of a larger layer, the decoded filters with the most energy are drawn
+MOST = 50  # of layers with more units, only the decoded filters with the most energy are drawn
 
 
 def choose(filters):
@@ -45,7 +45,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     print(net)
     for layer in LAYERS:
-        pools = any(isinstance(each, decoding.Pool) for each in net.layers[: layer - 1])
+        pools = any(isinstance(lower, decoding.Pool) for lower in net.layers[: layer - 1])
         for unpool in ("nearest", "bilinear", "bicubic") if pools else ("nearest",):
             print(f"layer {layer}, {unpool} …", end="\r", flush=True)
             filters = decoding.decode_layer(net, layer, unpool=unpool)

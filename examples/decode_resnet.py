@@ -1,9 +1,9 @@
 """The decoded filters of a residual network
 =========================================
 
-A residual network adds what a block computes to what it was given, so that there are many paths from a unit to the image. Its
-decoded filters are the sum over all of them: strokes after the first stage, and after the third and for the classes pictures of
-the whole field, in which little can be read. ``deep.py`` and ``second_order.py`` show what can be done about that.
+A block of a residual network adds what it computes to its input, so there are many paths from a unit to the image. A decoded filter
+is the sum over all of them. After the first stage decoded filters show strokes. After the third stage, and for the classes, they
+fill the whole receptive field, and little can be read in them. ``deep.py`` and ``second_order.py`` show what can be done about that.
 
 ::
 

@@ -1,10 +1,10 @@
 """How far a linear picture goes in deep networks
 ==============================================
 
-A decoded filter is linear, and a deep unit is not. The plot shows how well responses of decoded filters follow the network's, layer
-by layer: r falls with depth, and less so with gains. Where the best linear filter can be found by least squares, its r falls as
-well. The other picture shows filters and patterns of some units beside what drives them most, and a table tells how near they
-come to the units' own patterns.
+A decoded filter is linear, and a deep unit is not. The plot shows how well the responses of decoded filters follow those of the
+network, layer by layer: r falls with depth, and less so with gains. The r of the best linear filter, which least squares finds for
+small receptive fields, falls as well. The other picture shows filters and patterns of some units beside the images that drive them most, and a
+table tells how near the patterns come to the units' own.
 
 .. image:: /images/deep-resnet.png
    :alt: How far a linear picture goes in deep networks
@@ -13,9 +13,9 @@ come to the units' own patterns.
 
     python examples/deep.py [NETWORK] [PICTURES …] [-o deep]
 
-NETWORK is ``resnet`` (the default) or ``lenet``, which come with the package and are measured on the bundled digits, or a
-file; PICTURES are files or folders. Gains are measured on every second picture, and all is judged on the others: at the
-places where a unit looks at nothing beyond the edge of a picture, and at all places of digits, which are small.
+NETWORK is a file, or ``resnet`` (the default) or ``lenet``, which come with the package and are measured on the bundled digits.
+PICTURES are files or folders. Gains are measured on every second picture, and r on the others: in photographs at the places where a
+unit does not look past the edge, in digits, which are small, at all places.
 """
 
 # sphinx_gallery_thumbnail_path = 'images/deep-resnet.png'
@@ -34,20 +34,20 @@ from decoding.terminal import run
 from panels import as_csv, explained, page, progress, save_text
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
-FEW = 25  # places of a map, below which r is taken over all images together
-TERMS = 800  # pixels of a field for which least squares is affordable
+FEW = 25  # if a map has fewer places, r is taken over all images together
+TERMS = 800  # least squares is affordable for receptive fields of up to so many pixels
 GRADIENT = "mean of true gradients"
 OWN, STATIONARY = "the unit's own\npattern", "its pattern under\ntheir autocovariance"
-FIT, RIDGES = "least squares", (1e-5, 1e-4, 1e-3, 1e-2)  # of these, the best on the pictures that it is judged on
-PATCHES = 192  # places over which the true gradient is averaged
-ROWS, BEST = 6, 4  # units drawn, and the crops that drive each of them most
+FIT, RIDGES = "least squares", (1e-5, 1e-4, 1e-3, 1e-2)  # the ridge that is best on the judged pictures is taken
+PATCHES = 192  # how many places the true gradient is averaged over
+ROWS, BEST = 6, 4  # how many units are drawn, each with how many of the crops that drive it most
 COLOURS = ((120, 120, 120), (210, 120, 30), (40, 110, 200), (20, 150, 90), (190, 60, 140), (90, 60, 30))
 
 
 class Correlation:
-    """Pearson's r of each unit's responses with those of its decoded filter: over the places of an image, then the mean of images.
+    """A meter: Pearson's r of each unit's responses with those of its decoded filter.
 
-    Of layers with few places, over all images together. `decoding.measure` drives it.
+    It is taken over the places of an image, then averaged over images; for layers with few places, over all images together.
     """
 
     def __init__(self, net, layer, filters, places):
@@ -57,7 +57,7 @@ class Correlation:
     def part(self, images, responses, start):
         decoded = decoding.decoded_responses(self.net, images, self.layer, filters=self.filters, backend=decoding.fast)
         rows, columns = self.places(self.net, self.layer, images.shape[1:])
-        x, y = (np.asarray(each[:, :, rows, columns], float) for each in (decoded, responses))
+        x, y = (np.asarray(maps[:, :, rows, columns], float) for maps in (decoded, responses))
         count = np.full(x.shape[:2], float(x[0, 0].size))
         pairs = [(a * b).sum(axis=(2, 3)) for a, b in ((x, x), (y, y), (x, y))]
         return np.stack([count, x.sum(axis=(2, 3)), y.sum(axis=(2, 3)), *pairs])  # (6, N, K)
@@ -69,7 +69,7 @@ class Correlation:
         self.count = self.count + np.isfinite(each).sum(axis=0) * (part[0, 0] >= FEW)
 
     def result(self):
-        """(K,); 0 for a unit that does not vary."""
+        """r of each unit, (K,); 0 for a unit that does not vary."""
         whole = np.nan_to_num(pearson(self.sums))
         return np.divide(self.total, self.count, out=whole, where=self.count > 0)
 
@@ -82,7 +82,7 @@ def pearson(sums):
 
 
 class Positive:
-    """The share of responses that are positive, channel by channel: what one might take for a gain."""
+    """A meter: the share of responses that are positive, channel by channel, which one might use as a gain."""
 
     def __init__(self, net, number):
         self.number, self.layer = number, net.inputs[number - 1][0]
@@ -99,7 +99,7 @@ class Positive:
 
 
 class BestCrops:
-    """What the units of a layer see where they respond most, one crop of an image."""
+    """A meter: what some units of a layer see where they respond most, at most one crop of each image."""
 
     def __init__(self, net, layer, units):
         self.net, self.layer, self.units = net, net.index(layer), units
@@ -128,7 +128,7 @@ class BestCrops:
     def add(self, part):
         for found, crops in zip(self.found, part, strict=True):
             found += crops
-            found.sort(key=lambda each: -each[0])
+            found.sort(key=lambda crop: -crop[0])
             del found[BEST:]
 
     def result(self):
@@ -141,18 +141,18 @@ def everywhere(net, layer, shape):
 
 
 def inside(net, layer, shape):
-    """The rows and the columns of a layer's units that look at nothing beyond the edge; all, if there are none."""
+    """The rows and the columns of a layer's units that do not look past the edge of the image; all, if there are none."""
     field, (_, grid) = net.receptive_field(layer), net.grid(layer, shape)
     slices = []
     for axis, count in enumerate(grid):
         first = max(0, -(field.offset[axis] // field.stride[axis]))
         last = (shape[1 + axis] - field.size[axis] - field.offset[axis]) // field.stride[axis]
         slices.append(slice(first, min(last + 1, count)))
-    return slices if all(each.stop > each.start for each in slices) else everywhere(net, layer, shape)
+    return slices if all(span.stop > span.start for span in slices) else everywhere(net, layer, shape)
 
 
 def judged(net):
-    """The layers whose responses something bends that reads them, and the last that is not bent: where to judge filters."""
+    """The layers at which filters are compared with the network: those that a rectifier or pool reads, and the last that is none of these."""
     bending = [
         n
         for n, layer in enumerate(net.layers, 1)
@@ -166,7 +166,7 @@ def judged(net):
 
 
 def variants(net, train, unpool):
-    """Networks that run alike, and decode with other factors: by what they are called."""
+    """Networks that run alike but decode with different gains, by name."""
     shares = {n: Positive(net, n) for n, layer in enumerate(net.layers, 1) if isinstance(layer, decoding.ReLU)}
     if shares:
         decoding.measure(net, train(), list(shares.values()), backend=decoding.fast, progress=progress("shares"))
@@ -187,7 +187,7 @@ def variants(net, train, unpool):
 
 
 def correlations(nets, layers, train, test, places, unpool):
-    """For each layer and each way to decode, r of every unit; and, where that is affordable, of the best linear filters."""
+    """r of every unit, for each layer and each way to decode; and of the best linear filters, if these are affordable."""
     meters, net = {}, nets["identity"]
     for name, other in nets.items():
         for layer in layers:
@@ -216,10 +216,9 @@ def correlations(nets, layers, train, test, places, unpool):
 
 
 def mean_gradients(net, layer, images):
-    """The mean gradient of every unit by the image, over some places in the images; None where a maximum is taken.
+    """The gradient of every unit by the image, averaged over some places in the images; None if there is a max pool below.
 
-    The walk down is that of decoding; at each rectifier, what comes down passes where the network's own response was
-    positive at this place.
+    The walk down is that of decoding; but each rectifier passes on only what lies where the network's own response was positive.
     """
     order = walks.under(net, [layer], net.paths)
     if any(isinstance(net.layers[n - 1], decoding.MaxPool) for n in order):
@@ -233,7 +232,7 @@ def mean_gradients(net, layer, images):
         seen = dict(net.walk(image[np.newaxis], [*read.values(), layer], backend=decoding.fast))
         places = inside(net, layer, image.shape)
         for _ in range(1 if digits else 16):
-            origin = tuple(int(random.integers(each.start, each.stop)) for each in places)
+            origin = tuple(int(random.integers(span.start, span.stop)) for span in places)
             for number, here in walks.down(net, walks.Placed(impulses.copy(), origin), layer, 0, "sum", decoding.fast):
                 if number in read:
                     positive = seen[read[number]][0] > 0
@@ -245,7 +244,7 @@ def mean_gradients(net, layer, images):
 
 
 def at(maps, origin, size):
-    """A window of maps (C, H, W) that begins at `origin`: zeros where it lies beyond the edge."""
+    """The window of maps (C, H, W) that begins at `origin`, with zeros beyond the edge."""
     pads = [(max(0, -origin[a]), max(0, origin[a] + size[a] - maps.shape[1 + a])) for a in (0, 1)]
     wide = np.pad(maps, ((0, 0), *pads))
     row, column = (max(0, origin[a]) for a in (0, 1))
@@ -253,7 +252,7 @@ def at(maps, origin, size):
 
 
 def fitted(net, meter, ridge):
-    """The linear filters of least squares, from the sums of `LeastSquaresMeter`, with a penalty on their size."""
+    """The filters of ridge regression, from the sums of `LeastSquaresMeter`; `ridge` is the penalty on their size."""
     whole, moments = meter.equations.at(0, 0)[:2]  # in the units of pixels and responses
     (mean, count), answers = (whole[:-1, -1], whole[-1, -1]), moments[-1]
     gram = whole[:-1, :-1] - np.outer(mean, mean) / count
@@ -280,7 +279,7 @@ def aligned(head, rows):
 
 
 def written(path, title, rows):
-    """A table as text, which is printed, and as a file of numbers."""
+    """Write a table as a CSV file, and print it; returns it as text."""
     text = f"{title}\n{aligned(*rows)}\n"
     print(text, flush=True)
     save_text(path, as_csv(*rows))
@@ -288,7 +287,7 @@ def written(path, title, rows):
 
 
 def plot(labels, series, size=(760, 360)):
-    """Lines over depth, one for each way to decode, from −0.1 to 1."""
+    """A plot of lines over depth, one for each way to decode; the axis runs from −0.1 to 1."""
     from PIL import Image, ImageDraw
 
     image = Image.new("RGB", size, (255, 255, 255))
@@ -317,7 +316,7 @@ def plot(labels, series, size=(760, 360)):
 
 
 def pictured(net, layer, linear, train, unpool):
-    """Filters and patterns of all units of a layer, each (K, C, h, w), by what they are called."""
+    """Filters and patterns of all units of a layer, each (K, C, h, w), by name."""
     bank, found = decoding.decode_layer(linear, layer, unpool=unpool, backend=decoding.fast), {}
     size, channels = bank.shape[2:], net.channels(0)
     found["decoded filter"] = decoding.decode_layer(net, layer, unpool=unpool, backend=decoding.fast)
@@ -335,7 +334,7 @@ def pictured(net, layer, linear, train, unpool):
 
 
 def cosines(a, b):
-    """Of each unit's picture in one bank to that in another, (K,)."""
+    """The cosine between each unit's picture in one bank and in another, (K,)."""
     dots = [np.einsum("kcij,kcij->k", x, y, dtype=float) for x, y in ((a, b), (a, a), (b, b))]
     return dots[0] / np.sqrt(np.maximum(dots[1] * dots[2], np.finfo(float).tiny))
 
@@ -346,14 +345,14 @@ def likeness(net, banks):
     head = ["layer", "name", "units", *(name.replace("\n", " ") for name in names)]
     rows = []
     for layer, found in banks.items():
-        each = [cosines(found[name], found[OWN]) if name in found else None for name in names]
-        cells = ["" if c is None else f"{np.median(c):.2f} ({c.min():.2f} to {c.max():.2f})" for c in each]
+        near = [cosines(found[name], found[OWN]) if name in found else None for name in names]
+        cells = ["" if c is None else f"{np.median(c):.2f} ({c.min():.2f} to {c.max():.2f})" for c in near]
         rows.append([str(layer), net.names[layer - 1], str(net.channels(layer)), *cells])
     return head, rows
 
 
 def drawn(net, layer, banks, test, units):
-    """Filters, patterns and the images themselves."""
+    """The picture: filters and patterns of some units, and the crops that drive them most."""
     best = BestCrops(net, layer, units)
     decoding.measure(net, test(), [best], backend=decoding.fast, progress=progress("best crops"))
     zoom = max(1, round(72 / max(banks["decoded filter"].shape[2:])))
@@ -384,25 +383,25 @@ def scale_of(channels):
 
 
 def shown(crops):
-    """Crops as they look, of normalized images: three channels in colour, one in grey."""
+    """Crops of normalized images as `montage` draws them: three channels in colour, one channel as ink on paper."""
     crops = crops - crops.min(axis=(1, 2, 3), keepdims=True)
     crops = 2 * crops / np.maximum(crops.max(axis=(1, 2, 3), keepdims=True), 1e-12) - 1
     return crops if crops.shape[1] == 3 else np.repeat(-crops[:, :1], 3, axis=1)  # ink
 
 
 def pictures(paths):
-    """The picture files among these and in these folders, by name."""
+    """The picture files that these paths name or, if they are folders, hold."""
     found = [file for path in map(Path, paths) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     files = [file for file in found if file.suffix.lower() in ENDINGS]
     if len(files) < 4:
         raise decoding.InvalidValueError(
-            f"{len(files)} pictures: at least four are needed, two to measure on and two to judge on."
+            f"{len(files)} pictures given: at least four are needed, two to measure gains on and two to judge on."
         )
     return files
 
 
 def batches(net, files, reductions, brightest):
-    """A function that begins a stream of normalized pictures anew."""
+    """A function that starts a new stream of the pictures, normalized, each call from the first."""
     from PIL import Image
 
     def stream():
@@ -428,12 +427,12 @@ def read(options):
 
 
 def arguments(description, output, draw, several=False):
-    """What the scripts on depth can be told."""
+    """The arguments that `deep.py` and `second_order.py` share."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("network", nargs="?", default="resnet", help="resnet, lenet, or a file (default: %(default)s)")
     parser.add_argument("pictures", nargs="*", help="files or folders, at least four (default: the bundled digits)")
     parser.add_argument(
-        "--layers", nargs="+", metavar="L", help="names or numbers (default: those that something bends)"
+        "--layers", nargs="+", metavar="L", help="names or numbers (default: those that a rectifier or a pool reads)"
     )
     parser.add_argument("--draw", nargs="+" if several else None, metavar="L", help=draw)
     parser.add_argument(
@@ -442,7 +441,7 @@ def arguments(description, output, draw, several=False):
         nargs="+",
         default=[2, 3],
         metavar="N",
-        help="pictures are taken at one over these sizes (default: 2 3)",
+        help="shrink pictures by these factors, and use each (default: 2 3)",
     )
     parser.add_argument(
         "--brightest",
@@ -451,7 +450,7 @@ def arguments(description, output, draw, several=False):
         help="the value of a white pixel, in the units of the network's mean (default: %(default)g)",
     )
     parser.add_argument(
-        "--mean", type=float, nargs="+", help="of the training images, by channel, where the file has none"
+        "--mean", type=float, nargs="+", help="the mean of the training images, by channel, if the file has none"
     )
     parser.add_argument("--std", type=float, nargs="+", help="their standard deviation, by channel")
     parser.add_argument("--digits", type=int, default=4000, help="bundled digits to take (default: %(default)s)")
@@ -460,18 +459,18 @@ def arguments(description, output, draw, several=False):
 
 
 def chosen_layers(net, options):
-    """Those that are named, or all where filters can be judged."""
+    """The layers that the user names, or else all at which filters can be judged."""
     return named(net, options.layers) if options.layers else judged(net)
 
 
 def named(net, layers):
-    """The numbers of layers that are given by name or number."""
-    return [net.index(int(each) if each.isdecimal() else each) for each in layers]
+    """The numbers of layers, given by name or number."""
+    return [net.index(int(layer) if layer.isdecimal() else layer) for layer in layers]
 
 
 def main():
     draw = (
-        "the layers whose filters and patterns are drawn, and held against the network's own (default: the middle one)"
+        "the layers whose filters and patterns are drawn, and compared with the network's own (default: the middle one)"
     )
     parser = arguments(__doc__.splitlines()[0], "deep", draw, several=True)
     parser.add_argument(

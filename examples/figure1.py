@@ -1,9 +1,10 @@
 """Figure 1: ten decoded filters, and their responses to ten digits
 ================================================================
 
-Each column is the digit, of all, to which one decoded filter responds most; each row holds the responses of one decoded filter to
-these ten digits. The diagonal is largest in each row because the digits were chosen so. What counts is whether it is largest in its
-column as well: then no other class's filter responds more to that digit. The triangles show where that is so.
+For each of the ten decoded filters, one digit was chosen: that to which it responds most. Each column is one of these digits, and
+each row holds the responses of one filter to them. So the diagonal is the largest number of each row by construction. What counts is
+whether it is the largest of its column as well, since then no filter of another class responds more to that digit. The triangles
+show where that is so.
 
 .. image:: /images/figure1.png
    :alt: Figure 1: ten decoded filters, and their responses to ten digits
@@ -30,7 +31,7 @@ LAYER, ZOOM, CELL = 7, 2, 60
 
 
 def matrix(found):
-    """The responses, coloured, each with its number; the diagonal framed, the maxima of rows and columns marked."""
+    """The matrix of responses in colours with numbers; the diagonal is framed, and the maxima of rows and columns are marked."""
     picture = numbers(found.matrix, CELL)
     for j in range(len(found.matrix)):
         picture = framed(picture, (CELL * j, CELL * j, CELL * (j + 1), CELL * (j + 1)), BLACK, 3)
@@ -43,7 +44,7 @@ def matrix(found):
 
 
 def _marked(picture, top, left, towards):
-    """A small triangle that points down, or to the right."""
+    """Draw a small triangle that points down, or to the right."""
     for step in range(8):
         half = 7 - step
         along, across = (slice(top + step, top + step + 1), slice(left - half, left + half + 1))

@@ -1,9 +1,9 @@
 """Figure 2: how a filter is decoded, with all numbers
 ===================================================
 
-One unit, a filter of 3×3 over a 2×2 pool over a filter of 2×2, is carried down to the image: its response of 1 is replaced by
-its filter, the pool is undone, each pixel is replaced by the filter of the layer below, times that pixel, and what overlaps is
-added. The picture shows every number on the way. There is one channel, so that the whole of it fits.
+One unit is carried down to the image: a filter of 3×3, above a 2×2 pool, above a filter of 2×2. Its response of 1 is replaced by its
+filter, and the pool is undone. Then each pixel is replaced by the filter of the layer below, times that pixel, and copies that
+overlap are added. The picture shows every number on the way. The network has only one channel, so that all numbers fit.
 
 .. image:: /images/figure2.png
    :alt: Figure 2: how a filter is decoded, with all numbers
@@ -28,7 +28,7 @@ from panels import GREEN, ORANGE, Sheet, explained, framed, numbers
 CELL = 28
 LOWER = [[1, 2], [0, 3]]
 TOP = [[0, 1, 0], [1, 2, 0], [0, 0, -1]]
-PLACES = {(2, 2): GREEN, (5, 5): ORANGE}  # of the two pixels that are followed
+PLACES = {(2, 2): GREEN, (5, 5): ORANGE}  # the two pixels that are followed, and their colours
 
 
 def network():
@@ -36,7 +36,7 @@ def network():
 
 
 def steps(net):
-    """The arrays that are drawn: after steps (a), (b) and (d), and two of the substitutions of step (c), each alone."""
+    """The arrays that are drawn: the results of steps (a), (b) and (d), and two single substitutions of step (c)."""
     impulse = np.ones((1, 1, 1, 1))
     top, unpooled, decoded = (decoding.decode(net, 3, impulse, to=to)[0, 0] for to in (2, 1, 0))
     alone = []

@@ -1,9 +1,9 @@
 """Figure 3: one digit, seen by the network and by its decoded filters
 ===================================================================
 
-On the left is what the units of LeNet respond to one digit, on the right what their decoded filters respond, each of them a single
-convolution of the same image. Were decoding exact, both sides would be equal, and the points would lie on the diagonals: they do
-on layer 1, and scatter more the deeper the layer.
+On the left are the responses of LeNet's units to one digit, on the right those of their decoded filters, each a single convolution of
+the same image. If decoding were exact, both sides would be equal, and all points would lie on the diagonals. That is so on layer 1;
+the deeper the layer, the more they differ.
 
 .. image:: /images/figure3.png
    :alt: Figure 3: one digit, seen by the network and by its decoded filters
@@ -25,11 +25,11 @@ from decoding.files import check_folder
 from decoding.terminal import run
 from panels import explained, grey, page, scatter
 
-SHOWN = {1: 20, 3: 25}  # maps of layers 1 and 3; of layers 5 and 7, whose units respond once, all are shown
+SHOWN = {1: 20, 3: 25}  # how many maps of layers 1 and 3 are shown; of layers 5 and 7, with one response per unit, all
 
 
 def full_range(responses):
-    """From 0 to 1 over all filters and positions, as equation 3 does it."""
+    """The responses brought to the range from 0 to 1, over all filters and positions, as in equation 3."""
     return (responses - responses.min()) / np.ptp(responses)
 
 
@@ -49,12 +49,15 @@ def draw(net, image, name):
         if layer in SHOWN:
             which = f"the first {SHOWN[layer]}\nof {net.channels(layer)} units"
             which = which if SHOWN[layer] < net.channels(layer) else f"all {SHOWN[layer]} units"
-            rows.append([f"Layer {layer}:\n{which}\n\n{note}", *(maps(layer, each) for each in both)])
+            rows.append([f"Layer {layer}:\n{which}\n\n{note}", *(maps(layer, responses) for responses in both)])
         else:
             labels = net.classes if layer == 7 else None
             what = "each its class" if layer == 7 else "each a point"
             title = f"Layer {layer}: all {net.channels(layer)} units, {what}\n{note}"
-            points += [[title], [scatter(*(each.ravel() for each in both), "network", "decoded filter", labels=labels)]]
+            points += [
+                [title],
+                [scatter(*(responses.ravel() for responses in both), "network", "decoded filter", labels=labels)],
+            ]
     title = "A map shows the response of one unit at all its places.\nWhite is the most of its layer, black the least."
     digit = [[f"The image:\n{name}", decoding.montage(grey(image / 255), zoom=3), title]]
     left = page([[None, "the network", "decoded filters"], *rows], gap=12)

@@ -1,10 +1,10 @@
 """Figure 4: decoded filters, and the digits that drive them most
 ==============================================================
 
-Decoded filters of layers 1 and 3 are edges, bars and curves: strokes of digits. Of layer 5, the seven units are shown that respond
-to the class 5 more than to the others: the digits that drive them most are fives, and their outlines run along what is red in the
-decoded filters. The ten units of layer 7 stand for the classes; in few of their decoded filters a digit can be read, because a
-filter shows what is weighed, also against other digits, and no digit as it looks.
+Decoded filters of layers 1 and 3 are edges, bars and curves, like the strokes of digits. Of layer 5, the seven units are shown that
+prefer the class 5 most. The digits that drive them most are fives, and the outlines of these digits follow the red parts of the decoded
+filters. The ten units of layer 7 stand for the classes. In few of their decoded filters a digit can be read, because a filter shows
+what is weighed, also against other digits, and not what a digit looks like.
 
 .. image:: /images/figure4-layer5.png
    :alt: Figure 4: decoded filters, and the digits that drive them most
@@ -48,14 +48,14 @@ class ClassMeans:
         self.sums += part
 
     def liking(self, wanted):
-        """Mean response to the class minus mean response to the rest."""
+        """For each unit, the mean response to one class minus the mean response to the others."""
         counts = np.bincount(self.labels, minlength=10)
         rest = np.arange(10) != wanted
         return self.sums[wanted] / counts[wanted] - self.sums[rest].sum(axis=0) / counts[rest].sum()
 
 
 def outlined(filter_, image, zoom=4):
-    """The decoded filter under the outline of the digit: where its ink is half as dark as can be."""
+    """The decoded filter under the outline of the digit, which is drawn where its ink is half as dark as possible."""
     picture = decoding.montage(filter_[np.newaxis], zoom=zoom)[GAP:-GAP, GAP:-GAP].copy()
     smooth = Image.fromarray(image[0]).resize(picture.shape[1::-1], Image.Resampling.BICUBIC)
     inside = np.pad(np.asarray(smooth) > 127, 1)
@@ -66,7 +66,7 @@ def outlined(filter_, image, zoom=4):
 
 
 def strips(filters, images, best):
-    """A row for each filter: decoded, its three levels, and its best images."""
+    """For each filter its pictures: decoded, in three levels, and its best images."""
     thresholded = decoding.threshold(filters)
     return [
         [

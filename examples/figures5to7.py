@@ -1,9 +1,9 @@
 """Figures 5 to 7: a network made by hand
 ======================================
 
-A network made by hand, of strokes, sub-shapes made of strokes, and characters made of sub-shapes, shows what decoding gives where one
-knows what should come out. Figure 5 shows its decoded filters, which are the characters, beside those of LeNet, figure 6 which
-units C and D are made of, figure 7 that a picture of C drives just these units most.
+In this network everything was made by hand: strokes, sub-shapes of strokes, and characters of sub-shapes. So it is known what decoding
+should show. Figure 5 shows the network's decoded filters, which are the strokes, sub-shapes and characters, beside those of LeNet.
+Figure 6 shows which units C and D are made of, and figure 7 that these units respond most to a picture of C.
 
 .. image:: /images/figure6.png
    :alt: Figures 5 to 7: a network made by hand
@@ -27,7 +27,7 @@ from decoding.terminal import run
 from panels import BLACK, GREEN, PURPLE, Sheet, centred, explained, framed, page
 
 COLOURS = "Red is above 0, grey 0, blue below; each tile has its own scale"
-INK = {0: PURPLE, 1: GREEN}  # of the arrows that come from C, and from D
+INK = {0: PURPLE, 1: GREEN}  # the colours of the arrows that come from C, and from D
 
 
 def decoded(net, layer, zoom, labels, shown=20):
@@ -39,10 +39,10 @@ def decoded(net, layer, zoom, labels, shown=20):
 
 
 def originals(layer, filters, rows, columns, zoom):
-    """The weights themselves: a row for each filter, under the names of what they read."""
+    """The filters' weights: a row for each filter, with the names of what it reads above the columns."""
     size = "×".join(map(str, filters.shape[2:]))
     lines = [["", *columns]] if any(columns) else []
-    lines += [[name, *tiles(each[:, np.newaxis], zoom)] for name, each in zip(rows, filters, strict=True)]
+    lines += [[name, *tiles(filter_[:, np.newaxis], zoom)] for name, filter_ in zip(rows, filters, strict=True)]
     return [[f"Layer {layer}: the filters themselves, {size}, one a row"], [page(lines, gap=3)]]
 
 
@@ -75,7 +75,7 @@ def figure5(made):
 
 
 def own_filter(net, layer, k, zoom):
-    """The filter itself: the channels that are not zero, each above the number of what it reads."""
+    """The weights of a filter: the channels that are not zero, each above the number of what it reads."""
     filter_ = net.layers[layer - 1].filters[k]
     used = np.flatnonzero(filter_.any(axis=(1, 2)))
     labels = [f"({c + 1})" for c in used] if layer > 1 else None
@@ -83,13 +83,13 @@ def own_filter(net, layer, k, zoom):
 
 
 def node(net, layer, k, text, zoom):
-    """The decoded filter above its name, and on its right the filter."""
+    """The decoded filter of a unit with its weights on the right, and the unit's name."""
     tile = decoding.montage(decoding.decode_filter(net, layer, k)[np.newaxis], zoom=6)
     return page([[tile, own_filter(net, layer, k, zoom)]], gap=0), centred(text, 0)
 
 
 def clear_place(tail, head, others):
-    """The place on an arrow that is farthest from all others."""
+    """The place on an arrow that is farthest from all other arrows."""
     along = np.linspace(0.3, 0.88, 59)
     places = np.outer(1 - along, tail) + np.outer(along, head)
 
@@ -164,9 +164,9 @@ def tiles(filters, zoom, scale="each"):
 
 
 def made_of(net, k):
-    """For each layer, the units that unit k of layer 4 is made of: its own sub-shapes and their strokes."""
+    """For each layer, the units that unit k of layer 4 is made of: its sub-shapes, and their strokes."""
     subshapes = {part.k for part in decoding.contributions(net, 4, k)}
-    strokes = {part.k for each in subshapes for part in decoding.contributions(net, 2, each)}
+    strokes = {part.k for subshape in subshapes for part in decoding.contributions(net, 2, subshape)}
     return {1: strokes, 2: subshapes, 3: subshapes, 4: {k}}
 
 
@@ -188,7 +188,7 @@ def figure7(made):
             ["", *("\n".join([f"({k})", *name.split()]) for k, name in enumerate(names, 1))],
             ["decoded", *tiles(decoding.decode_layer(made.net, layer), zooms[0])],
             ["map", *drawn],
-            ["maximum", *(f"{each.max() / maps.max():.2f}" for each in maps)],
+            ["maximum", *(f"{one.max() / maps.max():.2f}" for one in maps)],
         ]
         size = "×".join(map(str, maps.shape[2:]))
         rows += [[f"Layer {layer}: decoded filters, and their maps of responses to C, {size}"], [page(table)]]

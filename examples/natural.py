@@ -1,9 +1,9 @@
 """A layer of any network, in colour
 =================================
 
-FILE.mat is any of MatConvNet's networks, such as imagenet-vgg-f.mat; those it was published with are listed at
-https://www.vlfeat.org/matconvnet/pretrained/. The first layer of such a network shows oriented edges, and opponent colours such as
-yellow against blue. Mid-grey stands for zero.
+It draws the decoded filters of a layer in colour; mid-grey stands for zero. The first layers of networks for photographs show oriented
+edges, and opponent colours such as yellow against blue. FILE.mat is a network of MatConvNet, such as imagenet-vgg-f.mat; the
+networks that were published with it are listed at https://www.vlfeat.org/matconvnet/pretrained/.
 
 .. image:: /images/natural.png
    :alt: A layer of any network, in colour
@@ -23,11 +23,11 @@ import decoding
 from decoding.files import check_writable
 from decoding.terminal import run
 
-AT_A_TIME = 64  # units
+AT_A_TIME = 64  # how many units are decoded at a time
 
 
 def last_convolution(net):
-    """The deepest one that nothing unsupported lies below."""
+    """The number of the last convolution that has no unsupported layer below it."""
     numbers = []
     for number, layer in enumerate(net.layers, 1):
         if isinstance(layer, decoding.UnsupportedLayer):
@@ -35,21 +35,21 @@ def last_convolution(net):
         if isinstance(layer, decoding.Conv):
             numbers.append(number)
     if not numbers:
-        raise decoding.UnsupportedLayerError("no convolution in it can be decoded.")
+        raise decoding.UnsupportedLayerError("the network has no convolution that can be decoded.")
     return numbers[-1]
 
 
 def strongest(net, number, unpool, most):
-    """The units whose decoded filters have the most energy, and those filters; some units in memory at a time."""
+    """The units whose decoded filters have the most energy, and these filters; only some units are in memory at a time."""
     units, best, done = net.channels(number), [], 0
     for part in decoding.iterate_layer(net, number, AT_A_TIME, unpool=unpool, backend=decoding.fast):
         largest = np.abs(part).max(axis=(1, 2, 3), keepdims=True) + np.finfo(part.dtype).tiny  # no square overflows
         norms = largest.ravel() * np.sqrt(np.square(part / largest).sum(axis=(1, 2, 3)))
         best += [(-norm, done + i, part[i]) for i, norm in enumerate(norms)]
-        best = sorted(best, key=lambda each: each[:2])[:most]
+        best = sorted(best, key=lambda found: found[:2])[:most]
         done += len(part)
         print(f"decoding layer {number}: {done} of {units} units", end="\r", flush=True)
-    best.sort(key=lambda each: each[1])
+    best.sort(key=lambda found: found[1])
     return [k for _, k, _ in best], np.stack([filters for _, _, filters in best])
 
 
@@ -69,7 +69,9 @@ def main():
     number = net.index(int(layer) if str(layer).isdecimal() else layer)
     chosen, drawn = strongest(net, number, options.unpool, max(1, options.most))
     if drawn.shape[1] not in (1, 3):
-        print(f"The {drawn.shape[1]} channels of the image are neither grey nor colours: their sum is drawn.")
+        print(
+            f"Images of this network have {drawn.shape[1]} channels, neither grey nor colour, so the sum over channels is drawn."
+        )
         drawn = drawn.sum(axis=1, keepdims=True)
     (rows, columns), units = drawn.shape[2:], net.channels(number)
     which = "" if len(chosen) == units else f", the {len(chosen)} with the most energy"

@@ -13,12 +13,12 @@ from decoding.files import replacing
 from decoding.picture import GAP, LINE, text_width, wrapped, write_text
 
 BLACK, WHITE, ORANGE, GREEN, PURPLE = (0, 0, 0), (255, 255, 255), (200, 90, 0), (0, 120, 60), (120, 50, 160)
-HEADING = 17  # pixels, of the line that says what a picture shows
-FINE = 4  # lines are drawn so many times as large, and reduced
+HEADING = 17  # the height in pixels of the line that says what a picture shows
+FINE = 4  # lines are drawn so many times larger, and then reduced, which makes them smooth
 
 
 def page(rows, gap=4):
-    """A table of cells, each a picture (H, W, 3), a text (of several lines) or None."""
+    """Draw a table, of which each cell is a picture (H, W, 3), a text of one or more lines, or None."""
     rows = [[_drawable(cell) for cell in row] for row in rows]
     sizes = [[_size(cell) for cell in row] for row in rows]
     heights = [max(height for height, _ in row) for row in sizes]
@@ -54,7 +54,7 @@ def explained(heading, text, picture):
 
 
 def centred(text, width):
-    """A text of several lines, each in the middle of a picture of that width."""
+    """A picture of that width with a text whose lines are centred."""
     lines = _drawable(text).split("\n")
     picture = np.full((LINE * len(lines), max(width, *map(text_width, lines), 1), 3), 255, np.uint8)
     return write_text(
@@ -63,7 +63,7 @@ def centred(text, width):
 
 
 def numbers(array, cell):
-    """The array in colours, with each number in the middle of its cell."""
+    """A picture of an array in colours, with each number in the middle of its cell."""
     array = np.asarray(array, float)
     picture = decoding.montage(array[np.newaxis, np.newaxis], zoom=cell)[GAP:-GAP, GAP:-GAP].copy()
     for (row, column), value in np.ndenumerate(array):
@@ -89,7 +89,7 @@ def framed(picture, box, colour, width=2):
 
 
 class Sheet:
-    """A page to place pictures, texts, lines and arrows on; (left, top) in pixels."""
+    """A page on which pictures, texts, lines and arrows are placed, at (left, top) in pixels."""
 
     def __init__(self, width, height):
         self.size = width, height
@@ -168,7 +168,7 @@ def grey(maps):
 
 
 def save_text(path, text):
-    """The old file stays whole until the new one is."""
+    """Write a text file. An old file is replaced only when the new one is complete."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         file.write(text.encode())
@@ -181,7 +181,7 @@ def as_csv(head, rows):
 
 
 def progress(what, noun="images"):
-    """For `progress=`: rewrites one line of the terminal; silent where there is none."""
+    """A function for `progress=`, which rewrites one line of the terminal; without a terminal it does nothing."""
 
     def show(done, total):
         if sys.stderr.isatty():
@@ -191,7 +191,7 @@ def progress(what, noun="images"):
 
 
 def _drawable(cell):
-    """What Pillow's own font lacks, in letters that it has."""
+    """A text with characters replaced that Pillow's own font lacks."""
     return cell.replace("×", "x").replace("−", "-").replace("–", "-") if isinstance(cell, str) else cell
 
 

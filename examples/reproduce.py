@@ -1,8 +1,8 @@
 """All of the paper, by one command
 ================================
 
-Every table and figure of the paper, and the numbers it lacks, in one folder, with a page, ``index.html``, that shows them all. With the
-digits that come with the package it takes a few minutes; with MNIST's own files, all 70,000 digits are measured.
+It makes every table and figure of the paper, and the numbers that the paper lacks, in one folder, with a page ``index.html`` that shows
+them all. With the digits that come with the package it takes a few minutes; with MNIST's own files, all 70,000 digits are measured.
 
 ::
 

@@ -1,18 +1,19 @@
-"""What a unit sees beyond a line
-==============================
+"""What a unit sees beyond a linear filter
+=======================================
 
-A line for each of LeNet's ten classes: its decoded filter, in which few digits can be read, the pattern of that filter, the most
-exciting and the most suppressing image to the second order, in which most can, and the strongest pictures of its quadratic part, the
-exciting ones before the suppressing ones, each under its weight. The tables say how far all this follows the network.
+The picture has a line for each of LeNet's ten classes. It begins with the class's decoded filter, in which few digits can be read, and
+the pattern of that filter. Then come the most exciting and the most suppressing image to the second order, in which most digits can be
+read. The rest are the strongest pictures of the quadratic part, the exciting ones before the suppressing ones, each above its
+weight. The tables say how well all this follows the network.
 
-NETWORK is ``lenet`` (the default) or ``resnet``, which come with the package and are judged on the second half of the bundled
-digits, or a file; PICTURES are files or folders. Factors are calibrated on the first half of the digits, or on every second
-picture, and all is judged on the others: at the places where a unit looks at nothing beyond the edge of a picture, and at
-all places of digits, which are small. The pictures of one layer are held against such as are found from the network's responses:
-spike-triggered covariance on the pictures of the first kind, and the mean Hessian on Gaussian images.
+NETWORK is a file, or ``lenet`` (the default) or ``resnet``, which come with the package and are tested on the digits that come with it. PICTURES
+are files or folders. Factors are calibrated on the first half of the digits, or on every second picture, and the results are tested on the others:
+in photographs at the places where a unit does not look past the edge, in digits, which are small, at all places. The pictures of
+one layer are compared with pictures that are found from the network's responses: by spike-triggered covariance on the pictures that
+calibration used, and from the mean Hessian on Gaussian images.
 
 .. image:: /images/second-order-conv4.png
-   :alt: What a unit sees beyond a line
+   :alt: What a unit sees beyond a linear filter
 
 ::
 
@@ -38,19 +39,19 @@ from decoding.terminal import run
 from deep import inside, pearson
 from panels import explained, page, progress, save_text
 
-COUNTS = (0, 1, 2, 4, 8, 16, 32)  # of pictures
+COUNTS = (0, 1, 2, 4, 8, 16, 32)  # numbers of pictures for which r is given
 TABLES = ("r", "r", 3), ("R²", "explained", 2), ("equation 3", "equation3", 4), ("the network's choice", "choice", 3)
 RADII = (1, 3, 4)
-WRITTEN_OUT = 1000  # numbers of a field, up to which a form's pictures are cheap
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # of least squares, by a pixel's mean variance: the best for what is judged is shown
-CROPS = 500  # of each picture; of a digit, one
-STIMULI = 20_000  # crops of pictures at most, and Gaussian images unless told, for what is found from responses
-TURN = math.pi / 4  # by which a most exciting image is turned, as a phase is
-TILES = 12  # units drawn
+WRITTEN_OUT = 1000  # finding pictures is cheap for receptive fields of up to so many numbers
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # of least squares, relative to a pixel's mean variance; the best one is shown
+CROPS = 500  # how many crops are taken of each photograph; one of each digit
+STIMULI = 20_000  # the most crops, and unless given the number of Gaussian images, that pictures are found from
+TURN = math.pi / 4  # the angle by which a most exciting image is turned, as by a change of phase
+TILES = 12  # how many units are drawn
 
 
 class Judge:
-    """r and R² of each unit, equation 3 and the network's choice, of one way to say what several layers respond."""
+    """A meter that judges one approximation of the responses of several layers: r and R² of each unit, equation 3, and the choice."""
 
     def __init__(self, net, layers, say, places):
         self.net, self.layers, self.layer, self.say, self.places = net, tuple(layers), layers[0], say, places
@@ -70,7 +71,7 @@ class Judge:
                 self.scores[n].append(scores(sums))
 
     def result(self, n):
-        """r and R², means over units; equation 3 and the share of like choices, means over images."""
+        """r and R², averaged over units; equation 3 and the share of equal choices, averaged over images."""
         units = (
             scores(sum(self.sums[n])) if not self.scores[n] else np.nanmean(np.concatenate(self.scores[n], axis=1), 1)
         )
@@ -81,18 +82,18 @@ def tallied(x, y):
     """The sums of 1, x, y, x², y² and x·y over places: (6, N, K)."""
     x, y = x.astype(float), y.astype(float)
     count = np.full(x.shape[:2], float(x[0, 0].size))
-    return np.stack([count, *(each.sum(axis=(2, 3)) for each in (x, y, x * x, y * y, x * y))])
+    return np.stack([count, *(terms.sum(axis=(2, 3)) for terms in (x, y, x * x, y * y, x * y))])
 
 
 def scores(sums):
-    """Pearson's r, and R²: the share of y's variance that x explains as it stands, but for a constant. (2, …)."""
+    """Pearson's r, and R², the share of y's variance that x explains up to a constant: (2, …)."""
     n, x, y, xx, yy, xy = sums
     whole, rest = n * yy - y * y, (n * yy - y * y) - 2 * (n * xy - x * y) + (n * xx - x * x)
     return np.stack([pearson(sums), 1 - np.divide(rest, whole, out=np.full_like(n, np.nan), where=whole > 0)])
 
 
 def unlike(x, y):
-    """For each image, equation 3 of all units, and whether the largest response is the same unit's: (2, N)."""
+    """For each image, equation 3 over all units, and whether the same unit has the largest response: (2, N)."""
     x, y = (each.reshape(len(each), -1).astype(float) for each in (x, y))
 
     low, high = ([bound(each, axis=1, keepdims=True) for each in (x, y)] for bound in (np.min, np.max))
@@ -101,7 +102,7 @@ def unlike(x, y):
 
 
 def second_order(net, layers):
-    """The pair's sum at several layers, in one walk."""
+    """A function of images: the responses of several layers to the second order, found in one walk."""
 
     return lambda images: {n: p.linear + p.square for n, p in pairs(net, images, layers, fast) if n in layers}
 
@@ -114,12 +115,12 @@ def first_order(net, banks, bias=None):
 
 
 def quadratized(net, train):
-    """The networks with gains and curvatures: without images where there are batch norms, and calibrated."""
+    """The network with gains and curvatures, by name: found without images, if it has batch norms; and calibrated."""
     found = {}
     try:
         found["second order, no image"] = decoding.quadratize(net)
     except decoding.UnsupportedLayerError as error:
-        print(f"nothing without images: {error}")
+        print(f"no second order without images: {error}")
     found["second order, calibrated"] = decoding.quadratize(
         net, train(), backend=fast, progress=progress("calibration", "layers")
     )
@@ -127,7 +128,7 @@ def quadratized(net, train):
 
 
 def judges(net, nets, layers, train, places):
-    """One for each way to say what the layers respond."""
+    """A `Judge` for each way to approximate the responses of the layers."""
     linear, found = {"identity": net}, {}
     if "second order, no image" in nets:
         linear["gains, no image"] = decoding.linearize(net)
@@ -154,7 +155,7 @@ def judges(net, nets, layers, train, places):
 
 
 def results(judged):
-    """By layer and what the way is called: r, R², equation 3 and the share of like choices."""
+    """r, R², equation 3 and the share of equal choices, by layer and name of the approximation."""
     found = {}
     for name, judge in judged.items():
         name = re.sub(" [-.e0-9]+$", "", name)
@@ -164,7 +165,7 @@ def results(judged):
 
 
 def table(net, layers, found, what, places):
-    """One line for each layer; `what` is 0 to 3: r, R², equation 3, and of what classifies the network's choice."""
+    """A table with a line for each layer; `what` is 0 to 3: r, R², equation 3, or the choice (only of layers that classify)."""
     names = list(dict.fromkeys(name for _, name in found))
     rows = [
         [str(n), net.names[n - 1], "×".join(map(str, net.receptive_field(n).size))]
@@ -176,14 +177,14 @@ def table(net, layers, found, what, places):
 
 
 def tables_of(net, layers, digits):
-    """How many of the tables there are: equation 3 of digits, and the choice where a layer makes one."""
+    """How many of the tables are made: equation 3 only for digits, and the choice only if a layer classifies."""
     return 2 if not digits else 3 + any(classifies(net, n) for n in layers)
 
 
 class Crops:
-    """What units see at places drawn at random, what they answer, and what the second order says: results of (M, …).
+    """A meter that collects M crops at random places, the network's responses there, and those of the second order.
 
-    No more are taken once there are `STIMULI`.
+    It stops when it has `STIMULI` crops.
     """
 
     def __init__(self, net, quadratic, layer, each):
@@ -202,7 +203,7 @@ class Crops:
                 top, left = (place * field.stride[a] + field.offset[a] for a, place in enumerate((i, j)))
                 crop = image[:, top : top + field.size[0], left : left + field.size[1]]
                 found.append((crop, y[:, i, j], x[:, i, j]))
-        return [np.stack(each) for each in zip(*found, strict=True)]
+        return [np.stack(column) for column in zip(*found, strict=True)]
 
     def add(self, part):
         if part is not None:
@@ -210,11 +211,11 @@ class Crops:
             self.count += len(part[0])
 
     def result(self):
-        return [np.concatenate(each) for each in zip(*self.parts, strict=True)]
+        return [np.concatenate(column) for column in zip(*self.parts, strict=True)]
 
 
 def by_pictures(units, crops, responses, said):
-    """r of each unit with so many of its pictures, and with the whole form: (numbers + 1, K)."""
+    """r of each unit with the first few of its pictures, as many as `COUNTS` says, and with the whole form: (counts + 1, K)."""
     found = []
     for k, unit in enumerate(units):
         d = crops - (0 if unit.mean is None else unit.mean)
@@ -226,7 +227,7 @@ def by_pictures(units, crops, responses, said):
 
 
 def answers(net, layer, images):
-    """What the network itself responds to images of the size of the field, in a field of zeros: (M, K)."""
+    """The network's own responses to images of the size of the receptive field, surrounded by zeros: (M, K)."""
     field = net.receptive_field(layer)
     place = [max(0, -(field.offset[a] // field.stride[a])) for a in (0, 1)]
     top, left = (place[a] * field.stride[a] + field.offset[a] for a in (0, 1))
@@ -235,7 +236,7 @@ def answers(net, layer, images):
 
 
 def extremes(net, layer, units, real):
-    """For each radius, what the network answers to the images that should drive it, as percentiles of real responses."""
+    """For each radius, the network's responses to the images that should drive it, as percentiles of real responses."""
     head = ["radius", "linear pattern", "most exciting", "most suppressing", "exciting above pattern"]
     head += ["exciting, turned freely", "turned at random"] + ["own class, of both"] * classifies(net, layer)
     classes, rows, random = np.arange(len(units)), [], np.random.default_rng(0)
@@ -259,17 +260,17 @@ def extremes(net, layer, units, real):
 
 
 def turned(unit, best, direction, radius):
-    """The most exciting image, turned by 45° towards a direction of one standard deviation: as far from the mean as before."""
+    """The most exciting image, turned by 45° towards a direction one standard deviation long; its distance from the mean stays."""
     return math.cos(TURN) * best + math.sin(TURN) * radius * direction
 
 
 def freest(unit, best, radius):
-    """The direction in which it can be changed most freely; none, if there is no such image."""
+    """The direction in which the most exciting image can be changed most freely; zeros if there is no such image."""
     return unit.invariances(1, radius)[0] if best.any() and len(unit.eigenvalues) else np.zeros_like(best)
 
 
 def drawn_across(unit, best, radius, random):
-    """A direction drawn at random of those that the pictures span, across the most exciting image."""
+    """A random direction in the span of the pictures, orthogonal to the most exciting image."""
     y = np.tensordot(unit.filters, best, axes=3) / radius  # how much of each picture it has
     direction = random.standard_normal(len(y))
     direction -= y * (direction @ y) / max(y @ y, 1e-12)
@@ -281,7 +282,7 @@ def classifies(net, layer):
 
 
 def statistics(net, layer, train, digits, moments):
-    """Digits': their covariance, or that of crops, the same at all places. Photographs': the natural prior, of their contrast."""
+    """The statistics for pictures: of digits their covariance or, for crops, autocovariance; of photographs the prior with their contrast."""
     size = net.receptive_field(layer).size
     if digits:
         images = train()
@@ -291,9 +292,9 @@ def statistics(net, layer, train, digits, moments):
 
 
 def yardsticks_of(net, layer, pictures, given, train, crops, responses, options):
-    """Two tables of the first units: r by the number of pictures, by how they were found; and decoded pictures in the network's own.
+    """Two tables on the first units: r by the number of pictures, for each way to find them; decoded pictures in the network's own.
 
-    `pictures` are the decoded ones, by the name of what they are decoded with.
+    `pictures` are the decoded ones, by the name of the network that they are decoded from.
     """
     units, responses = next(iter(pictures.values())), responses[:, :TILES]
     meter = Crops(net, net, layer, 4 if not options.pictures else 5 * CROPS)
@@ -320,7 +321,7 @@ def yardsticks_of(net, layer, pictures, given, train, crops, responses, options)
 
 
 def drawn(units, radius):
-    """A line for each: filter, pattern, most exciting and most suppressing image, and the eight strongest pictures."""
+    """The picture, with a line per unit: filter, pattern, most exciting and most suppressing image, the eight strongest pictures."""
     lines = []
     for k, unit in enumerate(units[:TILES]):
         eight = {name: getattr(unit, name)[:8] for name in ("eigenvalues", "filters", "patterns", "explained")}
@@ -337,12 +338,14 @@ def drawn(units, radius):
 
 def main():
     parser = deep.arguments(__doc__.splitlines()[0], "second-order", "the layer whose pictures are drawn")
-    parser.add_argument("--units", type=int, help="of the layer that is drawn, the first so many (default: all)")
+    parser.add_argument(
+        "--units", type=int, help="how many units of the layer that is drawn, counted from the first (default: all)"
+    )
     parser.add_argument(
         "--stimuli",
         type=int,
         default=STIMULI,
-        help="Gaussian images for the mean Hessian; 0: no yardsticks (%(default)s)",
+        help="how many Gaussian images the mean Hessian is found from; 0 leaves such comparisons out (default: %(default)s)",
     )
     parser.set_defaults(network="lenet", digits=10_000)
     options = parser.parse_args()

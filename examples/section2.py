@@ -1,11 +1,11 @@
 """Section 2: other ways to invert a convolution
 =============================================
 
-It prints how much of an image is missing after a convolution has been inverted, in each way that the paper mentions: substitution
-gives back a blurred image; division in the Fourier domain and least squares do better where no response is missing, and worse where
-the border is cut off. A second table says when the linear system has a solution.
+It prints how much of an image is missing after a convolution has been inverted, for each of the ways that the paper mentions.
+Substitution gives back a blurred image. Division in the Fourier domain and least squares do better if no response is missing, and worse
+if the border is cut off. A second table says when the linear system has a solution.
 
-It runs over LeNet's twenty first filters, one by one and as a bank, a narrow Gaussian, a box and a Sobel filter; on the middle
+The filters are LeNet's first twenty, one by one and as a bank, a narrow Gaussian, a box and a Sobel filter. The image is the middle
 of a test digit, 14×14 pixels, so that the matrix of the linear system stays small.
 
 ::
@@ -29,7 +29,7 @@ METHODS = ("substitution", "turned", "fourier", "wiener", "least squares")
 
 
 def filters():
-    """{name: list of banks}."""
+    """The filters, by name, each as a list of banks."""
     learned = decoding.lenet().layers[0].filters.astype(float)
     u = np.arange(5) - 2
     gaussian = np.exp(-(u**2) / (2 * 0.6**2))
@@ -55,7 +55,7 @@ def invert(method, responses, bank, border, noise):
 
 
 def error(method, bank, image, border, noisy):
-    """How much of the image is missing."""
+    """How much of the image is missing after its responses were inverted."""
     responses = inverse.respond(image, bank, border=border)
     deviation = NOISE * responses.std() if noisy else 0.0
     responses = responses + deviation * np.random.default_rng(0).standard_normal(responses.shape)
@@ -77,7 +77,7 @@ def recovery(image):
 
 
 def ranks(image):
-    """Of A and [A b], with the responses as they are and with noise."""
+    """The rows of the second table: the ranks of A and [A b], with and without noise in the responses."""
     rows = []
     for name, banks in filters().items():
         bank = banks[0]

@@ -1,13 +1,13 @@
 """Table 1: how well decoded filters tell a network's responses
 ============================================================
 
-It prints equation 3's error, the smaller the better, of LeNet's decoded filters on layers 3, 5 and 7, for three interpolations,
-with the paper's own values beside it: they agree within the paper's standard deviations, and errors grow with depth.
+It prints the error of equation 3 (smaller is better) of LeNet's decoded filters on layers 3, 5 and 7, for three interpolations, with the
+paper's own values beside it. They agree within the paper's standard deviations, and errors grow with depth.
 
-It measures on the 10,000 digits that come with the package, or on all 70,000 of MNIST's own files. Below the table stand four
-references that the paper does not have: random filters, filters turned by 180° ("the transposed filter" by the letter),
-unpooling that inserts zeros, and the floor: the linear filters, each with a constant, that least squares finds, each
-half of the digits being measured with what was fitted on the other half.
+It measures on the 10,000 digits that come with the package, or on all 70,000 of MNIST's own files. Below the table are references
+that the paper does not have: random filters; filters turned by 180° ("the transposed filter", taken literally); unpooling that
+inserts zeros; and, as the lowest error that can be expected, the linear filters with constants that least squares finds. These are
+fitted on one half of the digits and measured on the other, for both halves.
 
 ::
 
@@ -51,7 +51,7 @@ def references(net, layer):
 
 
 def table(net, images):
-    """{(row, layer): ReconstructionError}, the network being run once for all but the floor."""
+    """The `ReconstructionError` of each row and layer. The network is run once for all rows except least squares."""
     meters = {}
     for layer in LAYERS:
         for unpool in INTERPOLATIONS:
@@ -66,13 +66,13 @@ def table(net, images):
 
 
 def halves(images):
-    """(to fit on, to measure on), twice: each image is measured once, and never by what was fitted on it."""
+    """The two pairs (images to fit on, images to measure on), so that no image is measured by what was fitted on it."""
     even, odd = images[::2], images[1::2]
     return (even, odd), (odd, even)
 
 
 def floor(net, fitted_on, measured_on):
-    """{layer: ReconstructionError} of the filters and constants that least squares finds."""
+    """For each layer the `ReconstructionError` of the filters and constants that least squares finds."""
     fits = {layer: baselines.LeastSquaresMeter(net, layer) for layer in LAYERS}
     decoding.measure(net, fitted_on, list(fits.values()), backend=decoding.fast, progress=progress("least squares"))
     meters = {}

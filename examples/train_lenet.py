@@ -4,8 +4,8 @@
 It prints the error after each epoch, some 1 % of the test digits in the end, and writes a file that ``decoding.load`` reads. It needs
 the extra ``train``, and MNIST's IDX files.
 
-MatConvNet's default MNIST network and recipe: images of 0 to 255 less the mean training image, weights from
-0.01 · N(0, 1), biases from 0, momentum 0.9, weight decay 5e-4, learning rate 0.001, 20 epochs of batches of 100.
+Network and recipe are MatConvNet's defaults for MNIST: the mean training image is subtracted from images of 0 to 255; weights start from
+0.01 · N(0, 1) and biases from 0; momentum 0.9, weight decay 5e-4, learning rate 0.001, 20 epochs of batches of 100.
 
 ::
 
@@ -108,7 +108,7 @@ def main():
 
     images, labels = decoding.mnist(options.mnist, "test")
     wrong = net.forward(net.normalize(images)).argmax(axis=1).ravel() != labels
-    print(f"{options.output}: errs on {wrong.sum()} of {len(labels)} test digits ({wrong.mean():.2%})")
+    print(f"{options.output}: wrong on {wrong.sum()} of {len(labels)} test digits ({wrong.mean():.2%})")
 
 
 if __name__ == "__main__":

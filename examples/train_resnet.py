@@ -4,11 +4,11 @@
 It prints the error after each epoch, and writes a file that ``decoding.load`` reads. It needs the extra ``train``, and MNIST's IDX
 files.
 
-A small residual network (He et al., 2016) whose batch norms are kept: three stages of two blocks, of 12, 24 and 48
-channels; the second and the third stage begin with stride 2 and a projection shortcut. Images of 0 to 255 less the
-mean over all training pixels, divided by their standard deviation; digits shifted by up to 2 pixels at random;
-weights from N(0, 2 / fan-out), Nesterov momentum 0.9, weight decay 5e-4, one cycle of the learning rate up to 0.1,
-8 epochs of batches of 128.
+It is a small residual network (He et al., 2016) whose batch norms are not folded into convolutions. It has three stages of two blocks,
+of 12, 24 and 48 channels; the second and the third stage begin with stride 2 and a projection shortcut. The mean of all training
+pixels is subtracted from images of 0 to 255, which are then divided by the standard deviation; digits are shifted by up to 2
+pixels at random. Weights start from N(0, 2 / fan-out); Nesterov momentum 0.9, weight decay 5e-4, one cycle of the learning rate up
+to 0.1, 8 epochs of batches of 128.
 
 ::
 
@@ -55,7 +55,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """The modules bear the names of the layers: block2.0.conv1 is the first convolution of the second stage."""
+    """The modules have the names of the layers: block2.0.conv1 is the first convolution of the second stage."""
 
     def __init__(self):
         super().__init__()
@@ -88,7 +88,7 @@ def build(generator):
 
 
 def shifted(padded, batch, generator):
-    """The images of a batch, each moved by its own whole number of rows and columns; what moves in is black."""
+    """The images of a batch, each shifted by a random number of rows and columns; what is shifted in is black."""
     size = padded.shape[-1] - 2 * SHIFT
     corners = torch.randint(0, 2 * SHIFT + 1, (2, len(batch), 1), generator=generator)
     rows, columns = corners + torch.arange(size)
@@ -125,7 +125,7 @@ def train(images, labels, mean, std, seed, epochs):
 
 
 def as_network(net, mean, std):
-    """The same network as layers; batch norms keep their moments, of which `std` holds sqrt(variance + epsilon)."""
+    """The same network as layers of this package; the `std` of a batch norm is sqrt(variance + epsilon)."""
     layers, inputs = [], []
 
     def add(layer, *below):
@@ -184,7 +184,7 @@ def main():
 
     images, labels = decoding.mnist(options.mnist, "test")
     wrong = net.forward(net.normalize(images), backend=decoding.fast).argmax(axis=1).ravel() != labels
-    print(f"{options.output}: errs on {wrong.sum()} of {len(labels)} test digits ({wrong.mean():.2%})")
+    print(f"{options.output}: wrong on {wrong.sum()} of {len(labels)} test digits ({wrong.mean():.2%})")
 
 
 if __name__ == "__main__":

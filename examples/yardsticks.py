@@ -1,21 +1,17 @@
-"""What a unit's decoded pictures are held against: pictures of the same unit that are found from its responses.
+"""What decoded pictures of a unit are compared with: pictures of the same unit that are found from its responses.
 
-A response y to white stimuli s is ``a·s + sᵀ M s`` in the mean, ``a = Cov(y, s)`` and ``M = ½ Cov(y, s sᵀ)``. For Gaussian s these are,
-exactly, the network's mean gradient and half its mean Hessian (Stein's identity). For crops of pictures, made white along their
-principal components, they are the spike-triggered average and covariance (Schwartz, Pillow, Rust and Simoncelli, 2006).
+The response y to white stimuli s is approximated by ``a·s + sᵀ M s``, with ``a = Cov(y, s)`` and ``M = ½ Cov(y, s sᵀ)``. For Gaussian s
+these are exactly the network's mean gradient and half its mean Hessian (Stein's identity). For crops of pictures, made white along
+their principal components, they are the spike-triggered average and covariance (Schwartz, Pillow, Rust and Simoncelli, 2006).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-DIRECTIONS = (
-    30,
-    60,
-    120,
-    250,
-)  # principal components that stimuli are made white on: the best for what is judged is shown
-TOP = 4  # pictures whose span is compared
+# Stimuli are made white on so many principal components; the best of these numbers is shown.
+DIRECTIONS = (30, 60, 120, 250)
+TOP = 4  # the span of so many pictures is compared
 BATCH = 500  # stimuli at a time
 
 
@@ -28,9 +24,9 @@ class Triggered:
     @classmethod
     def of(cls, s, y):
         s, y = s.astype(np.float32), y.astype(np.float32)
-        products = np.stack([(s.T * each) @ s for each in y.T])
+        products = np.stack([(s.T * unit) @ s for unit in y.T])
         sums = [np.float64(len(s)), s.sum(axis=0), y.sum(axis=0), y.T @ s, s.T @ s, products]
-        return cls(*(each.astype(float) for each in sums))
+        return cls(*(total.astype(float) for total in sums))
 
     def __add__(self, other):
         return Triggered(*(one + two for one, two in zip(self.sums, other.sums, strict=True)))
@@ -62,20 +58,20 @@ class White:
         return cls(mean, vectors[:, kept] * np.sqrt(values[kept]))
 
     def scores(self, images, directions=None):
-        """s of images (N, …), on the first so many axes."""
+        """The white numbers s of images (N, …), along the first `directions` axes, or all."""
         axes = self.axes[:, :directions]
         return (images.reshape(len(images), -1) - self.mean.ravel()) @ (axes / (axes**2).sum(axis=0))
 
 
 def strongest(matrix, count):
-    """The eigenvalues of the largest size, and their eigenvectors as columns."""
+    """The eigenvalues of largest magnitude, and their eigenvectors as columns."""
     values, vectors = np.linalg.eigh(matrix)
     order = np.argsort(-np.abs(values), kind="stable")[:count]
     return values[order], vectors[:, order]
 
 
 def spike_triggered(crops, responses, judged, answers, counts):
-    """r of each unit by the number of its pictures, with the number of principal components that is best on the average: (counts, K)."""
+    """r of each unit by the number of its pictures, (counts, K), with the number of principal components that is best on average."""
     flat = crops.reshape(len(crops), -1)
     white = White.of(flat.mean(axis=0), np.cov(flat.T, bias=True))
     s, t = (white.scores(images, DIRECTIONS[-1]) for images in (crops, judged))
@@ -85,7 +81,7 @@ def spike_triggered(crops, responses, judged, answers, counts):
 
 
 def _regressed(s, responses, t, answers, found, counts):
-    """r of the best sum of the average and so many squares, fitted to the responses to s and judged on those to t."""
+    """r by the number of pictures of a sum of the average and squares, fitted to responses to s and judged on responses to t."""
     by = []
     for k, (a, m) in enumerate(zip(found.linear, found.quadratic, strict=True)):
         d = s.shape[1]
@@ -99,7 +95,7 @@ def _regressed(s, responses, t, answers, found, counts):
 
 
 def gaussian(statistics, answer, count, tell):
-    """Halves of the covariances of a network's responses with Gaussian images of these statistics, and how those are white."""
+    """Responses to Gaussian images of these statistics: the `White` form of the images, and the covariances of both halves."""
     pixels = int(np.prod(statistics.shape))
     cov = statistics.cov(np.eye(pixels).reshape(pixels, *statistics.shape)).reshape(pixels, pixels)
     white = White.of(np.zeros(statistics.shape) if statistics.mean is None else statistics.mean, cov)
@@ -114,7 +110,7 @@ def gaussian(statistics, answer, count, tell):
 
 
 def mean_hessian(white, found, judged, answers, counts):
-    """r of each unit by the number of the network's own pictures on Gaussian images, as they stand: (counts, K)."""
+    """r of each unit by the number of the network's own pictures on Gaussian images, without any fit: (counts, K)."""
     ways = []
     for d in DIRECTIONS:
         t, by = white.scores(judged, d), []
@@ -127,17 +123,17 @@ def mean_hessian(white, found, judged, answers, counts):
 
 
 def inside(one, other):
-    """The share of the span of some directions that lies in the span of others, of orthonormal columns."""
+    """The share of the span of one set of orthonormal columns that lies in the span of another."""
     return float(((one.T @ other) ** 2).sum() / one.shape[1])
 
 
 def compared(units, white, halves):
-    """For each unit: how much of its strongest pictures lies in the network's own; of those from one half, in the other's; and their size."""
+    """For each unit, the shares of its decoded pictures in the network's own and of one half's in the other's; and the size of the former."""
     whole, rows = halves[0] + halves[1], []
     for k, unit in enumerate(units):
-        # A filter w is e in white numbers: w · image = e · s.
+        # A filter w has the coordinates e in white numbers: w · image = e · s.
         ours = unit.filters[:TOP].reshape(TOP, -1) @ white.axes
-        own, one, two = (strongest(each.quadratic[k], TOP)[1] for each in (whole, *halves))
+        own, one, two = (strongest(found.quadratic[k], TOP)[1] for found in (whole, *halves))
         along = np.einsum("ni,ij,nj->n", ours, whole.quadratic[k], ours)
         rows.append([inside(ours.T, own), inside(one, two), float(np.mean(along / unit.eigenvalues[:TOP]))])
     return np.array(rows)

@@ -1,4 +1,4 @@
-"""torchvision's networks with seeded weights, and the linear networks that decoding stands for, as torch modules."""
+"""torchvision's networks with random weights from a seed, and the linear network whose gradient decoding computes, as torch modules."""
 
 import contextlib
 import copy

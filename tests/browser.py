@@ -1,4 +1,4 @@
-"""Debian's Chromium without a screen, driven by selenium: for the explorer's tests and screenshots."""
+"""Starts Debian's Chromium without a screen, controlled by selenium, for the explorer's tests and screenshots."""
 
 import base64
 import shutil

@@ -8,7 +8,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process for each processor; BLAS 
 
 sys.path.append(
     str(Path(__file__).parents[1])
-)  # last; processes that tests start find there what pickles by its module's name
+)  # last; so processes that tests start can import the modules of the tests, whose classes they unpickle
 
 import hypothesis
 import numpy as np
@@ -27,7 +27,7 @@ hypothesis.settings.load_profile("ci" if "CI" in os.environ else "dev")
 
 @pytest.fixture(autouse=True, scope="session")
 def temporary_files(tmp_path_factory):
-    """The kit keeps cases for the reader of its report; those of its own tests, and of their commands, go where pytest clears up."""
+    """The conformance kit writes failing cases to temporary files; in the tests these go to a folder that pytest removes."""
     folder = str(tmp_path_factory.mktemp("temporary"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", folder)

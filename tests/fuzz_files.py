@@ -1,4 +1,4 @@
-"""Damage small files in every way that helps to break a reader; each must give a result or an error of the family.
+"""Damage small files in many ways; reading each must give a result or a `DecodingError`.
 
     python tests/fuzz_files.py --mutations 20000
 

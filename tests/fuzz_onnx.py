@@ -1,4 +1,4 @@
-"""Damage small ONNX files in every way that helps to break a reader; each must give a result or an error of the family.
+"""Damage small ONNX files in many ways; reading each must give a result or a `DecodingError`.
 
     python tests/fuzz_onnx.py --mutations 20000 [--files FOLDER]
 

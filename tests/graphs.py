@@ -1,8 +1,9 @@
-"""Networks that branch, drawn; and the linear network in the place of each, in plain loops.
+"""Random networks that branch, and their decoded filters computed in plain loops.
 
-Nothing here calls the operators, the walks or the interpolations of `decoding`: of its layers, the numbers they were made
-with are read. `edges` is the whole linear network: what each cell of a layer is a weighted sum of. A decoded filter is
-then a linear form in the pixels: `form` adds it up cell by cell, `paths` literally, one path at a time.
+Nothing here calls the operators, the walks or the interpolations of `decoding`; only the numbers that its layers were made
+with are read. `edges` lists, for each cell of each layer, the cells that it is a weighted sum of in the linear network that
+decoding stands for. A decoded filter is then a weighted sum of pixels: `form` computes it cell by cell, and `paths` by
+following every path.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Backends that are right, each in another way: what the conformance kit must accept."""
+"""Correct backends that compute in different ways; the conformance kit must accept all of them."""
 
 from __future__ import annotations
 

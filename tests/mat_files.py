@@ -1,4 +1,4 @@
-"""MATLAB files made of plain values, in v5 (by SciPy) and v7.3 (by h5py, as MATLAB lays it out).
+"""Writes plain values to MATLAB files: v5 with SciPy, and v7.3 with h5py in MATLAB's layout.
 
 A dict is a struct, a list a row cell, `Structs` an array of structs, a text a char row, the rest arrays in MATLAB's axes.
 """

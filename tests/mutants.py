@@ -1,10 +1,10 @@
-"""Backends that are wrong, each in one way, and the check that must say so.
+"""Backends that are wrong in one way, and the check that must find it.
 
-Each is the reference with some operators replaced. `kills` names the check that must fail; `first` says that no check
-before that one in the registry may fail, so that the check is there for a reason.
+Each is the reference with some operators replaced. `kills` names the check that must fail. `first` means that no check
+before it in the registry may fail; this shows that the check is needed.
 
-At the end come mutants of the library itself, of its walks and layers, in which the backend is right: a function of
-`decoding` with a part of its text replaced, put in its place while `applied`.
+At the end are mutants of the library's own walks and layers, with a correct backend. A mutant is a function of
+`decoding` in whose source some text is replaced; it takes the place of the function while it is `applied`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ResNet-20 for CIFAR-10 whose weights are among the test data: shortcuts without weights, all in torch."""
+"""The ResNet-20 for CIFAR-10 whose weights are in the test data, as a torch module. Its shortcuts have no weights."""
 
 import torch
 from torch import nn

@@ -1,6 +1,6 @@
 """Screenshots of the explorer's four views at both widths: ``python tests/screenshots.py FOLDER [PAGES]``.
 
-The pages of the two bundled networks are made in PAGES, or in FOLDER, unless they are there.
+The pages of the two bundled networks are written to PAGES, or to FOLDER, if they do not exist yet.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What decoded filters are held against."""
+"""The filters with which decoded filters are compared."""
 
 import numpy as np
 import pytest

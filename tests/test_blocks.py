@@ -1,4 +1,4 @@
-"""Blocks: what they give together, in whose threads they are computed, and what BLAS may use meanwhile."""
+"""Work cut into blocks: the results of all blocks together, the threads that compute them, and the threads BLAS may use meanwhile."""
 
 import contextlib
 import threading

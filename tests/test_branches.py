@@ -1,4 +1,4 @@
-"""Networks that branch: what is refused and how, copies, layers of one's own, memory, backends."""
+"""Networks that branch: errors and their messages, copies, user-defined layers, memory, backends."""
 
 import copy
 import pickle
@@ -136,8 +136,16 @@ REFUSED = {
     "None": (lambda: Network([one()], inputs=[None]), ShapeError, "reads .*None.*give the numbers"),
     "one number": (lambda: Network([one()], inputs=3), ShapeError, "inputs must hold, for each layer.*not 3"),
     "ragged tables": (lambda: Network([Sum()], inputs=[[0, [0, 0]]]), ShapeError, "give the numbers|inputs must hold"),
-    "too few": (lambda: Network([one(), one()], inputs=[0]), ShapeError, "inputs of 1 layer for 2 layers"),
-    "too many": (lambda: Network([one()], inputs=[0, 1]), ShapeError, "inputs of 2 layers for 1 layer"),
+    "too few": (
+        lambda: Network([one(), one()], inputs=[0]),
+        ShapeError,
+        "it has 1, and layers has 2",
+    ),
+    "too many": (
+        lambda: Network([one()], inputs=[0, 1]),
+        ShapeError,
+        "it has 2, and layers has 1",
+    ),
     "a gain of the wrong length": (
         lambda: Network([one(3), ReLU(gain=[1, 2], name="r")]),
         ShapeError,
@@ -154,11 +162,15 @@ REFUSED = {
         ShapeError,
         r"layer 2 'layer2' \(Select\): it selects channel 2 of 2 channels",
     ),
-    "an argument that is none": (lambda: ReLU().replace(gains=2), InvalidValueError, "no gains; it has leak, gain"),
+    "an argument that is none": (
+        lambda: ReLU().replace(gains=2),
+        InvalidValueError,
+        "no argument gains; there are leak, gain",
+    ),
     "an argument of no network": (
         lambda: Network([one()]).replace(input=[0]),
         InvalidValueError,
-        "no input; it has layers, inputs",
+        "no argument input; there are layers, inputs",
     ),
 }
 
@@ -534,8 +546,8 @@ def test_a_layer_of_ones_own_with_other_channels_must_say_how_it_decodes(ramp):
             lambda maps: (maps,),
             r"makes \(., 2, 1, 1\) of maps \(., 2, 1, 1\), and must make \(., 2, 1, 1\) and \(., 2, 1, 1\)",
         ),
-        (lambda maps: (maps,) * 3, "one for each layer"),
-        (lambda maps: (maps[:, :1],) * 2, "of its channels"),
+        (lambda maps: (maps,) * 3, "for each layer that decoding follows, an array"),
+        (lambda maps: (maps[:, :1],) * 2, "with that layer's channels"),
         (lambda maps: (maps, np.pad(maps, ((0, 0), (0, 0), (0, 1), (0, 0)))), r"stride \+ size cells"),
         (lambda maps: maps, "must return a tuple"),
     ],

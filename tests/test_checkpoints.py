@@ -1,4 +1,4 @@
-"""Checkpoints: a measurement that was stopped, wherever, ends with the bits of one that was not; other work is refused."""
+"""Checkpoints: a measurement that was stopped at any point and continued gives the same bits; a checkpoint of other work is refused."""
 
 import hashlib
 import json
@@ -210,7 +210,7 @@ def test_what_cannot_be_read_back_is_told_before_it_is_needed(tmp_path):
 
     with pytest.raises(DataFormatError, match=r"cannot be read back: .*system is not read"):
         measure(network(), IMAGES, [Holding(network(), 1)], checkpoint=tmp_path / "c")
-    with pytest.raises(InvalidValueError, match="does not pickle"):
+    with pytest.raises(InvalidValueError, match="cannot be pickled"):
         measure(network(), IMAGES, [Local(network(), 1)], checkpoint=tmp_path / "c")
 
 

@@ -1,4 +1,4 @@
-"""What filters are made of, figure 6: by hand, and as the law that contributions add up to the decoded filter."""
+"""Figure 6, the units that a filter is made of: cases worked by hand, and the law that contributions add up to the decoded filter."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Hostile and damaged files: a network or an error of the family, in little memory and time, whatever the bytes."""
+"""Damaged and hostile files: reading any bytes gives a network or a `DecodingError`, in little memory and time."""
 
 import struct
 import subprocess
@@ -112,12 +112,12 @@ def test_a_header_that_claims_10_to_the_12(tmp_path):
 
 
 def test_compressed_bombs(tmp_path):
-    refused(tmp_path, HEADER + bomb(b"layers"), "grows to more than 33554432 bytes, as no network does")
+    refused(tmp_path, HEADER + bomb(b"layers"), "unpacks to more than 33554432 bytes, as no network does")
     # Each of these alone is allowed; together they are not.
     zeros = array(DOUBLE, (1, 20 * 2**17), b"", element(9, bytes(20 * 2**20)))
     one, two = (packed(array(CELL, (1, 1), name, zeros)) for name in (b"a", b"b"))
     refused(tmp_path, HEADER + one, "no MatConvNet network")
-    refused(tmp_path, HEADER + one + two, "grows to more than 33554432 bytes")
+    refused(tmp_path, HEADER + one + two, "unpacks to more than 33554432 bytes")
 
 
 def test_what_nobody_asks_for_costs_nothing(tmp_path):
@@ -286,7 +286,7 @@ def test_data_in_other_files_is_not_read(v73, tmp_path):
 def test_10_to_the_12_numbers_that_were_never_written(v73, tmp_path, options):
     with v73() as file:
         put_filters(file, file["#refs#"].create_dataset("vast", (1000, 1000, 1000, 1000), "f8", **options))
-    refused(tmp_path, None, "grows to more than|claims")
+    refused(tmp_path, None, "unpacks to more than|claims")
 
 
 def test_a_chunk_that_grows(v73, tmp_path):

@@ -1,4 +1,4 @@
-"""Measurements on a dask cluster of processes of its own: the serial bits, whatever happens to the workers."""
+"""Measurements on a dask cluster that the tests start: the same bits as without it, whatever happens to the workers."""
 
 import os
 import signal

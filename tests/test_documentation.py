@@ -46,12 +46,14 @@ def test_readme(tmp_path, monkeypatch):
         assert main(words[1:]) == 0
 
 
-def test_the_lines_of_matplotlib_draw_a_symmetric_scale(lenet):
+@pytest.mark.parametrize("page", ["README.rst", "docs/five-minutes.rst"])
+def test_the_lines_of_matplotlib_draw_a_symmetric_scale(lenet, page):
     matplotlib = pytest.importorskip("matplotlib", reason="draws with matplotlib")
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    (lines,) = re.findall(r"((?:    .+\n)*    plt\.imshow.*\n(?:    .+\n)*)", README.read_text("utf-8"))
+    text = (README.parent / page).read_text("utf-8")
+    (lines,) = re.findall(r"((?:    .+\n)*    plt\.imshow.*\n(?:    .+\n)*)", text)
     three = decoding.decode_filter(lenet, 7, 3)
     exec(textwrap.dedent(lines), {"three": three})
     (image,) = pyplot.gcf().axes[0].images

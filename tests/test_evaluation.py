@@ -1,4 +1,4 @@
-"""Equation 3, top images, figure 1's matrix and figure 6's weights: by hand, as laws, on LeNet, and errors."""
+"""Equation 3, top images, figure 1's matrix and figure 6's weights: cases worked by hand, laws, LeNet, and errors."""
 
 import itertools
 
@@ -536,7 +536,7 @@ REFUSED = {
     "filters": (
         lambda: reconstruction_error(NET, IMAGES, 1, filters=np.ones((2, 1, 1, 3))),
         ShapeError,
-        r"\(2, 1, 1, 3\) in place of the decoded ones of layer 1, which are \(2, 1, 1, 2\)",
+        r"the shape \(2, 1, 1, 3\); those of layer 1 must have \(2, 1, 1, 2\)",
     ),
     "channels": (lambda: reconstruction_error(NET, np.ones((2, 3, 1, 4)), 1), ShapeError, "3 channels"),
     "via": (lambda: top_images(NET, IMAGES, 1, 0, via="filter"), InvalidValueError, "'network' or 'decoded'"),

@@ -1,4 +1,4 @@
-"""Measurements on any executor: the serial results bit for bit, work in flight bounded, and errors that say what went wrong."""
+"""Measurements on any executor: the same bits as without one, a limited number of batches at a time, and errors that say what went wrong."""
 
 import multiprocessing
 import os
@@ -433,18 +433,18 @@ def _measuring(executor, meter=None, net=ONE, images=STREAM, **options):
 
 
 BAD = {
-    "a class": (lambda: _measuring(ThreadPoolExecutor), InvalidValueError, "executor is the class ThreadPoolExecutor: make one, ThreadPoolExecutor"),
+    "a class": (lambda: _measuring(ThreadPoolExecutor), InvalidValueError, "executor is the class ThreadPoolExecutor; give an instance, ThreadPoolExecutor"),
     "a number": (lambda: _measuring(4), InvalidValueError, "executor must be a concurrent.futures.Executor, such as ProcessPoolExecutor\\(\\), not 4"),
     "a client": (lambda: _measuring(type("Client", (), {"get_executor": None})()), InvalidValueError, "client.get_executor"),
     "threads shut down": (lambda: _measuring(_shut(ThreadPoolExecutor)), InvalidValueError, "ThreadPoolExecutor, is shut down"),
     "processes shut down": (lambda: _measuring(_shut(ProcessPoolExecutor)), InvalidValueError, "ProcessPoolExecutor, is shut down"),
-    "a meter": (lambda: _measuring(Apart(), Locked()), InvalidValueError, r"meter 0 \(Locked\) cannot travel to another process, since it does not pickle: TypeError: .*lock.*ThreadPoolExecutor"),
-    "a backend": (lambda: _measuring(Apart(), backend=Backend()), InvalidValueError, "the backend cannot travel"),
-    "a layer": (lambda: _measuring(Apart(), net=Network([Conv([[[[1.0]]]]), Own(threading.Lock())])), InvalidValueError, r"layer 2 \(Own\) cannot travel"),
-    "images": (lambda: _measuring(Apart(), images=type("Local", (Numbered,), {})()), InvalidValueError, "the sequence of images cannot travel"),
+    "a meter": (lambda: _measuring(Apart(), Locked()), InvalidValueError, r"meter 0 \(Locked\) cannot be sent to another process, since it does not pickle: TypeError: .*lock.*ThreadPoolExecutor"),
+    "a backend": (lambda: _measuring(Apart(), backend=Backend()), InvalidValueError, "the backend cannot be sent to another process"),
+    "a layer": (lambda: _measuring(Apart(), net=Network([Conv([[[[1.0]]]]), Own(threading.Lock())])), InvalidValueError, r"layer 2 \(Own\) cannot be sent to another process"),
+    "images": (lambda: _measuring(Apart(), images=type("Local", (Numbered,), {})()), InvalidValueError, "the sequence of images cannot be sent to another process"),
     "no package": (lambda: _measuring(Elsewhere(ModuleNotFoundError("No module named 'decoding'", name="decoding"))), ExecutorError, "the workers of Elsewhere lack the package decoding: install it there"),
     "no package, wrapped": (lambda: _measuring(Elsewhere(RuntimeError("deserializing: No module named 'decoding'"))), ExecutorError, "lack the package decoding"),
-    "another version": (lambda: _measuring(Older()), ExecutorError, "the workers of Older have decoding 0.0.9, and here it is"),
+    "another version": (lambda: _measuring(Older()), ExecutorError, "the workers of Older have decoding 0.0.9, but here it is"),
     "an engine that fails": (lambda: _measuring(Elsewhere(OSError("the cluster is gone"))), ExecutorError, "the executor, Elsewhere, failed: OSError: the cluster is gone. 0 images"),
     "an error that does not unpickle": (lambda: _measuring(Apart(), Oddly(), batch_size=2), ExecutorError, "a worker of Apart failed: .*Odd: an odd one"),
     "decode_layer": (lambda: decoding.decode_layer(ONE, 1, executor=4), InvalidValueError, "decode_layer: executor must be"),

@@ -1,4 +1,4 @@
-"""The tuned operators against the reference: equal on integers, within the bound of a sum on reals, in both precisions."""
+"""The fast operators and the reference, in both precisions: equal on integers, and within the bound of a sum's rounding on reals."""
 
 import itertools
 import tracemalloc

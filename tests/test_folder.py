@@ -1,4 +1,4 @@
-"""A folder of pictures as images: read one by one, where they are needed; what is no picture is told."""
+"""A folder of pictures as images: each is read when it is needed, and a file that is no picture is an error that names it."""
 
 import multiprocessing
 import os
@@ -148,7 +148,7 @@ def _gif(place):
 BROKEN = {
     "broken": (_broken, DataFormatError, "b.png' cannot be read as a picture"),
     "large": (_large, DataFormatError, "b.png' has .*pixels"),
-    "floating": (_floating, DataFormatError, "b.tif' has pixels of the kind 'F', which have no range"),
+    "floating": (_floating, DataFormatError, "b.tif' has pixels of the kind 'F', whose range is not known"),
     "a pipe": (_pipe, DataFormatError, "b.png' is not a file but a pipe"),
     "another format": (_gif, DataFormatError, "b.png' cannot be read as a picture"),
 }
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_read_is_named_where_it_is_read(case, place):
 def test_a_file_that_is_gone_is_told(place):
     found = images_in(place)
     _gone(place)
-    with pytest.raises(FileNotFoundError, match=r"b.png' is not there, or not where it is read"):
+    with pytest.raises(FileNotFoundError, match=r"b.png' is not there\. If workers read it: they need the same folder"):
         found[1]
 
 
@@ -187,7 +187,7 @@ OPTIONS = {
     "a size": (lambda place: images_in(place, size=0), ShapeError, "size must be at least 1"),
     "shrink": (lambda place: images_in(place, shrink=0), InvalidValueError, "shrink must be an integer"),
     "a path": (lambda place: images_in(4), InvalidValueError, "folder must be a path"),
-    "a function": (lambda place: images_in(place).map(3), InvalidValueError, "function must be one, not 3"),
+    "a function": (lambda place: images_in(place).map(3), InvalidValueError, "function must be a function of one image, not 3"),
     "two sizes as one array": (lambda place: np.asarray(images_in(place)), ShapeError, r"b.png' is 3×4×5, and 'a.tif' 1×4×5|give size="),
 }  # fmt: skip
 
@@ -259,5 +259,5 @@ def test_it_pickles_and_is_read_in_workers_which_may_run_in_another_folder(place
         assert decoding.measure(NET, pictures, [meter], executor=pool, batch_size=2) == 3
     assert os.getpid() not in meter.found
     assert meter.done == [(2, 1, 4, 5), (1, 1, 4, 5)]  # as many together as are a batch
-    with pytest.raises(InvalidValueError, match=r"the sequence of images cannot travel .*lambda"):
+    with pytest.raises(InvalidValueError, match=r"the sequence of images cannot be sent to another process.*lambda"):
         decoding.measure(NET, pictures.map(lambda image: image), [meter], executor=ProcessPoolExecutor(1))

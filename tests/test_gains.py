@@ -1,4 +1,4 @@
-"""Gains: by hand, as laws on drawn networks, by mutants, and errors."""
+"""Gains: cases worked by hand, laws on random networks, mutants that the tests must find, and errors."""
 
 import inspect
 import math
@@ -595,7 +595,7 @@ def test_without_images_moments_must_be_known(layers, message):
 def test_linearize_refuses_images_that_say_nothing():
     net = Network([Conv(np.ones((2, 1, 3, 3))), ReLU()])
     for images, message in (
-        (np.ones((1, 1, 4, 4)), "1 image: gains are measured over at least 2"),
+        (np.ones((1, 1, 4, 4)), "1 image given: gains are measured on at least 2"),
         (np.ones((3, 1, 4, 4)), "all pixels of the 3 images are 1, so"),
         (np.ones((0, 1, 4, 4)), "there are no images"),
         (np.full((3, 1, 4, 4), np.nan), "not finite"),
@@ -692,11 +692,11 @@ def mutant(module, old, new):
             test_measured_gains_have_the_least_squared_error_of_all_factors,
         ),
         "moments added as deviations": (
-            "variance = sum((times * each.std) ** 2 for times, each in parts)", "variance = sum(times * each.std for times, each in parts) ** 2",
+            "variance = sum((times * term.std) ** 2 for times, term in terms)", "variance = sum(times * term.std for times, term in terms) ** 2",
             test_variances_add_up_and_not_deviations_and_a_layer_read_twice_is_one,
         ),
         "a layer read twice taken as independent of itself": (
-            "(times * each.std) ** 2", "times * each.std ** 2", test_variances_add_up_and_not_deviations_and_a_layer_read_twice_is_one,
+            "(times * term.std) ** 2", "times * term.std ** 2", test_variances_add_up_and_not_deviations_and_a_layer_read_twice_is_one,
         ),
         "the bias taken after the running mean": (
             "return Moments(bias,", "return Moments(bias - layer.mean * scale / std,",
@@ -716,7 +716,7 @@ def mutant(module, old, new):
             "if x.dtype == np.float32 and", "if False and", test_a_common_level_does_not_hide_what_varies_in_single_precision,
         ),
         "new channels keep the last one's moments": (
-            "np.where(layer.chosen < 0, 0, each[layer.chosen])", "each[layer.chosen]", test_moments_go_where_channels_go,
+            "np.where(layer.chosen < 0, 0, moment[layer.chosen])", "moment[layer.chosen]", test_moments_go_where_channels_go,
         ),
         "earlier gains kept": (
             "_straight(net.layers[n - 1]).replace", "net.layers[n - 1].replace", test_linearize_forgets_the_gains_that_it_replaces_and_no_others,

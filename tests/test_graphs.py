@@ -1,4 +1,4 @@
-"""Networks that branch, against the linear networks that decoding stands for: small integers, equality."""
+"""Decoding of networks that branch, compared with plain loops over the linear network it stands for: equality on small integers."""
 
 from itertools import islice
 from unittest import mock

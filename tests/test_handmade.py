@@ -1,4 +1,4 @@
-"""The supplement's network, claim by claim. The paper counts units from 1; here they count from 0."""
+"""The hand-made network of the paper's supplement, claim by claim. The paper counts units from 1; here they count from 0."""
 
 import numpy as np
 import pytest

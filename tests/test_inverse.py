@@ -1,4 +1,4 @@
-"""Section 2: each way to invert a convolution, by hand, by its law, and what it cannot do."""
+"""Section 2: each method to invert a convolution, on cases worked by hand, by its law, and where it fails."""
 
 import numpy as np
 import pytest

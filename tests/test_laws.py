@@ -1,4 +1,4 @@
-"""The laws of filter decoding, on networks of small integers: equality, not closeness."""
+"""The laws of filter decoding, on networks of small integers, where results must be equal and not only close."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Layers that networks in files have: forward as MatConvNet documents it, held against PyTorch; decoding; receptive fields."""
+"""Layers of networks in files: forward passes as MatConvNet documents them, compared with PyTorch; decoding; receptive fields."""
 
 import tempfile
 from pathlib import Path

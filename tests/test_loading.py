@@ -1,4 +1,4 @@
-"""A file of any format: its bytes say what it is, and what is no network is named with the way in."""
+"""Files of any format: the bytes decide what a file is, and the error for one that is no network says how to get one."""
 
 import gzip
 import io
@@ -33,19 +33,19 @@ def safetensors():
 FOREIGN = {
     "keras": (
         archive("config.json", "metadata.json", "model.weights.h5"),
-        r'Keras. Load it with Keras, and model.export\("net.onnx"',
+        r'Keras. Load it with Keras, and export it with model.export\("net.onnx"',
     ),
     "keras h5": (b"\x89HDF\r\n\x1a\n" + bytes(500) + b"keras_version" + bytes(99), "an HDF5 file of Keras"),
     "torch": (
         archive("archive/data.pkl", "archive/version"),
-        r"PyTorch.*Nothing here unpickles.*decoding.from_torch\(module",
+        r"PyTorch.*Files that hold pickles are not read.*decoding.from_torch\(module",
     ),
     "torchscript": (archive("m/data.pkl", "m/constants.pkl", "m/code/x.py"), "TorchScript"),
     "torch.export": (archive("m/archive_format", "m/models/model.json"), "program of torch.export"),
-    "arrays": (archive("a.npy", "b.npy"), "loose arrays"),
+    "arrays": (archive("a.npy", "b.npy"), "a NumPy .npz file of arrays"),
     "zip": (archive("readme.txt"), "Unpack it"),
     "broken zip": (b"PK\3\4" + bytes(99), "a zip archive"),
-    "pickle": (pickle.dumps({"state_dict": [1.0]}), "a pickle.*Nothing here unpickles"),
+    "pickle": (pickle.dumps({"state_dict": [1.0]}), "a pickle.*Files that hold pickles are not read"),
     "safetensors": (safetensors(), "weights and no graph.*safetensors.torch.load_file"),
     "json": (b'{"layers": []}', "it is JSON"),
     "text": ("Größe: a network in words\n".encode() * 300, "it is text"),

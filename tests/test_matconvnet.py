@@ -155,7 +155,7 @@ def test_where_the_layers_may_be(load, single, variables):
 
 def test_several_networks_are_refused(load, single):
     net = {"layers": [{"type": "conv", "weights": [single(3, 2, 1, 5)]}]}
-    refused(load, {"one": net, "two": {"deep": net}}, "2 networks in it: one.layers, two.deep.layers. Keep one")
+    refused(load, {"one": net, "two": {"deep": net}}, "2 networks in it: one.layers, two.deep.layers. Save only one")
 
 
 def test_dropped_ones_are_put_back(load, single):
@@ -622,7 +622,7 @@ def test_joins_of_what_does_not_fit(load, filters):
     ]
     net = load(dag(layers, filters))
     assert "not equally far apart in the image: 1×1, 2×1" in net["apart"].reason
-    assert net["sum"].reason == "it adds maps of 4 and 3 channels, which must be as many"
+    assert net["sum"].reason == "it adds maps of 4 and 3 channels; the numbers must be equal"
     assert "its factors have 3 channels, and its map 4" in net["gate"].reason
 
 
@@ -688,8 +688,8 @@ def test_two_images(load, filters, tracker):
         net = load(dag(order, filters))
         assert net.names == ("b_conv1", "b_conv2", "b_conv3", "xcorr", "adjust", "loss")
         assert net.notes == (
-            "Several images lead into it: exemplar, instance. This is the network of 'instance'; load_matconvnet(path, image=…) takes another.",
-            f"Not on a way from the image 'instance', and left out: {', '.join(name for name, *_ in order if name[0] == 'a' and name != 'adjust')}.",
+            "The file's network has several images: exemplar, instance. This is the network of 'instance'; load_matconvnet(path, image=…) takes another.",
+            f"These layers do not depend on the image 'instance' and are left out: {', '.join(name for name, *_ in order if name[0] == 'a' and name != 'adjust')}.",
         )
         assert decode_filter(net, "b_conv3", 1).shape == (2, 7, 7)
         with pytest.raises(
@@ -752,12 +752,12 @@ def test_graphs_that_make_no_sense(load, chain, single):
         ("mid", "ReLU", ["b"], ["p"], [], {}),
         ("out", "ReLU", ["p"], ["q"], [], {}),
     ]
-    refused(load, graph(back, single), "in a circle, so that none of these can be the first: .*mid → out")
+    refused(load, graph(back, single), "in a circle, so none of these can be computed first: .*mid → out")
     itself = [chain[0], ("again", "ReLU", ["a"], ["a"], [], {})]
     refused(
         load,
         graph(itself, single),
-        "the layer 'again' reads 'a', which it computes itself. Give what it computes a name of its own",
+        "the layer 'again' reads 'a', which it computes itself. Give its output a name of its own",
     )
     twice = [*chain, ("back", "ReLU", ["d"], ["a"], [], {})]
     refused(load, graph(twice, single), "the layers 'conv' and 'back' both compute 'a'")
@@ -769,7 +769,7 @@ def test_graphs_that_make_no_sense(load, chain, single):
         "not a graph of MatConvNet's layers that begins with an image",
     )
     many = [(f"r{k}", "ReLU", [f"x{k}"], [f"y{k}"], [], {}) for k in range(257)]
-    refused(load, graph(many, single), "net.layers read 257 images; 256 are the most")
+    refused(load, graph(many, single), "net.layers read 257 images, and at most 256 are allowed")
 
 
 def test_where_the_first_layer_is_not_known_it_says_how_to_go_on(load, single):
@@ -882,8 +882,8 @@ STRANGERS = {
     "loose arrays": ({"weights_conv1": np.ones((3, 3)), "bias1": np.ones((1, 3))}, r"It holds .*weights_conv1 \(float64 3×3\)"),
     "a course's params": ({"params": [{"w": np.ones((3, 3)), "b": np.ones((1, 3))}]}, "`params` is a cell of structs with the fields (w, b|b, w)"),
     "an image database": ({"imdb": {"images": np.ones((3, 3)), "meta": "x"}}, "`imdb` is a struct without layers; its fields are images, meta"),
-    "DeepLearnToolbox": ({"cnn": {"layers": Column([{"type": "i"}, {"type": "c", "k": [1.0]}, {"type": "s"}])}}, r"types are c, i, s, as DeepLearnToolbox has them. It holds cnn \(struct 1×1\)"),
-    "other types": ({"net": {"layers": [{"type": "imageInput"}, {"type": "dense"}]}}, "net.layers are not MatConvNet's: their types are dense, imageInput"),
+    "DeepLearnToolbox": ({"cnn": {"layers": Column([{"type": "i"}, {"type": "c", "k": [1.0]}, {"type": "s"}])}}, r"types are c, i, s, as DeepLearnToolbox has them. The file holds cnn \(struct 1×1\)"),
+    "other types": ({"net": {"layers": [{"type": "imageInput"}, {"type": "dense"}]}}, "net.layers are not layers of MatConvNet: their types are dense, imageInput"),
     "layers that are numbers": ({"net": {"layers": np.float64([[3, 4]])}}, "net.layers is float64 1×2, not a cell"),
     "layers that are texts": ({"layers": ["conv", "relu"]}, r"layers\{1\} should be a layer, and is the text 'conv'"),
     "layers without types": ({"layers": [{"weights": [1.0]}]}, r"layers\{1\} has no type; its fields are weights"),
@@ -1408,7 +1408,10 @@ def test_real_weights_are_h5pys(real_data):
             "`net` is a SeriesNetwork of MATLAB's Deep Learning Toolbox.* It holds net .object of class SeriesNetwork",
         ),
         ("course-lenet", "`params` is a cell of structs with the fields w, b"),
-        ("lookalike", "cnn.layers are not MatConvNet's: their types are C, I, MP, O, as DeepLearnToolbox has them"),
+        (
+            "lookalike",
+            "cnn.layers are not layers of MatConvNet: their types are C, I, MP, O, as DeepLearnToolbox has them",
+        ),
     ],
 )
 def test_real_strangers(name, message, real_data):

@@ -1,4 +1,4 @@
-"""What a notebook shows of networks and measurements: tables whose cells are the numbers, and whose texts are escaped."""
+"""What a notebook shows of networks and measurements: tables with the right numbers, whose texts are escaped for HTML."""
 
 import html.parser
 

@@ -1,4 +1,4 @@
-"""Image statistics and patterns: by hand, as laws, by mutants, and errors."""
+"""Image statistics and patterns: cases worked by hand, laws, mutants that the tests must find, and errors."""
 
 import inspect
 import io
@@ -358,7 +358,7 @@ def test_on_lenet_patterns_are_closer_to_the_networks_own_than_filters_are(lenet
 def test_statistics_refuse_what_they_cannot_serve():
     for statistics, message in (
         (natural(4), "statistics of 4×4 pixels are smaller than 5×3"),
-        (covariance(images(0, 9, 3, 4, 4)), "bound to its places, 4×4 pixels, and cannot serve 5×3"),
+        (covariance(images(0, 9, 3, 4, 4)), "images of one size, here 4×4 pixels, and cannot be used for 5×3"),
     ):
         with pytest.raises(ShapeError, match=message):
             pattern(np.ones((2, 3, 5, 3)), statistics)

@@ -1,4 +1,4 @@
-"""The scripts that reproduce the paper run, and write what they say; on a few digits."""
+"""The scripts that reproduce the paper run on a few digits, and write the files that they promise."""
 
 import csv
 import importlib

@@ -1,4 +1,4 @@
-"""The second order: the pair, the form, its pictures, and where gains and curvatures come from."""
+"""The second order: the pair of a linear and a quadratic response, the quadratic form, its pictures, and the ways to find gains and curvatures."""
 
 import itertools
 import math
@@ -775,13 +775,17 @@ def test_an_empty_result_only_where_nothing_bends_on_the_way():
         (
             lambda net: decoded_responses(net, np.zeros((1, 1, 9, 10)), 5, order=2, unpool="bicubic"),
             decoding.InvalidValueError,
-            "by their sum",
+            "must be 'sum' or left out",
         ),
         (lambda net: decode_quadratic(net, 5, 0, n=0), decoding.InvalidValueError, "n"),
         (lambda net: decode_quadratic(net, 5, 0).most_exciting(0), decoding.InvalidValueError, "radius"),
         (lambda net: decode_quadratic(net, 5, 0).most_exciting(-1), decoding.InvalidValueError, "radius"),
         (lambda net: decode_quadratic(net, 5, 0).most_suppressing(np.nan), decoding.InvalidValueError, "radius"),
-        (lambda net: decode_quadratic(net, 5, 0, n=2).invariances(3), decoding.InvalidValueError, "2 pictures"),
+        (
+            lambda net: decode_quadratic(net, 5, 0, n=2).invariances(3),
+            decoding.InvalidValueError,
+            "number of pictures, 2",
+        ),
         (lambda net: decode_quadratic(net, 5, 0).respond(np.zeros((1, 1, 5, 5))), decoding.ShapeError, "respond"),
         (lambda net: ReLU(curvature=np.inf), decoding.InvalidValueError, "not finite"),
         (lambda net: Network([Conv([[[[1.0]]]]), ReLU(curvature=[1, 2])]), decoding.ShapeError, "curvature"),

@@ -1,4 +1,4 @@
-"""The built site in a browser, as wide as a phone and as a desk: nothing sticks out, and no table is wider than its page.
+"""The built site in a browser, in the width of a phone and of a desktop screen: nothing is wider than the page, no table either.
 
 ``sphinx-build -W docs docs/_build/html`` builds it; DECODING_SITE names another folder.
 """

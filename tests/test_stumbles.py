@@ -1,4 +1,4 @@
-"""What people stumbled over, here and in neighbouring projects: each test is named by its situation."""
+"""Situations in which users of this and of similar projects made mistakes; each test is named after its situation."""
 
 import copy
 import gzip
@@ -744,7 +744,7 @@ def test_examples_find_out_at_the_start_that_they_cannot_write(tmp_path):
             [sys.executable, str(examples / script), "-o", "file/into"], capture_output=True, text=True, cwd=tmp_path
         )
         assert done.returncode == 2
-        assert done.stderr == f"{script}: 'file/into' cannot be a folder: '{tmp_path}/file' is none.\n"
+        assert done.stderr == f"{script}: 'file/into' cannot be a folder: '{tmp_path}/file' is a file.\n"
         assert done.stdout == ""
         assert time.monotonic() - begin < 30
 
@@ -760,7 +760,7 @@ class Module:
 
 
 NOT_NETWORKS = {
-    "text": ("lenet.mat", "load_matconvnet"),
+    "text": ("lenet.mat", r"decoding\.load\(path\)"),
     "layers": (list(NET), "Network\\(layers\\)"),
     "module": (Module(), "torch"),
     "None": (None, "None"),
@@ -829,7 +829,7 @@ REFUSED = {
     "labels that are None inside": (lambda: response_matrix(NET, IMAGES, 4, labels=[None] * 5), "response_matrix: labels"),
     "labels of a montage": (lambda: montage(np.ones((1, 1, 2, 2)), labels=3), "montage: labels must be a sequence"),
     "classes that are a number": (lambda: Network([ReLU()], classes=3), "Network: classes must be a sequence"),
-    "classes that are bytes": (lambda: Network([ReLU()], classes=[b"cat"]), "Network: classes must be names"),
+    "classes that are bytes": (lambda: Network([ReLU()], classes=[b"cat"]), "Network: classes must be texts"),
     "notes that are one text": (lambda: Network([ReLU()], notes="a note"), "Network: notes must be a sequence"),
     "a name that is a number": (lambda: ReLU(name=3), "ReLU: name must be a text, not 3"),
     "k above": (lambda: decode_filter(NET, 4, 3), "decode_filter: layer 4 has no unit 3: its 3 units count from 0 to 2"),

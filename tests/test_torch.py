@@ -1,4 +1,4 @@
-"""PyTorch modules: read as they are, left as they were, and decoded to the gradient of the linear network."""
+"""PyTorch modules: they are read as they compute, left unchanged, and decoded to the gradient of the linear network."""
 
 import functools
 import re

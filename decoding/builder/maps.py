@@ -1,4 +1,4 @@
-"""Layers as they are added, and their maps as tensors of any axes."""
+"""Adds layers, and finds the maps that tensors of any axes stand for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Maps:
     ----------
     image : (C, H, W)
     images : int
-        How many images a file computes at a time; 1 but where its shapes say otherwise.
+        How many images a file computes at a time; 1, unless its shapes say otherwise.
     """
 
     def __init__(self, image: Shape, images: int = 1) -> None:
@@ -49,26 +49,28 @@ class Maps:
         self.inputs: list[tuple[int, ...]] = []
         self.shapes: list[Shape | None] = [image]
         self.labels: list[str] = [""]
-        self.jumps: list[tuple[int, int] | None] = [(1, 1)]  # between units, in pixels; None above what has no one step
-        self.label = ""  # of the layers that come next
+        self.jumps: list[tuple[int, int] | None] = [
+            (1, 1)
+        ]  # pixels from one unit to the next; None if there is no one step
+        self.label = ""  # the name for the layers that are added next
         self.images = images
-        self.dtype: np.dtype[Any] = np.dtype(np.float32)  # of the weights so far, at the least
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)  # the precision of all weights so far
         self.aliases: dict[str, int] = {}
-        self.modules: dict[str, int] = {}  # the last layer within each
+        self.modules: dict[str, int] = {}  # the last layer of each module
         self._picked: dict[Any, int] = {}
 
     # Layers
 
     def put(self, layer: Layer, *below: int, part: str = "") -> int:
-        """Adds a layer; returns its number."""
+        """Add a layer that reads the layers `below`; returns its number."""
         number, shapes = len(self.layers) + 1, [self.shapes[i] for i in below]
         shape: Shape | None = None
         if not isinstance(layer, Unsupported):
-            known = [each for each in shapes if each is not None]
+            known = [shape for shape in shapes if shape is not None]
             assert len(known) == len(shapes)
             shape = layer.shape(*known)
             if math.prod(shape) > MOST_NUMBERS or max(shape[1:]) > LARGEST_IMAGE:
-                raise ShapeError(f"{layer.kind}: its output would be {shape}, more than a network here may have.")
+                raise ShapeError(f"{layer.kind}: its output would be {shape}, which is larger than is allowed.")
         steps = [self.jumps[i] for i in below[: layer.follows]]
         jump = None if layer.phases or isinstance(layer, Unsupported) else steps[0]
         if jump is not None and None not in steps and len(set(steps)) > 1:
@@ -84,31 +86,31 @@ class Maps:
         return number
 
     def within(self, module: str, layer: int) -> None:
-        """The layer is the last so far of a module, and of those that hold it."""
+        """Note that `layer` is the last so far of a module, and of the modules that hold it."""
         parts = module.split(".")[:32]
         for i in range(1, len(parts) + 1):
             self.modules[".".join(parts[:i])] = layer
 
     def whole(self, layer: int) -> View:
-        """The maps of a layer, (N, C, H, W)."""
+        """The maps of a layer as a tensor, (N, C, H, W)."""
         shape = self.shapes[layer]
         assert shape is not None
         sizes = (self.images, *shape)
         return View(layer, tuple((Part(axis, size, 1),) if size > 1 else () for axis, size in enumerate(sizes)))
 
     def image(self, last: bool = False) -> View:
-        """The image, (N, C, H, W), or with the channels last, (N, H, W, C)."""
+        """The image as a tensor, (N, C, H, W), or with the channels last, (N, H, W, C)."""
         view = self.whole(0)
         return self.transpose(view, (0, 2, 3, 1)) if last else view
 
     def unsupported(self, type: str, below: Iterable[Tensor], reason: str = "") -> Opaque:
-        """A layer that stands under its own name and blocks what reads it."""
-        read = tuple(dict.fromkeys(each.layer for each in below if isinstance(each, (View, Opaque)))) or (0,)
+        """Add an unsupported layer, which blocks what reads it."""
+        read = tuple(dict.fromkeys(source.layer for source in below if isinstance(source, (View, Opaque)))) or (0,)
         return Opaque(self.put(Unsupported(type, reason=reason), *read))
 
     def finish(self, outputs: Sequence[Tensor]) -> tuple[list[Layer], list[tuple[int, ...]], dict[str, str]]:
-        """The layers that the outputs need, what they read, and further names for them."""
-        tops = [each.layer for each in outputs if isinstance(each, (View, Opaque))]
+        """The layers that the outputs need, the numbers of the layers that each reads, and further names."""
+        tops = [output.layer for output in outputs if isinstance(output, (View, Opaque))]
         live = set(tops)
         for number in range(len(self.layers), 0, -1):
             if number in live:
@@ -128,7 +130,7 @@ class Maps:
         return layers, [tuple(numbers[i] for i in self.inputs[old - 1]) for old in order], aliases
 
     def settled(self, tensor: View | Opaque, label: str) -> View | Opaque:
-        """An output as maps in their order, where it is maps at all; a layer that this takes has the label."""
+        """An output as maps (N, C, H, W), if it is maps; a layer that is added for that gets the label."""
         if isinstance(tensor, View) and len(tensor.axes) == 4:
             self.label, before = label, len(self.layers)
             try:
@@ -143,7 +145,7 @@ class Maps:
     # Views
 
     def maps(self, view: View) -> int:
-        """The number of a layer whose maps are the tensor, (N, C, H, W); one is added where channels must be ordered."""
+        """The number of the layer whose maps are the tensor, (N, C, H, W); a layer is added if channels must be reordered."""
         axes = tuple(merged(axis) for axis in view.axes)
         if len(axes) != 4:
             raise Cannot(f"it reads a tensor {view.shape}, not maps (N, C, H, W)")
@@ -160,10 +162,10 @@ class Maps:
             stacked = self._stacked(view.layer, axes, shape)
             if stacked is not None:
                 return stacked
-        raise Cannot("its maps lie in no order of channels, rows and columns that a layer here has")
+        raise Cannot("the axes of what it reads cannot be brought to the order images, channels, rows, columns")
 
     def _stacked(self, layer: int, axes: Axes, shape: Shape) -> int | None:
-        """Space to depth: every so many rows and columns become channels of their own."""
+        """Space to depth, if the tensor is that: the cells of each block of rows and columns become channels."""
         inner = [part for part in axes[1] if part.axis != CHANNELS]
         steps = {ROWS: 1, COLUMNS: 1}
         for part in inner:
@@ -185,20 +187,20 @@ class Maps:
         return self.ordered(joined, parts)
 
     def ordered(self, layer: int, parts: Sequence[Part]) -> int:
-        """A layer with the channels in the order of the parts."""
+        """The number of a layer with the channels in the order of the parts; it is added if needed."""
         count = self._shape(layer)[0]
         if any(part.axis != CHANNELS for part in parts) or size_of(parts) != count:
             raise Cannot("it reads a tensor whose channels are mixed with rows, columns or images")
         return self.picked(layer, places_of(parts), "channels")
 
     def picked(self, layer: int, channels: Array, part: str = "") -> int:
-        """A layer with these channels; the layer itself if they are all of them, in order."""
+        """The number of a layer with these channels; of the layer itself if they are all its channels in order."""
         return self.selected(layer, channels, (1, 1), (0, 0), part)
 
     def selected(
         self, layer: int, channels: Array, stride: tuple[int, int], start: tuple[int, int], part: str = ""
     ) -> int:
-        """A layer with these channels, and every so many rows and columns; what a `Select` below does is done at once."""
+        """The number of a layer with these channels, rows and columns; a `Select` below is merged with it."""
         below = self._made(layer)
         if isinstance(below, Select):
             channels = np.where(channels < 0, -1, np.append(below.chosen, -1)[channels])
@@ -266,10 +268,10 @@ class Maps:
     # Constants
 
     def vector(self, view: View, constant: Array) -> Array:
-        """The constant as one number for each channel of the view's layer, or as one number."""
+        """A constant as one number for each channel of the view's layer, or as a single number."""
         if constant.size == 1:
             if constant.ndim > len(view.axes):
-                raise Cannot("a constant gives it more axes")
+                raise Cannot("a constant would give it more axes")
             return constant.reshape(())
         if constant.ndim > len(view.axes):
             raise Cannot(f"its constant {constant.shape} has more axes than its maps {view.shape}")

@@ -1,4 +1,4 @@
-"""What the operators of other libraries become: the table that both doors fill."""
+"""The layers that operators of other libraries become: a method for each operator, for ONNX and PyTorch alike."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ from .views import (
 
 
 class Builder(Pieces):
-    """Layers, and what they read, made by operators."""
+    """Adds the layers of operators."""
 
     # Constants
 
     def affine(self, view: View, scale: Array | float, bias: Array | float, sole: bool = False) -> View:
-        """The tensor times one constant and plus another; merged with the layer below where nothing else reads it."""
+        """The tensor times a constant, plus a constant; merged with the layer below if nothing else reads that (`sole`)."""
         for value in map(np.asarray, (scale, bias)):
             if value.size > 1 and value.ndim <= len(view.axes) and fitting(view.shape, value.shape):
                 view = self.expand(view, np.broadcast_shapes(view.shape, value.shape))
@@ -139,14 +139,14 @@ class Builder(Pieces):
         return self.whole(self.put(layer.plain(), self.maps(view)))
 
     def linear(self, view: View, weights: Array, bias: Array | None = None) -> View:
-        """A product with (inputs, units) along the last axis: a convolution of all that was flattened into it."""
+        """A product with a matrix (inputs, units) along the last axis: a convolution over all that was flattened into that axis."""
         if weights.ndim != 2 or not view.axes or weights.shape[0] != view.shape[-1]:
             raise ShapeError(f"weights {weights.shape} do not fit the last axis of a tensor {view.shape}.")
         shape, last = self._shape(view.layer), merged(view.axes[-1])
         taken = {axis: math.prod(part.size for part in last if part.axis == axis) for axis in range(4)}
         sides = (shape[1] if taken[ROWS] > 1 else 1, shape[2] if taken[COLUMNS] > 1 else 1)
         if taken[IMAGES] > 1 or taken[CHANNELS] != shape[0] or (taken[ROWS], taken[COLUMNS]) != sides:
-            raise Cannot("it takes a part of the channels, rows or columns at a time")
+            raise Cannot("it multiplies only a part of the channels, rows or columns")
         bank = weights.T.reshape(weights.shape[1], *(part.size for part in last))
         order = sorted(range(len(last)), key=lambda i: (last[i].axis, -last[i].step))
         bank = bank.transpose(0, *(1 + i for i in order)).reshape(weights.shape[1], shape[0], *sides)
@@ -189,13 +189,13 @@ class Builder(Pieces):
         along = view.axes[axis_of(axis, len(view.axes))]
         count = self._shape(view.layer)[0]
         if any(part.axis != CHANNELS for part in along) or size_of(along) != count:
-            raise Cannot("it runs over something else than all channels of a place")
+            raise Cannot("it runs over something else than all channels at one place")
         return View(self.put(layer or Softmax(), view.layer), view.axes)
 
     def layer_norm(self, view: View, axis: int, scale: Array | None, bias: Array | None, epsilon: float) -> View:
         first = axis_of(axis, len(view.axes))
-        parts = [part for each in view.axes[first:] for part in each]
-        counts = [math.prod(part.size for part in parts if part.axis == each) for each in range(4)]
+        parts = [part for axis in view.axes[first:] for part in axis]
+        counts = [math.prod(part.size for part in parts if part.axis == axis) for axis in range(4)]
         shape = self._shape(view.layer)
         ones = np.ones(1, np.float32)
         factors = self._channelwise(view, ones if scale is None else scale)
@@ -209,7 +209,7 @@ class Builder(Pieces):
         return View(self.put(layer, view.layer), view.axes)
 
     def group_norm(self, view: View, groups: int, scale: Array | None, bias: Array | None, epsilon: float) -> View:
-        """Groups of channels, the second axis of the tensor, each over the whole map."""
+        """Normalizes groups of channels (the second axis of the tensor), each over the whole map."""
         shape, axes = self._shape(view.layer), [merged(axis) for axis in view.axes]
         if len(axes) < 2 or groups < 1 or math.prod(view.shape[1:]) != math.prod(shape):
             raise Cannot(f"it normalizes a tensor {view.shape}, not maps")
@@ -241,7 +241,7 @@ class Builder(Pieces):
         ceil: bool = False,
         count_pads: bool = False,
     ) -> View:
-        """A max or average pool of maps; `ceil` counts the last window though part of it lies outside."""
+        """A max or average pool; with `ceil`, a last window counts although a part of it lies outside."""
         if len(view.axes) != 4 or len(size) != 2:
             raise Cannot(f"it does not run over rows and columns: a window {tuple(size)}, a tensor {view.shape}")
         below = self.maps(view)
@@ -258,8 +258,8 @@ class Builder(Pieces):
             for a in (0, 1):
                 side, before, after = shape[1 + a], pads[2 * a], pads[2 * a + 1]
                 steps = -(-(side + before + after - size[a]) // stride[a])
-                made = pad[2 * a + 1] if counted else 0  # cells of pads that are maps already
-                if steps * stride[a] >= side + before - made:  # a window that would begin beyond the map is none
+                made = pad[2 * a + 1] if counted else 0  # pads that are part of the maps already
+                if steps * stride[a] >= side + before - made:  # a window must not begin beyond the map
                     steps -= 1
                 pads[2 * a + 1] = max(after, steps * stride[a] + size[a] - side - before)
         pool = MaxPool if kind == "max" else AvgPool
@@ -268,14 +268,14 @@ class Builder(Pieces):
         return self.whole(self.put(pool(size, stride, pad=pads), below))
 
     def over(self, view: View, axes: Sequence[int], keep: bool, kind: str) -> View:
-        """The mean, maximum or sum over whole axes."""
+        """The mean, maximum or sum over whole axes of the tensor."""
         chosen = {axis_of(i, len(view.axes)) for i in axes}
         parts = [part for i in chosen for part in view.axes[i]]
         shape = self._shape(view.layer)
-        counts = [math.prod(part.size for part in parts if part.axis == each) for each in range(4)]
+        counts = [math.prod(part.size for part in parts if part.axis == axis) for axis in range(4)]
         rest = tuple(() if i in chosen else axis for i, axis in enumerate(view.axes) if keep or i not in chosen)
         if counts[IMAGES] > 1 or counts[ROWS] not in (1, shape[1]) or counts[COLUMNS] not in (1, shape[2]):
-            raise Cannot("it reduces a part of the rows or columns")
+            raise Cannot("it reduces only a part of the rows or columns")
         if counts[CHANNELS] > 1 and kind == "max":
             raise Cannot("it takes the max over channels")
         number, size = view.layer, (counts[ROWS], counts[COLUMNS])
@@ -290,7 +290,7 @@ class Builder(Pieces):
         return self._over_channels(View(number, rest), size_of(parts_of(rest, CHANNELS)), share, part)
 
     def _over_channels(self, view: View, groups: int, share: float, part_name: str) -> View:
-        """The channels that the tensor has one place for, added up times the share: a convolution of single cells."""
+        """Adds up channels in groups, times `share`: a convolution of 1×1. A group is the channels that become one in the tensor."""
         count, kept = self._shape(view.layer)[0], parts_of(view.axes, CHANNELS)
         group, step = np.zeros(count, int), groups
         moved = {}
@@ -329,7 +329,7 @@ class Builder(Pieces):
         return self.pool(self.whole(below), kind, size=window, stride=window, pad=(0, 0, 0, 0))
 
     def pad(self, view: View, pads: Sequence[tuple[int, int]], value: float = 0.0, mode: str = "constant") -> View:
-        """(before, after) for each axis of the tensor."""
+        """Pads or crops; `pads` are (before, after) for each axis of the tensor."""
         if len(pads) != len(view.axes):
             raise ShapeError(f"{plural(len(pads), 'pair')} of pads for a tensor {view.shape}.")
         by_axis: dict[int, tuple[int, int]] = {}
@@ -341,7 +341,7 @@ class Builder(Pieces):
                 raise Cannot("it pads something else than channels, rows or columns")
             by_axis[self._layout(view)[i]] = (before, after)
         if IMAGES in by_axis:
-            raise Cannot("it pads images with images")
+            raise Cannot("it pads along the axis of images")
         if not by_axis:
             return view
         shape = self._shape(view.layer)
@@ -365,7 +365,7 @@ class Builder(Pieces):
         return self.transpose(self.whole(number), order)
 
     def _layout(self, view: View) -> list[int]:
-        """Which axis of maps each axis of a tensor with four axes is; those of length 1 in their order."""
+        """For a tensor with four axes: which axis of the maps each is; axes of length 1 get those that are left, in order."""
         named = [axis[0].axis if axis else -1 for axis in view.axes]
         left = iter([axis for axis in range(4) if axis not in named])
         return [next(left) if axis < 0 else axis for axis in named]
@@ -380,7 +380,7 @@ class Builder(Pieces):
         rounding: str = "floor",
         scale: Sequence[float] | None = None,
     ) -> View:
-        """To (rows, columns); `scale` is what the places are computed with where it is not their ratio."""
+        """Resizes maps to (rows, columns). `scale`, if given, is used to compute places in place of the ratio of sizes."""
         below = self.maps(view)
         sides = self._shape(below)[1:]
         if tuple(size) == tuple(sides):
@@ -388,15 +388,15 @@ class Builder(Pieces):
         if max(size) > LARGEST_IMAGE or min(size) < 1:
             raise ShapeError(f"a map would be resized from {sides} to {tuple(size)}.")
         factors = [n / side for n, side in zip(size, sides, strict=True)]
-        if scale is not None:  # a third in single precision is a third
+        if scale is not None:  # in single precision, a third is not quite a third
             pairs = zip(scale, factors, strict=True)
             factors = [ratio if abs(given - ratio) < 1e-6 * ratio else given for given, ratio in pairs]
         layer = Resize(factors, mode=mode, align=align, rounding=rounding)
         if layer.shape(self._shape(below))[1:] != tuple(size):
             raise Cannot(f"it resizes {sides} by {tuple(factors)} to {tuple(size)}")
-        if mode == "nearest":  # the plainest way to say the same; one that shrinks picks pixels
+        if mode == "nearest":  # take the plainest layer that does the same; shrinking may only pick pixels
             picks = [_picks(layer, side, axis) for axis, side in enumerate(sides)]
-            steps = [evenly(each) for each in picks]
+            steps = [evenly(pick) for pick in picks]
             if all(step is not None for step in steps):
                 (top, down), (left, right) = (step or (0, 1) for step in steps)
                 number = self.selected(below, np.arange(self._shape(below)[0]), (down, right), (top, left))
@@ -407,7 +407,7 @@ class Builder(Pieces):
         return self.whole(self.put(layer, below))
 
     def _cropped(self, number: int, size: Sequence[int]) -> View:
-        """The first rows and columns of a layer's maps."""
+        """The maps of a layer, cropped to their first rows and columns."""
         sides = self._shape(number)[1:]
         more = [side - n for side, n in zip(sides, size, strict=True)]
         if any(more):
@@ -415,7 +415,7 @@ class Builder(Pieces):
         return self.whole(number)
 
     def expand(self, view: View, shape: Sequence[int]) -> View:
-        """Spreads axes of length 1."""
+        """Repeats a tensor along axes of length 1."""
         rank = max(len(shape), len(view.axes))
         sides = (1,) * (rank - len(view.axes)) + view.shape
         want = [max(a, b) for a, b in zip(sides, (1,) * (rank - len(shape)) + tuple(shape), strict=True)]
@@ -428,7 +428,7 @@ class Builder(Pieces):
         return self._repeated(view, want, self._layout(view)) if rank == 4 else self._copied(view, want)
 
     def _copied(self, view: View, want: Sequence[int]) -> View:
-        """Each row or column several times: along axes of length 1 right after theirs."""
+        """Repeats each row or column several times: the tensor has an axis of length 1 right after that of rows or columns."""
         axes, number = list(view.axes), view.layer
         for i, n in enumerate(want):
             if n == view.shape[i]:
@@ -445,7 +445,7 @@ class Builder(Pieces):
         return View(number, tuple(axes))
 
     def _repeated(self, view: View, want: Sequence[int], order: list[int]) -> View:
-        """Maps of the size `want`, in whose axes images, channels, rows and columns lie in this order."""
+        """Repeats maps to the sizes `want`; `order` says which axis of the tensor is which of the maps."""
         maps = self.transpose(view, np.argsort(order).tolist())
         sizes = [want[i] for i in np.argsort(order)]
         if sizes[0] != maps.shape[0]:
@@ -456,7 +456,7 @@ class Builder(Pieces):
         return self.transpose(self.resize(maps, sizes[2:], mode="nearest", align="corner"), order)
 
     def select(self, view: View, axis: int, places: Array, drop: bool = False) -> View:
-        """Some places along an axis, in any order; `drop` the axis if it is one place."""
+        """Takes some places along an axis, in any order; `drop` removes the axis if it is one place."""
         axis = axis_of(axis, len(view.axes))
         count = view.shape[axis]
         if places.size and (places.min() < -count or places.max() >= count):
@@ -473,7 +473,7 @@ class Builder(Pieces):
         elif kinds in ({ROWS}, {COLUMNS}):
             taken = self._select_pixels(view, axis, along, places)
         else:
-            raise Cannot("it takes a part of something else than channels, rows or columns")
+            raise Cannot("it takes places along something else than channels, rows or columns")
         return View(taken.layer, tuple(a for i, a in enumerate(taken.axes) if i != axis) if drop else taken.axes)
 
     def _select_channels(self, view: View, axis: int, places: Array) -> View:
@@ -485,7 +485,7 @@ class Builder(Pieces):
             sizes.append(size_of(chosen))
             parts += chosen
         if size_of(parts) != shape[0]:
-            raise Cannot("it takes channels of a part of them")
+            raise Cannot("it takes channels of a tensor that has only a part of them")
         numbers = places_of(parts).reshape(sizes).take(places, axis=axis)
         number = self.picked(view.layer, numbers.reshape(-1))
         step = numbers.size
@@ -501,8 +501,8 @@ class Builder(Pieces):
         whole = [full_axis(kind, n) for kind, n in zip((CHANNELS, ROWS, COLUMNS), shape, strict=True)]
         regular = evenly(places)
         if len(view.axes) != 4 or along != whole[which - 1] or regular is None:
-            raise Cannot("it takes rows or columns that are not evenly apart")
-        if any(merged(each) not in (*whole, full_axis(IMAGES, self.images)) for each in view.axes):
+            raise Cannot("it takes rows or columns that are not evenly spaced")
+        if any(merged(axis) not in (*whole, full_axis(IMAGES, self.images)) for axis in view.axes):
             raise Cannot("it takes rows or columns of a tensor that is not maps")
         start, stride = regular
         order = self._layout(view)
@@ -520,24 +520,24 @@ class Builder(Pieces):
         return self.transpose(self._cropped(number, size), order)
 
     def concat(self, tensors: Sequence[View | Array], axis: int) -> View:
-        """Tensors one after the other along an axis of channels; constant ones must be zero."""
-        views = [each for each in tensors if isinstance(each, View)]
+        """Joins tensors along an axis of channels; constants among them must be zero."""
+        views = [tensor for tensor in tensors if isinstance(tensor, View)]
         if not views:
             raise Cannot("it joins constants")
         axis = axis_of(axis, len(views[0].axes))
         layers: list[int] = []
         rest: Axes | None = None
-        for each in tensors:
-            if not isinstance(each, View):
-                if np.any(each):
+        for tensor in tensors:
+            if not isinstance(tensor, View):
+                if np.any(tensor):
                     raise Cannot("it joins maps and a constant that is not zero")
-                count = each.shape[axis]
+                count = tensor.shape[axis]
                 below = views[0].layer
                 layers.append(self.put(Select(np.full(count, -1)), below, part="zeros"))
                 continue
-            if len(each.axes) != len(views[0].axes):
+            if len(tensor.axes) != len(views[0].axes):
                 raise ShapeError(f"tensors {[view.shape for view in views]} cannot be joined.")
-            others = tuple(() if i == axis else merged(a) for i, a in enumerate(each.axes))
+            others = tuple(() if i == axis else merged(a) for i, a in enumerate(tensor.axes))
             if any(part.axis == CHANNELS for a in others for part in a):
                 raise Cannot("it joins along another axis than the channels")
             if rest is None:
@@ -545,7 +545,7 @@ class Builder(Pieces):
             if others != rest:
                 raise Cannot("it joins maps that lie differently, or differ in size")
             try:
-                layers.append(self.ordered(each.layer, merged(each.axes[axis])))
+                layers.append(self.ordered(tensor.layer, merged(tensor.axes[axis])))
             except Cannot:
                 raise Cannot("it joins along rows, columns or images, not channels") from None
         assert rest is not None
@@ -565,7 +565,7 @@ class Builder(Pieces):
         if a.axes != b.axes:
             a, b = self.whole(self.maps(a)), self.whole(self.maps(b))
         if a.axes != b.axes or self.shapes[a.layer] != self.shapes[b.layer]:
-            raise Cannot(f"it adds tensors that do not lie alike: {a.shape} and {b.shape}")
+            raise Cannot(f"it adds tensors whose axes differ: {a.shape} and {b.shape}")
         return View(self.put(Sum(), a.layer, b.layer), a.axes, traces)
 
     def subtract(self, a: View, b: View) -> View:
@@ -587,11 +587,13 @@ class Builder(Pieces):
             if not traces:
                 raise
             opaque = self.put(Unsupported("Mul", reason=str(error)), a.layer, b.layer)
-            self.shapes[opaque] = self.shapes[a.layer]  # a function of one map: what comes next may say which
+            self.shapes[opaque] = self.shapes[
+                a.layer
+            ]  # it is a function of one map, which the next operators may reveal
             return View(opaque, a.axes, traces)
 
     def divide(self, a: View, b: View) -> View:
-        """A map over another: an activation or a normalization written in pieces, or a gate by the reciprocal."""
+        """The quotient of two maps: an activation or a normalization written in pieces, or a gate by the reciprocal."""
         traces = self._combined(a, b, np.divide)
         found = self._recognized(traces)
         if found is not None:
@@ -610,7 +612,7 @@ class Builder(Pieces):
         return View(self.put(Gate(), a.layer, factor.layer), a.axes, traces)
 
     def piece(self, view: View, type: str, function: Any, reason: str = "by itself it has no decoding") -> View:
-        """A function that is no layer by itself, but perhaps a piece of one."""
+        """A function that has no layer of its own, but may be a piece of an activation."""
         traces = self._traced(view, function)
         found = self._recognized(traces)
         if found is not None:
@@ -620,7 +622,7 @@ class Builder(Pieces):
         return View(opaque.layer, view.axes, traces)
 
     def _gated(self, a: View, b: View) -> tuple[View, View]:
-        """Which of two is the map, and which the factors."""
+        """Of two tensors that are multiplied: the map first, then the factors."""
         if len(a.axes) != len(b.axes):
             raise Cannot(f"it multiplies tensors {a.shape} and {b.shape}, which no decoding can")
         shapes = self._shape(a.layer), self._shape(b.layer)
@@ -640,13 +642,13 @@ class Builder(Pieces):
         raise Cannot(f"it multiplies two computed maps, {shapes[0]} and {shapes[1]}, which no linear decoding can")
 
     def _fits(self, view: View, gate: View) -> bool:
-        """Whether there is a factor for each response, or one for several."""
+        """Whether the second tensor has a factor for each response of the first, or one for several."""
         counts = self._shape(gate.layer)[0], self._shape(view.layer)[0]
         lie = all(merged(g) in ((), merged(v)) for v, g in zip(view.axes, gate.axes, strict=True))
         return lie and counts[0] in (1, counts[1])
 
     def _squashes(self, layer: int) -> bool:
-        """Whether a layer's responses are factors: reciprocals, or between −1 and 1; perhaps scaled, resized or ordered."""
+        """Whether a layer's responses look like factors: reciprocals, or numbers from −1 to 1, perhaps scaled, resized or reordered."""
         for _ in range(MOST_PIECES):
             if not layer:
                 break
@@ -669,11 +671,11 @@ class Builder(Pieces):
             return (a, self._alike(b, a)) if a.shape == shape else (self._alike(a, b), b)
         if len(a.axes) == len(b.axes) == len(shape) == 4:
             order = self._layout(a if a.shape == shape else b)
-            a, b = (each if each.shape == shape else self._repeated(each, shape, order) for each in (a, b))
+            a, b = (tensor if tensor.shape == shape else self._repeated(tensor, shape, order) for tensor in (a, b))
         return self.expand(a, shape), self.expand(b, shape)
 
     def _alike(self, small: View, big: View) -> View:
-        """The small tensor repeated, so that it lies as the big one does."""
+        """The small tensor, repeated so that it has the shape and layout of the big one."""
         count, source = self._shape(big.layer)[0], np.zeros(self._shape(big.layer)[0], int)
         for mine, theirs in zip(small.axes, big.axes, strict=True):
             own, parts = parts_of([mine], CHANNELS), parts_of([theirs], CHANNELS)
@@ -693,6 +695,6 @@ class Builder(Pieces):
 
 
 def _picks(layer: Resize, side: int, axis: int) -> Array:
-    """Which cell each cell of the output takes."""
+    """For each cell of the output along an axis, which cell of the input it takes."""
     x = np.arange(side, dtype=np.float64).reshape((1, 1, side, 1) if axis == 0 else (1, 1, 1, side))
     return np.asarray(layer._along(x, axis)).ravel().astype(int)

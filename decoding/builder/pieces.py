@@ -1,4 +1,4 @@
-"""Activations and normalizations that exporters write in pieces, known again by what the pieces compute."""
+"""Activations and normalizations that exporters write as several operators, recognized by what these compute together."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from ..layers.activations import COMPOSED
 from .maps import Maps
 from .views import POINTS, TRACES, Axes, Trace, View
 
-MOST_PIECES = 8  # layers that are looked through, one after the other: a file may hold any number
+MOST_PIECES = 8  # the most layers that are looked at, one below the other; a file may hold any number
 
 
 class Over(NamedTuple):
-    """What moments are taken over: so many groups of channels, 0 where each is by itself, and whether the whole map."""
+    """What moments are taken over: `groups` of channels (0 if each channel is by itself), and whether over the whole map."""
 
     groups: int
     map: bool
 
 
 class Pieces(Maps):
-    """`Maps` that know what several operators do at once."""
+    """`Maps` that recognize what several operators do together."""
 
     # Normalizations written in pieces
 
     def _standardized(self, a: View, b: View) -> View | None:
-        """The normalization of x that a · b is: a = x - mean(x), b = scale · (variance(x) + epsilon) ** -½."""
+        """The normalization of x, if a · b is one: a = x - mean(x), b = scale · (variance(x) + epsilon) ** -½."""
         centred, factor = self._centred(a.layer), self._factor(b.layer)
         if centred is None or factor is None or factor[:2] != centred:
             return None
         return self._normalization(*factor, None, a.axes)
 
     def _normalized(self, a: View, b: View) -> View | None:
-        """The normalization of x that a + b is: a = x · f, b = bias - mean(x) · f, f = scale · (variance(x) + epsilon) ** -½."""
-        gate, bias = (self._made(each.layer) for each in (a, b))
+        """The normalization of x, if a + b is one: a = x · f, b = bias - mean(x) · f, f = scale · (variance(x) + epsilon) ** -½."""
+        gate, bias = (self._made(view.layer) for view in (a, b))
         if not isinstance(gate, Gate) or not isinstance(bias, Scale):
             return None
         (x, f), below = self.inputs[a.layer - 1], self.inputs[b.layer - 1][0]
@@ -63,7 +63,7 @@ class Pieces(Maps):
         return View(self.put(LayerNorm(scale, bias, epsilon=epsilon), x), axes)
 
     def _factor(self, layer: int) -> tuple[Over, int, float, Array] | None:
-        """Over what, and of which layer, a layer is ``scale · (variance + epsilon) ** -½``; epsilon and the scale."""
+        """If a layer is ``scale · (variance(x) + epsilon) ** -½``: what the variance is over, x, epsilon, and the scale."""
         scale, layer = np.ones(1, self.dtype), self._spread_from(layer)
         made = self._made(layer)
         if isinstance(made, Scale) and not made.bias.any():
@@ -76,7 +76,7 @@ class Pieces(Maps):
         return (*found, scale) if found is not None and found[2] >= 0 else None
 
     def _variance(self, layer: int) -> tuple[Over, int, float] | None:
-        """Over what, and of which layer, a layer is the variance, and what is added to it: mean((x - mean(x))²)."""
+        """If a layer is ``mean((x - mean(x))²) + epsilon``: what the means are over, x, and epsilon."""
         found = self._average(layer)
         if found is None:
             return self._moments(layer)
@@ -86,7 +86,7 @@ class Pieces(Maps):
         return (over, centred[1], epsilon) if centred is not None and centred[0] == over else None
 
     def _moments(self, layer: int) -> tuple[Over, int, float] | None:
-        """The same where it is mean(x²) - mean(x)², perhaps kept from falling below 0."""
+        """The same, if it is ``mean(x²) - mean(x)² + epsilon``, perhaps clipped so as not to fall below 0."""
         epsilon = 0.0
         made = self._made(layer)
         if isinstance(made, Scale) and (made.scale == 1).all() and (made.bias == made.bias[0]).all():
@@ -108,19 +108,19 @@ class Pieces(Maps):
         return (*mean[:2], epsilon) if (squares[0], self._rooted(squares[1])) == mean[:2] else None
 
     def _rooted(self, layer: int) -> int | None:
-        """The layer that a layer is the square of."""
+        """If a layer is a square: the layer of which it is the square."""
         made = self._made(layer)
         return self.inputs[layer - 1][0] if isinstance(made, Power) and made.exponent == 2 else None
 
     def _spread_from(self, layer: int) -> int:
-        """The layer that is repeated in every place, or for several channels."""
+        """The layer below layers that only repeat it over places or channels."""
         for _ in range(MOST_PIECES):
             if isinstance(self._made(layer), (Select, Resize)):
                 layer = self.inputs[layer - 1][0]
         return layer
 
     def _centred(self, layer: int) -> tuple[Over, int] | None:
-        """Over what, and of which layer, a layer is ``x - mean(x)``."""
+        """If a layer is ``x - mean(x)``: what the mean is over, and x."""
         if not isinstance(self._made(layer), Sum):
             return None
         x, repeated = self.inputs[layer - 1]
@@ -132,7 +132,7 @@ class Pieces(Maps):
         return (mean[0], x) if mean is not None and mean[1:] == (x, 0) else None
 
     def _average(self, layer: int) -> tuple[Over, int, float] | None:
-        """Over what, and of which layer, a layer is the mean, and what is added to it."""
+        """If a layer is ``mean(x) + offset``: what the mean is over, x, and the offset."""
         over, offset = Over(0, False), 0.0
         for _ in range(MOST_PIECES if layer else 0):
             made, (below, *_) = self.layers[layer - 1], self.inputs[layer - 1]
@@ -173,7 +173,7 @@ class Pieces(Maps):
             }
 
     def _recognized(self, traces: dict[tuple[int, Axes], Trace]) -> View | None:
-        """The layer that does at once what several operators did to a map."""
+        """Add the activation that does what several operators have done to a map, if there is one."""
         for (layer, axes), trace in traces.items():
             if trace.depth < 2 or not np.isfinite(trace.values).all():
                 continue
@@ -186,8 +186,8 @@ class Pieces(Maps):
 
 @cache
 def _wanted() -> Array:
-    """What they give at `POINTS`, (functions, points)."""
-    return np.array([each.function(POINTS) for each in _functions()])
+    """The values of the known activations at `POINTS`, (functions, points)."""
+    return np.array([activation.function(POINTS) for activation in _functions()])
 
 
 def _functions() -> list[Any]:

@@ -1,4 +1,4 @@
-"""Tensors as they lie in the maps of layers: views, and their axes, split, merged and permuted."""
+"""Tensors of any axes, described by how they lie in the maps of layers: with axes split, merged and permuted."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ from ..arguments import Array, plural
 from ..errors import ShapeError, UnsupportedLayerError
 
 IMAGES, CHANNELS, ROWS, COLUMNS = range(4)
-LARGEST_IMAGE = 2**16  # rows or columns, also of a receptive field
-MOST_NUMBERS = 2**31  # in the responses of a layer to one image
-TRACES = 8  # maps that a tensor is known to be a function of
-POINTS = np.linspace(-9.0, 9.0, 73)  # where functions are compared
+LARGEST_IMAGE = 2**16  # the most rows or columns of an image or a receptive field
+MOST_NUMBERS = 2**31  # the most numbers in the responses of a layer to one image
+TRACES = 8  # of so many maps at most it is remembered that a tensor is a function of them
+POINTS = np.linspace(-9.0, 9.0, 73)  # the arguments at which functions are compared
 
 
 class Cannot(UnsupportedLayerError):
-    """What an operator does has no layer; it becomes an unsupported one, with this as the reason."""
+    """There is no layer for what an operator does. It becomes an unsupported layer, with this message as the reason."""
 
 
 def for_channels(value: Any, count: int) -> Any:
-    """A mean or deviation that is one number, as one for each channel."""
+    """A mean or deviation; a single number becomes one number for each channel."""
     return (
         np.full(count, value) if isinstance(value, (float, int, np.number)) and not isinstance(value, bool) else value
     )
 
 
 class Part(NamedTuple):
-    """A factor of an axis of a layer's maps: `size` cells, `step` apart along it."""
+    """A part of an axis of a layer's maps: `size` cells that are `step` apart. An axis of a tensor is made of such parts.
+
+    For example, a channel shuffle splits an axis of 6 channels into two axes of 2 and 3, with the parts (1, 2, 3) and
+    (1, 3, 1), and exchanges them.
+    """
 
     axis: int
     size: int
@@ -43,7 +47,7 @@ Axes = tuple[tuple[Part, ...], ...]
 
 
 class Trace(NamedTuple):
-    """What a tensor is as a function of a map: at `POINTS`, after so many operators."""
+    """What a tensor is as a function of a map: its values at `POINTS`, and how many operators lie between (`depth`)."""
 
     values: Array
     depth: int
@@ -51,7 +55,7 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """A tensor: the maps of a layer, their axes split, merged and permuted."""
+    """A tensor: the maps of a layer with their axes split, merged and permuted."""
 
     layer: int
     axes: Axes
@@ -66,13 +70,13 @@ class View:
         return self.layer, self.axes
 
     def history(self) -> dict[tuple[int, Axes], Trace]:
-        """The maps that this tensor is a function of, itself included."""
+        """The maps that this tensor is a function of, its own included."""
         return {**self.traces, self.key: Trace(POINTS, 0)}
 
 
 @dataclass(frozen=True)
 class Opaque:
-    """A tensor that nothing is known of but the layer, unsupported, that makes it."""
+    """A tensor of which nothing is known but the unsupported layer that makes it."""
 
     layer: int
 
@@ -92,7 +96,7 @@ def unique_name(label: str, taken: set[str]) -> str | None:
 
 
 def merged(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Neighbouring parts as one, where they are."""
+    """The parts of an axis, with neighbours merged into one where that is possible."""
     out: list[Part] = []
     for part in parts:
         if part.size == 1:
@@ -121,7 +125,7 @@ def reshaped(parts: Sequence[Part], shape: Sequence[int]) -> Axes:
                 left.appendleft(Part(part.axis, inner, part.step))
                 side = 1
             else:
-                raise Cannot(f"the shape {tuple(shape)} cuts through channels, rows or columns")
+                raise Cannot(f"the shape {tuple(shape)} does not split channels, rows or columns evenly")
         axes.append(tuple(axis))
     return tuple(axes)
 
@@ -135,7 +139,7 @@ def size_of(parts: Sequence[Part]) -> int:
 
 
 def parts_of(axes: Sequence[Sequence[Part]], kind: int) -> list[Part]:
-    """The parts that are of channels, or of rows, and so on."""
+    """All parts of one kind, such as channels or rows."""
     return [part for axis in axes for part in axis if part.axis == kind]
 
 
@@ -154,7 +158,7 @@ def axis_of(axis: int, rank: int) -> int:
 
 
 def evenly(places: Array) -> tuple[int, int] | None:
-    """(first, step) of places that are evenly apart, in rising order."""
+    """(first, step) of places that are evenly spaced in rising order; None if they are not."""
     if places.size == 1:
         return int(places[0]), 1
     step = int(places[1] - places[0])

@@ -1,4 +1,4 @@
-"""A folder with a page to click through: a network, its layers, and each unit with all that is known of it."""
+"""A folder with a page to click through: a network, its layers, and each unit with all that is known about it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .shown import Shown
 from .weights import Links, factor, links
 from .writing import check_page, replacing_folder, write_data
 
-DIGITS = 2000  # of the bundled ones, that bundled networks are shown with
-TOGETHER = 2**28  # bytes of decoded filters that are measured in one pass
-CALIBRATED = 500  # images that the second order is calibrated on, and as many others that its r is measured on
-STRIP, SMALL = 12, 32  # units that the network's view shows of a layer, and their most pixels
+DIGITS = 2000  # how many of the bundled digits bundled networks are shown with
+TOGETHER = 2**28  # bytes of the decoded filters that are measured in one pass
+CALIBRATED = 500  # the second order is calibrated on so many images, and its r measured on as many others
+STRIP, SMALL = 12, 32  # how many units of a layer the view of the network shows, and their largest side in pixels
 
 
 @public
@@ -47,28 +47,28 @@ def explore(
 ) -> None:
     """Write a page to click through: the network, its layers, and each unit with what it is made of.
 
-    Open ``index.html`` of the folder in a browser. It needs no server, and asks nothing of anybody.
+    Open ``index.html`` of the folder in a browser. The page needs no server, and loads nothing from elsewhere.
 
     Parameters
     ----------
     net : Network
     folder : path
-        Written anew; an older page of this kind that is there is replaced when the new one is complete.
+        The folder to write. If it holds an older page of this kind, that is replaced when the new one is complete.
     images : array_like of shape (N, C, H, W), or an iterable of such batches, optional
         As `Network.forward` takes them; they are held in memory. With them the page says how far each decoded filter follows
         the network, and shows patterns and the images that drive a unit most and least. Networks that come with the package
         are shown with 2,000 of the bundled digits, unless images are given.
     labels : sequence of N, optional
-        What each image is: texts, or numbers of the network's classes.
+        What each image shows: texts, or numbers of the network's classes.
     layers : sequence of int or str, optional
-        The layers whose units are shown; all unless given. The others are drawn as well.
+        The layers whose units are shown; all unless given. The other layers are drawn too, without units.
     units : int, optional
-        How many units of a layer are shown, the first ones; as many as are decoded within minutes, unless given.
+        How many units of each layer are shown, counted from the first; unless given, as many as can be decoded within minutes.
     unpool : {"nearest", "bilinear", "bicubic", "sum"}
         The interpolation that undoes pooling.
     second_order : bool or mapping, optional
-        The units whose second order is shown: all, or for layers the numbers of some. It takes about a second for each, so
-        unless given it is shown for networks that come with the package alone.
+        The units whose second order is shown: all (True), none, or for some layers the numbers of units. It takes about a second
+        for each; unless given, it is shown only for networks that come with the package.
     title : str, optional
         What the page calls the network.
     progress : callable, optional
@@ -77,9 +77,9 @@ def explore(
     Raises
     ------
     InvalidValueError
-        If weights or images are not finite, or `folder` holds something else than such a page.
+        If weights or images are not finite, or `folder` holds anything but such a page.
     ShapeError
-        If there are not as many labels as images, or the images do not fit the network.
+        If the numbers of labels and images differ, or the images do not fit the network.
     UnknownLayerError
         If there is no such layer or unit.
     OSError
@@ -122,12 +122,12 @@ def explore(
 
 
 def _half(shown: Shown) -> int:
-    """How many images the second order is calibrated on, and on as many others its r is measured."""
+    """How many images the second order is calibrated on; its r is measured on as many others."""
     return min(CALIBRATED, shown.count // 2)
 
 
 def _bundled(net: Network) -> str | None:
-    """The name of a network that comes with the package."""
+    """The name of the network, if it is one that comes with the package."""
     for name, other in (("LeNet", datasets.lenet), ("ResNet", datasets.resnet)):
         if len(net) == len(known := other()) and net == known:
             return name
@@ -135,7 +135,7 @@ def _bundled(net: Network) -> str | None:
 
 
 def _held(net: Network, images: Images) -> list[Array]:
-    """All batches, in memory: they are seen several times."""
+    """All batches of the images, kept in memory since they are used several times."""
     given, _ = batches(images, net)
     found = [net.as_images(batch, "explore") for batch in given]
     if not sum(map(len, found)):
@@ -144,7 +144,7 @@ def _held(net: Network, images: Images) -> list[Array]:
 
 
 def _variants(net: Network, images: list[Array]) -> dict[str, Network]:
-    """The network without gains, and with gains, where it has some or they can be found."""
+    """The network without gains; and with gains, if it has some or they can be found."""
     if any(_takes_gain(layer) and layer.gain is not None for layer in net.layers):
         return {"filter": _without_gains(net), "gains": net}
     try:
@@ -155,7 +155,7 @@ def _variants(net: Network, images: list[Array]) -> dict[str, Network]:
 
 
 def _without_gains(net: Network) -> Network:
-    """The network with the gains alone of layers that have no decoding without one."""
+    """The network without gains, except for layers that cannot be decoded without one."""
     kept = (not _takes_gain(layer) or layer.needs_gain for layer in net.layers)
     return net.replace(
         layers=[layer if keep else layer.replace(gain=None) for layer, keep in zip(net.layers, kept, strict=True)]
@@ -167,7 +167,7 @@ def _takes_gain(layer: Any) -> bool:
 
 
 def _second_order(net: Network, found: Survey, given: Any, bundled: str | None) -> Asked:
-    """The units whose second order is shown, layer by layer."""
+    """For each layer, the units whose second order is shown."""
     if given is None:
         given = bundled is not None
     if isinstance(given, bool):
@@ -189,7 +189,7 @@ def _second_order(net: Network, found: Survey, given: Any, bundled: str | None) 
 
 
 class _Page:
-    """Writes the files of data, layer by layer."""
+    """Writes the files of data of the page, layer by layer."""
 
     def __init__(
         self, place: Path, found: Survey, variants: dict[str, Network], shown: Shown, unpool: str, progress: Any
@@ -220,7 +220,7 @@ class _Page:
             self.progress(self.done, self.total)
 
     def _groups(self) -> Iterator[list[int]]:
-        """Layers with pictures of their own, as many at a time as fit in memory with their filters."""
+        """Groups of layers with pictures of their own, so small that their filters fit in memory together."""
         group, held = list[int](), 0
         for number in self.found.bases:
             pixels = int(np.prod(self.net.receptive_field(number).size)) * self.net.channels(0)
@@ -234,7 +234,7 @@ class _Page:
             yield group
 
     def _measured(self, group: list[int]) -> None:
-        """Decode these layers, show them images, and write their pictures."""
+        """Decode these layers, measure them on the images, and write their pictures."""
         banks = {number: self._decoded(number) for number in group}
         follow, best = dict[int, FollowMeter](), dict[int, BestMeter]()
         if self.shown:
@@ -253,7 +253,7 @@ class _Page:
                 self._step()
 
     def _decoded(self, number: int) -> dict[str, Array]:
-        """The filters of a layer, without gains and with."""
+        """The filters of a layer, without and with gains."""
         units = range(self.found.units[number])
         return {
             kind: decode_layer(net, number, units=units, unpool=self.unpool, backend=fast)
@@ -261,7 +261,7 @@ class _Page:
         }
 
     def _pictures(self, number: int, banks: dict[str, Array], follow: FollowMeter | None) -> tuple[Any, Any]:
-        """Write the sheets of a layer; the largest magnitude of each picture, and the norm of each filter."""
+        """Write the sheets of a layer; returns the largest magnitude of each picture, and the norm of each filter."""
         maps = {kind: self.net.per_pixel(bank) if _per_channel(self.net) else bank for kind, bank in banks.items()}
         norms = {kind: np.sqrt(np.square(bank, dtype=np.float64).sum(axis=(1, 2, 3))) for kind, bank in maps.items()}
         self.strips[number] = _strip(maps[self.last], norms[self.last])
@@ -270,13 +270,13 @@ class _Page:
         drawn = {kind: draw(shrunk(one_or_three(bank), self.found.side)) for kind, bank in maps.items()}
         if "gains" in drawn and (drawn["gains"].bytes == drawn["filter"].bytes).all():
             self.same.add(number)
-        for kind, each in drawn.items():
+        for kind, pictures in drawn.items():
             if kind != "gains" or number not in self.same:
-                write_data(self.place, f"{number}-{kind}", sheet(each.bytes))
-        return {kind: rounded(each.peaks) for kind, each in drawn.items()}, norms
+                write_data(self.place, f"{number}-{kind}", sheet(pictures.bytes))
+        return {kind: rounded(pictures.peaks) for kind, pictures in drawn.items()}, norms
 
     def _facts(self, member: int, norms: dict[str, Array]) -> dict[str, Any]:
-        """Of each unit of a layer: the factor to the unit whose pictures it shows, and the norm of its filter."""
+        """For each unit of a layer: the factor to the unit whose picture it shows, and the norm of its filter."""
         scales = {kind: self._factor(net, member) for kind, net in self.variants.items()}
         return {
             "factors": {kind: rounded(scale) for kind, scale in scales.items()},
@@ -284,7 +284,7 @@ class _Page:
         }
 
     def _factor(self, net: Network, member: int) -> Any:
-        """Of a layer's units to those of the layer whose pictures it shows."""
+        """The factors from a layer's units to the units whose pictures they show."""
         scale, number = np.ones(net.channels(member)), member
         while number != self.found.base[member]:
             scale = scale * factor(net.layers[number - 1], net.channels(number))
@@ -297,7 +297,7 @@ class _Page:
         return {"r": rs, "measured": follow.images}
 
     def _second_r(self, quadratic: Network) -> None:
-        """How far the second order follows, on other images than it was calibrated on."""
+        """Measure how well the second order follows the network, on other images than it was calibrated on."""
         half = _half(self.shown)
         if not half:
             return
@@ -337,14 +337,14 @@ def _per_channel(net: Network) -> bool:
 
 
 def _quadratized(net: Network, images: list[Array]) -> Network:
-    """The network with curvatures: its own, or those that are found."""
+    """The network with curvatures: its own if it has any, else those that `quadratize` finds."""
     if any("curvature" in layer.fields() and layer.curvature is not None for layer in net.layers):
         return net
     return quadratize(net, iter(images) if images else None, backend=fast)
 
 
 def _strip(maps: Array, norms: Array) -> dict[str, Any]:
-    """The strongest units of a layer, small, for the network's view."""
+    """Small pictures of a layer's strongest units, for the view of the network."""
     chosen = np.argsort(-norms, kind="stable")[:STRIP]
     return {"units": chosen.tolist(), "sheet": sheet(draw(shrunk(one_or_three(maps[chosen]), SMALL)).bytes)}
 

@@ -1,8 +1,9 @@
-"""The second order of all units of a layer together, where their forms are small enough to be written out.
+"""The second order of all units of a layer together, if their quadratic forms are small enough to be written out.
 
-`decode_quadratic` takes a walk up and a walk down for each product with the form of one unit. Here the forms of a layer, as
-matrices, are composed of those of the layer below, from the image up, as banks of filters are: a convolution adds up forms,
-each in its place; a rectifier adds the square of its unit's filter. For hundreds of units that is some ten times less work.
+`decode_quadratic` needs a walk up and a walk down for each product with the form of one unit. Here the forms are matrices, and
+those of a layer are made from those of the layer below, from the image up, as banks of filters are. A convolution adds up
+forms, each in its place; a rectifier adds the square of its unit's filter. For hundreds of units that is some ten times less
+work.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from ..network import Network
 from ..secondorder import bends
 from .weights import factor, passes
 
-MOST = 1400  # numbers of a field, up to which forms are written out
+MOST = 1400  # forms are written out for receptive fields of up to so many numbers
 BLOCK = 2**27  # bytes of forms at a time
-KEPT = 2**29  # bytes of the forms that are kept of layers below
-START = 160  # components of the images that pictures are first looked for in
-STEPS = 3  # by which they are refined
+KEPT = 2**29  # bytes of the forms of lower layers that are kept
+START = 160  # pictures are first looked for among so many of the strongest components of the images
+STEPS = 3  # and then refined in so many steps
 
 
 def writes_out(net: Network, number: int) -> bool:
-    """Whether the forms of a layer can be composed: its field is small, and all below it are layers that are known here."""
+    """Whether the forms of a layer can be made here: its receptive field is small, and all layers below are of known kinds."""
     below = {number}
     for n in range(number, 0, -1):
         if n in below:
@@ -70,18 +71,18 @@ class Forms:
         return max(1, BLOCK // (4 * math.prod(self.shape(number)) ** 2))
 
     def filters(self, number: int) -> Array:
-        """The linear part of all units, (K, C, h, w), pools being sums."""
+        """The linear parts of all units, (K, C, h, w), with pools undone by sums."""
         if number not in self.linear:
             self.linear[number] = decode_layer(self.net, number, unpool="sum", backend=fast)
         return self.linear[number]
 
     def of(self, number: int, units: Sequence[int]) -> Array | None:
-        """The forms of some units, (units, C, h, w, C, h, w); None where nothing bends below."""
+        """The forms of some units, (units, C, h, w, C, h, w); None if no layer below has a curvature."""
         if number in self._known:
             kept: Array = self._known[number][list(units)]
             return kept
         every = range(self.net.channels(number))
-        if list(units) != list(every) and len(every) <= self.block(number):  # the others are soon asked for
+        if list(units) != list(every) and len(every) <= self.block(number):  # the other units will be needed soon
             whole = self.of(number, every)
             return None if whole is None else whole[list(units)]
         found = self._composed(number, units) if number else None
@@ -92,7 +93,7 @@ class Forms:
 
     def _keep(self, number: int, forms: Array) -> None:
         self._known[number] = forms
-        while sum(each.nbytes for each in self._known.values()) > KEPT:
+        while sum(kept.nbytes for kept in self._known.values()) > KEPT:
             self._known.popitem(last=False)
 
     def _composed(self, number: int, units: Sequence[int]) -> Array | None:
@@ -112,7 +113,7 @@ class Forms:
         return self._bent(number, layer, units, found) if bends(layer) else found
 
     def _weighed(self, number: int, layer: Any, units: Sequence[int]) -> Array | None:
-        """Of a convolution: the forms that its filters weigh, some of the layer below at a time."""
+        """The forms of a convolution's units: sums of the forms below, weighed by the filters, some channels at a time."""
         (below,) = self.net.paths[number - 1]
         weights, found = (
             layer.dense_units(units) * _spread(factor(layer, self.net.channels(number))[list(units)], layer.filters),
@@ -132,7 +133,7 @@ class Forms:
         return found
 
     def _bent(self, number: int, layer: Layer, units: Sequence[int], found: Array | None) -> Array:
-        """Adds what a layer that bends makes of the filters it reads: of a pool, of their spread about the window's mean."""
+        """Add the quadratic part of the layer itself: squares of the filters it reads; for a pool, of their deviations from the window's mean."""
         (below,) = self.net.paths[number - 1]
         found = self._zeros(number, len(units)) if found is None else found
         curvature = np.broadcast_to(np.asarray(layer.curvature, found.dtype), (self.net.channels(number),))[list(units)]
@@ -152,7 +153,7 @@ class Forms:
         return np.zeros((units, *shape, *shape), self.net.dtype)
 
     def _place(self, number: int, below: int, u: int, v: int) -> tuple[slice, slice]:
-        """Where a unit of the layer below, at a cell of the window, lies in the rectangle of one above."""
+        """Where the rectangle of a unit below, at cell (u, v) of the window, lies in the rectangle of a unit of this layer."""
         here, there = self.net.receptive_field(number), self.net.receptive_field(below)
         pad = self.net.layers[number - 1].pad
         cells = (u - pad[0], v - pad[2])
@@ -169,7 +170,7 @@ def _spread(factors: Array, like: Array) -> Array:
 
 
 def _add_square(forms: Array, lines: Array, factors: Array) -> None:
-    """Adds ``factor · line lineᵀ`` to each form."""
+    """Add ``factor · line lineᵀ`` to each form."""
     for form, line, scale in zip(forms, lines, factors, strict=True):
         size = line.size
         form.reshape(size, size)[...] += scale * np.multiply.outer(line.ravel(), line.ravel())
@@ -178,7 +179,7 @@ def _add_square(forms: Array, lines: Array, factors: Array) -> None:
 def decode_all(
     forms: Forms, number: int, units: Sequence[int], n: int, statistics: Statistics
 ) -> Iterator[QuadraticUnit]:
-    """What `decode_quadratic` finds of some units of a layer, one after the other."""
+    """What `decode_quadratic` finds for some units of a layer, one after the other."""
     root = Basis(statistics)
     for start in range(0, len(units), forms.block(number)):
         some = units[start : start + forms.block(number)]
@@ -188,7 +189,7 @@ def decode_all(
 
 
 class Basis:
-    """A root of the statistics' covariance, its columns from the strongest component of the images down."""
+    """A root of the statistics' covariance, with the strongest component of the images in the first column."""
 
     def __init__(self, statistics: Statistics) -> None:
         self.statistics = statistics
@@ -207,18 +208,18 @@ def _unit(linear: Array, form: Array | None, basis: Basis, n: int) -> QuadraticU
     values, patterns, whole = _strongest(matrix, basis.matrix.astype(matrix.dtype), n)
     filters = patterns @ matrix
     filters[values != 0] /= values[values != 0, np.newaxis]
-    patterns, filters = (each.astype(np.float64).reshape(-1, *shape) for each in (patterns, filters))
-    signs = np.array([_sign(each, linear) for each in patterns]).reshape(-1, 1, 1, 1)
+    patterns, filters = (pictures.astype(np.float64).reshape(-1, *shape) for pictures in (patterns, filters))
+    signs = np.array([_sign(picture, linear) for picture in patterns]).reshape(-1, 1, 1, 1)
     shares = values**2 / whole if whole else np.zeros_like(values)
     return QuadraticUnit(linear, given.cov(linear), values, filters * signs, patterns * signs, shares, 0.0, mean)
 
 
 def _strongest(matrix: Array, root: Array, n: int) -> tuple[Array, Array, float]:
-    """The n eigenvalues of ``Bᵀ Q B`` that are largest by size, their patterns ``B e`` (n, P), and the sum of all squares.
+    """The n eigenvalues of ``Bᵀ Q B`` that are largest in magnitude, their patterns ``B e`` (n, P), and the sum of all squares.
 
-    They are looked for among the strongest components of the images, and then refined in blocks (Rayleigh and Ritz): each step
-    adds what the form makes of what was found. What two of the weakest components have to do with each other is left out of
-    the sum.
+    They are first looked for among the strongest components of the images, and then refined in blocks (Rayleigh and Ritz): each
+    step adds the form's products with what has been found to the space that is searched. The sum leaves out entries of the
+    matrix between two of the weaker components.
     """
     columns = root.T @ (matrix @ root[:, :START])
     inner = columns[:START]

@@ -8,17 +8,17 @@ from ..network import Network
 
 
 class Layout(NamedTuple):
-    """Row and lane of each layer, 0 being the image."""
+    """The row and the lane of each layer; number 0 is the image."""
 
     rows: list[int]
     lanes: list[int]
 
 
 def layout(net: Network) -> Layout:
-    """Draw each layer below all that it reads, the longest way through the network straight down the first lane.
+    """Place each layer below all that it reads, with the longest path through the network straight down the first lane.
 
-    A layer's row is the length of the longest way to it from the image. What does not lie on the longest way is cut into
-    stretches, each of which takes the first lane that is free along it.
+    A layer's row is the length of the longest path to it from the image. Layers that are not on the longest path form
+    stretches, each of which gets the first lane that is free along it.
 
     Examples
     --------
@@ -34,19 +34,19 @@ def layout(net: Network) -> Layout:
 
 
 def _lanes(net: Network, rows: list[int]) -> list[int]:
-    """The longest stretches first, each in the first lane that no other takes in its rows."""
+    """The lane of each layer. Stretches get lanes in order of their length, each the first that is free in its rows."""
     lanes, taken = [-1] * len(rows), list[list[tuple[int, int]]]()
     for number in sorted(range(len(rows)), key=lambda n: -rows[n]):
         if lanes[number] < 0:
             stretch = _stretch(net, rows, lanes, number)
             lane = _free(taken, (rows[stretch[-1]], rows[stretch[0]]))
-            for each in stretch:
-                lanes[each] = lane
+            for member in stretch:
+                lanes[member] = lane
     return lanes
 
 
 def _stretch(net: Network, rows: list[int], lanes: list[int], number: int) -> list[int]:
-    """From a layer towards the image, from row to row, as far as no other stretch has been."""
+    """The layers from one towards the image, a row at a time, as far as they belong to no other stretch."""
     found = [number]
     while found[-1]:
         below = [i for i in net.inputs[found[-1] - 1] if rows[i] == rows[found[-1]] - 1 and lanes[i] < 0]
@@ -57,7 +57,7 @@ def _stretch(net: Network, rows: list[int], lanes: list[int], number: int) -> li
 
 
 def _free(taken: list[list[tuple[int, int]]], span: tuple[int, int]) -> int:
-    """The first lane that is free along the span, which it takes from then on."""
+    """The first lane that is free along the span; from then on it is taken there."""
     apart = (all(last < span[0] or span[1] < first for first, last in spans) for spans in taken)
     lane = next((lane for lane, free in enumerate(apart) if free), len(taken))
     if lane == len(taken):

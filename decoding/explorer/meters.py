@@ -1,4 +1,4 @@
-"""What is measured on images: how far decoded filters follow, patterns, and which images drive a unit most and least."""
+"""What is measured on images: how well decoded filters follow the network, patterns, and the images that drive a unit most and least."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ..network import Network
 from ..secondorder import pairs
 
 BLOCK = 2**22  # numbers of windows at a time
-STILL = 1e-9  # of the mean square: a response that varies less never varies
-WORK = 2e9  # multiplications of a layer's windows with its filters, beyond which fewer images are taken
+STILL = 1e-9  # a response whose variance is smaller than this share of its mean square counts as constant
+WORK = 2e9  # at most so many multiplications of windows with filters per layer; beyond that, fewer images are taken
 
 
 class Correlation:
-    """Sums of pairs of responses, unit by unit: r."""
+    """Adds up pairs of responses, unit by unit, to find their correlation r."""
 
     def __init__(self) -> None:
         self.sums: Any = 0
 
     def take(self, x: Array, y: Array) -> None:
-        """Responses (M, K) of both."""
+        """Add M pairs of responses of K units, both (M, K)."""
         ones = np.full(x.shape[1], len(x), float)
         products = [np.einsum("mk,mk->k", a, b) for a, b in ((x, x), (y, y), (x, y))]
         self.sums = self.sums + np.stack([ones, x.sum(axis=0), y.sum(axis=0), *products])
 
     @property
     def r(self) -> npt.NDArray[np.float64]:
-        """NaN where a response never varies."""
+        """Pearson's correlation, (K,); NaN for a unit one of whose responses is constant."""
         n, x, y, xx, yy, xy = self.sums
         with np.errstate(all="ignore"):
             spread_x, spread_y = n * xx - x * x, n * yy - y * y
@@ -42,19 +42,19 @@ class Correlation:
 
 
 class FollowMeter:
-    """How far decoded filters follow the responses of a layer, and of those that pass its units on; and their pattern.
+    """How well decoded filters follow the responses of a layer, and of layers that pass its units on; and their patterns.
 
     Parameters
     ----------
     net : Network
     layers : sequence of int
-        The layer of the filters, and others with the same units.
+        The layer of the filters, and layers that pass its units on.
     banks : mapping of str to ndarray of shape (K, C, h, w)
-        Of its first units: filters of several kinds. The pattern, ``Cov(crop, response)``, is that of the last.
+        For each kind of filter, those of the first units. The pattern, ``Cov(crop, response)``, is that of the last kind.
 
     Notes
     -----
-    Images whose windows would take too long are left out: all from the first on that are worth `WORK` multiplications.
+    Only the first images are measured: as many as take `WORK` multiplications.
     """
 
     def __init__(self, net: Network, layers: Sequence[int], banks: Mapping[str, Array]) -> None:
@@ -87,7 +87,7 @@ class FollowMeter:
             self.both += last.T @ crops
 
     def _crops(self, images: Array, grid: Sequence[int]) -> Iterator[tuple[int, slice, Array]]:
-        """What the units see, row by row of their grid: the row, which images, and the crops as a matrix."""
+        """What the units see, row by row of their grid: the row, which images, and the crops as rows of a matrix."""
         if not len(images):
             return
         pads, _ = self.net.grid(self.layers[0], images.shape[1:])
@@ -98,7 +98,7 @@ class FollowMeter:
 
     @property
     def pattern(self) -> Array:
-        """(K, C, h, w)."""
+        """The patterns, (K, C, h, w)."""
         mean = np.multiply.outer(self.responses / self.cells, self.crops / self.cells)
         return np.asarray((self.both / self.cells - mean).reshape(self.shape))
 
@@ -124,24 +124,24 @@ class BestMeter:
 
     @property
     def best(self) -> Array:
-        """(N, K)."""
+        """The largest responses, (N, K)."""
         return np.concatenate(self.values)
 
     @property
     def where(self) -> Array:
-        """(N, K, 2): row and column of the unit's grid."""
+        """Where these are, (N, K, 2): row and column in the layer's maps."""
         return np.concatenate(self._where)
 
 
 class SecondMeter:
-    """How far the second order follows, in one walk for all layers.
+    """How well the second order follows the network, measured in one walk for all layers.
 
     Parameters
     ----------
     quadratic : Network
         With curvatures.
     units : dict of int to int
-        For each layer, how many of its units.
+        For each layer, how many of its units to measure.
     backend : object or module
     """
 
@@ -160,7 +160,7 @@ class SecondMeter:
         stands = pairs(self.net, images.astype(self.net.dtype, copy=False), tops, self.backend)
         for (number, y), (_, pair) in zip(true, stands, strict=True):
             if number in self.units:
-                both = [_rows(each[:, : self.units[number]]) for each in (pair.linear + pair.square, y)]
+                both = [_rows(maps[:, : self.units[number]]) for maps in (pair.linear + pair.square, y)]
                 self.follows[number].take(*both)
 
 

@@ -1,4 +1,4 @@
-"""What the page says of a network before anything is measured: which layers have units, which share pictures, how many fit."""
+"""What the page says about a network before anything is measured: which layers have units, which share pictures, how many are shown."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ..network import Network
 from .layout import layout
 from .weights import passes
 
-SIDES = (96, 64, 48, 32, 24)  # pixels that a unit's picture has at most
-PIXELS = 36e6  # of all pictures together, each channel counted
-MOST, LEAST = 1024, 32  # units of a layer that are shown, unless a number is asked for
-NUMBERS = 2e7  # of a layer's decoded filters together, beyond which fewer are shown
+SIDES = (96, 64, 48, 32, 24)  # the most pixels along a side of a unit's picture: the first for which all pictures fit
+PIXELS = 36e6  # the most pixels of all pictures together, each channel counted
+MOST, LEAST = 1024, 32  # between these lies how many units of a layer are shown, unless a number is asked for
+NUMBERS = 2e7  # if the decoded filters of a layer have more numbers together, fewer units are shown
 
 
 @dataclass
@@ -29,11 +29,11 @@ class Survey:
     Attributes
     ----------
     units : dict of int to int
-        For each layer that has any, how many of its units, the first ones, are shown.
+        For each layer that has units to show, how many are shown, counted from the first.
     reasons : dict of int to str
-        Why a layer has none.
+        For each layer that has none, the reason.
     base : dict of int to int
-        The layer whose pictures a layer shows: its own, or that of a layer whose units it passes on, each times a factor.
+        For each layer, the layer whose pictures it shows: itself, or a layer below whose units it passes on, each times a factor.
     side : int
         The most rows or columns of a picture.
     """
@@ -49,12 +49,12 @@ class Survey:
         return sorted(set(self.base.values()))
 
     def members(self, base: int) -> list[int]:
-        """The layers that show the pictures of this one, itself first."""
-        return sorted(number for number, each in self.base.items() if each == base)
+        """The layers that show the pictures of layer `base`, that layer first."""
+        return sorted(number for number, own in self.base.items() if own == base)
 
 
 def survey(net: Network, layers: Sequence[int | str] | None, units: int | None, kinds: int) -> Survey:
-    """Find what to show: all layers that can be decoded, or those asked for, so many units of each.
+    """Find what to show: all layers that can be decoded or those that are asked for, and how many units of each.
 
     `kinds` is how many pictures there are of each unit.
     """
@@ -113,12 +113,12 @@ def _base(net: Network, number: int, units: dict[int, int]) -> int:
 
 
 def _limit(net: Network, number: int) -> int:
-    """How many units are decoded and drawn in some seconds."""
+    """How many units of a layer can be decoded and drawn in some seconds."""
     return int(np.clip(NUMBERS / (net.channels(0) * math.prod(net.receptive_field(number).size)), LEAST, MOST))
 
 
 def _pixels(found: Survey, side: int) -> int:
-    """Of all pictures, each drawn at most so large, its channels counted."""
+    """How many pixels all pictures have together, channels counted, if none has a side above `side`."""
     total = 0
     for number in found.bases:
         rows, columns = found.net.receptive_field(number).size
@@ -128,7 +128,7 @@ def _pixels(found: Survey, side: int) -> int:
 
 
 def boxes_of(found: Survey) -> list[dict[str, Any]]:
-    """The layers, the image first, as the page draws them."""
+    """The boxes that the page draws for the layers, the image first."""
     net, places = found.net, layout(found.net)
     runs = [number for number in range(1, len(net) + 1) if net.blocked(number) is None]
     shapes = net._shapes(net.input_shape, runs) if net.input_shape else {}

@@ -114,11 +114,11 @@ function meaning(kind) {
   const colour = net.layers[0].units === 3;
   if (kind === "pattern")
     return `What the images look like where the unit responds${net.kinds.includes("gains") ? " (by its filter with gains)" : ""}: `
-      + "it is easier to recognize, and less exact about what the unit weighs.";
-  if (kind === "gains") return "The same, each rectifier and each pool counted for what it lets through on average.";
+      + "easier to recognize than a filter, but not exactly what the unit weighs.";
+  if (kind === "gains") return "The decoded filter, where each rectifier and each pool is replaced by the factor by which it passes responses on, on average.";
   return (colour
     ? "What the unit weighs: the colours that drive it, around mid-grey. The opposite colours hold it back."
-    : "What the unit weighs: red where a larger pixel drives it, blue where a larger pixel holds it back, grey where it does not care.");
+    : "What the unit weighs: red where a larger pixel drives it, blue where a larger pixel holds it back, grey where it has no effect.");
 }
 
 // ---- Places --------------------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ async function networkView() {
 
 function facts() {
   const images = net.images
-    ? `With ${plural(net.images.count, "image")}: how far pictures can be trusted, and which images drive a unit.`
+    ? `Made with ${plural(net.images.count, "image")}, so the page also shows how far pictures can be trusted, and which images drive a unit.`
     : "Made without images, from the weights alone: how far pictures can be trusted is not measured here.";
   return h("p", {class: "note"}, images);
 }
@@ -320,8 +320,8 @@ function legend() {
     h("p", {}, meaning("filter")),
     net.summed ? h("p", {}, `Images have ${net.layers[0].units} channels; pictures are their sum.`) : null,
     h("p", {}, "Each picture has its own scale: its strongest pixel has full colour. Deep in a network pictures say less, because "
-      + "a decoded filter is linear and the unit is not. Where images were given, r says how far the two agree: 1 is perfect, 0 is nothing."),
-    h("p", {}, "Keys: ← and → go to the neighbouring unit or layer, Escape goes up, / finds."));
+      + "a decoded filter is linear and the unit is not. If images were given, r says how well the two agree: 1 is perfectly, 0 is not at all."),
+    h("p", {}, "Keys: ← and → go to the neighbouring unit or layer, Escape goes up, / opens the search."));
 }
 
 let watched = null;
@@ -472,10 +472,10 @@ function fieldFigure(number) {
 function trustOfLayer(number, data) {
   const mean = net.layers[number].r;
   if (!data.r) return h("div", {}, h("h2", {}, "How far to trust these pictures"), h("p", {class: "note"},
-    "No images were given when this page was made, so it was not measured. As a rule: the first layers are exact, pictures of deep layers say little."));
+    "No images were given when this page was made, so this was not measured. As a rule, pictures of the first layers are exact, and those of deep layers say little."));
   return h("div", {}, h("h2", {}, "How far to trust these pictures"), meters(number, mean),
     h("p", {}, trust(mean[best(mean)]), trustSecond(mean)),
-    h("p", {class: "note"}, `r is the correlation of what the picture predicts with what the network does, over all places of ${plural(data.measured, "image")}; here, the mean of ${plural(net.layers[number].shown, "unit")}.`));
+    h("p", {class: "note"}, `r is the correlation between the responses that a picture predicts and those of the network, over all places of ${plural(data.measured, "image")}; shown is the mean over ${plural(net.layers[number].shown, "unit")}.`));
 }
 
 const RS = {filter: "filter", gains: "filter with gains", second: "with second order"};
@@ -609,23 +609,23 @@ function scaleBar(channels, peak) {
 }
 
 function trustOfUnit(number, unit, data) {
-  if (!data.r) return section("How far to trust it", "No images were given when this page was made, so it was not measured.");
+  if (!data.r) return section("How far to trust it", "No images were given when this page was made, so this was not measured.");
   const rs = Object.fromEntries(Object.entries(data.r).map(([kind, values]) => [kind, values[unit]]));
   return section("How far to trust it", null, h("div", {class: "two"}, meters(number, rs),
     h("div", {}, h("p", {}, trust(rs[best(rs)]), trustSecond(rs)),
-      h("p", {class: "note"}, `r is the correlation of the unit's responses in the network with those of its picture, over all places of ${plural(data.measured, "image")}.`))));
+      h("p", {class: "note"}, `r is the correlation between the unit's responses in the network and those of its picture, over all places of ${plural(data.measured, "image")}.`))));
 }
 
 async function madeOf(number, unit, data, kind) {
   const links = data.made[unit], layer = net.layers[number];
   if (!links.length) return section("Made of", "Nothing: all its weights are zero.");
-  if (links.every(each => each[0] === 0)) return section("Made of", "It weighs the pixels of the image themselves: its filter is the picture above.");
+  if (links.every(each => each[0] === 0)) return section("Made of", "It reads the image itself: the picture above shows its weights.");
   const passed = layer.base !== number || layer.kind.includes("Pool");
   const most = Math.max(...links.map(each => Math.abs(each[2])));
   const tiles = await Promise.all(links.filter(each => each[0]).map(each => below(number, each, most, kind, passed)));
   return section("Made of", passed
     ? "It passes on one unit below, times a factor."
-    : "The strongest units below, with the weight that each has in this unit. The picture above is their sum, each in its place: point at one to see where.",
+    : "The units below that it weighs most, each with its weight. The picture above is the sum of the pictures of all units below, each times its weight and at its place: point at one to see where.",
     h("div", {class: "tiles links made"}, tiles));
 }
 
@@ -666,7 +666,7 @@ async function partsOf(number, unit, data, kind) {
     return {lower, k, row, column, from, value: weight * facts.factors[kind][k] * facts.peaks[kind][k]};
   }));
   const most = Math.max(1e-300, ...known.filter(Boolean).map(each => Math.abs(each.value)));
-  return section("Its parts", "What each of the layers that meet here adds, all on one scale: a pale part counts for little.",
+  return section("Its parts", "What each of the layers that meet here contributes to the decoded filter, all on one scale: a pale part contributes little.",
     h("div", {class: "tiles parts"}, known.filter(Boolean).map(each => partTile(number, each, most))));
 }
 
@@ -701,7 +701,7 @@ async function images(number, unit, data) {
     Promise.all(data.images[end][unit].map(each => exemplar(number, unit, each)))));
   return h("div", {class: "two"},
     h("div", {}, section("Images that drive it most", "The frame is what the unit sees where it responds most.", h("div", {class: "tiles photos"}, most)),
-      least.length ? section("Images that drive it least", "Also at the best place in each, it responds no more than this.", h("div", {class: "tiles photos"}, least)) : null),
+      least.length ? section("Images that drive it least", "Its largest response to each of these images is smaller than to any other.", h("div", {class: "tiles photos"}, least)) : null),
     spread(unit, data.images.spread[unit]));
 }
 
@@ -720,7 +720,7 @@ function spread(unit, given) {
   const named = given.labels ? given.labels.map(i => net.images.labels[i]) : ["all images"];
   const rows = given.counts.map((counts, i) => histogram(named[i], counts, given, given.means && given.means[i]));
   return section(given.labels ? "Responses by label" : "Responses",
-    `How often it responds so strongly, from ${short(given.low)} to ${short(given.high)}: its largest response to each image`
+    `A histogram of its largest response to each image, from ${short(given.low)} to ${short(given.high)}`
     + `${given.labels ? `, for ${given.labels.length < net.images.labels.length ? "the labels it responds to most" : "each label"}; the tick is the mean` : ""}.`,
     h("div", {class: "histograms"}, rows, h("div", {class: "axis", "aria-hidden": "true"}, h("span", {}, short(given.low)), h("span", {}, short(given.high)))));
 }
@@ -747,13 +747,13 @@ async function second(number, unit, data) {
   const facts = file.units[at % PER_FILE];
   const plain = (i, text) => h("figure", {class: "tile"}, canvasOf(from, facts.first + i, 1, `${text} of ${spoken(number, unit)}`), h("figcaption", {class: "name"}, text));
   const pictures = facts.values.map((value, i) => ({value, share: facts.shares[i], i: i + 2}));
-  if (!pictures.some(each => each.value)) return section("Second order", "Nothing bends below this unit: its linear picture is all there is.");
-  return section("Second order", "A filter is a straight line; a unit is not. The next term of its expansion is a sum of squares: each picture, in either "
-    + "sign, adds its eigenvalue times the square of how much of it the image has. The percentage is its share of that sum.",
+  if (!pictures.some(each => each.value)) return section("Second order", "This unit has no quadratic part: its linear picture says everything.");
+  return section("Second order", "A filter is a linear description, and the unit is not linear. The next term of its expansion is a sum of squares: each picture "
+    + "contributes its eigenvalue times the square of its match with the image, so its sign has no meaning. The percentage is its share of that sum.",
     h("div", {class: "groups"},
       group("The extremes", [plain(0, "excites it most"), plain(1, "suppresses it most")]),
-      group("Pictures that excite it, in either sign", pictures.filter(each => each.value > 0).map(each => eigenpicture(each, from, facts, number, unit))),
-      group("Pictures that suppress it, in either sign", pictures.filter(each => each.value < 0).reverse().map(each => eigenpicture(each, from, facts, number, unit)))));
+      group("Pictures that excite it, with either sign", pictures.filter(each => each.value > 0).map(each => eigenpicture(each, from, facts, number, unit))),
+      group("Pictures that suppress it, with either sign", pictures.filter(each => each.value < 0).reverse().map(each => eigenpicture(each, from, facts, number, unit)))));
 }
 
 function group(title, tiles) {
@@ -893,7 +893,7 @@ function theme(chosen) {
   document.documentElement.dataset.theme = chosen;
   const button = document.getElementById("theme");
   button.textContent = {auto: "Auto", light: "Light", dark: "Dark"}[chosen];
-  button.title = "Colours: as the system has them, light, or dark";
+  button.title = "Colours: as set in the system, light, or dark";
   button.setAttribute("aria-label", `Colours: ${chosen}. Press for the next of auto, light and dark.`);
   try { localStorage.setItem("decoding-theme", chosen); } catch { /* a page that is opened from disk may have no store */ }
 }

@@ -23,14 +23,14 @@ from .writing import write_data
 Asked = dict[int, list[int]]
 
 PICTURES = 6
-FILE = 40  # units in a file
+FILE = 40  # how many units are written to one file
 SIDE = 48
-LEVEL = 4  # bytes between the levels of a picture, which makes its file small
-FEW = 4  # units of a layer that are decoded one after the other
+LEVEL = 4  # pictures are rounded to every fourth byte, which makes their files small
+FEW = 4  # up to so many units of a layer are decoded one after the other
 
 
 def write_second(place: Path, net: Network, asked: Asked, shown: Shown, step: Callable[[], None]) -> None:
-    """Files of the units asked for, some in each; `step` is called after each unit."""
+    """Write the files of the units that are asked for, some in each; `step` is called after each unit."""
     forms = Forms(net)
     for number, units in asked.items():
         decoded = _decoded(forms, number, units, _statistics(net, number, shown))
@@ -43,7 +43,7 @@ def write_second(place: Path, net: Network, asked: Asked, shown: Shown, step: Ca
 
 
 def _decoded(forms: Forms, number: int, units: list[int], statistics: Statistics) -> Iterator[QuadraticUnit]:
-    """All together where their forms can be written out, otherwise one after the other."""
+    """Decode the units together if their forms can be written out, and otherwise one after the other."""
     n = min(PICTURES, math.prod(forms.shape(number)))
     if len(units) > FEW and writes_out(forms.net, number):
         yield from decode_all(forms, number, units, n, statistics)
@@ -53,7 +53,7 @@ def _decoded(forms: Forms, number: int, units: list[int], statistics: Statistics
 
 
 def _statistics(net: Network, number: int, shown: Shown) -> Statistics:
-    """Those of the images, where the unit sees one whole image and there are enough; else the prior of natural scenes."""
+    """The statistics of the images, if units see one whole image and there are enough; else those of natural scenes."""
     size = net.receptive_field(number).size
     images = shown.batches[0] if shown else None
     if images is None or len(images) < 2 * images[0].size or images.shape[2:] != size:
@@ -63,16 +63,16 @@ def _statistics(net: Network, number: int, shown: Shown) -> Statistics:
 
 def _described(units: list[QuadraticUnit]) -> dict[str, Any]:
     tiles, facts = list[Array](), []
-    for each in units:
-        order = np.argsort(-each.eigenvalues, kind="stable")
-        ends = [each.most_exciting(), each.most_suppressing()]
-        drawn = draw(shrunk(one_or_three(np.concatenate([np.stack(ends), each.patterns[order]])), SIDE))
+    for unit in units:
+        order = np.argsort(-unit.eigenvalues, kind="stable")
+        ends = [unit.most_exciting(), unit.most_suppressing()]
+        drawn = draw(shrunk(one_or_three(np.concatenate([np.stack(ends), unit.patterns[order]])), SIDE))
         coarse = MIDDLE + np.rint((drawn.bytes.astype(int) - MIDDLE) / LEVEL) * LEVEL
         facts.append(
             {
                 "first": len(tiles),
-                "values": [float(f"{value:.3g}") for value in each.eigenvalues[order]],
-                "shares": [float(f"{value:.3g}") for value in each.explained[order]],
+                "values": [float(f"{value:.3g}") for value in unit.eigenvalues[order]],
+                "shares": [float(f"{value:.3g}") for value in unit.explained[order]],
             }
         )
         tiles.extend(coarse.clip(1, 255).astype(np.uint8))

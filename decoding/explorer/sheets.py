@@ -1,4 +1,4 @@
-"""Pictures of a layer's units on one sheet: a byte for each number, so that the page can colour them and tell values."""
+"""Pictures of a layer's units on one sheet, with a byte for each number, so that the page can colour them and show values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..arguments import Array
 
-MIDDLE = 128  # the byte of zero; 127 more or less is the largest magnitude of the unit
+MIDDLE = 128  # the byte for zero; 127 more or less stands for the largest magnitude of the unit
 
 
 class Drawn(NamedTuple):
@@ -23,7 +23,7 @@ class Drawn(NamedTuple):
     bytes : ndarray of shape (K, C, h, w), uint8
         ``128 + 127 · value / peak``.
     peaks : ndarray of shape (K,)
-        The largest magnitude of each; 1 where all is zero.
+        The largest magnitude of each unit; 1 if it is zero everywhere.
     """
 
     bytes: npt.NDArray[np.uint8]
@@ -31,7 +31,7 @@ class Drawn(NamedTuple):
 
 
 def shrunk(maps: Array, most: int) -> Array:
-    """Maps (…, h, w) of at most so many rows and columns: means over square blocks, which at the far ends may be smaller."""
+    """Maps (…, h, w) shrunk to at most `most` rows and columns, by means over square blocks (smaller ones at the far edges)."""
     step = max(1, math.ceil(max(maps.shape[-2:]) / most))
     if step == 1:
         return maps
@@ -44,17 +44,17 @@ def shrunk(maps: Array, most: int) -> Array:
 
 
 def one_or_three(maps: Array) -> Array:
-    """Maps (K, C, h, w) as they are drawn, in one channel or three: others are summed."""
+    """Maps (K, C, h, w) with the one or three channels in which they are drawn; any other number of channels is summed."""
     return maps if maps.shape[1] in (1, 3) else maps.sum(axis=1, keepdims=True)
 
 
 def rounded(values: Any) -> list[float | None]:
-    """Four digits of each number; None for what is not finite."""
+    """Numbers rounded to four digits; None for those that are not finite."""
     return [float(f"{value:.4g}") if np.isfinite(value) else None for value in np.asarray(values, np.float64).tolist()]
 
 
 def draw(maps: Array) -> Drawn:
-    """Each unit on its own scale.
+    """Turn numbers into bytes, each unit on its own scale.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def draw(maps: Array) -> Drawn:
 
 
 def sheet(tiles: npt.NDArray[np.uint8]) -> dict[str, Any]:
-    """Tiles (K, C, h, w) on one picture, in rows of about as many as there are rows: what the page reads."""
+    """Tiles (K, C, h, w) on one picture, with about as many columns as rows, as the page reads it."""
     count, channels, height, width = tiles.shape
     columns = max(1, math.ceil(math.sqrt(count)))
     rows = max(1, math.ceil(count / columns))
@@ -85,7 +85,7 @@ def png(picture: npt.NDArray[np.uint8]) -> str:
 
 
 def photo(picture: npt.NDArray[np.uint8]) -> str:
-    """A picture as the address of itself: a PNG while it is small, a JPEG beyond."""
+    """A picture as a data URL: a PNG if it is small, otherwise a JPEG."""
     if max(picture.shape[:2]) <= 64:
         return f"data:image/png;base64,{png(picture)}"
     return f"data:image/jpeg;base64,{_encoded(picture, 'JPEG', quality=88)}"

@@ -1,4 +1,4 @@
-"""The images of the page: which are chosen, with what label, and how they are drawn."""
+"""The images on the page: which are chosen, their labels, and how they are drawn."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .meters import BestMeter
 from .sheets import photo, shrunk
 from .writing import write_data
 
-CHOSEN = 6  # images that drive a unit most, and as many that drive it least
-SIDE = 112  # pixels that an image is drawn with at most
+CHOSEN = 6  # how many of the images that drive a unit most, and of those that drive it least, are shown
+SIDE = 112  # the most pixels along a side of an image
 BINS = 16
-GROUPS = 10  # labels that a histogram shows at most
-FILE = 200  # images in a file
+GROUPS = 10  # the most labels that a histogram shows
+FILE = 200  # how many images are written to one file
 
 
 class Shown:
-    """Batches of images, normalized, and their labels; nothing, if there are none."""
+    """The images of the page, in normalized batches, and their labels; it is false if there are none."""
 
     def __init__(self, net: Network, batches: list[Array], labels: Sequence[Any] | None) -> None:
         self.net, self.batches = net, batches
@@ -39,21 +39,21 @@ class Shown:
         return bool(self.count)
 
     def some(self, start: int, stop: int) -> list[Array]:
-        """The images from one number to another, in batches."""
+        """The images from number `start` to `stop`, in batches."""
         parts = [
             batch[max(0, start - at) : max(0, stop - at)] for at, batch in zip(self.starts, self.batches, strict=False)
         ]
         return [part for part in parts if len(part)]
 
     def _groups(self) -> Any:
-        """For each image the number of its label, where several images share one."""
+        """For each image the number of its label; None unless several images share a label."""
         if not self.labels or not 1 < len(self.names) <= self.count // 2:
             return None
         number = {name: i for i, name in enumerate(self.names)}
         return np.array([number[label] for label in self.labels])
 
     def chosen(self, meter: BestMeter, seen: ReceptiveField) -> dict[str, Any]:
-        """For each unit of a layer the images that drive it most and least, and how its responses are spread."""
+        """For each unit of a layer, the images that drive it most and least, and a histogram of its responses."""
         best, where = meter.best, meter.where
         order = np.argsort(-best, axis=0, kind="stable")
         some = min(CHOSEN, (len(best) + 1) // 2)
@@ -65,13 +65,13 @@ class Shown:
         return found | {"spread": [self._spread(best[:, k]) for k in range(best.shape[1])]}
 
     def _image(self, i: int, best: Array, where: Array, seen: ReceptiveField, k: int) -> list[Any]:
-        """The image's number on the page, the response, and the first row and column of the field."""
+        """The image's number on the page, the response, and the first row and column that the unit sees of it."""
         number = self.used.setdefault(i, len(self.used))
         corner = [int(where[i, k, a]) * seen.stride[a] + seen.offset[a] for a in (0, 1)]
         return [number, float(f"{best[i, k]:.4g}"), *corner]
 
     def _spread(self, values: Array) -> dict[str, Any]:
-        """Counts of the responses in bins from the least to the largest, for each label or for all."""
+        """A histogram of the responses from the least to the largest, one for each label or one for all."""
         low, high = float(values.min()), float(values.max())
         bins = np.minimum(((values - low) / ((high - low) or 1) * BINS).astype(int), BINS - 1)
         found: dict[str, Any] = {"low": float(f"{low:.4g}"), "high": float(f"{high:.4g}")}
@@ -83,7 +83,7 @@ class Shown:
         return found | {"labels": kept.tolist(), "counts": counts, "means": [float(f"{means[g]:.4g}") for g in kept]}
 
     def write(self, place: Path) -> None:
-        """The images that were chosen, some in a file."""
+        """Write the images that were chosen, some in each file."""
         pictures = [self._picture(i) for i in self.used]
         for start in range(0, len(pictures), FILE):
             write_data(place, f"images-{start // FILE}", pictures[start : start + FILE])
@@ -99,7 +99,7 @@ class Shown:
         return found if self.labels is None else found | {"label": self.labels[i]}
 
     def _undone(self, image: Array) -> Array:
-        """The image as it was before it was normalized, in one channel or three."""
+        """The image before it was normalized, in one channel or three."""
         pixels = image.astype(np.float32)
         for array, apply in ((self.net.std, np.multiply), (self.net.mean, np.add)):
             if array is not None and array.shape[1:] in ((1, 1), pixels.shape[1:]):
@@ -108,7 +108,7 @@ class Shown:
 
     @cached_property
     def _range(self) -> tuple[float, float]:
-        """Black and white: 0 to 255 or 0 to 1, where the first images lie in that range, or else their own."""
+        """The values drawn black and white: 0 and 255 or 0 and 1 if the first images lie in that range, else their own extremes."""
         first = [self._undone(image) for batch in self.batches[:50] for image in batch[:200]]
         low, high = float(min(map(np.min, first))), float(max(map(np.max, first)))
         slack = 1e-3 * (high - low)
@@ -122,18 +122,18 @@ class Shown:
 
 
 def _labels(labels: Sequence[Any], count: int, classes: Sequence[str] | None) -> list[str]:
-    """A text for each image: the name of its class, where labels are the numbers of classes."""
+    """A text for each image: its label, or the name of its class if labels are the numbers of classes."""
     given = as_sequence(labels, "explore: labels", "one for each image")
     if len(given) != count:
         raise ShapeError(
             f"explore: {plural(len(given), 'label')} for {plural(count, 'image')}: there must be one for each."
         )
-    numbers = all(isinstance(each, (int, np.integer)) and not isinstance(each, bool) for each in given)
-    if numbers and classes and all(0 <= each < len(classes) for each in given):
-        return [str(classes[each]) for each in given]
-    return [str(each) for each in given]
+    numbers = all(isinstance(label, (int, np.integer)) and not isinstance(label, bool) for label in given)
+    if numbers and classes and all(0 <= label < len(classes) for label in given):
+        return [str(classes[label]) for label in given]
+    return [str(label) for label in given]
 
 
 def _order(label: str) -> tuple[int, float, str]:
-    """Numbers by size, before other texts."""
+    """A key that sorts labels: numbers by size, before other texts."""
     return (0, float(label), label) if label.isdecimal() else (1, 0.0, label)

@@ -1,7 +1,7 @@
 """What each unit is made of, and what it is used by: the strongest weights between the layers that mix units.
 
-Layers that pass every unit on by itself (rectifiers, batch normalizations, pools) are looked through, as `contributions`
-does; their factors are taken into the weights.
+Layers that pass each unit on by itself (rectifiers, batch normalizations, pools) are skipped, as in `contributions`; their
+factors count in the weights.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from ..layers import Layer, Pool, is_its_filters
 from ..network import Network
 from ..walks import times
 
-LISTED = 12  # units that are listed below and above a unit
+LISTED = 12  # how many units are listed below and above a unit
 
 
 Listed = dict[int, list[list[tuple[Any, ...]]]]
 
 
 class Step(NamedTuple):
-    """On the way down through layers that pass units on: a layer, and what each of its units counts for at the top."""
+    """A layer on the way down through layers that pass units on, and the factor of each of its units at the top."""
 
     layer: int
     factor: npt.NDArray[np.float64]
 
 
 class Links(NamedTuple):
-    """For each unit of each layer, the strongest below and above: lists of what the page shows.
+    """For each unit of each layer, the strongest units below and above, as lists that the page shows.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Links(NamedTuple):
     used : dict of int to list of list
         For each layer, for each of its units: (layer, unit, weight).
     parts : dict of int to list of list
-        For each layer that joins others, for each of its units: (layer, unit, weight, pixel row, pixel column) of what meets.
+        For each layer that joins others, for each of its units, the units that are joined: (layer, unit, weight, pixel row, pixel column).
     """
 
     made: Listed
@@ -50,7 +50,7 @@ class Links(NamedTuple):
 
 
 def passes(layer: Layer) -> bool:
-    """Whether each unit is one unit below times a factor, in the same place."""
+    """Whether each unit of the layer is one unit below at the same place, times a factor."""
     return type(layer).decode is Layer.decode and not any(layer.pad)
 
 
@@ -61,7 +61,7 @@ def factor(layer: Layer, units: int) -> npt.NDArray[np.float64]:
 
 
 def steps(net: Network, number: int) -> list[Step]:
-    """From a layer down to the first that mixes units or joins layers: the last step."""
+    """The layers from one down to the first that mixes units or joins layers, which is the last step."""
     found = [Step(number, np.ones(net.channels(number)))]
     while number and len(net.paths[number - 1]) == 1:
         layer = net.layers[number - 1]
@@ -74,7 +74,7 @@ def steps(net: Network, number: int) -> list[Step]:
 
 
 def links(net: Network, shown: dict[int, int]) -> Links:
-    """The strongest weights of the layers that are shown, each with so many units."""
+    """The strongest weights of the layers that are shown; `shown` says how many units of each."""
     made, parts = Listed(), Listed()
     users: Listed = {n: [[] for _ in range(k)] for n, k in shown.items()}
     for number, units in shown.items():
@@ -89,16 +89,16 @@ def links(net: Network, shown: dict[int, int]) -> Links:
                 listed: list[list[tuple[Any, ...]]] = [[] for _ in range(units)]
                 _list_below(listed, weights, way[0].layer, place)
                 whole = parts.setdefault(number, [[] for _ in range(units)])
-                for k, each in enumerate(listed):
-                    whole[k].extend((*link[:3], *link[5:]) for link in each)
+                for k, below in enumerate(listed):
+                    whole[k].extend((*link[:3], *link[5:]) for link in below)
             _list_below(made[number], weights * _across(way[-1].factor), way[-1].layer, place)
             for layer, scale in way:
                 if layer in users:
                     _list_above(users[layer], weights * _across(scale), number)
     for lists in (*made.values(), *users.values()):
-        for each in lists:
-            each.sort(key=lambda link: -abs(link[2]))
-            del each[LISTED:]
+        for linked in lists:
+            linked.sort(key=lambda link: -abs(link[2]))
+            del linked[LISTED:]
     return Links(made, users, parts)
 
 
@@ -108,7 +108,7 @@ def _passed(way: list[Step], units: int) -> list[list[tuple[Any, ...]]]:
 
 
 def _inputs(net: Network, number: int, units: int) -> Iterator[tuple[Array, Any, list[Step]]]:
-    """For each layer that a layer reads: weights (units, C, h, w), where the first lies and how far apart, and the way on."""
+    """For each layer that a layer reads: weights (units, C, h, w), the pixel of the first and the step between them, and the `steps` on."""
     layer, below = net.layers[number - 1], net.paths[number - 1]
     gain = factor(layer, net.channels(number))[:units]
     if is_its_filters(layer):
@@ -132,7 +132,7 @@ def _across(scale: Array) -> Array:
 
 
 def _list_below(lists: list[list[tuple[Any, ...]]], weights: Array, layer: int, place: Any) -> None:
-    """The strongest weights of each unit, and where they lie."""
+    """Add to each unit's list its strongest weights, and where they lie."""
     (first, step), shape = place, weights.shape[1:]
     flat = np.abs(weights.reshape(len(weights), -1))
     some = min(LISTED, flat.shape[1])
@@ -146,7 +146,7 @@ def _list_below(lists: list[list[tuple[Any, ...]]], weights: Array, layer: int, 
 
 
 def _list_above(lists: list[list[tuple[Any, ...]]], weights: Array, number: int) -> None:
-    """For each unit below, the units above that weigh it most, each with its strongest weight."""
+    """Add to the list of each unit below the units above that weigh it most, each with its strongest weight."""
     units, channels = weights.shape[:2]
     flat = weights.reshape(units, channels, -1)
     where = np.abs(flat).argmax(axis=2)

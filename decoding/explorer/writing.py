@@ -1,4 +1,4 @@
-"""The page's folder: written beside the old one, whose place it takes when it is complete."""
+"""The folder of the page. It is written beside an old one, and takes its place when it is complete."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from ..files import check_folder, removed_by_signals, shown
 
 HERE = Path(__file__).parent
 STATIC = ("index.html", "page.css", "page.js")
-MARK = '<meta name="generator" content="decoding.explore">'  # of index.html, by which such a folder is known
+MARK = '<meta name="generator" content="decoding.explore">'  # a folder whose index.html has this line is such a page
 
 
 def check_page(path: Any) -> Path:
-    """Refuse a folder that cannot be written, or holds something else than such a page; the folder that would be.
+    """Refuse a folder that cannot be written, or holds anything but such a page; returns the folder that would be written.
 
     Raises
     ------
     InvalidValueError
         If there is a folder with other files.
     OSError
-        If it cannot be made, or is a file.
+        If the folder cannot be made, or is a file.
     """
     folder = Path(os.path.realpath(check_folder(path, "explore: folder")))
     if not os.access(folder.parent, os.W_OK | os.X_OK) and folder.parent.exists():
         raise PermissionError(f"'{shown(path)}' cannot be written: '{shown(folder.parent)}' is read-only.")
     if not folder.exists():
         return folder
-    others = sorted(each.name for each in folder.iterdir() if each.name not in (*STATIC, "data"))
+    others = sorted(path.name for path in folder.iterdir() if path.name not in (*STATIC, "data"))
     index = folder / "index.html"
     known = index.is_file() and MARK in index.read_text("utf-8", "replace")[:2000]
     if others or (not known and any(folder.iterdir())):
@@ -46,7 +46,7 @@ def check_page(path: Any) -> Path:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to, beside `folder`; it takes that one's place when the block ends without an error."""
+    """A folder beside `folder` to write to; it takes the place of `folder` when the block ends without an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{os.urandom(8).hex()}.tmp")
     try:
@@ -61,7 +61,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Put a folder in the place of another, which goes only when that is done."""
+    """Put a folder in the place of another, which is removed only afterwards."""
     if not folder.exists():
         os.replace(new, folder)
         return
@@ -76,6 +76,6 @@ def _swap(new: Path, folder: Path) -> None:
 
 
 def write_data(folder: Path, name: str, value: Any) -> None:
-    """A file that hands a value to the page, as a script: a page that is opened from disk may read nothing else."""
+    """Write a value for the page as a script; a page that is opened from disk may read nothing else."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=True)
     (folder / "data" / f"{name}.js").write_text(f"explorer.take({json.dumps(name)},{text});\n", "ascii")

@@ -1,7 +1,7 @@
 """The layers of a network: how each maps responses up (`forward`) and back down (`decode`).
 
-Both are one call to an operator of the backend. `decode_bank` is the same decoding for all units at once, from below:
-it carries the decoded bank of the layer below up by one layer.
+Most of them make one call to an operator of the backend. `decode_bank` decodes all units of a layer together: it makes the
+decoded filters of the layer from those of the layer below.
 """
 
 from .activations import (

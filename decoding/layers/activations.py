@@ -1,7 +1,7 @@
-"""Functions of single responses: the rectifiers and squashers of today's networks.
+"""Activations: layers that apply one function to each response.
 
-Each decodes as the identity times its gain, with the reasoning of `ReLU`; `function` applies it to an array without a
-backend.
+Each decodes as the identity times its gain, for the reason that `ReLU` gives. `function` applies it to an array, without
+a backend.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ class Elementwise(Layer):
     Parameters
     ----------
     gain, curvature, name
-        As of every layer.
+        As for every `Layer`.
 
     Notes
     -----
-    Our choice, with the reasoning of `ReLU`. To write an activation of one's own, inherit and write `function`.
+    Our choice, for the reason that `ReLU` gives. To write an activation of your own, inherit from this class and write
+    `function`.
     """
 
     def forward(self, *xs: Array, backend: Any) -> Any:
         return self.function(xs[0])
 
     def function(self, z: Array) -> Array:
-        """The function that the layer applies to each response, (N, K, H, W) or any shape where channels are alike."""
+        """The function, applied to an array (N, K, H, W); to one of any shape, if it is the same for all channels."""
         raise NotImplementedError
 
     def _numbers(self, **values: float) -> None:
-        """Keeps numbers, each finite."""
+        """Set numbers as attributes; refuse those that are not finite."""
         for what, value in values.items():
             if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
                 raise InvalidValueError(f"{self.kind}: {what} must be a finite number, not {value!r}.")
@@ -76,7 +77,7 @@ class GELU(Elementwise):
     Parameters
     ----------
     approximate : {"none", "tanh"}
-        Whether Φ is exact or the usual hyperbolic tangent.
+        Whether Φ is exact, or approximated in the usual way by a hyperbolic tangent.
     """
 
     approximate: str
@@ -126,7 +127,7 @@ class HardSigmoid(Elementwise):
 
     @property
     def pieces(self) -> Any:
-        """The straight pieces of the function, from below: where each ends, its slope, and its value at 0."""
+        """The straight pieces of the function, the lowest first: where each ends, its slope, and its line's value at 0."""
         if not self.alpha:
             return ((np.inf, 0.0, float(np.clip(self.beta, 0, 1))),)
         ends = -self.beta / self.alpha, (1 - self.beta) / self.alpha
@@ -169,7 +170,7 @@ class Clip(Elementwise):
 
     @property
     def pieces(self) -> Any:
-        """The straight pieces of the function, from below: where each ends, its slope, and its value at 0."""
+        """The straight pieces of the function, the lowest first: where each ends, its slope, and its line's value at 0."""
         low = ((self.low, 0.0, self.low),) if self.low > -np.inf else ()
         high = ((self.high, 1.0, 0.0), (np.inf, 0.0, self.high)) if self.high < np.inf else ((np.inf, 1.0, 0.0),)
         return (*low, *high)
@@ -182,7 +183,7 @@ class ELU(Elementwise):
     ----------
     alpha : float
     scale : float
-        1 but for a CELU, whose scale is its alpha.
+        1, except for a CELU, whose scale equals its alpha.
     """
 
     alpha: float
@@ -212,7 +213,7 @@ class SELU(Elementwise):
     Parameters
     ----------
     alpha, gamma : float
-        The fixed point's unless given.
+        Unless given, those with which responses keep mean 0 and variance 1 from layer to layer.
     """
 
     alpha: float
@@ -249,7 +250,7 @@ class Mish(Elementwise):
 
 
 class Power(Elementwise):
-    """``z ** exponent``: a square, a root, a reciprocal; decodes with a gain only.
+    """``z ** exponent``: a square, a root, a reciprocal; decodes only with a gain.
 
     Parameters
     ----------
@@ -257,7 +258,7 @@ class Power(Elementwise):
 
     Notes
     -----
-    Our choice: unlike a rectifier's, the slope of a power has no usual value that the identity would stand for.
+    Our choice: the slope of a power differs too much from response to response for the identity to stand in for it.
 
     Examples
     --------
@@ -280,20 +281,20 @@ class Power(Elementwise):
 
 
 class Quantize(Elementwise):
-    """Rounds to what few bits hold, ``step · (clip(round(z / step) + zero, low, high) - zero)``; decodes as the identity times its gain.
+    """Rounds to the levels that few bits can hold, ``step · (clip(round(z / step) + zero, low, high) - zero)``; decodes as the identity times its gain.
 
     Parameters
     ----------
     step : float
-        Between two levels; positive.
+        The distance between two levels; positive.
     zero : int
-        The number that stands for 0.
+        The integer that stands for 0.
     low, high : int
-        The least and the largest number: 0 and 255 unless given.
+        The least and the largest integer: 0 and 255 unless given.
 
     Notes
     -----
-    Our choice: rounding is passed over, as the bends of a rectifier are.
+    Our choice: decoding passes over the rounding, as it passes over rectifiers.
 
     Examples
     --------
@@ -343,7 +344,7 @@ class Exp(Elementwise):
 
 
 class PReLU(Elementwise):
-    """``z`` where positive, ``slope z`` elsewhere, a slope for each channel; decodes as the identity times its gain.
+    """``z`` where positive, ``slope z`` elsewhere, with one slope per channel; decodes as the identity times its gain.
 
     Parameters
     ----------
@@ -386,7 +387,7 @@ class PReLU(Elementwise):
 
     @property
     def pieces(self) -> Any:
-        """The straight pieces of the function, from below: where each ends, its slope, and its value at 0."""
+        """The straight pieces of the function, the lowest first: where each ends, its slope, and its line's value at 0."""
         return (0.0, self.slope.astype(np.float64), 0.0), (np.inf, 1.0, 0.0)
 
 
@@ -408,7 +409,7 @@ def _logistic(z: Array) -> Array:
     return np.asarray(np.where(z >= 0, 1, small) / (1 + small))
 
 
-# What a product of functions of one map may be: see `builder`.
+# The activations that exporters also write as several operators; `builder` recognizes them by their values.
 COMPOSED: Sequence[Layer] = (
     SiLU(),
     HardSwish(),

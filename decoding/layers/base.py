@@ -1,7 +1,7 @@
-"""What every layer is: how it maps responses up (`forward`) and back down (`decode`), and what it decodes with.
+"""What every layer is: how it maps responses up (`forward`) and back down (`decode`), and the gain that it decodes with.
 
-A layer knows nothing of where branches meet, of pads on the way down, or of gains: the walks (`decoding.walks`) do all
-three, since they are the same for every layer.
+A layer knows nothing of where branches meet, of pads on the way down, or of gains. All three are the same for every layer,
+so the walks through the network (`decoding.walks`) take care of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ L = TypeVar("L", bound="Layer")
 
 
 class _Closing(type):
-    """Closes a layer when its constructor has returned: until then its attributes can be set."""
+    """Freezes a layer when its constructor has returned; until then its attributes can be set."""
 
     def __call__(cls, *args: Any, **options: Any) -> Any:
         layer = super().__call__(*args, **options)
@@ -43,20 +43,21 @@ class _Closing(type):
 
 
 class Layer(metaclass=_Closing):
-    """A layer that changes neither size nor channels, and decodes as the identity times its gain; frozen.
+    """The base of all layers: it changes neither size nor channels, and decodes as the identity times its gain.
 
-    To write a layer of one's own, inherit from this class and say what differs: `forward`, and where it is not the
-    identity, `linear` and `decode`; with `decode_bank` as well, whole layers are decoded from the image up. Where it has a window
-    or a step, joins, or changes channels, `decode` must be written. An activation inherits from `Elementwise`. The constructor
-    sets each of its arguments as an attribute of that name, so that `fields`, `replace`, printing, comparing and pickling
-    follow; it may hand others on as ``**options``. Arrays are kept as read-only copies.
+    To write a layer of your own, inherit from this class and write the methods that differ: `forward`, and where that is not
+    the identity, `linear` and `decode`. With `decode_bank` as well, whole layers can be decoded from the image up. `decode` must
+    be written for a layer that has a window or a stride, reads several layers, or changes the number of channels. An
+    activation inherits from `Elementwise` instead. The constructor sets each of its arguments as an attribute of the same
+    name, and may hand others on as ``**options``; `fields`, `replace`, printing, comparing and pickling then work by
+    themselves. Once constructed, a layer cannot be changed. Its arrays are read-only copies of those that were given.
 
     Parameters
     ----------
     gain : float or array_like of shape (K,), optional
         What decoding multiplies each channel by; 1 unless given. The forward pass ignores it.
     curvature : float or array_like of shape (K,), optional
-        The weight of the layer's quadratic part, for the second order; 0 unless given.
+        The weight of the layer's quadratic part, used by the second order (see `decoding.quadratize`); 0 unless given.
     name : str, optional
 
     Attributes
@@ -69,11 +70,12 @@ class Layer(metaclass=_Closing):
     joins : bool
         Whether it may read several layers.
     follows : int or None
-        How many of the layers that it reads decoding follows, from the first on; None for all.
+        How many of the layers that it reads are followed by decoding, counted from the first; None for all of them.
     needs_gain : bool
-        Whether it has no decoding without a gain.
+        Whether it cannot be decoded without a gain.
     phases : bool
-        Whether the units above it differ by their place, so that there is no one filter to decode.
+        Whether units of one channel above it see the image in different ways, depending on their place, so that no one
+        filter describes the channel.
     """
 
     name: str | None = None
@@ -114,10 +116,10 @@ class Layer(metaclass=_Closing):
     def _parameters(cls) -> tuple[str, ...]:
         """The names of the constructor's arguments, and of those it hands on to the class it inherits from."""
         names: list[str] = []
-        for each in cls.__mro__:
-            if "__init__" not in vars(each):
+        for kind in cls.__mro__:
+            if "__init__" not in vars(kind):
                 continue
-            _, *parameters = inspect.signature(vars(each)["__init__"]).parameters.values()
+            _, *parameters = inspect.signature(vars(kind)["__init__"]).parameters.values()
             named = (p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
             names += [p.name for p in named if p.name not in names]
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -140,7 +142,9 @@ class Layer(metaclass=_Closing):
         unknown = [name for name in changed if name not in self._parameters()]
         if unknown:
             known = ", ".join(self._parameters())
-            raise InvalidValueError(f"{self.kind}.replace: there is no {', '.join(unknown)}; it has {known}.")
+            raise InvalidValueError(
+                f"{self.kind}.replace: there is no argument {', '.join(unknown)}; there are {known}."
+            )
         return type(self)(**{**self.fields(), **changed})
 
     def unpadded(self: L) -> L:
@@ -186,8 +190,8 @@ class Layer(metaclass=_Closing):
         return sum(array.size for array in self.weights.values())
 
     def decodes_bottom_up(self, unpool: str) -> bool:
-        """Whether `decode_bank` gives what `decode` gives: not where a class says anew what `decode` does, and that alone."""
-        last = next(each for each in type(self).__mro__ if {"decode", "decode_bank"} & vars(each).keys())
+        """Whether `decode_bank` does what `decode` does; a class that overrides `decode` alone has made the two differ."""
+        last = next(kind for kind in type(self).__mro__ if {"decode", "decode_bank"} & vars(kind).keys())
         return "decode_bank" in vars(last)
 
     @cached_property
@@ -198,10 +202,10 @@ class Layer(metaclass=_Closing):
 
     def check(self) -> None:
         """Refuse weights that are not finite."""
-        self._checked  # noqa: B018  # computed once: the arrays are read-only
+        self._checked  # noqa: B018  # read-only arrays need to be checked only once
 
     def check_decoding(self) -> None:
-        """Refuse what cannot be decoded, though it can be run."""
+        """Refuse a layer that can be run, but not decoded."""
         self.check()
         if self.needs_gain and self.gain is None:
             measured = "linearize the network with images, or take " if callable(getattr(self, "factor", None)) else ""
@@ -212,7 +216,7 @@ class Layer(metaclass=_Closing):
         self._check_identity()
 
     def _check_identity(self) -> None:
-        """Refuse a class that changes places, or reads several layers, and left it to this one to decode it."""
+        """Refuse a class that has a window or a stride, or reads several layers, but inherits `Layer.decode`."""
         if type(self).decode is not Layer.decode:
             return
         changes = [f"{what} {crossed(pair)}" for what in ("size", "stride") if (pair := getattr(self, what)) != (1, 1)]
@@ -224,12 +228,12 @@ class Layer(metaclass=_Closing):
     @property
     def _wanted(self) -> str:
         return (
-            "The one that it inherits hands on each response as it is, to one layer, of as many channels: write "
-            "decode(self, maps, widths, unpool, backend)."
+            "The one that it inherits passes each response on unchanged, to a single layer with the same number of channels: "
+            "write decode(self, maps, widths, unpool, backend)."
         )
 
     def check_widths(self, *widths: int | None) -> None:
-        """Refuse a class that makes other channels of so many, and left it to this one to decode it."""
+        """Refuse a class that changes the number of channels, but inherits `Layer.decode`."""
         if type(self).decode is Layer.decode and widths[0] is not None and self.channels(*widths) != widths[0]:
             raise UnsupportedLayerError(
                 f"it makes {plural(self.channels(*widths) or 0, 'channel')} of {widths[0]}, and has no decode of its own. {self._wanted}"
@@ -237,12 +241,12 @@ class Layer(metaclass=_Closing):
 
     @property
     def is_overlooked(self) -> bool:
-        """Whether decoding takes it for the identity times its gain, though nothing but `forward` says what it does."""
+        """Whether decoding takes it for the identity times its gain, although only `forward` says what it does."""
         own = [getattr(type(self), what) is not getattr(Layer, what) for what in ("decode", "linear")]
         return type(self).forward is not Layer.forward and not any(own) and not self.phases
 
     def channels(self, *widths: int | None) -> int | None:
-        """Channels of the output for inputs of so many; None where nothing below says."""
+        """The number of channels of the output, given those of the inputs; None where nothing below determines it."""
         return widths[0]
 
     def shape(self, *shapes: Shape) -> Shape:
@@ -267,20 +271,20 @@ class Layer(metaclass=_Closing):
         return xs[0]
 
     def linear(self, *xs: Array, backend: Any) -> Any:
-        """The linear map that decoding undoes, before the gain: `forward` without constants, and `decode` is its transpose."""
+        """The linear map whose transpose is `decode`: `forward` without constants, before the gain."""
         return xs[0]
 
     def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:
-        """Responses of the layers below that stand for these responses, (N, K, H, W): one for each that decoding follows.
+        """Carry responses of this layer, (N, K, H, W), down to the layers below: one array for each that decoding follows.
 
-        `widths` are their channels.
+        `widths` are the numbers of channels of those layers.
         """
         return (maps,)
 
     def decode_bank(self, *banks: Array, jump: Pair, backend: Any) -> Any:
-        """The decoded bank of this layer, (K, C0, H, W), from those of the layers below, which have one place and size.
+        """The decoded filters of this layer, (K, C0, H, W), from those of the layers below, all brought to one place and size.
 
-        `jump` is the product of the strides below.
+        `jump` is the product of the strides below: the step in the image from one unit of the layers below to the next.
         """
         return banks[0]
 
@@ -306,7 +310,7 @@ def _factor(value: npt.ArrayLike | None, what: str) -> Any:
 
 
 def check_factors(layer: Layer, channels: int | None) -> None:
-    """Refuse a gain or a curvature that has not one value for each of so many channels."""
+    """Refuse a gain or a curvature whose number of values is not the number of channels."""
     for what in ("gain", "curvature"):
         size = np.size(getattr(layer, what))
         if channels is not None and np.ndim(getattr(layer, what)) and size != channels:

@@ -31,20 +31,21 @@ class Conv(Layer):
     dilation : int or (rows, columns)
         Step between the taps of a filter.
     groups : int
-        The channels below are split into so many groups, each seen by its own share of the filters.
+        The channels below are split into this many groups, each seen by its own share of the filters.
     name : str, optional
 
     Raises
     ------
     ShapeError
-        If the bank has not four axes, the bias not one value per filter, or K is no multiple of `groups`.
+        If the bank does not have four axes, the bias does not have one value per filter, or K is no multiple of `groups`.
     InvalidValueError
         If an array does not hold real numbers.
 
     Notes
     -----
-    Paper: section 2 (the layer) and equation 2 (its decoding). Dilation and groups are our choice. Dilation is expanded
-    before it reaches an operator, `spread`; so are groups, `dense`, but for a backend that says ``groups = True``.
+    Paper: section 2 (the layer) and equation 2 (its decoding). Dilation and groups are our choice. Operators know nothing of
+    either: they are given the bank with its dilation spread out (`spread`), and with zeros between its groups (`dense`). Only
+    backends that declare ``groups = True`` are given groups.
 
     Examples
     --------
@@ -166,14 +167,14 @@ class Conv(Layer):
 
 
 def is_its_filters(layer: Layer | None) -> TypeGuard[Conv]:
-    """Whether its units decode as its filters: a convolution does, but one's own kind of it may decode otherwise."""
+    """Whether each unit of the layer decodes to its filter: true of a `Conv`, but not of a subclass with its own `decode`."""
     return isinstance(layer, Conv) and type(layer).decode is Conv.decode
 
 
 def substitute_bank(filters: Array, bank: Array, jump: Pair, backend: Any, groups: int = 1) -> Any:
     """``substitute(maps=filters, filters=bank)``, group by group: (K, C / groups, h, w) on (C, C0, H, W).
 
-    As maps, the filters of all groups lie side by side, so that one call does all.
+    The filters of all groups are laid side by side as maps, so that one call serves all groups.
     """
     if groups == 1:
         return backend.substitute(filters, bank, stride=jump)

@@ -28,7 +28,9 @@ class ReLU(Layer):
 
     Notes
     -----
-    Our choice: the paper's algorithm leaves it out of both branches, and layer 6 of its LeNet is one.
+    Our choice: the paper's algorithm has a case for convolutions and one for pools, and none for rectifiers, although layer
+    6 of its LeNet is one. A rectifier keeps the order of the responses, so decoding passes over it. How much it passes on
+    average can be given as its `gain`: see `decoding.linearize`.
     """
 
     leak: float
@@ -55,7 +57,7 @@ class Sigmoid(Layer):
 
     Notes
     -----
-    Our choice, with the reasoning of `ReLU`: it keeps the order of the responses.
+    Our choice, for the reason that `ReLU` gives: it keeps the order of the responses.
     """
 
     def forward(self, *xs: Array, backend: Any) -> Any:
@@ -72,7 +74,7 @@ class Softmax(Layer):
 
     Notes
     -----
-    Our choice: the paper decodes layers below its softmax only. The softmax keeps the order of the responses.
+    Our choice: the paper decodes only layers below its softmax. Like a rectifier, the softmax keeps the order of the responses.
     """
 
     def forward(self, *xs: Array, backend: Any) -> Any:
@@ -89,7 +91,7 @@ class Dropout(Layer):
 
 
 class Loss(Layer):
-    """A loss, which needs labels: without them it passes its input on; decodes as the identity.
+    """A loss, as a network has it in training. There are no labels here, so it passes its input on; decodes as the identity.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Layers where branches meet, and the one that picks channels and pixels."""
+"""Layers that join branches, and the layer that picks channels and pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Sum(Layer):
 
     Notes
     -----
-    Our choice: the paper's networks are chains. Decoding is linear, so what meets is added, each part in its own place.
+    Our choice: the paper's networks are chains. Decoding is linear, so maps that come down to one layer are added, each in
+    its own place.
 
     Examples
     --------
@@ -47,7 +48,7 @@ class Sum(Layer):
     def channels(self, *widths: int | None) -> int | None:
         known = {width for width in widths if width is not None}
         if len(known) > 1:
-            raise ShapeError(f"it adds maps of {listed(widths)} channels, which must be as many.")
+            raise ShapeError(f"it adds maps of {listed(widths)} channels; the numbers must be equal.")
         return known.pop() if known else None
 
     def shape(self, *shapes: Shape) -> Shape:
@@ -69,7 +70,7 @@ class Sum(Layer):
 
 
 class Concat(Layer):
-    """Puts the channels of all the layers that it reads one after the other; cuts what it decodes up by channels.
+    """Puts the channels of all the layers that it reads one after the other; in decoding, each layer gets its channels back.
 
     Parameters
     ----------
@@ -123,19 +124,20 @@ class Concat(Layer):
 class Gate(Layer):
     """Multiplies a map by a factor that the network computes, as squeeze-and-excitation does; decoding follows the map.
 
-    It reads two layers: the map, and the factors, of one cell or as many as the map has, for each channel or for all.
+    It reads two layers: the map, and the factors. These have one cell or as many cells as the map, and one channel or as many
+    channels as the map.
 
     Parameters
     ----------
     gain : float or array_like of shape (K,), optional
-        What to decode the factor as, for instance its mean over images. Without one the layer runs, and does not decode:
-        a product of two responses has no linear stand-in of its own.
+        What decoding multiplies by in place of the factor, for instance its mean over images. Without a gain the layer runs
+        but cannot be decoded: a product of two responses has no linear approximation that holds for all images.
     name : str, optional
 
     Raises
     ------
     ShapeError
-        When the network is built or run, if the factors fit the map neither by channel nor for all.
+        When the network is built or run, if the factors do not fit the map.
 
     Notes
     -----
@@ -160,13 +162,15 @@ class Gate(Layer):
         if len(widths) != 2:
             raise ShapeError(f"a gate reads a map and its factors, two layers, and this one reads {len(widths)}.")
         if None not in widths and widths[1] not in (1, widths[0]):
-            raise ShapeError(f"its factors have {widths[1]} channels, and its map {widths[0]}: one for each, or one.")
+            raise ShapeError(
+                f"its factors have {widths[1]} channels, and its map {widths[0]}: give one for each, or one for all."
+            )
         return widths[0]
 
     def shape(self, *shapes: Shape) -> Shape:
         self.channels(*(shape[0] for shape in shapes))
         if shapes[1][1:] not in ((1, 1), shapes[0][1:]):
-            raise ShapeError(f"its factors {shapes[1]} fit its map {shapes[0]} neither cell by cell nor as a whole.")
+            raise ShapeError(f"its factors {shapes[1]} must have one cell, or the cells of its map {shapes[0]}.")
         return shapes[0]
 
     def forward(self, *xs: Array, backend: Any) -> Any:
@@ -178,16 +182,16 @@ class Gate(Layer):
 
 
 class Select(Layer):
-    """Picks, orders or repeats channels, adds channels of zeros, and takes every so many rows and columns.
+    """Picks, orders or repeats channels, adds channels of zeros, and keeps only every n-th row and column.
 
     ``y[n,k,i,j] = x[n, channels[k], start + i·stride, start + j·stride]``, or 0 where ``channels[k]`` is −1.
 
     Parameters
     ----------
     channels : sequence of int
-        For each channel of the output that of the input, from 0; −1 for a new one, which is 0.
+        For each channel of the output, the channel of the input that it is taken from, counted from 0; −1 for a channel of zeros.
     stride : int or (rows, columns)
-        Take every so many pixels.
+        The step from one pixel that is taken to the next.
     start : int or (rows, columns)
         The first pixel that is taken.
     name : str, optional
@@ -238,7 +242,7 @@ class Select(Layer):
 
     @cached_property
     def _old(self) -> Array:
-        """Which channels of the output are none of the new ones."""
+        """The channels of the output that are taken from the input."""
         return np.flatnonzero(self.chosen >= 0)
 
     def channels(self, *widths: int | None) -> int:
@@ -265,8 +269,8 @@ class Select(Layer):
         return self._picked(banks[0])
 
     def _picked(self, x: Array) -> Array:
-        """The chosen entries of the first axis, zeros for new ones."""
-        out = x[self.chosen]  # a new one takes the last, for now
+        """The chosen entries of the first axis, with zeros for new channels."""
+        out = x[self.chosen]  # for a new channel this takes the last one, which the next line sets to zero
         out[self.chosen < 0] = 0
         return out
 

@@ -1,4 +1,4 @@
-"""Layers that normalize: by the moments of the training images, or by the responses around."""
+"""Layers that normalize: by moments (means and deviations) over the training images, or by neighbouring responses."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class BatchNorm(Layer):
     bias : array_like of shape (K,), optional
         Added to the responses; zeros unless given. Decoding ignores it, as any bias.
     mean, std : array_like of shape (K,), optional
-        The moments, both or neither. Without them, as old files have it, the layer cannot run, and decodes as
-        ``z · scale``.
+        The mean and the deviation over the training images, both or neither. Some old files lack them. Such a layer cannot
+        run, and decodes as ``z · scale``.
     epsilon : float
-        What `std` holds that the training images did not vary: ``std² = variance + epsilon``. The layer computes without
-        it; the spread of its responses, ``|scale| · √(std² − epsilon) / std``, follows from it.
+        The constant that `std` contains besides the variance of the training images: ``std² = variance + epsilon``. The
+        layer runs without it; it serves to tell how much the responses vary, ``|scale| · √(std² − epsilon) / std``.
     name : str, optional
 
     Raises
@@ -113,7 +113,7 @@ class BatchNorm(Layer):
 
     @cached_property
     def gain(self) -> Array:
-        """What the layer multiplies by, on the way up as on the way down, (K,)."""
+        """What the layer multiplies by, both in the forward pass and in decoding, (K,)."""
         scale = self.scale.astype(np.float64)
         with np.errstate(all="ignore"):  # `check` refuses such deviations
             return kept(scale if self.std is None else scale / self.std.astype(np.float64))
@@ -131,7 +131,7 @@ class BatchNorm(Layer):
             for array in (self.mean, self.gain, self.bias)
         )
         y = x - mean
-        y *= gain  # in place: a third of what a residual network on digits takes was these
+        y *= gain  # in place, since these lines took a third of the time of a small residual network
         y += bias
         return y
 
@@ -158,7 +158,7 @@ class LRN(Layer):
 
     Notes
     -----
-    Our choice, with the reasoning of `ReLU`: it scales responses by a positive number, and changes the sign of none.
+    Our choice, for the reason that `ReLU` gives: it multiplies responses by a positive number, and changes the sign of none.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Pools: windows of one map, folded on the way up and unpooled on the way down."""
+"""Pools: windows of one map, reduced to one number each on the way up, and unpooled on the way down."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Pool(Layer):
         return super().decodes_bottom_up(unpool) and (unpool == "sum" or (unpool == "nearest" and apart))
 
     def linear(self, *xs: Array, backend: Any) -> Any:
-        """The sum of each window; where pads are part of it, as many times the mean of its cells inside the image."""
+        """The sum over each window; if there are pads, the mean over its cells inside the image, times the window's size."""
         x = xs[0]
         if any(self.pad):
             mean = backend.avg_pool(x, size=self.size, stride=self.stride, pad=self.pad)
@@ -74,7 +74,7 @@ class Pool(Layer):
     def decode(self, maps: Array, widths: Sequence[int], unpool: str, backend: Any) -> Sequence[Any]:
         if unpool != "sum":
             return (backend.unpool(maps, size=self.size, stride=self.stride, mode=unpool),)
-        n, k, h, w = maps.shape  # each response in every cell of its window; overlaps add
+        n, k, h, w = maps.shape  # each response goes to every cell of its window; where windows overlap, they add up
         if takes_groups(backend):
             ones = np.ones((k, 1, *self.size), maps.dtype)
             return (backend.substitute(maps, ones, stride=self.stride, groups=k),)
@@ -85,8 +85,8 @@ class Pool(Layer):
     def decode_bank(self, *banks: Array, jump: Pair, backend: Any) -> Any:
         """Each unit of the pool stands for a window of ones in its own map."""
         k, c, h, w = banks[0].shape
-        # One filter of K·C0 channels. Units within channels, because that is how the tuned operators leave a bank in
-        # memory: nothing is copied.
+        # All units are laid out as one filter of C0·K channels, in which units vary faster than channels: `decoding.fast`
+        # leaves banks so in memory, and nothing has to be copied.
         flat = banks[0].swapaxes(0, 1).reshape(1, c * k, h, w)
         out = np.asarray(backend.substitute(np.ones((1, 1, *self.size), flat.dtype), flat, stride=jump))
         return out.reshape(c, k, *out.shape[2:]).swapaxes(0, 1)

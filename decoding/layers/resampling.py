@@ -1,4 +1,4 @@
-"""Layers that enlarge the maps: above them units differ by phase, so they run, and what lies below them decodes."""
+"""Layers that enlarge the maps. They run, but units above them differ by phase (see `Resampling`) and cannot be decoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from .convolution import Conv
 
 
 class Resampling(Layer):
-    """A layer that makes maps larger; units above it differ by phase, and do not decode."""
+    """A layer that makes maps larger. Units above it differ by phase, and cannot be decoded.
+
+    Behind an enlargement by two, for example, units in even rows and units in odd rows of one channel see the image in
+    different ways. So no one filter describes the channel. Layers below can be decoded.
+    """
 
     phases = True
 
@@ -31,14 +35,14 @@ class ConvTranspose(Resampling):
     Parameters
     ----------
     filters : array_like of shape (C, K / groups, h, w)
-        For each map below, its part of every map above.
+        For each map below, the filters that take the place of its responses in every map above.
     bias : array_like of shape (K,), optional
     stride : int or (rows, columns)
         Step between the copies.
     pad : int or (top, bottom, left, right)
         Cells cut from the result.
     extra : int or (rows, columns)
-        Cells added at the bottom and the right before cutting, that hold the bias only: "output padding".
+        Cells added at the bottom and the right before cutting, which hold only the bias. PyTorch calls it output padding.
     dilation : int or (rows, columns)
     groups : int
     name : str, optional
@@ -99,7 +103,7 @@ class ConvTranspose(Resampling):
         )
 
     def plain(self) -> Layer:
-        """The layer; a convolution with the bank turned where that is the same, which decodes."""
+        """The same as a `Conv` with the bank turned by 180°, if the stride is 1, since that can be decoded; else the layer."""
         sizes = [(self.filters.shape[2 + a] - 1) * self.dilation[a] for a in (0, 1)]
         pad = [sizes[i // 2] - cut for i, cut in enumerate(self.cut)]
         if self.steps != (1, 1) or self.extra != (0, 0) or min(pad) < 0:
@@ -142,7 +146,7 @@ class ConvTranspose(Resampling):
             for a in (0, 1)
         ]
         if min(sides) < 1:
-            raise ShapeError(f"its pads {self.cut} cut all of a map {shapes[0]}.")
+            raise ShapeError(f"its pads {self.cut} cut everything from a map {shapes[0]}.")
         return channels, sides[0], sides[1]
 
     def forward(self, *xs: Array, backend: Any) -> Any:
@@ -169,11 +173,11 @@ class Resize(Resampling):
     Parameters
     ----------
     scale : float or (rows, columns)
-        Of output to input.
+        The size of the output over that of the input.
     mode : {"nearest", "linear"}
     align : {"corner", "centre", "corners"}
     rounding : {"floor", "ceil", "down", "up"}
-        Of `u`, where the mode is nearest: to the cell below, above, or the nearest, and of two the lower or the upper.
+        How `u` becomes a cell in mode nearest: the cell below, the cell above, or the nearest, on a tie the lower or the upper.
     name : str, optional
 
     Raises
@@ -270,7 +274,7 @@ class Resize(Resampling):
 
 
 class PixelShuffle(Resampling):
-    """Turns channels into rows and columns: of each r·c channels, a block of r×c pixels.
+    """Turns channels into rows and columns: every r·c channels become one, in which each cell is a block of r×c pixels.
 
     ``y[n, k, i·r + a, j·c + b] = x[n, (k·r + a)·c + b, i, j]``.
 
@@ -295,7 +299,9 @@ class PixelShuffle(Resampling):
     def channels(self, *widths: int | None) -> int | None:
         block = self.factor[0] * self.factor[1]
         if widths[0] is not None and widths[0] % block:
-            raise ShapeError(f"it makes pixels of {block} channels each, and gets {widths[0]}.")
+            raise ShapeError(
+                f"it makes one channel of every {block}, and gets {widths[0]}, which is no multiple of {block}."
+            )
         return None if widths[0] is None else widths[0] // block
 
     def shape(self, *shapes: Shape) -> Shape:

@@ -1,4 +1,4 @@
-"""Layers that scale, shift or surround the maps: constants that a file adds or multiplies by, and pads."""
+"""Layers that multiply by constants, add constants, or pad the maps."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Scale(Layer):
 
 
 class Pad(Layer):
-    """Surrounds the maps, or crops them; decodes as the identity, in its place.
+    """Pads the maps, or crops them; decodes as the identity, shifted by the pads.
 
     Parameters
     ----------
@@ -92,8 +92,9 @@ class Pad(Layer):
     value : float
         What the new cells hold, where `mode` is ``"constant"``.
     mode : {"constant", "reflect", "edge"}
-        What the new cells hold: `value`, the mirrored map (without its edge), or its edge. Decoding takes all for zeros:
-        the units at the border see pixels twice, which no filter that is the same everywhere can say.
+        What the new cells hold: `value`, the mirrored map (without its edge), or its edge. Decoding treats them all as
+        zeros: where cells are repeated, units at the border see some pixels twice, which one filter for all places cannot
+        express.
     name : str, optional
 
     Raises
@@ -101,7 +102,7 @@ class Pad(Layer):
     ShapeError
         If `pad` is not four integers.
     InvalidValueError
-        If the mode or the value is not known.
+        If the mode is none of these, or the value is not a number.
     """
 
     pad: Pads
@@ -123,7 +124,7 @@ class Pad(Layer):
         channels, rows, columns = super().shape(*shapes)
         sides = ((rows, shapes[0][1], self.pad[:2]), (columns, shapes[0][2], self.pad[2:]))
         if self.mode == "reflect" and any(max(pads) >= side for _, side, pads in sides):
-            raise ShapeError(f"its pads {self.pad} mirror more than the map {shapes[0]} has.")
+            raise ShapeError(f"its pads {self.pad} mirror more cells than the map {shapes[0]} has.")
         if any(side + min(pads[0], 0) + min(pads[1], 0) < 1 for _, side, pads in sides):
             raise ShapeError(f"its pads {self.pad} crop the map {shapes[0]} to nothing.")
         return channels, rows, columns

@@ -1,4 +1,4 @@
-"""Layers that normalize by the moments of the very image: they run, and decode with a gain only."""
+"""Layers that normalize each image by its own mean and deviation: they run, and can be decoded only with a gain."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Standardizing(Layer):
 
 
 class LayerNorm(_Standardizing):
-    """Normalizes the channels of each position by their own mean and deviation; decodes with a gain only.
+    """Normalizes the channels of each position by their own mean and deviation; decodes only with a gain.
 
     ``y = scale · (x - mean) / √(variance + epsilon) + bias``, the moments over the channels at one place.
 
@@ -70,7 +70,7 @@ class LayerNorm(_Standardizing):
     bias : array_like of shape (K,), optional
     epsilon : float
     gain : float or array_like of shape (K,), optional
-        What decoding multiplies each channel by. The deviation depends on the image, so there is no decoding without.
+        What decoding multiplies each channel by. The deviation depends on the image, so without a gain there is no decoding.
     name : str, optional
 
     Examples
@@ -97,20 +97,20 @@ class LayerNorm(_Standardizing):
         return self._scaled((xs[0] - mean) / deviation)
 
     def factor(self, x: Array) -> Array:
-        """What the layer multiplies each response by, less the mean."""
+        """What the layer multiplies each response by, after it has subtracted the mean."""
         return np.asarray(self.scale.astype(x.dtype)[:, np.newaxis, np.newaxis] / self._moments(x, 1)[1])
 
 
 class GroupNorm(_Standardizing):
-    """Normalizes each group of channels by its mean and deviation over the whole map; decodes with a gain only.
+    """Normalizes each group of channels by its mean and deviation over the whole map; decodes only with a gain.
 
     Parameters
     ----------
     scale : array_like of shape (K,)
     bias : array_like of shape (K,), optional
     groups : int
-        Neighbouring channels that are normalized together: as many groups as channels is an instance normalization, one
-        group a layer normalization of the whole map.
+        How many groups the channels are split into, each of neighbours that are normalized together. With as many groups as
+        channels this is an instance normalization, with one group a layer normalization of the whole map.
     epsilon : float
     gain : float or array_like of shape (K,), optional
         What decoding multiplies each channel by.
@@ -153,7 +153,7 @@ class GroupNorm(_Standardizing):
         return self._scaled(((x - mean) / deviation).reshape(xs[0].shape))
 
     def factor(self, x: Array) -> Array:
-        """What the layer multiplies each response by, less the mean."""
+        """What the layer multiplies each response by, after it has subtracted the mean."""
         deviation = self._moments(self._grouped(x), 2)[1].repeat(self.scale.size // self.groups, axis=1)
         return np.asarray(self.scale.astype(x.dtype)[:, np.newaxis, np.newaxis] / deviation[..., np.newaxis])
 

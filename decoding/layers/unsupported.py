@@ -1,4 +1,4 @@
-"""Layers that are known by name alone."""
+"""Layers of which nothing but the name is known."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .base import Layer
 
 
 class UnsupportedLayer(Layer):
-    """A layer that can neither be run nor decoded; it stands in its place so that those that do not read it can.
+    """A layer that can neither be run nor decoded. It holds its place in the network, so that layers that do not need it can.
 
     Parameters
     ----------
     type : str
-        What its file calls it.
+        What the file calls its type.
     reason : str, optional
-        More than that it is not known here.
+        Why it is not supported, if there is more to say than that the type is not known.
     name : str, optional
     """
 

@@ -1,9 +1,10 @@
-"""ONNX files, read as networks; the only rooms that know ONNX.
+"""ONNX files, read as networks. Only the modules of this package know ONNX.
 
-A file is a stranger's. Its messages are counted on the wire before protobuf parses them, and tensors are held against the
-bytes that are there before they are read (`wire`); constants are folded by one-line functions whose results are bounded
-before they are made (`folding`). `graph` walks the nodes, `names` says what they are called, `operators` what those that read
-maps are, `runtime` those of onnxruntime's own; what that means here is in `..builder`.
+A file may come from a stranger. Its messages are counted before protobuf parses them, and tensors are compared with the bytes
+that are there before they are read (`wire`). Constants that the file computes are computed by one-line functions, whose results
+are bounded beforehand (`folding`). `graph` goes through the nodes, and `names` finds their names. `operators` says what each
+operator on maps becomes, `quantized` and `runtime` do so for quantized operators and for those of onnxruntime. All of them call
+`..builder`, which adds the layers.
 """
 
 from __future__ import annotations
@@ -44,31 +45,31 @@ def load_onnx(
     Parameters
     ----------
     path : path or open file
-        An ``.onnx`` file. Weights in a second file beside it are read from there; what is open and has no name lies nowhere.
+        An ``.onnx`` file. Weights in a second file beside it are read from there; that needs a path, or an open file with a name.
     input_shape : (C, H, W), optional
-        The size of the images, also where the file has the channels last. Needed where the file leaves it open.
+        The size of the images, in this order even if the file has the channels last. It is needed if the file leaves the size open.
     mean, std : float, or array_like of shape (C,), (C, 1, 1) or (C, H, W), optional
-        What the images were normalized by, in the units that `normalize` is given: a file does not say.
+        The mean and deviation by which images were normalized, in the units of the images given to `normalize`. No file says them.
     classes : sequence of str, optional
         What the channels of the last layer stand for.
     dtype : float32 or float64, optional
-        The precision to keep the weights in; that of the file unless given, float16 as float32.
+        The precision to keep the weights in; unless given, that of the file (float16 becomes float32).
     image : str, optional
         Which of several inputs is the image.
     progress : callable, optional
-        Called with the nodes read so far, and how many there are.
+        Called with the number of nodes read so far, and the number of all.
 
     Returns
     -------
     Network
-        Its layers have the names that PyTorch's feature extractors use where the file tells them (``layer4.1.conv2``).
+        Its layers have the names that PyTorch's feature extractors use, if the file tells them (``layer4.1.conv2``).
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     WeightsFormatError
-        If the file is damaged, or no ONNX file; it says what it seems to be, and the way in. If it needs
+        If the file is damaged, or is no ONNX file; the message says what it seems to be, and what to do. Also if it needs
         `input_shape`.
     ShapeError
         If `mean` or `std` does not fit the images.
@@ -82,8 +83,8 @@ def load_onnx(
 
     Notes
     -----
-    Our choice: what has no layer here stands in the network under its own name, unsupported, and blocks only what reads
-    it. Nothing in a file is executed, and no file is opened but this one and regular ones beside it that it names.
+    Our choice: an operator that is not known becomes an unsupported layer under its own name, and only what depends on it cannot
+    be run. Nothing in a file is executed, and no file is opened except this one and regular files beside it that it names.
     """
     try:
         precision = None if dtype is None else np.dtype(dtype)
@@ -110,9 +111,11 @@ def load_onnx(
     except DecodingError as error:
         raise WeightsFormatError(f"{name}: {error}") from error
     except (RecursionError, MemoryError) as error:
-        raise WeightsFormatError(f"{name}: it asks for more than there is: {type(error).__name__}.") from error
-    each = net.channels(0)
-    return net.replace(mean=for_channels(mean, each), std=for_channels(std, each), classes=classes)
+        raise WeightsFormatError(
+            f"{name}: reading it takes more memory or depth than there is: {type(error).__name__}."
+        ) from error
+    channels = net.channels(0)
+    return net.replace(mean=for_channels(mean, channels), std=for_channels(std, channels), classes=classes)
 
 
 def _import() -> Any:
@@ -125,14 +128,14 @@ def _import() -> Any:
     version = tuple(int(n) for n in re.findall(r"\d+", onnx.__version__)[:2])
     if version < (1, 21):
         raise InvalidValueError(
-            f"load_onnx: onnx {onnx.__version__} follows links out of a file's folder; 1.21 is the first that does not. "
+            f"load_onnx: onnx {onnx.__version__} follows links out of a file's folder, which is not safe; 1.21 is the first that does not. "
             'pip install "filter-decoding[onnx]".'
         )
     return onnx
 
 
 def _refuse_others(path: File) -> None:
-    """Refuse what is plainly a file of another kind, with the way in."""
+    """Refuse a file that is plainly of another kind, and say what to do with it."""
     from ..loading import FOREIGN, format_of
 
     kind = format_of(path, "load_onnx: path")

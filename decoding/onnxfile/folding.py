@@ -1,4 +1,4 @@
-"""Constants that an ONNX file computes: each operator a line of NumPy, its result bounded before it is made."""
+"""Constants that an ONNX file computes: each operator is a line of NumPy, and the size of its result is bounded beforehand."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 
 def _fold(function: Callable[..., Array]) -> Callable[[Reader, Node, list[Any]], list[Any]]:
-    """An elementwise function of constants, of the shape that they broadcast to."""
+    """The operator of an elementwise function of constants."""
 
     def run(r: Reader, node: Node, v: list[Any]) -> list[Any]:
-        arrays = [np.asarray(each) for each in v if each is not None]
-        shape = np.broadcast_shapes(*(each.shape for each in arrays))
-        if all(each.size == 1 or not any(each.strides) for each in arrays):  # one value, however large
-            value = function(*(each.reshape(-1)[:1].reshape(()) if each.size else each for each in arrays))
+        arrays = [np.asarray(array) for array in v if array is not None]
+        shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        if all(
+            array.size == 1 or not any(array.strides) for array in arrays
+        ):  # constant throughout: one value is enough
+            value = function(*(array.reshape(-1)[:1].reshape(()) if array.size else array for array in arrays))
             return [r.spread(np.asarray(value), shape)]
         r.bounded(shape, *arrays)
         return [np.asarray(function(*arrays))]
@@ -41,13 +43,13 @@ def _divided(a: Array, b: Array) -> Array:
 
 
 def _fold_constant(r: Reader, node: Node, v: list[Any]) -> list[Any]:
-    for name, each in node.attributes.items():
+    for name, attribute in node.attributes.items():
         if name == "value":
-            return [r.store.tensor(each.t, "its value")]
+            return [r.store.tensor(attribute.t, "its value")]
         if name in ("value_int", "value_float"):
-            return [np.array(each.i, np.int64) if name == "value_int" else np.array(each.f, np.float32)]
+            return [np.array(attribute.i, np.int64) if name == "value_int" else np.array(attribute.f, np.float32)]
         if name in ("value_ints", "value_floats"):
-            numbers = each.ints if name == "value_ints" else each.floats
+            numbers = attribute.ints if name == "value_ints" else attribute.floats
             r.bounded((len(numbers),), np.zeros(len(numbers), bool))
             return [np.array(numbers, np.int64 if name == "value_ints" else np.float32)]
     raise Cannot("it is a constant of another kind than numbers")
@@ -61,7 +63,7 @@ def _fold_filled(r: Reader, node: Node, v: list[Any]) -> list[Any]:
 
 
 def filled(shape: Sequence[int], old: Sequence[int], zeros: bool = False) -> list[int]:
-    """A shape with its 0 and −1 filled in."""
+    """The shape that an ONNX Reshape asks for, its 0 (as before) and −1 (the rest) replaced by sizes."""
     out = [old[i] if n == 0 and not zeros and i < len(old) else n for i, n in enumerate(shape)]
     if out.count(-1) == 1:
         rest = -math.prod(out)
@@ -107,9 +109,9 @@ def _fold_unsqueeze(r: Reader, node: Node, v: list[Any]) -> list[Any]:
 
 
 def _fold_concat(r: Reader, node: Node, v: list[Any]) -> list[Any]:
-    axis, arrays = node.integer("axis"), [np.asarray(each) for each in v if each is not None]
-    stored = sum(each.size for each in arrays if any(each.strides) or each.size <= 1)
-    total = sum(each.size for each in arrays)
+    axis, arrays = node.integer("axis"), [np.asarray(array) for array in v if array is not None]
+    stored = sum(array.size for array in arrays if any(array.strides) or array.size <= 1)
+    total = sum(array.size for array in arrays)
     if total > max(MOST_FOLDED, stored):
         raise Cannot(f"it computes a constant of {total} numbers, which is too large")
     r.store.spend(8 * total, "a constant")
@@ -133,7 +135,7 @@ def _fold_gather(r: Reader, node: Node, v: list[Any]) -> list[Any]:
 
 
 def _fold_range(r: Reader, node: Node, v: list[Any]) -> list[Any]:
-    start, stop, step = (each.reshape(()).item() for each in v)
+    start, stop, step = (number.reshape(()).item() for number in v)
     r.bounded((max(math.ceil((stop - start) / step), 0),))
     return [np.arange(start, stop, step).astype(v[0].dtype)]
 
@@ -161,15 +163,15 @@ def _fold_cast_like(r: Reader, node: Node, v: list[Any]) -> list[Any]:
 
 
 def _fold_dequantize(r: Reader, node: Node, v: list[Any]) -> list[Any]:
-    """A weight that is stored in few bits."""
+    """The real numbers of weights that are stored as integers."""
     if node.integer("block_size"):
         raise Cannot("it is quantized in blocks")
     return [dequantized(r, v[0], v[1], v[2] if len(v) > 2 else None, node.integer("axis", 1))]
 
 
 def dequantized(r: Reader, x: Array, scale: Array, zero: Array | None, axis: int) -> Array:
-    """The numbers that few bits stand for, by one scale or one for each place along the axis."""
-    steps, zeros = (_along(each, x, axis) for each in (scale, np.zeros((), np.int32) if zero is None else zero))
+    """The real numbers that integers stand for, by one scale, or one for each place along the axis."""
+    steps, zeros = (_along(tensor, x, axis) for tensor in (scale, np.zeros((), np.int32) if zero is None else zero))
     r.bounded(x.shape, x)
     return ((x.astype(np.int64) - zeros.astype(np.int64)) * steps).astype(steps.dtype)
 
@@ -187,7 +189,7 @@ def _fold_quantize(r: Reader, node: Node, v: list[Any]) -> list[Any]:
     zero = np.zeros((), np.uint8) if len(v) < 3 or v[2] is None else v[2]
     if zero.dtype.kind not in "iu":
         raise Cannot("it is quantized to other numbers than integers")
-    steps, zeros = (_along(each, v[0], node.integer("axis", 1)) for each in (v[1], zero))
+    steps, zeros = (_along(tensor, v[0], node.integer("axis", 1)) for tensor in (v[1], zero))
     r.bounded(v[0].shape, v[0])
     limits = np.iinfo(zero.dtype)
     return [np.clip(np.rint(v[0] / steps) + zeros, limits.min, limits.max).astype(zero.dtype)]

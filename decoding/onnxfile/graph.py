@@ -1,4 +1,4 @@
-"""The graph of an ONNX file, node after node: what it makes of its image, and its size."""
+"""The graph of an ONNX file, read node by node; and how its image is found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNKNOWN = "The file does not say how its images were normalized: give mean= and 
 
 
 class WrongArgument(InvalidValueError):
-    """What is wrong is not the file but what was asked of it."""
+    """An argument that does not fit the file, which itself is right."""
 
 
 class Node:
@@ -38,7 +38,7 @@ class Node:
         self.type: str = proto.op_type
         self.inputs: list[str] = list(proto.input)
         self.outputs: list[str] = list(proto.output)
-        self.attributes = {each.name: each for each in proto.attribute}
+        self.attributes = {attribute.name: attribute for attribute in proto.attribute}
 
     def __contains__(self, name: str) -> bool:
         return name in self.attributes
@@ -49,46 +49,46 @@ class Node:
         return f"node {self.number} '{printable(name)}' ({printable(self.type)})"
 
     def integer(self, name: str, default: int = 0) -> int:
-        each = self.attributes.get(name)
-        if each is None:
+        attribute = self.attributes.get(name)
+        if attribute is None:
             return default
-        if each.type not in (0, 2):
+        if attribute.type not in (0, 2):
             raise WeightsFormatError(f"its {name} should be an integer.")
-        return int(each.i)
+        return int(attribute.i)
 
     def number_(self, name: str, default: float) -> float:
-        each = self.attributes.get(name)
-        if each is None:
+        attribute = self.attributes.get(name)
+        if attribute is None:
             return default
-        if each.type not in (0, 1):
+        if attribute.type not in (0, 1):
             raise WeightsFormatError(f"its {name} should be a number.")
-        return float(each.f)
+        return float(attribute.f)
 
     def integers(self, name: str, default: Sequence[int] | None = None) -> list[int] | None:
-        each = self.attributes.get(name)
-        if each is None:
+        attribute = self.attributes.get(name)
+        if attribute is None:
             return None if default is None else list(default)
-        if each.type not in (0, 7) or len(each.ints) > MOST_FOLDED:
+        if attribute.type not in (0, 7) or len(attribute.ints) > MOST_FOLDED:
             raise WeightsFormatError(f"its {name} should be integers.")
-        return [int(n) for n in each.ints]
+        return [int(n) for n in attribute.ints]
 
     def numbers(self, name: str) -> list[float]:
-        each = self.attributes.get(name)
-        if each is not None and (each.type not in (0, 6) or len(each.floats) > MOST_FOLDED):
+        attribute = self.attributes.get(name)
+        if attribute is not None and (attribute.type not in (0, 6) or len(attribute.floats) > MOST_FOLDED):
             raise WeightsFormatError(f"its {name} should be numbers.")
-        return [] if each is None else [float(x) for x in each.floats]
+        return [] if attribute is None else [float(x) for x in attribute.floats]
 
     def text(self, name: str, default: str = "") -> str:
-        each = self.attributes.get(name)
-        return default if each is None else bytes(each.s).decode("utf-8", "replace")
+        attribute = self.attributes.get(name)
+        return default if attribute is None else bytes(attribute.s).decode("utf-8", "replace")
 
 
-# What code meets in a node whose inputs or attributes are not those of its kind.
+# What is raised when the inputs or attributes of a node are not those of its operator.
 ODD = (ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError, ArithmeticError)
 
 
 class Reader:
-    """Walks the nodes of a graph in their order, and fills a `Builder`."""
+    """Goes through the nodes of a graph in order, and has a `Builder` add the layers."""
 
     def __init__(
         self,
@@ -99,32 +99,34 @@ class Reader:
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.graph, self.store, self.progress = model.graph, store, progress
-        self.opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=1)
-        self.functions = {(each.domain, each.name) for each in model.functions}
-        self.stored = {each.name: each for each in self.graph.initializer}
-        self.sparse = {each.values.name for each in self.graph.sparse_initializer}
+        self.opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+        self.functions = {(function.domain, function.name) for function in model.functions}
+        self.stored = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.sparse = {tensor.values.name for tensor in self.graph.sparse_initializer}
         self.values: dict[str, Tensor | Cannot] = {}
         self.readers: dict[str, int] = {}
         self.notes: list[str] = []
-        self.hint = ""  # added to what does not fit
+        self.hint = ""  # the end of messages about what does not fit
         for node in self.graph.node:
             for name in node.input:
                 self.readers[name] = self.readers.get(name, 0) + 1
-        for each in self.graph.output:
-            self.readers[each.name] = self.readers.get(each.name, 0) + 1
-        self.made = {each.name for each in self.graph.input} | set(self.stored) | self.sparse
+        for output in self.graph.output:
+            self.readers[output.name] = self.readers.get(output.name, 0) + 1
+        self.made = {value.name for value in self.graph.input} | set(self.stored) | self.sparse
         self.nodes = self.in_order()
         self.names = Names(self.graph.node)
         self.start(input_shape, image)
 
     def in_order(self) -> list[Node]:
-        """The nodes, each after those that make what it reads; a few exporters do not write them so."""
+        """The nodes, sorted so that each comes after those that make what it reads; a few exporters do not sort them."""
         nodes = [Node(proto, number, self.store) for number, proto in enumerate(self.graph.node, 1)]
         makers: dict[str, Node] = {}
         for node in nodes:
             for name in filter(None, node.outputs):
                 if name in self.made or name in makers:
-                    raise WeightsFormatError(f"{node.what} makes '{printable(name)}', which was there before.")
+                    raise WeightsFormatError(
+                        f"{node.what} makes '{printable(name)}', which an input or another node has made already."
+                    )
                 makers[name] = node
         order: list[Node] = []
         waiting: dict[str, list[tuple[Node, Iterator[str]]]] = {}
@@ -145,14 +147,16 @@ class Reader:
         return order
 
     def start(self, input_shape: Sequence[int] | None, image: str | None) -> None:
-        """Finds the image among the inputs, and its size."""
-        inputs = [each for each in self.graph.input if each.name not in self.stored]
+        """Find the image among the inputs, and its size."""
+        inputs = [candidate for candidate in self.graph.input if candidate.name not in self.stored]
         if image is not None:
-            chosen = [each for each in inputs if each.name == image]
+            chosen = [candidate for candidate in inputs if candidate.name == image]
         else:
-            chosen = [each for each in inputs if _rank(each) in (4, None)]
-            chosen = chosen if len(chosen) == 1 else [each for each in chosen if _rank(each) == 4] or chosen
-        names = ", ".join(f"'{printable(each.name)}'" for each in inputs[:8]) or "none"
+            chosen = [candidate for candidate in inputs if _rank(candidate) in (4, None)]
+            chosen = (
+                chosen if len(chosen) == 1 else [candidate for candidate in chosen if _rank(candidate) == 4] or chosen
+            )
+        names = ", ".join(f"'{printable(candidate.name)}'" for candidate in inputs[:8]) or "none"
         if not inputs:
             raise WeightsFormatError("its graph has no inputs, so it computes the same for every image.")
         if len(chosen) != 1:
@@ -164,7 +168,7 @@ class Reader:
         value = chosen[0]
         if not value.type.HasField("tensor_type"):
             raise WeightsFormatError(f"its input '{printable(value.name)}' is no tensor.")
-        sizes = [each.dim_value if each.HasField("dim_value") else 0 for each in value.type.tensor_type.shape.dim]
+        sizes = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in value.type.tensor_type.shape.dim]
         known = [n if 0 < n <= LARGEST_IMAGE else 0 for n in sizes]
         if len(known) not in (0, 4):
             raise WeightsFormatError(
@@ -176,11 +180,13 @@ class Reader:
         self.builder: Builder = Builder(shape, images)
         self.image_shape, self.last = shape, last
         self.values[value.name] = self.builder.image(last)
-        for each in inputs:
-            if each is not value:
-                self.values[each.name] = Cannot(f"it reads '{printable(each.name)}', an input besides the image")
+        for candidate in inputs:
+            if candidate is not value:
+                self.values[candidate.name] = Cannot(
+                    f"it reads '{printable(candidate.name)}', an input besides the image"
+                )
                 self.notes.append(
-                    f"The input '{printable(each.name)}' is not the image, and what reads it is not supported."
+                    f"The input '{printable(candidate.name)}' is not the image, and what reads it is not supported."
                 )
 
     def shape(self, name: str, known: list[int], last: bool, given: Sequence[int] | None) -> Shape:
@@ -210,13 +216,15 @@ class Reader:
         return shape[0], shape[1], shape[2]
 
     def channels_last(self, name: str, known: list[int]) -> bool:
-        """Whether the image has its channels last, by what reads it first, or else by its sizes."""
+        """Whether the image has its channels last, judging by the first node that reads it, or else by its sizes."""
         read = {name}
         for node in self.nodes:
             if not read.intersection(node.inputs):
                 continue
             if node.type == "Transpose":
-                order = [int(n) for each in node.proto.attribute if each.name == "perm" for n in each.ints]
+                order = [
+                    int(n) for attribute in node.proto.attribute if attribute.name == "perm" for n in attribute.ints
+                ]
                 return order == [0, 3, 1, 2]
             if node.type in ("Conv", "MaxPool", "AveragePool", "BatchNormalization", "QLinearConv"):
                 return False
@@ -225,20 +233,20 @@ class Reader:
         return len(known) == 4 and known[3] in (1, 3, 4) and known[1] not in (1, 3, 4)
 
     def network(self, unknown: bool) -> Network:
-        """The network; with a note where its mean and deviation are `unknown`."""
+        """The network; with a note if its mean and deviation are `unknown`."""
         for done, node in enumerate(self.nodes, 1):
             self.node(node)
             if self.progress is not None:
                 self.progress(done, len(self.nodes))
         outputs: list[Tensor] = []
-        for each in self.graph.output:
-            if each.name not in self.made:
-                raise WeightsFormatError(f"its output '{printable(each.name)}' is made by no node.")
-            value = self.values.get(each.name)
+        for output in self.graph.output:
+            if output.name not in self.made:
+                raise WeightsFormatError(f"its output '{printable(output.name)}' is made by no node.")
+            value = self.values.get(output.name)
             if isinstance(value, (View, Opaque)):
-                value = self.builder.settled(value, each.name)
+                value = self.builder.settled(value, output.name)
                 outputs.append(value)
-                self.builder.aliases[each.name] = value.layer
+                self.builder.aliases[output.name] = value.layer
         layers, inputs, aliases = self.builder.finish(outputs)
         if not layers:
             raise WeightsFormatError("no layer of it reads its image: there is nothing to decode.")
@@ -256,7 +264,7 @@ class Reader:
         return net
 
     def node(self, node: Node) -> None:
-        """Gives the outputs of a node their values."""
+        """Find the values of a node's outputs."""
         candidates = self.names.of(node)
         self.builder.label = candidates[0]
         try:
@@ -267,7 +275,10 @@ class Reader:
             raise type(error)(f"{node.what}: {error}{self.hint}") from error
         for name, value in zip(
             node.outputs,
-            [*results, *[Cannot("it reads a result that is not made here")] * len(node.outputs)],
+            [
+                *results,
+                *[Cannot("it reads a further output of an operator, which is not computed here")] * len(node.outputs),
+            ],
             strict=False,
         ):
             if name:
@@ -296,7 +307,7 @@ class Reader:
             self.notes.append(note)
 
     def blocked(self, node: Node, reason: str) -> list[Any]:
-        """An unsupported layer; a constant that nothing here can read, where no map goes in."""
+        """An unsupported layer as the outputs of a node; if the node reads only constants, a constant that cannot be read."""
         below = [value for value in map(self.peek, node.inputs) if isinstance(value, (View, Opaque))]
         if not below and not any(isinstance(self.peek(name), Cannot) for name in node.inputs):
             return [Cannot(reason)] * max(len(node.outputs), 1)
@@ -307,7 +318,7 @@ class Reader:
         return self.values.get(name)
 
     def value(self, node: Node, i: int) -> Tensor | None:
-        """Input `i` of a node, read where it is stored; None where it is left out."""
+        """Input `i` of a node, read from the file if it is stored there; None if it is left out."""
         if i >= len(node.inputs) or not node.inputs[i]:
             return None
         name = node.inputs[i]
@@ -355,7 +366,7 @@ class Reader:
             raise Cannot(f"its arguments are not those of its kind: {printable(str(error), 100)}") from None
         return result if isinstance(result, list) else [result]
 
-    # What operators ask for
+    # What operators call
 
     def maps(self, values: Sequence[Any], i: int = 0) -> View:
         value = values[i] if i < len(values) else None
@@ -378,7 +389,7 @@ class Reader:
         return self.store.real(array)
 
     def whole_numbers(self, node: Node, values: Sequence[Any], i: int, attribute: str) -> list[int] | None:
-        """Integers that moved from an attribute to input `i`."""
+        """Integers that are an attribute in old operator sets, and input `i` in new ones."""
         if attribute in node:
             return node.integers(attribute)
         array = self.constant(values, i, attribute)
@@ -392,15 +403,15 @@ class Reader:
         return self.readers.get(node.inputs[i], 0) == 1
 
     def bounded(self, shape: Sequence[int], *sources: Array) -> tuple[int, ...]:
-        """A shape that a constant may have: small, or not larger than what is stored."""
-        most = max([MOST_FOLDED, *(each.size for each in sources if any(each.strides) or each.size <= 1)])
+        """The shape of a constant, if it is small or no larger than arrays that are stored; else it is refused."""
+        most = max([MOST_FOLDED, *(source.size for source in sources if any(source.strides) or source.size <= 1)])
         if len(shape) > MOST_AXES or any(n < 0 for n in shape) or math.prod(shape) > most:
             raise Cannot(f"it computes a constant of the shape {tuple(shape)[:8]}, which is too large")
         self.store.spend(8 * math.prod(shape), f"a constant {tuple(shape)}")
         return tuple(int(n) for n in shape)
 
     def spread(self, value: Array, shape: Sequence[int]) -> Array:
-        """A constant that is kept as one value and a shape."""
+        """A constant with equal entries, kept as one value and a shape."""
         if len(shape) > MOST_AXES or any(n < 0 or n > 2**40 for n in shape) or math.prod(shape) > 2**40:
             raise Cannot(f"it computes a constant of the shape {tuple(shape)[:8]}, which is too large")
         return np.broadcast_to(value, tuple(int(n) for n in shape))

@@ -1,4 +1,4 @@
-"""What the nodes of an ONNX file are called."""
+"""Names for the nodes of an ONNX file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Names:
-    """What a node is called, by the best that the file has: as torchvision's and timm's feature extractors call it."""
+    """Finds the best name that the file has for a node, if possible that of torchvision's and timm's feature extractors."""
 
     def __init__(self, nodes: Sequence[Any]) -> None:
         placed = [self.placed(node) for node in nodes]
-        # A module that holds others, or several layers with weights: what is called in it directly is a function.
+        # Modules that hold other modules, or several layers with weights. A node directly in such a module is a function call.
         self.containers = {""}
         weighted: dict[str, int] = {}
         for node, (module, _) in zip(nodes, placed, strict=True):
@@ -25,7 +25,7 @@ class Names:
         self.containers.update(module for module, count in weighted.items() if count > 1)
 
     def of(self, node: Node) -> list[str]:
-        """Names, the best first."""
+        """The names of a node, the best first."""
         module, function = self.placed(node.proto)
         scoped = module
         if function and module in self.containers:
@@ -36,35 +36,33 @@ class Names:
 
     def by_weight(self, node: Node) -> str:
         name = node.inputs[1] if node.type in WEIGHTED and len(node.inputs) > 1 else ""
-        name = re.sub(r"^(Conv(Bn|Mul)Fusion_W_)+", "", name[:1000])  # as onnxruntime's optimizer calls it
-        for suffix in (
-            ".weight",
-            "/merged_input:0",
-        ):  # PyTorch's; tf2onnx's, of a convolution that a batch norm went into
+        name = re.sub(r"^(Conv(Bn|Mul)Fusion_W_)+", "", name[:1000])  # a prefix of onnxruntime's optimizer
+        # The endings of PyTorch, and of tf2onnx for a convolution into which a batch norm was folded.
+        for suffix in (".weight", "/merged_input:0"):
             if name.endswith(suffix) and "::" not in name:
                 return name.removesuffix(suffix)
         return ""
 
     def placed(self, node: Any) -> tuple[str, str]:
-        """(module, function) that a node was called in."""
-        for each in node.metadata_props:  # torch's new exporter
-            if each.key == "pkg.torch.onnx.name_scopes" and len(each.value) < 10_000:
-                scopes = re.findall(r"'([^']*)'", each.value)
+        """The module and the function that a node comes from, as the exporter noted them."""
+        for entry in node.metadata_props:  # as torch's new exporter writes it
+            if entry.key == "pkg.torch.onnx.name_scopes" and len(entry.value) < 10_000:
+                scopes = re.findall(r"'([^']*)'", entry.value)
                 if len(scopes) > 1:
                     return scopes[-2], re.sub(r"_\d+$", "", scopes[-1])
-        if node.name.startswith("/") and len(node.name) < 1000:  # its old one: /layer1/layer1.0/conv1/Conv
+        if node.name.startswith("/") and len(node.name) < 1000:  # as its old exporter does: /layer1/layer1.0/conv1/Conv
             *path, last = node.name.strip("/").split("/")
             parts: list[str] = []
-            for each in path:
-                if parts and each.startswith(f"{parts[-1]}."):
-                    parts[-1] = each
+            for step in path:
+                if parts and step.startswith(f"{parts[-1]}."):
+                    parts[-1] = step
                 else:
-                    parts.append(each)
+                    parts.append(step)
             return ".".join(parts), re.sub(r"^[a-z]+", lambda found: FUNCTIONS.get(found[0], found[0]), last.lower())
         return "", ""
 
 
-# What torch calls the operators that its old exporter writes.
+# The names of torch's functions for operators that its old exporter writes.
 FUNCTIONS = {
     "concat": "cat", "globalaveragepool": "adaptive_avg_pool2d", "averagepool": "avg_pool2d", "maxpool": "max_pool2d",
     "gemm": "linear", "clip": "hardtanh",

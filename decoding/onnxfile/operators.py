@@ -1,4 +1,4 @@
-"""ONNX's operators that read maps: what each asks of `builder`, wherever its opset keeps the arguments."""
+"""ONNX's operators on maps: each finds its arguments, wherever the operator set keeps them, and calls `builder`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _window(node: Node, rank: int = 2) -> tuple[list[int], list[int], list[int]]
 def _auto_pads(
     node: Node, sides: Sequence[int], size: Sequence[int], strides: Sequence[int], pads: list[int]
 ) -> list[int]:
-    """(top, bottom, left, right), where the file says SAME."""
+    """The pads, (top, bottom, left, right), also if the file asks for SAME or VALID ones."""
     way = node.text("auto_pad", "NOTSET") or "NOTSET"
     if way == "NOTSET":
         return pads
@@ -111,7 +111,7 @@ def _conv_transpose(r: Reader, node: Node, v: list[Any]) -> Any:
             if total < 0:
                 extra[a] -= total
                 total = 0
-            # The odd cell is cut at the end where the file says SAME_UPPER, and at the beginning elsewhere.
+            # An odd cell is cut at the end if the file says SAME_UPPER, and else at the beginning.
             pads += [total // 2, total - total // 2] if way == "SAME_UPPER" else [total - total // 2, total // 2]
     elif way == "VALID":
         pads = [0, 0, 0, 0]
@@ -151,7 +151,7 @@ def matmul(r: Reader, node: Node, v: list[Any]) -> Any:
 def _batch_norm(r: Reader, node: Node, v: list[Any]) -> Any:
     if node.integer("training_mode") or (r.opset < 14 and len([name for name in node.outputs if name]) >= 3):
         raise Cannot(
-            "it was exported in training mode, and normalizes by the very images. Export the model in eval mode"
+            "it was exported in training mode, and normalizes by the images of a batch. Export the model in eval mode"
         )
     arrays = [r.weights(v, i, what) for i, what in enumerate(("maps", "scale", "bias", "mean", "variance")) if i]
     if node.integer("spatial", 1) == 0 and any(array.ndim != 1 for array in arrays):
@@ -160,7 +160,7 @@ def _batch_norm(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _binary(r: Reader, node: Node, v: list[Any]) -> Any:
-    """Add, Sub, Mul, Div of maps and constants."""
+    """Add, Sub, Mul and Div of maps and constants."""
     a, b = v[0], v[1]
     if r.opset < 7 and "axis" in node and not isinstance(b, View) and isinstance(a, View):
         b = b.reshape(b.shape + (1,) * max(len(a.axes) - node.integer("axis") - b.ndim, 0))
@@ -195,13 +195,13 @@ def _binary(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _sum(r: Reader, node: Node, v: list[Any]) -> Any:
-    views = [each for each in v if isinstance(each, View)]
+    views = [tensor for tensor in v if isinstance(tensor, View)]
     total: Any = views[0]
-    for each in views[1:]:
-        total = r.builder.add(total, each)
-    for each in v:
-        if not isinstance(each, View):
-            total = r.builder.affine(total, 1.0, each.astype(np.float32))
+    for view in views[1:]:
+        total = r.builder.add(total, view)
+    for tensor in v:
+        if not isinstance(tensor, View):
+            total = r.builder.affine(total, 1.0, tensor.astype(np.float32))
     return total
 
 
@@ -224,11 +224,14 @@ def _clip(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _bounded(r: Reader, node: Node, v: list[Any]) -> Any:
-    """Min and Max of a map and numbers."""
-    views, numbers = [each for each in v if isinstance(each, View)], [each for each in v if not isinstance(each, View)]
-    if len(views) != 1 or any(np.size(each) != 1 for each in numbers):
+    """Min and Max of one map and numbers."""
+    views, numbers = (
+        [tensor for tensor in v if isinstance(tensor, View)],
+        [tensor for tensor in v if not isinstance(tensor, View)],
+    )
+    if len(views) != 1 or any(np.size(number) != 1 for number in numbers):
         raise Cannot("it takes the larger or the smaller of several maps, which no linear decoding can")
-    bounds = [float(np.reshape(each, ())) for each in numbers]
+    bounds = [float(np.reshape(number, ())) for number in numbers]
     if node.type == "Max":
         return r.builder.clip(views[0], max(bounds, default=-math.inf), math.inf)
     return r.builder.clip(views[0], -math.inf, min(bounds, default=math.inf))
@@ -268,7 +271,7 @@ def _simple(function: Callable[[Array], Array]) -> Callable[[Reader, Node, list[
 
 def softmax(r: Reader, node: Node, v: list[Any]) -> Any:
     view = r.maps(v)
-    if r.opset < 13:  # all axes from this one on, as one
+    if r.opset < 13:  # here the softmax runs over all axes from this one on
         axis = node.integer("axis", 1) % max(len(view.axes), 1)
         flat = r.builder.flatten(view, axis)
         result = r.builder.softmax(flat, axis, LogSoftmax() if node.type == "LogSoftmax" else None)
@@ -306,9 +309,9 @@ def _group_norm(r: Reader, node: Node, v: list[Any]) -> Any:
     groups = node.integer("num_groups", 1)
     if groups < 1 or view.shape[1] % groups:
         raise ShapeError(f"{view.shape[1]} channels cannot be split into {groups} groups.")
-    if r.opset < 21:  # one for each group
+    if r.opset < 21:  # here scale and bias may have one value for each group
         scale, bias = (
-            np.repeat(each, view.shape[1] // groups) if each.size == groups else each for each in (scale, bias)
+            np.repeat(values, view.shape[1] // groups) if values.size == groups else values for values in (scale, bias)
         )
     return r.builder.group_norm(view, groups, scale, bias, node.number_("epsilon", 1e-5))
 
@@ -359,7 +362,7 @@ def _reduce(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _lp(r: Reader, node: Node, v: list[Any]) -> Any:
-    """The norm over whole maps, or a map over its norm along an axis."""
+    """The norm over whole maps; or a map divided by its norm along an axis."""
     view, order = r.maps(v), node.integer("p", 2)
     if order != 2:
         raise Cannot(f"it takes the norm of order {order}")
@@ -369,7 +372,7 @@ def _lp(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _concat(r: Reader, node: Node, v: list[Any]) -> Any:
-    return r.builder.concat([each for each in v if each is not None], node.integer("axis", 1))
+    return r.builder.concat([tensor for tensor in v if tensor is not None], node.integer("axis", 1))
 
 
 def _split(r: Reader, node: Node, v: list[Any]) -> Any:
@@ -380,8 +383,8 @@ def _split(r: Reader, node: Node, v: list[Any]) -> Any:
     sizes, count = r.whole_numbers(node, v, 1, "split"), view.shape[axis]
     if sizes is None:
         parts = len(node.outputs)
-        each = -(-count // parts)
-        sizes = [each] * (parts - 1) + [count - each * (parts - 1)]
+        chunk = -(-count // parts)
+        sizes = [chunk] * (parts - 1) + [count - chunk * (parts - 1)]
     if sum(sizes) != count or min(sizes) < 1 or len(sizes) < len(node.outputs):
         raise ShapeError(f"it splits {count} into {sizes[:16]}.")
     starts = np.cumsum([0, *sizes])
@@ -476,7 +479,7 @@ def _pad(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _resize(r: Reader, node: Node, v: list[Any]) -> Any:
-    """Resize and Upsample of every opset."""
+    """Resize and Upsample of every operator set."""
     view = r.maps(v)
     below = r.builder.maps(view)
     view = r.builder.whole(below)
@@ -631,5 +634,5 @@ REASONS = {
     "NonMaxSuppression": "it picks boxes, which no linear decoding can",
     "TopK": "it picks the largest, which no linear decoding can",
     "ArgMax": "it gives places, not responses",
-    "DynamicQuantizeLinear": "it rounds by a scale that depends on the image: quantize the file with fixed ones, or give the one before",
+    "DynamicQuantizeLinear": "it rounds by a scale that depends on the image: quantize the file with fixed scales, or give the file before quantization",
 }

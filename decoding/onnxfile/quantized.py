@@ -1,7 +1,7 @@
-"""Operators on quantized numbers: each that of real ones, and rounding, `Quantize`, a layer of its own.
+"""Operators on quantized numbers: each becomes the operator on real numbers, followed by a layer that rounds, `Quantize`.
 
-Responses are kept in their own units here, whatever integers a file keeps them as; the scale that an operator reads them by
-must be the one that they were rounded with.
+Here responses are real numbers, whatever integers the file stores for them. So the scale by which an operator reads integers
+must be the scale with which they were rounded.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _number(r: Reader, v: list[Any], i: int, what: str) -> Array:
 
 
 def _rounded(r: Reader, view: View, v: list[Any], i: int) -> View:
-    """Rounded to the scale and the zero that are inputs `i` and `i` + 1."""
+    """The tensor, rounded by the scale and the zero that are inputs `i` and `i` + 1."""
     step = float(_number(r, v, i, "scale"))
     zero = np.zeros((), np.uint8) if len(v) <= i + 1 or v[i + 1] is None else _number(r, v, i + 1, "zero")
     if zero.dtype.kind not in "iu" or step <= 0:
@@ -42,12 +42,12 @@ def _rounded(r: Reader, view: View, v: list[Any], i: int) -> View:
 
 
 def _real(r: Reader, v: list[Any], i: int) -> View | Array:
-    """Input `i` as real numbers, by the scale and the zero that are the next two: a constant, or responses."""
+    """Input `i`, a constant or responses, as real numbers; its scale and zero are the next two inputs."""
     if not isinstance(v[i], View):
         return dequantized(r, v[i], r.weights(v, i + 1, "scale"), r.constant(v, i + 2, "zero"), 0)
     view: View = v[i]
     build, layer = r.builder, view.layer
-    for _ in range(MOST_PIECES):  # pools, shuffles and the like may lie between
+    for _ in range(MOST_PIECES):  # between the rounding and here there may be pools, shuffles and the like
         if layer and not isinstance(build.layers[layer - 1], Quantize):
             layer = build.inputs[layer - 1][0]
     made = build.layers[layer - 1] if layer else None
@@ -58,7 +58,7 @@ def _real(r: Reader, v: list[Any], i: int) -> View | Array:
 
 
 def _bias(r: Reader, v: list[Any], i: int) -> Array | None:
-    """Input `i`, whose unit is the scale of the responses times that of the weights."""
+    """The bias, input `i`, whose unit is the scale of the responses times that of the weights."""
     if len(v) <= i or v[i] is None:
         return None
     bias: Array = v[i] * (r.weights(v, 1, "scale").ravel() * r.weights(v, 4, "scale").ravel())
@@ -121,7 +121,7 @@ def _qlinear_concat(r: Reader, node: Node, v: list[Any]) -> Any:
 
 
 def _alone(operator: Callable[[Reader, Node, View], View]) -> Callable[[Reader, Node, list[Any]], Any]:
-    """Of one map, its scale and zero, and those of the result."""
+    """An operator whose inputs are one map with its scale and zero, and the scale and zero of the result."""
 
     def run(r: Reader, node: Node, v: list[Any]) -> Any:
         view = _real(r, v, 0)

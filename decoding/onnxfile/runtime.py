@@ -1,4 +1,4 @@
-"""Operators that onnxruntime's optimizer writes, of the domain ``com.microsoft``: those of ONNX, several in one."""
+"""Operators of onnxruntime's optimizer, of the domain ``com.microsoft``, each of which is several of ONNX in one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 DOMAIN = "com.microsoft"
 BLOCKED = "com.microsoft.nchwc"
 ONE_PROCESSOR = (
-    "onnxruntime wrote it for one kind of processor, its weights in another order. Give the file that it was made from, or "
+    "onnxruntime wrote it for one kind of processor, with its weights in another order. Give the file that it was made from, or "
     "have it optimized to ORT_ENABLE_EXTENDED, not ORT_ENABLE_ALL"
 )
 
 
 def _activated(r: Reader, view: View, name: str, numbers: list[float]) -> View:
-    """The activation that was fused into the node before, a layer of its own."""
+    """Add the activation that was fused into a node, as a layer of its own."""
     label = r.builder.label
     r.builder.label = f"{label}.{name.lower()}"
     try:
@@ -42,7 +42,7 @@ def _activated(r: Reader, view: View, name: str, numbers: list[float]) -> View:
 
 
 def _fused_conv(r: Reader, node: Node, v: list[Any]) -> Any:
-    """A convolution, what is added to it, and its activation."""
+    """A convolution, a map that is added to it, and an activation."""
     view = conv(r, node, v[:3])
     if len(v) > 3 and v[3] is not None:
         view = r.builder.add(view, r.maps(v, 3))
@@ -56,14 +56,14 @@ def _fused_gemm(r: Reader, node: Node, v: list[Any]) -> Any:
 
 def _fused_matmul(r: Reader, node: Node, v: list[Any]) -> Any:
     if node.integer("transA") or node.integer("transBatchA") or node.integer("transBatchB"):
-        raise Cannot("it multiplies a map that is turned")
+        raise Cannot("it multiplies a map that is transposed")
     weights = r.weights(v, 1, "weights")
     weights = weights.swapaxes(-1, -2) if node.integer("transB") else weights
     return matmul(r, node, [v[0], weights * weights.dtype.type(node.number_("alpha", 1.0))])
 
 
 def _biased(make: Callable[[], Layer]) -> Callable[[Reader, Node, list[Any]], Any]:
-    """An activation of a map to which a constant may have been added."""
+    """The operator of an activation, which may add a constant to its map first."""
 
     def run(r: Reader, node: Node, v: list[Any]) -> Any:
         view = r.maps(v)

@@ -1,4 +1,4 @@
-"""The bytes of an ONNX file: its messages, counted before they are parsed, and its tensors, held against the bytes that are there."""
+"""The bytes of an ONNX file: its messages are counted before they are parsed, and its tensors compared with the bytes that are there."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..arguments import Array, printable
 from ..builder import Cannot
 from ..errors import WeightsFormatError
 
-MOST_NODES = 2**16  # nodes and stored tensors
-MOST_FIELDS = 2**21  # of all messages that a file holds
-MOST_FILE = 2**31 - 1  # bytes, protobuf's own
-MOST_FOLDED = 2**16  # numbers in a constant that is computed
-ALWAYS_ALLOWED = 2**26  # bytes that constants may come to whatever the size of the file
-GROWTH = 16  # times what is on disk, that constants may come to
-MOST_WEIGHTS = 2**30  # numbers in one array of weights, which a few bytes can ask for
-LARGEST = 2**16  # stride, pad, dilation or window
+MOST_NODES = 2**16  # the most nodes and stored tensors together
+MOST_FIELDS = 2**21  # the most fields of all messages in a file
+MOST_FILE = 2**31 - 1  # the most bytes of a file, which is protobuf's own limit
+MOST_FOLDED = 2**16  # the most numbers in a constant that the file computes
+ALWAYS_ALLOWED = 2**26  # constants may take so many bytes whatever the size of the file,
+GROWTH = 16  # or so many times the bytes on disk
+MOST_WEIGHTS = 2**30  # the most numbers in one array of weights; a few bytes can ask for any number
+LARGEST = 2**16  # the largest stride, pad, dilation or window
 MOST_AXES = 16
 DEEPEST = 100
 
@@ -33,7 +33,7 @@ TYPES = {**FLOATS, **WHOLE}
 BFLOAT16 = 16
 EXTERNAL = 1  # data_location
 
-# The messages of the format, as far as they hold others: field number to the message in it; what is not here has no parts.
+# The messages of the format that hold other messages, and for each the numbers of those fields and what is in them.
 MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 8: "pair", 14: "pair", 20: "training", 25: "function"},
     "graph": {
@@ -58,13 +58,13 @@ MESSAGES: dict[str, dict[int, str]] = {
 
 
 def parsed(onnx: Any, content: bytes) -> Any:
-    """The model, once its messages have been counted."""
+    """Parse the model, after counting its messages."""
     counted = _count(content)
     if counted is None or not counted["graph"] or not counted["node"]:
         raise WeightsFormatError("this is no ONNX file: it holds no graph with nodes.")
     if counted["node"] + counted["tensor"] > MOST_NODES:
         raise WeightsFormatError(
-            f"it has {counted['node']} nodes and {counted['tensor']} tensors; {MOST_NODES} are the most."
+            f"it has {counted['node']} nodes and {counted['tensor']} tensors, and at most {MOST_NODES} together are read."
         )
     from google.protobuf.message import DecodeError
 
@@ -74,28 +74,28 @@ def parsed(onnx: Any, content: bytes) -> Any:
         raise WeightsFormatError(f"this is no ONNX file, or damaged: {printable(str(error), 100)}.") from None
     if not model.HasField("graph") or not model.graph.node:
         raise WeightsFormatError("this is no ONNX file: it holds no graph with nodes.")
-    if not all(isinstance(text, str) for text in _texts(model)):  # protobuf gives bytes where it is not
+    if not all(isinstance(text, str) for text in _texts(model)):  # protobuf returns bytes for what is not UTF-8
         raise WeightsFormatError("it is damaged: a name in it is not UTF-8.")
     return model
 
 
 def _texts(model: Any) -> Iterator[Any]:
-    """All names of a model that are looked at."""
+    """All names and texts of a model that are used."""
     graph = model.graph
     for node in graph.node:
         yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
-        yield from (each.name for each in node.attribute)
-        yield from (text for each in node.metadata_props for text in (each.key, each.value))
-    tensors = [*graph.initializer, *(each.t for node in graph.node for each in node.attribute)]
-    yield from (text for each in tensors for entry in each.external_data for text in (entry.key, entry.value))
-    yield from (each.name for each in (*graph.initializer, *graph.input, *graph.output))
-    yield from (each.values.name for each in graph.sparse_initializer)
-    yield from (text for each in model.functions for text in (each.domain, each.name))
-    yield from (each.domain for each in model.opset_import)
+        yield from (attribute.name for attribute in node.attribute)
+        yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))
+    tensors = [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]
+    yield from (text for tensor in tensors for entry in tensor.external_data for text in (entry.key, entry.value))
+    yield from (value.name for value in (*graph.initializer, *graph.input, *graph.output))
+    yield from (sparse.values.name for sparse in graph.sparse_initializer)
+    yield from (text for function in model.functions for text in (function.domain, function.name))
+    yield from (opset.domain for opset in model.opset_import)
 
 
 def _count(content: bytes) -> dict[str, int] | None:
-    """How many messages of each kind the bytes hold; None where they are no messages at all."""
+    """How many messages of each kind the bytes hold; None if they are no messages at all."""
     counts = dict.fromkeys(MESSAGES, 0)
     fields, stack = 0, [(0, len(content), "model", 0)]
     while stack:
@@ -147,7 +147,7 @@ def _varint(content: bytes, at: int, end: int) -> tuple[int | None, int]:
 
 
 class Store:
-    """Reads tensors, and adds up what they come to."""
+    """Reads tensors, and adds up how much memory they take."""
 
     def __init__(self, onnx: Any, folder: Path | None, size: int, dtype: np.dtype[Any] | None) -> None:
         self.onnx, self.folder, self.dtype = onnx, folder, dtype
@@ -155,12 +155,12 @@ class Store:
         self.files: dict[str, int] = {}
 
     def spend(self, count: int, what: str) -> None:
-        """Count bytes that are going to be made."""
+        """Count bytes that are about to be taken; refuse them if they are too many."""
         self.read += count
         allowed = max(ALWAYS_ALLOWED, GROWTH * self.on_disk)
         if self.read > allowed:
             raise WeightsFormatError(
-                f"{what} makes its constants come to more than {allowed} bytes, {GROWTH} times what is on disk."
+                f"with {what} its constants take more than {allowed} bytes, {GROWTH} times what is on disk."
             )
 
     def tensor(self, tensor: Any, what: str) -> Array:
@@ -183,7 +183,7 @@ class Store:
         if raw is not None:
             if len(raw) != count * itemsize:
                 raise WeightsFormatError(
-                    f"{what} has the shape {tuple(dims)}, {count * itemsize} bytes, and holds {len(raw)} bytes."
+                    f"{what} has the shape {tuple(dims)}, {count * itemsize} bytes, but holds {len(raw)} bytes."
                 )
         elif (
             sum(
@@ -198,7 +198,9 @@ class Store:
             )
             != count
         ):
-            raise WeightsFormatError(f"{what} has the shape {tuple(dims)}, {count} numbers, and holds another number.")
+            raise WeightsFormatError(
+                f"{what} has the shape {tuple(dims)}, {count} numbers, but holds another number of them."
+            )
         try:
             array = np.asarray(self.onnx.numpy_helper.to_array(tensor))
         except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -210,13 +212,13 @@ class Store:
         return self.real(array) if array.dtype.kind == "f" else array
 
     def real(self, array: Array) -> Array:
-        """In the precision that was asked for; half precision as single."""
+        """The array in the precision that was asked for; half precision becomes single."""
         dtype = self.dtype or np.promote_types(array.dtype, np.float32)
         return cast(array, dtype)
 
     def _external(self, tensor: Any, want: int, what: str) -> None:
-        """Reads the bytes of a tensor from the second file, if that is a regular file beside the first."""
-        entries = {each.key: each.value for each in tensor.external_data}
+        """Read the bytes of a tensor from a second file, if that is a regular file beside the first."""
+        entries = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
         shown = printable(location)
         try:
@@ -238,21 +240,21 @@ class Store:
                 f"{what} asks for bytes {offset} to {offset + length} of '{shown}', which has {size}."
             )
         self.spend(want, what)
-        for each in list(tensor.external_data):
-            if each.key not in ("location", "offset", "length", "checksum"):
-                tensor.external_data.remove(each)
+        for entry in list(tensor.external_data):
+            if entry.key not in ("location", "offset", "length", "checksum"):
+                tensor.external_data.remove(entry)
         try:
             self.onnx.external_data_helper.load_external_data_for_tensor(tensor, os.fspath(self.folder or ""))
         except Exception as error:  # what it raises differs from version to version
             raise WeightsFormatError(f"{what}: '{shown}' cannot be read: {printable(str(error), 200)}.") from None
         if len(tensor.raw_data) != want:
             raise WeightsFormatError(f"{what} takes {want} bytes, and '{shown}' gave {len(tensor.raw_data)}.")
-        # They are here now: onnx 1.21 would look for them again, from where it runs.
+        # The bytes are read now. Without this, onnx 1.21 would look for the file again, in the current folder.
         tensor.ClearField("data_location")
         tensor.ClearField("external_data")
 
     def _regular(self, location: str, shown: str, what: str) -> int:
-        """The size of a second file; an error for whatever is not a regular file beside the first."""
+        """The size of a second file, which must be a regular file beside the first."""
         if self.folder is None:
             raise WeightsFormatError(
                 f"{what} is in a second file, '{shown}', and this file has no folder. Give its path."
@@ -300,7 +302,7 @@ class Store:
 
 
 def cast(array: Array, dtype: npt.DTypeLike) -> Array:
-    """In another precision; a constant that is spread stays spread."""
+    """The array in another precision; a constant that is kept as one value and a shape stays so."""
     if array.size > 1 and not any(array.strides):
         return np.broadcast_to(array.reshape(-1)[:1].astype(dtype).reshape((1,) * array.ndim), array.shape)
     with np.errstate(over="ignore", invalid="ignore"):

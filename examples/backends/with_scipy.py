@@ -2,8 +2,8 @@
 
     python -m decoding.testing check with_scipy
 
-A backend may be a module, as this one is. What it has not is listed as unsupported: here the bicubic interpolation, as
-SciPy's cubic splines are another interpolation.
+A backend may be a module, as this one is. What it does not have is reported as unsupported: here the bicubic interpolation, since
+SciPy's cubic splines are a different one.
 """
 
 import numpy as np
