@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -366,7 +365,7 @@ class _Plan:
         self.way = _best(_ways(net, top, count, some, unpool, self.dtype.itemsize))
         self.bank: Placed | None = None
         if self.way.turn > self.way.base:
-            self.bank = _last(walks.up(net, self.way.turn, self.way.base, operators, self.dtype))
+            self.bank = walks.last(walks.up(net, self.way.turn, self.way.base, operators, self.dtype))
         self.step = max(1, min(count, BLOCK_BYTES // _bytes_per_unit(net, top, self.way)))
 
     def elsewhere(self, executor: Any, function: str) -> dict[str, Any]:
@@ -427,9 +426,8 @@ def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: 
                 break
             cost += _up_cost(net, turn, base)
             sizes[turn] = net.channels(turn) * net.channels(base) * math.prod(seen.size) * itemsize
-            held = (
-                2 * result if turn == top and some == count else result
-            )  # the bank is the result, and stands on another
+            # A whole bank is the result itself, and stands on another that it is made of.
+            held = 2 * result if turn == top and some == count else result
             if turn not in through or sum(sorted(sizes.values())[-2:]) > BLOCK_BYTES + held:
                 continue
             if turn == top and some == count:
@@ -478,12 +476,7 @@ def _up_cost(net: Network, number: int, base: int) -> float:
 
 def _down(net: Network, start: Placed, top: int, bottom: int, unpool: str, operators: Backend) -> Placed:
     """What comes down to layer `bottom`."""
-    return _last(walks.down(net, start, top, bottom, unpool, operators))
-
-
-def _last(walk: Iterator[tuple[int, Placed]]) -> Placed:
-    """What a walk comes to; nothing of what it comes by is kept."""
-    return deque(walk, maxlen=1).pop()[1]
+    return walks.last(walks.down(net, start, top, bottom, unpool, operators))
 
 
 def _finite(decoded: Array) -> Array:

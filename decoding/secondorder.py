@@ -170,7 +170,7 @@ def respond(net: Network, images: Array, layer: int | str, *, backend: Any = Non
     dtype = precision(operators, images.dtype if images.dtype.kind == "f" else net.dtype)
 
     def responses(start: int, stop: int) -> Array:
-        *_, (_, pair) = pairs(net, images[start:stop].astype(dtype, copy=False), [top], operators)
+        pair = walks.last(pairs(net, images[start:stop].astype(dtype, copy=False), [top], operators))
         check_finite(pair.square, f"the second order's responses of layer {top} to images from {start}")
         return np.stack([pair.linear, pair.square], axis=1)
 
@@ -220,8 +220,7 @@ class Form:
 
         zeros = np.zeros((len(vectors), *self.weights[self.top].maps.shape[1:]), self.dtype)
         walk = walks.down(self.net, Placed(zeros, (0, 0)), self.top, self.bottom, "sum", self.backend, source)
-        *_, (_, found) = walk
-        return found.maps / 2
+        return walks.last(walk).maps / 2
 
     def _up(self, vectors: Array) -> dict[int, Placed]:
         """Carry `vectors` up linearly; for each layer that bends, what it reads."""

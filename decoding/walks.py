@@ -14,8 +14,9 @@ conformance kit all run them. What is the same for every layer is done here, and
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -156,6 +157,14 @@ def up(net: Network, top: int, base: int, backend: Any, dtype: Any) -> Iterator[
         for i in set(below):
             if last[i] == number:
                 del banks[i]
+
+
+T = TypeVar("T")
+
+
+def last(walk: Iterator[tuple[int, T]]) -> T:
+    """What a walk ends with. What it yields before is let go, which ``*_, found = walk`` would keep in memory."""
+    return deque(walk, maxlen=1).pop()[1]
 
 
 def _check_parts(layer: Layer, parts: Any, shape: Sequence[int], widths: Sequence[int | None]) -> None:
