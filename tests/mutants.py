@@ -1550,6 +1550,10 @@ KEPT = (
     "decode_filter: a cache keyed by id(net)",
     "decode_filter: one buffer for all",
     "relu: a ring of 64 buffers",
+    "substitute: wrong after a refused unpooling",
+    "relu: an answer that is kept and handed out again",
+    "softmax: a counter of 512 calls",
+    "relu: memory that threads share",
 )
 # Where what is drawn may find it before, too.
 NOT_FIRST = (

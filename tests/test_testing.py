@@ -189,7 +189,12 @@ def test_every_check_catches_what_no_other_check_catches_first_or_says_why_it_is
 
 def by_night(names):
     """Checks that come late run all before them, and one of those of conditions tells by day what the others tell."""
-    late = [*[name for name in names if name.endswith("_conditions")][1:], "answers_after_errors"]
+    late = [
+        *[name for name in names if name.endswith("_conditions")][1:],
+        "answers_after_errors",
+        "calls_in_any_order",
+        "many_calls",
+    ]
     return [pytest.param(name, marks=[pytest.mark.slow] if name in late else []) for name in names]
 
 

@@ -109,11 +109,9 @@ class Bench:
         """Look at these cases alone, as `forall` looks at those that are always looked at."""
         self.forall(NOTHING, body, 0, cases)
 
-    def search(self, cases: SearchStrategy[T], judge: Callable[[T], None], examples: int) -> None:
-        """Draw `cases`, as many as `examples`, and shrink what `judge` objects to."""
-        found: list[Mismatch] = []
-
-        @settings(
+    def settings(self, examples: int, **more: Any) -> settings:
+        """How hypothesis draws: as many examples, the same ones each time unless there is a seed."""
+        return settings(
             max_examples=examples,
             derandomize=self.seed is None,
             database=None,
@@ -126,7 +124,14 @@ class Bench:
             suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.nested_given)
             if hasattr(HealthCheck, "nested_given")
             else (HealthCheck.too_slow, HealthCheck.data_too_large),
+            **more,
         )
+
+    def search(self, cases: SearchStrategy[T], judge: Callable[[T], None], examples: int) -> None:
+        """Draw `cases`, as many as `examples`, and shrink what `judge` objects to."""
+        found: list[Mismatch] = []
+
+        @self.settings(examples)
         @given(cases)
         def run(case: T) -> None:
             try:
