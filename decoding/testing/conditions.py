@@ -9,7 +9,6 @@ NIST 800-142); it is found greedily, and much shorter than the product. Long sid
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import combinations
@@ -17,10 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import Array, Pads, Pair
-from ..interpolation import MODES
-from .bounds import Arithmetic
+from ..arguments import Array
 from .calls import Call
+from .operators import PADS as PADS
+from .operators import TABLE, Row
+from .rounding import Arithmetic
 
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
@@ -29,82 +29,6 @@ MUTE = {("values", "zeros"), ("layout", "the first one repeated"), ("layout", "t
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
-Windows = tuple[tuple[Pair, Pair], ...]  # sizes and steps
-# What people use, and one cell, one row, one column; steps that are equal, unequal, and larger than the window.
-WINDOWS: Windows = tuple(
-    ((h, w), (r, s))
-    for h, w, r, s in (
-        *(
-            (2, 3, 1, 2),
-            (1, 1, 1, 1),
-            (1, 1, 2, 2),
-            (3, 3, 1, 1),
-            (3, 3, 2, 2),
-            (3, 3, 3, 3),
-            (3, 3, 1, 2),
-            (5, 5, 1, 1),
-        ),
-        *(
-            (5, 5, 2, 2),
-            (7, 7, 2, 2),
-            (2, 2, 2, 2),
-            (3, 2, 2, 1),
-            (1, 3, 1, 1),
-            (3, 1, 1, 1),
-            (4, 4, 3, 3),
-            (2, 2, 3, 3),
-        ),
-        *((3, 3, 5, 5), (1, 2, 1, 5), (11, 11, 4, 4), (1, 8, 1, 1), (9, 1, 1, 1), (16, 17, 1, 2), (32, 33, 3, 1)),
-    )
-)
-POOLS: Windows = tuple(
-    ((h, w), (r, s))
-    for h, w, r, s in (
-        *(
-            (3, 2, 1, 2),
-            (2, 2, 2, 2),
-            (3, 3, 2, 2),
-            (2, 2, 1, 1),
-            (3, 3, 3, 3),
-            (5, 5, 2, 2),
-            (4, 4, 3, 3),
-            (5, 5, 5, 5),
-        ),
-        *(
-            (1, 1, 1, 1),
-            (1, 1, 2, 2),
-            (2, 2, 3, 3),
-            (3, 2, 2, 3),
-            (1, 4, 1, 1),
-            (4, 1, 1, 1),
-            (7, 7, 7, 7),
-            (8, 8, 8, 8),
-        ),
-        *((16, 17, 1, 2), (2, 3, 5, 4), (9, 9, 4, 4), (5, 6, 3, 4)),
-    )
-)
-# At steps of 49, 98 and 103, p times the rounded reciprocal lies below a whole number where p over the step is one.
-UNPOOLS: Windows = (
-    *POOLS,
-    ((49, 1), (49, 1)),
-    ((1, 98), (1, 98)),
-    ((2, 1), (103, 1)),
-    ((1, 49), (1, 49)),
-    ((6, 6), (1, 1)),
-)
-LEAKS = (0.25, 0.0, 1.0, 0.01, 2.0, 3.0, 8.0, -1.0, -3.5)
-PADS: dict[str, Callable[[int, int], Pads]] = {
-    "none": lambda h, w: (0, 0, 0, 0),
-    "one all around": lambda h, w: (1, 1, 1, 1),
-    "half a window": lambda h, w: (h // 2, h // 2, w // 2, w // 2),
-    "above": lambda h, w: (1, 0, 0, 0),
-    "below": lambda h, w: (0, 1, 0, 0),
-    "left": lambda h, w: (0, 0, 1, 0),
-    "right": lambda h, w: (0, 0, 0, 1),
-    "all different": lambda h, w: (2, 1, 0, 3),
-    "more than three": lambda h, w: (4, 5, 6, 4),
-    "nearly a window": lambda h, w: (h - 1, h - 1, w - 1, w - 1),
-}
 # How arrays lie in memory: a line of code, {0} being the array.
 LAYOUTS = {
     "in C's order": "",
@@ -120,8 +44,6 @@ LAYOUTS = {
 }
 TYPES = ("double", "single", "the first single")
 VALUES = ("integers", "reals", "graded", "negative", "zeros")
-
-Row = dict[str, Any]
 
 
 class Case(NamedTuple):
@@ -165,42 +87,9 @@ class Coverage(NamedTuple):
 def factors(operator: str, thorough: bool = False) -> dict[str, tuple[Any, ...]]:
     """The table: for each condition its classes, the plain one first."""
     sides = (*FEW, *(n for n in LENGTHS if n not in FEW)) if thorough else FEW
-    table: dict[str, tuple[Any, ...]] = {
-        "images": sides, "channels": sides, "rows": sides, "columns": sides, "layout": tuple(LAYOUTS), "type": TYPES,
-    }  # fmt: skip
-    if operator in ("correlate", "substitute"):
-        table |= {"filters": sides, "window": WINDOWS}
-    if operator == "correlate":
-        table |= {"pad": tuple(PADS), "bias": (True, False)}
-    if operator in ("max_pool", "avg_pool"):
-        table |= {"window": POOLS, "pad": tuple(PADS)}
-    if operator == "unpool":
-        table |= {"window": UNPOOLS, "mode": MODES}
-    if operator == "relu":
-        table |= {"leak": LEAKS}
-    return table | {"values": VALUES}
-
-
-def products(operator: str, row: Row) -> float:
-    """How many products, or cells, a call takes; infinite where it must be refused."""
-    rows, columns, maps = row["rows"], row["columns"], row["images"] * row["channels"]
-    if "window" not in row:
-        return float(maps * rows * columns)
-    (h, w), (r, s) = row["window"]
-    if operator in ("substitute", "unpool"):
-        tall, wide = (rows - 1) * r + h, (columns - 1) * s + w
-        if operator == "unpool":
-            return float(maps * tall * (rows * columns + wide * columns))
-        return float(maps * row["filters"] * max(h * w * rows * columns, tall * wide))
-    top, bottom, left, right = PADS[row["pad"]](h, w)
-    if operator != "correlate" and (max(top, bottom) >= h or max(left, right) >= w):
-        return math.inf
-    tall, wide = (rows + top + bottom - h) // r + 1, (columns + left + right - w) // s + 1
-    if tall < 1 or wide < 1:
-        return math.inf
-    return float(
-        max(maps * row.get("filters", 1) * h * w * tall * wide, maps * (rows + top + bottom) * (columns + left + right))
-    )
+    maps = dict.fromkeys(("images", "channels", "rows", "columns"), sides)
+    others = {name: sides if classes is None else classes for name, classes in TABLE[operator].factors.items()}
+    return {**maps, "layout": tuple(LAYOUTS), "type": TYPES, **others, "values": VALUES}
 
 
 @lru_cache(maxsize=32)
@@ -222,7 +111,7 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
 
     def fits(chosen: Row) -> bool:
         rows = ({**plain, **size, **window, **chosen} for window in windows for size in maps)
-        return any(products(operator, row) <= MOST[thorough] for row in rows)
+        return any(TABLE[operator].products(row) <= MOST[thorough] for row in rows)
 
     names = sorted(table, key=lambda name: -len(table[name]))
     pairs = [
@@ -248,11 +137,11 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
         there = {pair for pair in together if pair in missing and mute <= set(pair)}
         for pair in there | {(first, second)}:
             missing.pop(pair, None)
-        if products(operator, chosen) <= MOST[thorough]:
+        if TABLE[operator].products(chosen) <= MOST[thorough]:
             found.append({name: chosen[name] for name in table})
         else:
             lost += 1
-    found.sort(key=lambda row: products(operator, row))
+    found.sort(key=lambda row: TABLE[operator].products(row))
     return tuple(found), len(pairs) - lost, len(pairs)
 
 
@@ -269,7 +158,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     for i, (n, side) in enumerate((n, side) for n in lengths for side in sides):
         row = plain | {side: n, "values": "integers" if n % 2 else "reals"}
         turned = row | {name: table[name][i % len(table[name])] for name in table if name not in (*sides, "values")}
-        found.append(turned if products(operator, turned) <= MOST[False] else row)
+        found.append(turned if TABLE[operator].products(turned) <= MOST[False] else row)
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]
@@ -307,30 +196,12 @@ def coverage(operator: str, thorough: bool = False) -> Coverage:
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    x = varied(row["images"], row["channels"], row["rows"], row["columns"])
-    arrays: list[Array | None] = [x]
-    options: dict[str, Any] = {}
-    if "window" in row:
-        size, stride = row["window"]
-        options = {"stride": stride}
-        if "filters" in row:
-            shape = (row["filters"], row["channels"]) if operator == "correlate" else (row["channels"], row["filters"])
-            arrays.append(varied(*shape, *size, most=2))
-        else:
-            options = {"size": size, "stride": stride}
-        if "pad" in row:
-            options["pad"] = PADS[row["pad"]](*size)
-    if operator == "correlate":
-        arrays.append(varied(row["filters"]) if row["bias"] else None)
-    if operator == "unpool":
-        options["mode"] = row["mode"]
-    if operator == "relu":
-        options["leak"] = row["leak"]
-    valued = _valued(operator, arrays, row["values"], precision)
+    call = TABLE[operator].made(row)
+    valued = _valued(operator, list(call.arrays), row["values"], precision)
     code = LAYOUTS[row["layout"]]
     kinds = {"double": (), "single": range(3), "the first single": (0,)}[row["type"]]
     typed = [a if a is None or i not in kinds else a.astype(np.float32) for i, a in enumerate(valued)]
-    call = Call(operator, tuple(typed), options)
+    call = call._replace(arrays=tuple(typed))
     lines = [code.format(name) for name in call.named if code]
     laid = tuple(None if array is None else _laid(code, array) for array in typed)
     return Case(call._replace(arrays=laid), lines, row)
@@ -368,10 +239,3 @@ def _graded(operator: str, arrays: list[Array | None], precision: Arithmetic) ->
     assert filters is not None
     along = (1, -1, 1, 1) if operator == "correlate" else (-1, 1, 1, 1)
     return [x * powers.reshape(-1, 1, 1), filters / powers.reshape(along), *others[1:]]
-
-
-def varied(*shape: int, most: int = 3) -> Array:
-    """Whole numbers from −`most` to `most` in no order, over and over: so many that no side repeats them."""
-    period = next((p for p in (13, 11, 7) if all(side % p for side in shape[1:])), 5)
-    i = np.arange(period)
-    return np.resize((i * i * 3 + i * 5 + i // 3) % (2 * most + 1) - float(most), math.prod(shape)).reshape(shape)
