@@ -24,7 +24,7 @@ from ..decoder import decode_layer
 from ..interpolation import MODES
 from ..layers import AvgPool, Conv, Dropout, Layer, Pool, Select
 from ..network import Network
-from . import conditions, explicit, stages
+from . import conditions, explicit, networks, stages
 from . import strategies as draws
 from .bench import NOTHING, Bench, Unsupported, executed, stays
 from .bounds import NotJudged, error_bound
@@ -198,10 +198,10 @@ def _passes(draw: DrawFn, bench: Bench, values: str) -> tuple[Network, Array]:
 
 def _forward(values: str, says: str, hunts: str) -> None:
     def cases(bench: Bench) -> Iterator[Cases]:
-        always = [
-            case for case in explicit.passes(values) if _has(bench, case[0], MaxPool="max_pool", AvgPool="avg_pool")
-        ]
-        yield Cases(_passes(bench, values), always)
+        made = [(net, images) for net, row, images in networks.cases() if row["values"] == values]
+        always = [*explicit.passes(values), *made]
+        always = [case for case in always if _has(bench, case[0], MaxPool="max_pool", AvgPool="avg_pool")]
+        yield Cases(_passes(bench, values), always, 0.5)
 
     check("correlate", name=f"forward_{values}", says=says, source="section 3, z^L", hunts=hunts, cases=cases)(_runs)
 
@@ -239,11 +239,15 @@ def _units(draw: DrawFn, values: str, *kinds: str) -> Unit:
 
 def _decoded(bench: Bench, mode: str) -> Iterator[Cases]:
     pools = "unpool" in bench.operators
-    always = [
-        unit for unit in explicit.units(mode) if pools or not any(isinstance(layer, Pool) for layer in unit[0].layers)
-    ]
+    always = [unit for unit in _always(mode) if pools or not any(isinstance(layer, Pool) for layer in unit[0].layers)]
     for values, looked in zip(draws.VALUES, (always, ()), strict=True):
-        yield Cases(_units(values, *["pool"] * pools), looked)
+        yield Cases(_units(values, *["pool"] * pools), looked, 0.5)
+
+
+def _always(mode: str) -> list[Unit]:
+    """Units of networks that people build, and of those of all conditions, carried down in this mode."""
+    nets = [net for net, row, _ in networks.cases() if row["mode"] == mode]
+    return [*explicit.units(mode), *((net, len(net), net.channels(len(net)) - 1) for net in nets)]
 
 
 def _goes_up(net: Network, layer: int, mode: str) -> bool:
@@ -304,7 +308,7 @@ for _mode in MODES:
 
 def _own_units(bench: Bench) -> Iterator[Cases]:
     for mode in MODES:
-        for values, always in zip(draws.VALUES, (explicit.units(mode), ()), strict=True):
+        for values, always in zip(draws.VALUES, (_always(mode), ()), strict=True):
             yield Cases(
                 st.tuples(_units(values, "pool", "norm"), st.just(mode)), [(unit, mode) for unit in always], 0.25
             )
@@ -541,7 +545,7 @@ def _everything(bench: Bench) -> Iterator[Cases]:
     """Calls of each operator that the backend has, in each mode: drawn ones, short ones, and many images."""
     for operator in bench.operators:
         for mode in _modes(bench, operator):
-            always = explicit.calls(operator, mode=mode) + explicit.long_calls(operator, mode)[3:4]
+            always = (*explicit.calls(operator, mode=mode), explicit.probe(operator, mode, 17))
             yield Cases(_plain(operator, mode), always, 0.2)
 
 
@@ -549,7 +553,7 @@ def _probes(bench: Bench) -> Iterator[tuple[str, str | None, Call]]:
     """Each operator, in each mode, with a probe that it answers right."""
     for operator in bench.operators:
         for mode in _modes(bench, operator):
-            yield operator, mode, _probe(operator, mode)
+            yield operator, mode, explicit.probe(operator, mode)
 
 
 @check(says="Leaves its inputs as they were.", hunts="work done in place", cases=_everything)
@@ -653,8 +657,8 @@ def _lasts(bench: Bench, call: Call, problem: str, *others: str) -> None:
 
 def _again(call: Call, count: int) -> str:
     """So many more answers to other arrays of the same shapes."""
-    first = call.names[0]
-    return f"others = [{call.by_name().replace(first, f'2 * {first}', 1)} for _ in range({count})]"
+    name = call.names[0]
+    return f"others = [{call.by_name().replace(f'({name}', f'(2 * {name}')} for _ in range({count})]"
 
 
 @check(
@@ -676,7 +680,7 @@ def lasting_answers(bench: Bench) -> None:
         _lasts(bench, call, "the answer changed when other operators were called", others)
 
     bench.look(probes.values(), in_turn)
-    rings = [call for operator, mode, _ in _probes(bench) for call in explicit.long_calls(operator, mode)[0:5:4]]
+    rings = [explicit.probe(operator, mode, images) for operator, mode, _ in _probes(bench) for images in (8, 33)]
     bench.look(
         rings, lambda call: _lasts(bench, call, f"the answer changed while {RING} calls were made", _again(call, RING))
     )
@@ -1220,7 +1224,7 @@ def _modes(bench: Bench, operator: str) -> list[str | None]:
 
 def _answers_probe(bench: Bench, operator: str, mode: str | None) -> bool:
     try:
-        bench.agrees(_probe(operator, mode))
+        bench.agrees(explicit.probe(operator, mode))
     except Mismatch:
         bench.left_out.append(f"{mode} {operator}" if mode else operator)
         return False
@@ -1229,11 +1233,6 @@ def _answers_probe(bench: Bench, operator: str, mode: str | None) -> bool:
     except NotJudged:
         pass
     return True
-
-
-def _probe(operator: str, mode: str | None) -> Call:
-    """A call with several images, channels and filters, unequal sides, a bias and pads."""
-    return explicit.long_calls(operator, mode)[0]
 
 
 def _plain(operator: str, mode: str | None = None) -> SearchStrategy[Call]:

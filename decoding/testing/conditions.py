@@ -9,7 +9,7 @@ NIST 800-142); it is found greedily, and much shorter than the product. Long sid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -22,6 +22,13 @@ from .operators import PADS as PADS
 from .operators import TABLE, Row
 from .rounding import Arithmetic
 
+BLOCKS = (8, 9, 16, 17, 33)
+# A call of several images, channels and filters, with unequal sides and all options.
+PROBE: dict[str, Any] = {
+    "images": 2, "channels": 2, "filters": 3, "rows": 4, "columns": 5, "window": ((2, 2), (1, 2)), "pad": "one all around", "bias": True,
+    "leak": 0.25,
+}  # fmt: skip
+SHORT = (2, 1, 3, 4)  # sides of calls that a person could read
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
@@ -44,6 +51,8 @@ LAYOUTS = {
 }
 TYPES = ("double", "single", "the first single")
 VALUES = ("integers", "reals", "graded", "negative", "zeros")
+
+Table = dict[str, tuple[Any, ...]]
 
 
 class Case(NamedTuple):
@@ -84,7 +93,7 @@ class Coverage(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def factors(operator: str, thorough: bool = False) -> dict[str, tuple[Any, ...]]:
+def factors(operator: str, thorough: bool = False) -> Table:
     """The table: for each condition its classes, the plain one first."""
     sides = (*FEW, *(n for n in LENGTHS if n not in FEW)) if thorough else FEW
     maps = dict.fromkeys(("images", "channels", "rows", "columns"), sides)
@@ -94,24 +103,34 @@ def factors(operator: str, thorough: bool = False) -> dict[str, tuple[Any, ...]]
 
 @lru_cache(maxsize=32)
 def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], int, int]:
-    """Rows of the table in which every class occurs, and every pair that can: the cheap ones first; pairs found, and possible.
+    """Rows of the table in which every class occurs, and every pair that can: the cheap ones first; pairs found, and possible."""
+    return cover(factors(operator, thorough), TABLE[operator].products, MOST[thorough], _completions(operator))
 
-    Greedy: a pair that is missing begins a row, and every other factor gets the class that adds most pairs, as long as the
-    call stays small enough.
+
+def _completions(operator: str) -> list[Row]:
+    """The rest of rows, which tells what fits: some map must be large enough for what is chosen, and some window for the pads."""
+    maps: list[Row] = [
+        {"rows": rows, "columns": columns} for rows, columns in ((1, 1), (2, 3), (5, 8), (9, 9), (33, 33))
+    ]
+    sides = dict.fromkeys(("images", "channels", "filters"), 1)
+    sizes = ((1, 1), (2, 2), (9, 9)) if "window" in TABLE[operator].factors else ()
+    windows: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
+    return [{**sides, **size, **window} for window in windows for size in maps]
+
+
+def cover(
+    table: Table, products: Callable[[Row], float], most: int, completions: list[Row]
+) -> tuple[tuple[Row, ...], int, int]:
+    """A covering array of strength 2: rows of the table, of so many products at most; how many pairs they have, and how many can be.
+
+    Greedy: a pair that is missing begins a row, and every other factor gets the class that adds most pairs, as long as one of the
+    `completions` leaves the row small enough.
     """
-    table = factors(operator, thorough)
-    plain = {name: classes[0] for name, classes in table.items()}
-    plain |= {"rows": 1, "columns": 1, "images": 1, "channels": 1} | ({"filters": 1} if "filters" in table else {})
-
-    # Some map must be large enough for what is chosen, and some window for the pads.
-    maps = [{"rows": rows, "columns": columns} for rows, columns in ((1, 1), (2, 3), (5, 8), (9, 9), (33, 33))]
-    windows: list[Row] = (
-        [{"window": (side, (1, 1))} for side in ((1, 1), (2, 2), (9, 9))] if "window" in table else [{}]
-    )
+    least = {name: classes[0] for name, classes in table.items()}
+    rests = [{**least, **{name: value for name, value in rest.items() if name in table}} for rest in completions]
 
     def fits(chosen: Row) -> bool:
-        rows = ({**plain, **size, **window, **chosen} for window in windows for size in maps)
-        return any(TABLE[operator].products(row) <= MOST[thorough] for row in rows)
+        return any(products({**rest, **chosen}) <= most for rest in rests)
 
     names = sorted(table, key=lambda name: -len(table[name]))
     pairs = [
@@ -119,11 +138,9 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
     ]
     missing, found, lost = dict.fromkeys(pairs), list[Row](), 0
     while missing:
-        (first, second), chosen = next(iter(missing)), dict[str, Any]()
+        first, second = next(iter(missing))
         chosen = dict([first, second])
-        for name in names:
-            if name in chosen:
-                continue
+        for name in (name for name in names if name not in chosen):
             gain = {
                 value: sum(
                     ((n, v), (name, value)) in missing or ((name, value), (n, v)) in missing for n, v in chosen.items()
@@ -132,17 +149,48 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
                 if (name, value) not in MUTE and fits({**chosen, name: value})
             }
             chosen[name] = max(gain, key=lambda value: gain[value]) if gain else table[name][0]
-        mute = {(name, value) for name, value in chosen.items() if (name, value) in MUTE}
-        together = (((a, chosen[a]), (b, chosen[b])) for a, b in combinations(names, 2))
-        there = {pair for pair in together if pair in missing and mute <= set(pair)}
-        for pair in there | {(first, second)}:
-            missing.pop(pair, None)
-        if TABLE[operator].products(chosen) <= MOST[thorough]:
+        mute = {each for each in chosen.items() if each in MUTE}
+        together = combinations([(name, chosen[name]) for name in names], 2)
+        for pair in {(first, second), *(pair for pair in together if pair in missing and mute <= set(pair))}:
+            del missing[pair]
+        if products(chosen) <= most:
             found.append({name: chosen[name] for name in table})
         else:
             lost += 1
-    found.sort(key=lambda row: TABLE[operator].products(row))
+    found.sort(key=products)
     return tuple(found), len(pairs) - lost, len(pairs)
+
+
+def every_class(rows: Iterable[Row]) -> list[Row]:
+    """A covering array of strength 1: those rows that have a class which none before them has."""
+    seen, found = set[tuple[str, Any]](), list[Row]()
+    for row in rows:
+        if not seen.issuperset(row.items()):
+            seen.update(row.items())
+            found.append(row)
+    return found
+
+
+@lru_cache(maxsize=32)
+def plain(operator: str) -> tuple[Row, ...]:
+    """Rows that a person could read: every pair of windows and other options, of a few images, channels and cells."""
+    table = {name: classes for name, classes in factors(operator).items() if name not in ("layout", "type", "values")}
+    table = {name: SHORT if classes == FEW else classes for name, classes in table.items()}
+    rows, *_ = cover(table, TABLE[operator].products, 2**13, _completions(operator))
+    return rows
+
+
+@lru_cache(maxsize=32)
+def longer(operator: str) -> tuple[Row, ...]:
+    """Rows with one side at a time that leaves a tail of blocks of 4, 8, 16 or 32, or fills them."""
+    usual = plain(operator)[0] | PROBE
+    sides = [name for name, classes in factors(operator).items() if classes == FEW]
+    return tuple({**usual, side: n} for side in sides for n in BLOCKS)
+
+
+def probe(operator: str, images: int = 8) -> Row:
+    """A row of several images, channels and filters, with unequal sides, a bias and pads."""
+    return {**plain(operator)[0], **PROBE, "images": images}
 
 
 @lru_cache(maxsize=32)

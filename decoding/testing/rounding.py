@@ -109,7 +109,11 @@ class Arithmetic(NamedTuple):
 
 def unit(array: Array) -> float | None:
     """The largest power of two, at most 1, that divides every entry; None below 2⁻³⁰."""
-    return next((2.0**-j for j in range(31) if (array * 2.0**j % 1 == 0).all()), None)
+
+    def divides(power: float) -> bool:
+        return bool((np.rint(array / power) * power == array).all())
+
+    return next((2.0**-j for j in range(31) if divides(2.0**-j)), None) if divides(2.0**-30) else None
 
 
 def largest(array: Any) -> float:
