@@ -338,13 +338,13 @@ def padded_memory():
 
 
 def overflowing(length):
-    """A counter of calls of one shape in a row."""
+    """A counter of calls of one shape in a row, wrong where it begins anew."""
     state = {"shape": None, "count": 0}
 
     def softmax(x):
         same = np.shape(x) == state["shape"]
         state.update(shape=np.shape(x), count=state["count"] + 1 if same else 0)
-        return reference.softmax(x) + (state["count"] > length)
+        return reference.softmax(x) + (state["count"] % length == length - 1)
 
     return softmax
 

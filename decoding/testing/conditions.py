@@ -216,7 +216,37 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"window": (side, side), "rows": 65, "columns": 66, "channels": 1} for side in ((33, 17), (64, 65))]
     if operator == "unpool":
         large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
-    return (*found, *(plain | row for row in large))
+    return (*found, *(plain | row for row in large), *_with_every_class(operator, lengths[-1]), *_both_long(operator))
+
+
+def _with_every_class(operator: str, n: int) -> Iterator[Row]:
+    """Rows with one side of `n`, and every class of the other conditions, as far as the calls stay small."""
+    table, products = factors(operator), TABLE[operator].products
+    sides = [name for name, classes in table.items() if classes == FEW]
+    others = [*(name for name in table if name not in sides and name != "values"), *sides]
+    for side in sides:
+        maps: list[Row] = [{"rows": rows, "columns": columns} for rows, columns in ((2, 3), (5, 8), (9, 9))]
+        rests: list[Row] = [{}, *({name: size for name, size in rest.items() if name != side} for rest in maps)]
+        for i in range(max(len(table[name]) for name in others)):
+            row = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1)
+            row |= {"values": ("integers", "reals", "negative")[i % 3], side: n}
+            row |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
+            for name in others:
+                given = {} if name == side else {name: table[name][i % len(table[name])]}
+                fit = (row | rest | given for rest in (rests if name not in sides else rests[:1]))
+                row = next((each for each in fit if products(each) <= MOST[False] / 2), row)
+            yield row
+
+
+def _both_long(operator: str) -> Iterator[Row]:
+    """Rows with two long sides each, the others being 1."""
+    table = factors(operator)
+    sides = [name for name, classes in table.items() if classes == FEW]
+    usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1)
+    usual |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
+    long = ((65, 65),) if operator == "unpool" else ((257, 257), (1025, 33), (33, 1025))
+    for first, second in combinations(sides, 2):
+        yield from (usual | {first: n, second: m} for n, m in long)
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:

@@ -30,7 +30,7 @@ from .bench import NOT_THE_SAME, Bench, Unsupported, stays
 from .bounds import NotJudged
 from .calls import Call, inputs, source
 from .checks import check
-from .conditions import varied
+from .operators import varied
 from .report import Mismatch
 
 RING = 128  # the longest ring of buffers that is gone round
@@ -314,12 +314,11 @@ def _kin(call: Call) -> Call:
 @check(
     says="Answers as if each call were the only one, in whatever order calls come, refused ones among them, and whatever their "
     "owners do to arrays and answers later.",
-    source="our choice",
     hunts="what one operator leaves in the memory of another, answers that are kept and handed out again, rings of buffers, "
     "plans of an earlier call",
 )
 def calls_in_any_order(bench: Bench) -> None:
-    firsts = _usable(bench, (explicit.long_calls(operator, mode)[0] for operator, mode in _modes(bench)))
+    firsts = _usable(bench, (explicit.probe(operator, mode) for operator, mode in _modes(bench)))
     working = [(call.operator, call.options.get("mode")) for call in firsts]
     more = [explicit.calls(operator, mode=mode)[0] for operator, mode in working] + [_kin(call) for call in firsts]
 
@@ -343,7 +342,6 @@ def calls_in_any_order(bench: Bench) -> None:
 
 @check(
     says="Answers the same however often it is asked, after many other shapes, and, where it says threads = True, in several threads.",
-    source="our choice",
     hunts="counters that overflow, caches of plans that give another's when they are full, memory that threads share",
 )
 def many_calls(bench: Bench) -> None:
@@ -370,12 +368,21 @@ def many_calls(bench: Bench) -> None:
 
     def many_shapes(calls: list[Call]) -> None:
         for call in (*calls, *calls):
-            bench.agrees(call, code="\n".join(map(repr, (*calls, call))))
+            bench.agrees(call, code=_Rows((*calls, call)))
 
     for operator in bench.operators:
         for call in _usable(bench, explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[:1]):
             bench.look([call], repeated)
             bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
+
+
+class _Rows(NamedTuple):
+    """Calls, one a line, when they are printed."""
+
+    calls: tuple[Call, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(repr, self.calls))
 
 
 def _all_agree(bench: Bench, call: Call, answers: Iterable[Array], code: str) -> None:
