@@ -200,7 +200,6 @@ def _forward(values: str, says: str, hunts: str) -> None:
     def cases(bench: Bench) -> Iterator[Cases]:
         made = [(net, images) for net, row, images in networks.cases() if row["values"] == values]
         always = [*explicit.passes(values), *made]
-        always = [case for case in always if _has(bench, case[0], MaxPool="max_pool", AvgPool="avg_pool")]
         yield Cases(_passes(bench, values), always, 0.5)
 
     check("correlate", name=f"forward_{values}", says=says, source="section 3, z^L", hunts=hunts, cases=cases)(_runs)
@@ -208,14 +207,16 @@ def _forward(values: str, says: str, hunts: str) -> None:
 
 def _runs(bench: Bench, case: tuple[Network, Array]) -> None:
     net, images = case
+    _needs(bench, net, MaxPool="max_pool", AvgPool="avg_pool", ReLU="relu", Softmax="softmax")
     code = f"net = {source(net)}\nnet.activations({source(images)}, backend=backend)"
     bench.agrees_on_pass(stages.forward(net, len(net.layers)), images, code)
 
 
-def _has(bench: Bench, net: Network, **operators: str) -> bool:
-    """Whether the backend has the `operators`, by the kinds of layers that need them, and rectifiers and softmax."""
-    operators = {"ReLU": "relu", "Softmax": "softmax", **operators}
-    return {operators[layer.kind] for layer in net.layers if layer.kind in operators} <= set(bench.operators)
+def _needs(bench: Bench, net: Network, **operators: str) -> None:
+    """Say that the case is unsupported if the backend lacks one of the `operators`, by the kinds of layers that need them."""
+    lacking = {operators[layer.kind] for layer in net.layers if layer.kind in operators} - set(bench.operators)
+    if lacking:
+        raise Unsupported(f"no {', '.join(sorted(lacking))}")
 
 
 _forward(
@@ -238,10 +239,9 @@ def _units(draw: DrawFn, values: str, *kinds: str) -> Unit:
 
 
 def _decoded(bench: Bench, mode: str) -> Iterator[Cases]:
-    pools = "unpool" in bench.operators
-    always = [unit for unit in _always(mode) if pools or not any(isinstance(layer, Pool) for layer in unit[0].layers)]
-    for values, looked in zip(draws.VALUES, (always, ()), strict=True):
-        yield Cases(_units(values, *["pool"] * pools), looked, 0.5)
+    pools = ["pool"] * ("unpool" in bench.operators)
+    for values, always in zip(draws.VALUES, (_always(mode), ()), strict=True):
+        yield Cases(_units(values, *pools), always, 0.5)
 
 
 def _always(mode: str) -> list[Unit]:
@@ -262,12 +262,14 @@ def _eye(channels: int, unit: int | None = None) -> Array:
 
 def _decodes(bench: Bench, case: Unit, mode: str) -> None:
     net, layer, k = case
+    _needs(bench, net, MaxPool="unpool", AvgPool="unpool")
     impulse = _eye(net.channels(layer), k)
     bench.agrees_on_pass(stages.decode(net, layer, mode), impulse, _decoding(net, layer, impulse, mode))
 
 
 def _decodes_all(bench: Bench, case: Unit, mode: str) -> None:
     net, layer, _ = case
+    _needs(bench, net, MaxPool="unpool", AvgPool="unpool")
     if _goes_up(net, layer, mode):
         bench.agrees_on_pass(
             stages.decode_bottom_up(net, layer), _eye(net.channels(0)), _decoding_bottom_up(net, layer)

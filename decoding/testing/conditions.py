@@ -9,6 +9,7 @@ NIST 800-142); it is found greedily, and much shorter than the product. Long sid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import combinations
@@ -50,7 +51,7 @@ LAYOUTS = {
     "read-only": "{0}.setflags(write=False)",
 }
 TYPES = ("double", "single", "the first single")
-VALUES = ("integers", "reals", "graded", "negative", "zeros")
+VALUES = ("integers", "reals", "graded", "wide maps", "wide weights", "negative", "zeros")
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -98,7 +99,8 @@ def factors(operator: str, thorough: bool = False) -> Table:
     sides = (*FEW, *(n for n in LENGTHS if n not in FEW)) if thorough else FEW
     maps = dict.fromkeys(("images", "channels", "rows", "columns"), sides)
     others = {name: sides if classes is None else classes for name, classes in TABLE[operator].factors.items()}
-    return {**maps, "layout": tuple(LAYOUTS), "type": TYPES, **others, "values": VALUES}
+    values = VALUES if "filters" in others else tuple(value for value in VALUES if value != "wide weights")
+    return {**maps, "layout": tuple(LAYOUTS), "type": TYPES, **others, "values": values}
 
 
 @lru_cache(maxsize=32)
@@ -207,6 +209,9 @@ def thin(operator: str) -> tuple[Row, ...]:
         row = plain | {side: n, "values": "integers" if n % 2 else "reals"}
         turned = row | {name: table[name][i % len(table[name])] for name in table if name not in (*sides, "values")}
         found.append(turned if TABLE[operator].products(turned) <= MOST[False] else row)
+        if side == "channels":  # of which sums are made
+            wide = "wide weights" if n % 2 and "filters" in table else "wide maps"
+            found.append(plain | {side: n, "values": wide, "type": TYPES[i % len(TYPES)]})
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]
@@ -214,6 +219,7 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
     if operator in ("max_pool", "avg_pool"):
         large += [{"window": (side, side), "rows": 65, "columns": 66, "channels": 1} for side in ((33, 17), (64, 65))]
+        large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     if operator == "unpool":
         large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
     return (*found, *(plain | row for row in large), *_with_every_class(operator, lengths[-1]), *_both_long(operator))
@@ -274,11 +280,10 @@ def coverage(operator: str, thorough: bool = False) -> Coverage:
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    call = TABLE[operator].made(row)
-    valued = _valued(operator, list(call.arrays), row["values"], precision)
+    call = _valued(TABLE[operator].made(row), row, precision)
     code = LAYOUTS[row["layout"]]
     kinds = {"double": (), "single": range(3), "the first single": (0,)}[row["type"]]
-    typed = [a if a is None or i not in kinds else a.astype(np.float32) for i, a in enumerate(valued)]
+    typed = [a if a is None or i not in kinds else a.astype(np.float32) for i, a in enumerate(call.arrays)]
     call = call._replace(arrays=tuple(typed))
     lines = [code.format(name) for name in call.named if code]
     laid = tuple(None if array is None else _laid(code, array) for array in typed)
@@ -291,29 +296,58 @@ def _laid(code: str, array: Array) -> Array:
     return np.asarray(scope["array"])
 
 
-def _valued(operator: str, arrays: list[Array | None], values: str, precision: Arithmetic) -> list[Array | None]:
-    if values == "integers":
-        return arrays
-    if values == "graded":
-        return _graded(operator, arrays, precision)
+def _valued(call: Call, row: Row, precision: Arithmetic) -> Call:
+    """The call with numbers of the kind that the row wants."""
+    if row["values"] == "graded":
+        return _graded(call, precision)
+    if row["values"].startswith("wide"):
+        eps = max(precision.eps, precision.input_eps, 2.0**-24 if row["type"] != "double" else 0)
+        return _wide(call, row["values"] == "wide weights", round(-math.log2(eps)))
     change: Callable[[Array], Array] = {
-        "reals": lambda a: a / 3, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
-    }[values]  # fmt: skip
-    return [None if a is None else change(a) for a in arrays]
+        "integers": lambda a: a, "reals": lambda a: a / 3, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
+    }[row["values"]]  # fmt: skip
+    return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 
 
-def _graded(operator: str, arrays: list[Array | None], precision: Arithmetic) -> list[Array | None]:
+def _wide(call: Call, weights: bool, digits: int) -> Call:
+    """Maps, or weights, that have almost as many binary digits as the format holds, of which two at a time are added up.
+
+    So they are exact however long the sum is, and a digit that is lost shows where the bound of so long a sum would hide it.
+    """
+
+    def wide(array: Array) -> Array:
+        odd = 2.0 ** (digits - 2) + 2 * (np.arange(array.size) % 13) + 1
+        return np.asarray(np.sign(array) * odd.reshape(array.shape))
+
+    x, *others = call.arrays
+    assert x is not None
+    if call.operator == "softmax":
+        return call._replace(arrays=(x * 7 / 3,))
+    if call.operator == "avg_pool":  # about one in each window
+        x = x * (np.arange(x.size) % math.prod(call.options["size"]) == 0).reshape(x.shape)
+    if not others or others[0] is None:
+        return call._replace(arrays=(wide(x),))
+    filters = others[0] if call.operator == "correlate" else others[0].swapaxes(0, 1)
+    two, out = np.zeros((*filters.shape[:2], math.prod(filters.shape[2:]))), np.arange(len(filters))
+    for first in (0, 1):
+        two[out, (out + first) % two.shape[1], (3 * out + 2 * first) % two.shape[2]] += 1
+    two = two.reshape(filters.shape)
+    two = two if call.operator == "correlate" else two.swapaxes(0, 1)
+    pair = (np.sign(x), wide(two)) if weights else (wide(x), two)
+    return call._replace(arrays=(*pair, *others[1:]))
+
+
+def _graded(call: Call, precision: Arithmetic) -> Call:
     """Channels of all magnitudes that the format allows, up to singles', and weights that bring them back.
 
     What is added up are small whole numbers then, each as heavy as the others: nothing may be left out for being small.
     """
-    x, *others = arrays
+    x, *others = call.arrays
     assert x is not None
     reach = min(precision.range.reach, 50) // 2
     powers = 2.0 ** np.resize(np.array([0, reach, -reach, reach // 2, -(reach // 2), 1]), x.shape[1])
-    if operator not in ("correlate", "substitute"):
-        return [x * powers.reshape(-1, 1, 1) if operator != "softmax" else x / 3]
-    filters = others[0]
-    assert filters is not None
-    along = (1, -1, 1, 1) if operator == "correlate" else (-1, 1, 1, 1)
-    return [x * powers.reshape(-1, 1, 1), filters / powers.reshape(along), *others[1:]]
+    if call.operator == "softmax":
+        return call._replace(arrays=(x / 3,))
+    if others and others[0] is not None:
+        others[0] = others[0] / powers.reshape((1, -1, 1, 1) if call.operator == "correlate" else (-1, 1, 1, 1))
+    return call._replace(arrays=(x * powers.reshape(-1, 1, 1), *others))

@@ -23,9 +23,13 @@ from ..layers import AvgPool, Concat, Conv, Gate, Layer, MaxPool, ReLU, Select, 
 from ..network import Network
 from .conditions import Coverage, Table, cover
 from .operators import PADS, Row, varied
-from .strategies import Sketch
+from .strategies import VALUES, Sketch
 
 DEEPEST = 16
+# The checks that look at all of them, each at those of one interpolation, or of one kind of numbers.
+CHECKED = {f"forward_{values}" for values in VALUES} | {
+    f"decode_{what}_{mode}" for what in ("filter", "layer") for mode in MODES
+}
 EACH = "one for each channel"
 # What meets, and in what: the convolution's responses, and beside them …
 JOINS: dict[str, tuple[type[Layer], str] | None] = {
@@ -80,7 +84,7 @@ TABLE: Table = {
     "images": (2, 1, 3),
     "mode": MODES,
     "bias": (True, False),
-    "values": ("integers", "reals"),
+    "values": VALUES,
 }  # fmt: skip
 
 

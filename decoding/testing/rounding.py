@@ -201,7 +201,8 @@ def avg_pool_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grid
     # As the mean of the whole window over the share of it that lies inside, too.
     if (np.log2(counts) % 1).any() or math.log2(cells) % 1:
         return None
-    return cells * largest(call.arrays[0]), grids[0], grids[0] / float(counts.max(initial=1))
+    total = counts * call.on(reference, np.abs(np.asarray(call.arrays[0], np.float64)))
+    return largest(total), grids[0], grids[0] / float(counts.max(initial=1))
 
 
 def softmax_error(call: Call, precision: Arithmetic, _x: Array, error: Array, _: Array | None) -> Errors:
