@@ -45,7 +45,7 @@ def plain(x, f, o):
 
 
 def is_window(f, o, size, step):
-    return (f is not None and f.shape[2:] == size or o.get("size") == size) and tuple(o["stride"]) == step
+    return ((f is not None and f.shape[2:] == size) or o.get("size") == size) and tuple(o["stride"]) == step
 
 
 def zero(*index):

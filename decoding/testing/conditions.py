@@ -32,6 +32,7 @@ PROBE: dict[str, Any] = {
 SHORT = (2, 1, 3, 4)  # sides of calls that a person could read
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
+LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 MUTE = {("values", "zeros"), ("layout", "the first one repeated"), ("layout", "the last axis repeated")}
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
@@ -44,6 +45,8 @@ LAYOUTS = {
     "channels last": "{0} = np.moveaxis(np.moveaxis({0}, 1 % {0}.ndim, -1).copy(), -1, 1 % {0}.ndim)",
     "every second column": "{0} = np.stack([{0}, np.full_like({0}, 77)], -1)[..., 0]",
     "every second of the first axis": "{0} = np.stack([{0}, np.full_like({0}, 77)], 1)[:, 0]",
+    "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}[:1], {0}])[1:]",
+    "channels last, not where memory begins": "{0} = np.moveaxis(np.moveaxis(np.concatenate([77 + 0 * {0}[:1], {0}]), 1 % {0}.ndim, -1).copy()[1:], -1, 1 % {0}.ndim)",
     "cut out": "{0} = np.pad({0}, 1, constant_values=77)[(slice(1, -1),) * {0}.ndim]",
     "backwards": "{0} = np.flip(np.flip({0}).copy())",
     "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
@@ -222,7 +225,32 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     if operator == "unpool":
         large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
-    return (*found, *(plain | row for row in large), *_with_every_class(operator, lengths[-1]), *_both_long(operator))
+    return (
+        *(*found, *(plain | row for row in large), *_usual_layers(operator)),
+        *(*_with_every_class(operator, lengths[-1]), *_both_long(operator)),
+    )
+
+
+def _usual_layers(operator: str) -> Iterator[Row]:
+    """Rows as networks have them, each a fast path of its own: the usual windows, on many channels and filters, on large squares."""
+    table = factors(operator)
+    usual = {name: classes[0] for name, classes in table.items()}
+    usual |= {"values": "reals", **({"pad": "one all around"} if "pad" in table else {})}
+    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1))
+    sizes: list[Row] = [
+        {"channels": 16, "filters": 16, "rows": 16, "columns": 16},
+        {"rows": 64, "columns": 64, "images": 2},
+    ]
+    sizes += [
+        {"channels": 32, "filters": 32, "rows": 8, "columns": 8},
+        {"channels": 64, "filters": 64, "rows": 5, "columns": 5},
+    ]
+    for side, step in windows if "window" in table else ((1, 1),):
+        for size in sizes:
+            window = {"window": ((side, side), (step, step))} if "window" in table else {}
+            row = usual | window | {name: n for name, n in size.items() if name in table}
+            if TABLE[operator].products(row) <= MOST[True]:
+                yield row
 
 
 def _with_every_class(operator: str, n: int) -> Iterator[Row]:
@@ -245,7 +273,7 @@ def _with_every_class(operator: str, n: int) -> Iterator[Row]:
 
 
 def _both_long(operator: str) -> Iterator[Row]:
-    """Rows with two long sides each, the others being 1."""
+    """Rows with two long sides each, or a very long one, the others being 1."""
     table = factors(operator)
     sides = [name for name, classes in table.items() if classes == FEW]
     usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1)
@@ -253,6 +281,8 @@ def _both_long(operator: str) -> Iterator[Row]:
     long = ((65, 65),) if operator == "unpool" else ((257, 257), (1025, 33), (33, 1025))
     for first, second in combinations(sides, 2):
         yield from (usual | {first: n, second: m} for n, m in long)
+    if operator != "unpool":
+        yield from (usual | {side: LONGEST} for side in sides)
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
