@@ -270,9 +270,11 @@ class Mutant:
             return right
         self.met = True
         if self.effect in IN:
-            y = np.asarray(function(*self.effect(given, options)[0], **self.effect(given, options)[1]))
-            self.differed |= (
-                y.shape != right.shape or not np.array_equal(y, right, equal_nan=True) or self.effect is written_to
+            before = given[0].copy()
+            changed, others = self.effect(given, options)
+            y = np.asarray(function(*changed, **others))
+            self.differed |= not np.array_equal(y, right, equal_nan=True) or not np.array_equal(
+                given[0], before, equal_nan=True
             )
             return y
         y = np.array(right)

@@ -225,17 +225,16 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     if operator == "unpool":
         large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
-    return (
-        *(*found, *(plain | row for row in large), *_usual_layers(operator)),
-        *(*_with_every_class(operator, lengths[-1]), *_both_long(operator)),
-    )
+    fixed: list[Row] = [*({side: lengths[-1]} for side in sides), {"rows": 32, "columns": 32}]
+    every = (row for each in fixed for row in _with_every_class(operator, each))
+    return (*found, *(plain | row for row in large), *_usual_layers(operator), *every, *_both_long(operator))
 
 
 def _usual_layers(operator: str) -> Iterator[Row]:
     """Rows as networks have them, each a fast path of its own: the usual windows, on many channels and filters, on large squares."""
     table = factors(operator)
     usual = {name: classes[0] for name, classes in table.items()}
-    usual |= {"values": "reals", **({"pad": "one all around"} if "pad" in table else {})}
+    usual |= {"images": 1, "values": "reals", **({"pad": "one all around"} if "pad" in table else {})}
     windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1))
     sizes: list[Row] = [
         {"channels": 16, "filters": 16, "rows": 16, "columns": 16},
@@ -253,23 +252,23 @@ def _usual_layers(operator: str) -> Iterator[Row]:
                 yield row
 
 
-def _with_every_class(operator: str, n: int) -> Iterator[Row]:
-    """Rows with one side of `n`, and every class of the other conditions, as far as the calls stay small."""
+def _with_every_class(operator: str, fixed: Row) -> Iterator[Row]:
+    """Rows that have every class of the other conditions beside what is fixed, as far as the calls stay small."""
     table, products = factors(operator), TABLE[operator].products
     sides = [name for name, classes in table.items() if classes == FEW]
-    others = [*(name for name in table if name not in sides and name != "values"), *sides]
-    for side in sides:
-        maps: list[Row] = [{"rows": rows, "columns": columns} for rows, columns in ((2, 3), (5, 8), (9, 9))]
-        rests: list[Row] = [{}, *({name: size for name, size in rest.items() if name != side} for rest in maps)]
-        for i in range(max(len(table[name]) for name in others)):
-            row = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1)
-            row |= {"values": ("integers", "reals", "negative")[i % 3], side: n}
-            row |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
-            for name in others:
-                given = {} if name == side else {name: table[name][i % len(table[name])]}
-                fit = (row | rest | given for rest in (rests if name not in sides else rests[:1]))
-                row = next((each for each in fit if products(each) <= MOST[False] / 2), row)
-            yield row
+    others = [name for name in table if name not in fixed and name != "values"]
+    others.sort(key=lambda name: name in sides)
+    usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1) | fixed
+    usual |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
+    maps: list[Row] = [{"rows": rows, "columns": columns} for rows, columns in ((2, 3), (5, 8), (9, 9))]
+    for i in range(max(len(table[name]) for name in others)):
+        row = usual | {"values": ("integers", "reals", "negative")[i % 3]}
+        for name in others:
+            given = {name: table[name][i % len(table[name])]}
+            rests = [{}, *maps] if name not in sides else [{}]
+            fit = (row | rest | fixed | given for rest in rests)
+            row = next((each for each in fit if products(each) <= MOST[False] / 2), row)
+        yield row
 
 
 def _both_long(operator: str) -> Iterator[Row]:
