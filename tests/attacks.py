@@ -322,6 +322,12 @@ def handed_out_again():
     return relu
 
 
+def by_products(x, *, leak):
+    x = np.asarray(x, float)
+    with np.errstate(invalid="ignore"):
+        return x * (x > 0) + leak * x * ~(x > 0)
+
+
 def padded_memory():
     """Padded maps of one size share memory, and other pads are not cleared."""
     memory = {}
@@ -365,6 +371,7 @@ def in_one_memory():
 attack("state", "substitute: wrong after a refused unpooling", "calls_in_any_order", **after_a_refused_unpooling())
 attack("state", "relu: an answer that is kept and handed out again", "calls_in_any_order", relu=handed_out_again())
 attack("state", "correlate: memory with what other pads left", "calls_in_any_order", correlate=padded_memory())
+attack("option", "relu: infinities times zero", "infinity_comes_out", relu=by_products)
 attack("state", "softmax: a counter of 512 calls", "many_calls", softmax=overflowing(512))
 attack("state", "relu: memory that threads share", "many_calls", relu=in_one_memory(), threads=True)
 

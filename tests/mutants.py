@@ -1590,6 +1590,7 @@ KEPT = (
     "substitute: wrong after a refused unpooling",
     "relu: an answer that is kept and handed out again",
     "softmax: a counter of 512 calls",
+    "relu: infinities times zero",
     "relu: memory that threads share",
 )
 # Where what is drawn may find it before, too.

@@ -225,7 +225,9 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     if operator == "unpool":
         large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
-    fixed: list[Row] = [*({side: lengths[-1]} for side in sides), {"rows": 32, "columns": 32}]
+    fixed: list[Row] = [{"rows": 32, "columns": 32}]
+    for side in sides:
+        fixed.append({side: lengths[-1]})
     every = (row for each in fixed for row in _with_every_class(operator, each))
     return (*found, *(plain | row for row in large), *_usual_layers(operator), *every, *_both_long(operator))
 

@@ -40,6 +40,7 @@ SECONDS = {False: 2, True: 30}  # that they may take, for each operator
 PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
 BATCH = 500  # calls that threads are given at a time
+ALL_EQUAL = "assert all(np.array_equal(y, first) for y in found)"
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
 
 
@@ -348,23 +349,28 @@ def many_calls(bench: Bench) -> None:
     count = MANY[bench.thorough]
 
     def repeated(call: Call) -> None:
-        lines = [f"first = np.array({call.by_name()})"]
-        if takes_threads(bench.backend):
-            lines += [
-                "from concurrent.futures import ThreadPoolExecutor",
-                f"with ThreadPoolExecutor({THREADS}) as pool:",
-            ]
-            lines.append(f"    found = list(pool.map(lambda _: {call.by_name()}, range({count})))")
-        else:
-            lines.append(f"found = [{call.by_name()} for _ in range({count})]")
-        code = call.script(*lines, "assert all(np.array_equal(y, first) for y in found)")
+        code = call.script(
+            f"first = np.array({call.by_name()})", f"found = [{call.by_name()} for _ in range({count})]", ALL_EQUAL
+        )
         ask = partial(bench.asked, lambda: call.on(bench.backend), code)
-        if not takes_threads(bench.backend):
-            _all_agree(bench, call, (ask() for _ in range(count)), code)
-            return
+        _all_agree(bench, [call], (ask() for _ in range(count)), code)
+
+    def in_threads(calls: list[Call]) -> None:
+        lines = [
+            "from concurrent.futures import ThreadPoolExecutor",
+            f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
+        ]
+        lines += ["first = [np.array(call()) for call in calls]", f"with ThreadPoolExecutor({THREADS}) as pool:"]
+        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({count})))")
+        lines.append(f"assert all(np.array_equal(y, first[n % {len(calls)}]) for n, y in enumerate(found))")
+        code = "\n".join(lines)
+
+        def ask(number: int) -> Array:
+            return bench.asked(lambda: calls[number % len(calls)].on(bench.backend), code)
+
         with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
             for _ in range(0, count, BATCH):
-                _all_agree(bench, call, pool.map(lambda _: ask(), range(BATCH)), code)
+                _all_agree(bench, calls, pool.map(ask, range(BATCH)), code)
 
     def many_shapes(calls: list[Call]) -> None:
         for call in (*calls, *calls):
@@ -372,7 +378,10 @@ def many_calls(bench: Bench) -> None:
 
     for operator in bench.operators:
         for call in _usable(bench, explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[:1]):
-            bench.look([call], repeated)
+            if takes_threads(bench.backend):
+                bench.look([_of_many_shapes(call, 2)], in_threads)
+            else:
+                bench.look([call], repeated)
             bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
 
 
@@ -385,17 +394,18 @@ class _Rows(NamedTuple):
         return "\n".join(map(repr, self.calls))
 
 
-def _all_agree(bench: Bench, call: Call, answers: Iterable[Array], code: str) -> None:
-    """All answers are the reference's, as many as there are before the time is up."""
-    end, first = time.monotonic() + SECONDS[bench.thorough], None
-    for number, got in enumerate(answers, 1):
-        if first is None or not np.array_equal(got, first):
+def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:
+    """All answers to the calls, which take turns, are the reference's, as many as there are before the time is up."""
+    end, first = time.monotonic() + SECONDS[bench.thorough], dict[int, Array]()
+    for number, got in enumerate(answers):
+        kind = number % len(calls)
+        if kind not in first or not np.array_equal(got, first[kind]):
             try:
-                bench.agrees(call, got, code)
+                bench.agrees(calls[kind], got, code)
             except Mismatch as mismatch:
-                mismatch.problem = f"call number {number} of the same kind: {mismatch.problem}"
+                mismatch.problem = f"call number {number + 1} in a row: {mismatch.problem}"
                 raise
-            first = got
+            first[kind] = got
         if time.monotonic() > end:
             break
 
