@@ -32,6 +32,7 @@ PROBE: dict[str, Any] = {
 SHORT = (2, 1, 3, 4)  # sides of calls that a person could read
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
+ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 MUTE = {("values", "zeros"), ("layout", "the first one repeated"), ("layout", "the last axis repeated")}
@@ -206,7 +207,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     if "window" in table:
         plain["window"] = ((2, 3), (1, 2)) if operator not in ("max_pool", "avg_pool") else ((2, 2), (1, 2))
     sides = [name for name in ("images", "channels", "filters", "rows", "columns") if name in table]
-    lengths = [n for n in LENGTHS if operator != "unpool" or n <= LONGEST_UNPOOLED]
+    lengths = [n for n in sorted((*LENGTHS, *ALMOST)) if operator != "unpool" or n <= LONGEST_UNPOOLED]
     found = []
     for i, (n, side) in enumerate((n, side) for n in lengths for side in sides):
         row = plain | {side: n, "values": "integers" if n % 2 else "reals"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -62,8 +63,9 @@ def refused(*names: str) -> list[Call]:
 def grouped(operator: str, values: str = "integers") -> list[Call]:
     """Calls of `correlate` or `substitute` in groups: several of several channels, and one for each channel."""
     found = []
-    for groups, share, width in ((2, 3, 2), (3, 2, 1), (4, 1, 1), (2, 1, 3)):
-        filters = tiled(groups * share, width, 2, 3, most=2)
+    kinds = ((2, 3, 2), (3, 2, 1), (4, 1, 1), (2, 1, 3))
+    for (groups, share, width), window in product(kinds, ((2, 3), (3, 3), (1, 1))):
+        filters = tiled(groups * share, width, *window, most=2)
         x = tiled(2, groups * width if operator == "correlate" else len(filters), 4, 5)
         bias = (tiled(len(filters)),) if operator == "correlate" else ()
         options = {"stride": (1, 2), **({"pad": (1, 0, 0, 2)} if bias else {}), "groups": groups}
