@@ -16,8 +16,12 @@ import pytest
 
 import decoding
 
-hypothesis.settings.register_profile("dev", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+BY_DAY = 30  # examples that hypothesis draws; by night, with --hypothesis-profile=night, many more
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=BY_DAY)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, max_examples=BY_DAY, derandomize=True, database=None, print_blob=True
+)
+hypothesis.settings.register_profile("night", deadline=None, max_examples=400, print_blob=True)
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "dev")
 
 
