@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .activation_patterns import Independent, Statistics, natural
 from .arguments import Array, as_array4, as_count, check_finite, described, plural
 from .backend import resolve
 from .blocks import elsewhere
@@ -24,7 +25,6 @@ from .errors import DataFormatError, InvalidValueError, ShapeError
 from .files import File, read_npz, replacing, shown
 from .gains import moments
 from .network import Network, as_network
-from .patterns import Independent, Statistics, natural
 from .secondorder import Form, check_curvatures
 
 if TYPE_CHECKING:

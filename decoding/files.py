@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
 import signal
 import stat
 import threading
@@ -211,6 +210,8 @@ def removed_by_signals(temporary: Path) -> Iterator[None]:
     numbers = [number for number in numbers if main and signal.getsignal(number) is signal.SIG_DFL]
 
     def stop(number: int, frame: object) -> None:
+        import shutil  # here, as it imports every compression there is
+
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.unlink(missing_ok=True)
         signal.signal(number, signal.SIG_DFL)

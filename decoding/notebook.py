@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 MOST = 50  # rows or columns that a table shows of more
@@ -18,6 +17,8 @@ def table(
     >>> table(["k"], [["<b>"]])
     '<table><thead><tr><th>k</th></tr></thead><tbody><tr><td>&lt;b&gt;</td></tr></tbody></table>'
     """
+    import html  # here: its table of entities is slow to import, and most programs show nothing
+
     above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     names = "".join(f"<th>{html.escape(str(each))}</th>" for each in head)
     lines = ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]

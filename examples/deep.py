@@ -293,7 +293,7 @@ def plot(labels, series, size=(760, 360)):
 
     image = Image.new("RGB", size, (255, 255, 255))
     draw, (width, height) = ImageDraw.Draw(image), size
-    left, top, right, bottom = 40, 14, width - 200, height - 80
+    left, top, right, bottom = 40, 14, width - 200, height - 90
 
     def place(i, r):
         return left + (right - left) * i / max(1, len(labels) - 1), bottom - (bottom - top) * (r + 0.1) / 1.1
@@ -301,9 +301,11 @@ def plot(labels, series, size=(760, 360)):
     for r in (0, 0.2, 0.4, 0.6, 0.8, 1):
         draw.line([place(0, r), (right, place(0, r)[1])], fill=(225, 225, 225))
         draw.text((8, place(0, r)[1] - 6), f"{r:.1f}", fill=(0, 0, 0))
+    room = (right - left) / max(1, len(labels) - 1)
+    lines = min(4, math.ceil((6 * max(map(len, labels)) + 8) / room))  # labels that are wider than that take turns
     for i, label in enumerate(labels):
         x = place(i, 0)[0]
-        draw.text((x - 3 * len(label), bottom + 6 + 14 * (i % 4)), label, fill=(0, 0, 0))
+        draw.text((max(4, x - 3 * len(label)), bottom + 6 + 14 * (i % lines)), label, fill=(0, 0, 0))
     for (name, values), colour, line in zip(series.items(), COLOURS, range(len(series)), strict=False):
         points = [place(i, r) for i, r in enumerate(values) if r is not None]
         draw.line(points, fill=colour, width=2)
@@ -366,12 +368,19 @@ def drawn(net, layer, banks, test, units):
         for k, crops in zip(units, best.result(), strict=True)
     ]
     text = (
-        "Red is above 0, blue below; each tile has its own scale. A decoded filter is what a unit weighs, its pattern what images have "
+        f"{scale_of(net.channels(0))} A decoded filter is what a unit weighs, its pattern what images have "
         "where that filter responds, and the unit's own pattern what they have where the network's unit does. Where the last two are "
         "alike, the decoded filter tells what the unit looks for."
     )
     title = f"Layer {layer}, {net.names[net.index(layer) - 1]}: {len(units)} units, and what drives them"
     return explained(title, text, page([heads, *rows], gap=6))
+
+
+def scale_of(channels):
+    """What the colours of filters and patterns of so many channels mean."""
+    if channels == 3:
+        return "Each tile has its own scale: grey is 0, and what is brighter, in any of the three colours, is above."
+    return "Red is above 0, blue below; each tile has its own scale."
 
 
 def shown(crops):

@@ -330,7 +330,7 @@ def drawn(units, radius):
         "A line for each unit. From the left: its decoded filter and the pattern of that filter, which are linear; the image that excites it "
         f"most and the one that suppresses it most, of {radius} standard deviations; and the eight strongest pictures of its quadratic part, "
         "under their weights relative to the largest. The unit responds with the weight times the square of what an image has of a picture, so "
-        "that each may also be turned into its negative. Red is above 0, blue below; each tile has its own scale."
+        "that each may also be turned into its negative. " + deep.scale_of(units[0].linear.shape[0])
     )
     return explained("What units look for, to the second order", text, page(lines))
 
@@ -366,7 +366,13 @@ def main():
         texts.append(deep.written(folder / f"{file}.csv", title, table(net, layers, found, what, decimals)))
     names = dict.fromkeys(name for _, name in found)
     series = {name: [found[n, name][0] if (n, name) in found else None for n in layers] for name in names}
-    decoding.save_picture(folder / "second-order.png", deep.plot([net.names[n - 1] for n in layers], series))
+    curves = explained(
+        "How well each picture of a unit follows its network, from the first layer to the last",
+        "Each point is Pearson's r between the network's responses and what a picture of its units says, averaged over the units of a layer: 1 "
+        "is perfect, 0 chance. Lines of gains are of linear pictures; those of the second order add the quadratic part.",
+        deep.plot([net.names[n - 1] for n in layers], series),
+    )
+    decoding.save_picture(folder / "second-order.png", curves)
 
     shape, draw = next(iter(test())).shape[-3:], options.draw
     size = {n: net.receptive_field(n).size for n in layers}
@@ -398,7 +404,14 @@ def main():
         what = f"the same units: pictures decoded, and the network's own on {options.stimuli} Gaussian images"
         texts.append(deep.written(folder / "gaussian.csv", what, own))
         lines = {way: list(r.mean(axis=1)) for way, r in ways.items()}
-        decoding.save_picture(folder / "yardsticks.png", deep.plot(list(map(str, COUNTS)), lines))
+        curves = explained(
+            f"How much of a unit's response so many pictures say: {net.names[layer - 1]}",
+            "Each point is Pearson's r between the network's responses and those of the linear part with so many of the strongest pictures of the "
+            "quadratic part (0: the linear part alone), averaged over units. Each line is one way to find the pictures: decoded from the "
+            "weights, or estimated from the network's responses to stimuli.",
+            deep.plot(list(map(str, COUNTS)), lines),
+        )
+        decoding.save_picture(folder / "yardsticks.png", curves)
     save_text(folder / "second-order.txt", "\n".join(texts))
     path = folder / f"second-order-{net.names[layer - 1]}.png"
     decoding.save_picture(path, drawn(units, RADII[-1]))

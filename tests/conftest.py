@@ -16,8 +16,12 @@ import pytest
 
 import decoding
 
-hypothesis.settings.register_profile("dev", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+BY_DAY = 30  # examples that hypothesis draws; by night, with --hypothesis-profile=night, many more
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=BY_DAY)
+hypothesis.settings.register_profile(
+    "ci", deadline=None, max_examples=BY_DAY, derandomize=True, database=None, print_blob=True
+)
+hypothesis.settings.register_profile("night", deadline=None, max_examples=400, print_blob=True)
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "dev")
 
 
@@ -53,10 +57,10 @@ def ramp():
 
 @pytest.fixture
 def few_conditions(request, monkeypatch):
-    """The checks of conditions look at their first calls alone, unless they are what is tried, or by night."""
+    """The checks of conditions look at their first calls and networks alone, unless they are what is tried, or by night."""
     from itertools import islice
 
-    from decoding.testing import conditions
+    from decoding.testing import conditions, networks
 
     given = getattr(request.node, "callspec", None)
     named = str(given.params.get("name", "")) if given else ""
@@ -64,3 +68,5 @@ def few_conditions(request, monkeypatch):
         return
     cases = conditions.cases
     monkeypatch.setattr(conditions, "cases", lambda *arguments: islice(cases(*arguments), 12))
+    nets = networks.cases
+    monkeypatch.setattr(networks, "cases", lambda: nets()[:12])

@@ -32,8 +32,8 @@ from decoding import (
     pattern,
     patterns,
 )
+from decoding import activation_patterns as room
 
-room = sys.modules["decoding.patterns"]  # `decoding.patterns` is the function
 EPS = np.finfo(float).eps
 
 

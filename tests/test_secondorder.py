@@ -32,9 +32,9 @@ from decoding import (
     reference,
     secondorder,
 )
+from decoding.activation_patterns import Independent
 from decoding.eigenpictures import QuadraticUnit
 from decoding.gains import expected
-from decoding.patterns import Independent
 from decoding.secondorder import Form, bend, respond, unbend
 
 

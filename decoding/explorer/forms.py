@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from .. import fast
+from ..activation_patterns import Statistics
 from ..arguments import Array
 from ..decoder import decode_layer
 from ..eigenpictures import QuadraticUnit, _Root, _sign
 from ..layers import Layer, Pool, Sum, is_its_filters
 from ..network import Network
-from ..patterns import Statistics
 from ..secondorder import bends
 from .weights import factor, passes
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import fast
+from ..activation_patterns import Statistics, covariance
 from ..arguments import Array
 from ..eigenpictures import QuadraticUnit, decode_quadratic, prior
 from ..network import Network
-from ..patterns import Statistics, covariance
 from .forms import Forms, decode_all, writes_out
 from .sheets import MIDDLE, draw, one_or_three, sheet, shrunk
 from .shown import Shown

@@ -215,7 +215,7 @@ def thin(operator: str) -> tuple[Row, ...]:
         found.append(turned if TABLE[operator].products(turned) <= MOST[False] else row)
         if side == "channels":  # of which sums are made
             wide = "wide weights" if n % 2 and "filters" in table else "wide maps"
-            found.append(plain | {side: n, "values": wide, "type": TYPES[i % len(TYPES)]})
+            found.append(plain | {side: n, "values": wide})
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]

@@ -54,12 +54,6 @@ def _made(operator: str, rows: Iterable[Row], mode: str | None) -> list[Call]:
     return list({repr(call): call for call in found}.values())
 
 
-def refused(*names: str) -> list[Call]:
-    """Golden calls that must be refused."""
-    golden = {case.id: case for case in vectors.cases()}
-    return [_call(golden[f"refused-{name}"]) for name in names]
-
-
 def grouped(operator: str, values: str = "integers") -> list[Call]:
     """Calls of `correlate` or `substitute` in groups: several of several channels, and one for each channel."""
     found = []

@@ -99,7 +99,7 @@ class Case(NamedTuple):
 @lru_cache(maxsize=1)
 def covering() -> tuple[tuple[Row, ...], int, int]:
     """Rows in which every pair of classes occurs that can: the shallow ones first; pairs found, and possible."""
-    return cover(TABLE, _depth, DEEPEST, [{}, {"rectifier": "plain"}])
+    return cover(TABLE, _depth, DEEPEST, [{}, {"rectifier": "plain"}, {"pool": "maxima, side by side"}])
 
 
 def coverage() -> Coverage:
@@ -199,4 +199,6 @@ def _joined(net: Sketch, top: int, row: Row) -> int:
         "two convolutions": lambda: conv(channels, (1, 1), (0, 0, 0, 0), 1, conv(channels + 1, (2, 1), (1, 0, 0, 0))),
         "gate": lambda: conv(1, (2, 1), (0, 1, 0, 0)),
     }[beside]()
-    return net.put(kind(), first, second)
+    gain = GAINS[row["gain"]](channels)
+    made = Gate(gain=1.0 if gain is None else gain) if kind is Gate else kind()
+    return net.put(made, first, second)
