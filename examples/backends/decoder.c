@@ -6,7 +6,8 @@
      python -m decoding.testing verify vectors
 
    For every line of vectors/cases.txt it reads vectors/<id>/<array>.npy and writes vectors/<id>/got.npy, or an
-   empty vectors/<id>/refused where the arrays do not fit. Arrays are (N, C, H, W), doubles, rows before columns. */
+   empty vectors/<id>/refused where the arrays do not fit. Arrays are (N, C, H, W), doubles, rows before columns.
+   Networks may have 32 layers, which read 8 each. */
 
 #include <math.h>
 #include <stdio.h>
@@ -17,11 +18,13 @@ typedef struct { int n, c, h, w; double *at; } Array; /* at is NULL where the ar
 
 static const Array refused = {0, 0, 0, 0, NULL};
 
-static double *in_use[64]; /* by the arrays of the case at hand */
+enum { ARRAYS = 512, LAYERS = 32, JOINED = 8, TEXT = 256, LINE = 4096 };
+
+static double *in_use[ARRAYS]; /* by the arrays of the case at hand */
 static int in_use_count = 0;
 
 static Array zeros(int n, int c, int h, int w) {
-    Array a = {n, c, h, w, in_use_count < 64 ? calloc((size_t)n * c * h * w + 1, sizeof(double)) : NULL};
+    Array a = {n, c, h, w, in_use_count < ARRAYS ? calloc((size_t)n * c * h * w + 1, sizeof(double)) : NULL};
     if (!a.at) { fprintf(stderr, "out of memory\n"); exit(2); }
     in_use[in_use_count++] = a.at;
     return a;
@@ -56,6 +59,7 @@ static Array correlate(Array x, Array f, Array bias, const int stride[2], const 
 static Array pool(Array x, const int size[2], const int stride[2], const int pad[4], int average) {
     int h = x.h + pad[0] + pad[1] - size[0], w = x.w + pad[2] + pad[3] - size[1];
     if (h < 0 || w < 0) return refused;
+    for (int side = 0; side < 4; side++) if (pad[side] >= size[side / 2]) return refused; /* a window that sees nothing */
     Array y = zeros(x.n, x.c, h / stride[0] + 1, w / stride[1] + 1);
     for (int n = 0; n < y.n; n++) for (int c = 0; c < y.c; c++)
     for (int i = 0; i < y.h; i++) for (int j = 0; j < y.w; j++) {
@@ -139,6 +143,46 @@ static Array unpool(Array z, const int size[2], const int stride[2], const char 
     return out;
 }
 
+/* channels from `first` on */
+static Array channels(Array x, int first, int count) {
+    Array part = zeros(x.n, count, x.h, x.w);
+    for (int n = 0; n < x.n && count; n++)
+        memcpy(cell(part, n, 0, 0, 0), cell(x, n, first, 0, 0), (size_t)count * x.h * x.w * sizeof(double));
+    return part;
+}
+
+/* the dense bank of filters in groups, with zeros between taps that are `dilation` apart */
+static Array dense(Array f, int groups, const int dilation[2]) {
+    Array bank = zeros(f.n, f.c * groups, (f.h - 1) * dilation[0] + 1, (f.w - 1) * dilation[1] + 1);
+    for (int k = 0; k < f.n; k++) for (int c = 0; c < f.c; c++)
+    for (int u = 0; u < f.h; u++) for (int v = 0; v < f.w; v++)
+        *cell(bank, k, k / (f.n / groups) * f.c + c, u * dilation[0], v * dilation[1]) = *cell(f, k, c, u, v);
+    return bank;
+}
+
+/* ---- branches ---- */
+
+typedef struct { Array maps; int at[2]; } Placed; /* at.maps is `refused` where nothing has come yet */
+
+static int least(int a, int b) { return a < b ? a : b; }
+static int most(int a, int b) { return a > b ? a : b; }
+
+/* the sum of both, each in its own place, on the smallest map that holds them */
+static Placed add(Placed a, Placed b) {
+    if (!a.maps.at) return b;
+    const Placed parts[2] = {a, b};
+    int top = least(a.at[0], b.at[0]), left = least(a.at[1], b.at[1]);
+    int bottom = most(a.at[0] + a.maps.h, b.at[0] + b.maps.h), right = most(a.at[1] + a.maps.w, b.at[1] + b.maps.w);
+    Placed sum = {zeros(a.maps.n, a.maps.c, bottom - top, right - left), {top, left}};
+    for (int part = 0; part < 2; part++) {
+        Array x = parts[part].maps;
+        int down = parts[part].at[0] - top, across = parts[part].at[1] - left;
+        for (int n = 0; n < x.n; n++) for (int c = 0; c < x.c; c++) for (int i = 0; i < x.h; i++) for (int j = 0; j < x.w; j++)
+            *cell(sum.maps, n, c, i + down, j + across) += *cell(x, n, c, i, j);
+    }
+    return sum;
+}
+
 /* ---- files ---- */
 
 static void join(char path[1024], const char *folder, const char *name) {
@@ -193,44 +237,138 @@ static const char *find(const char *line, const char *key, char *text) {
     const char *s;
     snprintf(wanted, sizeof wanted, "%s=", key);
     for (s = strstr(line, wanted); s && s != line && s[-1] != ' ' && s[-1] != ':'; s = strstr(s + 1, wanted)) {}
-    if (s) snprintf(text, 64, "%.*s", (int)strcspn(s + strlen(wanted), " :\n"), s + strlen(wanted));
+    if (s) snprintf(text, TEXT, "%.*s", (int)strcspn(s + strlen(wanted), " :\n"), s + strlen(wanted));
     return s;
 }
 
-static void integers(const char *line, const char *key, int *values, int count) {
-    char text[64], *s = text;
-    if (!find(line, key, text)) { fprintf(stderr, "no %s in: %s", key, line); exit(2); }
-    for (int i = 0; i < count; i++, s++) values[i] = (int)strtol(s, &s, 10);
+/* how many there are, which is 0 where the line has no such key */
+static int numbers(const char *line, const char *key, double *values, int most) {
+    char text[TEXT], *s = text;
+    int count = 0;
+    if (find(line, key, text)) for (; *s && count < most; s += *s == ',') values[count++] = strtod(s, &s);
+    return count;
 }
 
-static Array apply(const char *kind, const char *line, const char *folder, const char *prefix, Array x) {
+static void integers(const char *line, const char *key, int *values, int count) {
+    double found[4];
+    if (numbers(line, key, found, count) != count) { fprintf(stderr, "no %s in: %s", key, line); exit(2); }
+    for (int i = 0; i < count; i++) values[i] = (int)found[i];
+}
+
+static Array apply(const char *kind, const char *line, const char *folder, Array x) {
     int size[2], stride[2], pad[4];
-    char text[64], name[64];
+    char text[TEXT];
     if (!strcmp(kind, "relu") || !strcmp(kind, "ReLU")) return find(line, "leak", text), relu(x, strtod(text, NULL));
     if (!strcmp(kind, "softmax") || !strcmp(kind, "Softmax")) return softmax(x);
     integers(line, "stride", stride, 2), integers(line, "pad", pad, 4);
-    if (!strcmp(kind, "correlate") || !strcmp(kind, "Conv")) {
-        snprintf(name, sizeof name, "%sfilters", prefix);
-        Array filters = load(folder, name);
-        snprintf(name, sizeof name, "%sbias", prefix);
-        return correlate(x, filters, load(folder, name), stride, pad);
-    }
+    if (!strcmp(kind, "correlate")) return correlate(x, load(folder, "filters"), load(folder, "bias"), stride, pad);
     integers(line, "size", size, 2);
     return pool(x, size, stride, pad, !strcmp(kind, "avg_pool") || !strcmp(kind, "AvgPool"));
 }
 
-/* the words "layer3=Conv:stride=1,1:pad=0,0,0,0" of layer 3 */
-static int layer(const char *line, int number, char *kind, char *words) {
-    char key[32];
-    snprintf(key, sizeof key, "layer%d", number);
-    const char *s = find(line, key, kind);
-    if (s) snprintf(words, 256, "%.*s", (int)strcspn(s, " \n"), s);
-    return s != NULL;
+/* ---- networks ---- */
+
+typedef struct {
+    char kind[TEXT], words[TEXT];      /* "Conv" and "layer3=Conv:inputs=2:stride=1,1:pad=0,0,0,0:dilation=1,1:groups=1" */
+    int reads[JOINED], read;           /* layers, 0 being the image; how many */
+    double gain[TEXT];
+    int gains, width;                  /* 0 gains where all are 1; channels */
+    int stride[2], pad[4];
+    Array filters, bias;
+} Layer;
+
+static int is(const Layer *layer, const char *kind) { return !strcmp(layer->kind, kind); }
+
+/* layers 1, 2, … up to the count that is returned; layer 0 is the image */
+static int network(const char *line, const char *folder, Layer *layers) {
+    int l;
+    double reads[JOINED];
+    memset(layers, 0, (LAYERS + 1) * sizeof *layers);
+    for (l = 1; l <= LAYERS; l++) {
+        Layer *layer = &layers[l];
+        char key[32];
+        snprintf(key, sizeof key, "layer%d", l);
+        const char *s = find(line, key, layer->kind);
+        if (!s) break;
+        snprintf(layer->words, TEXT, "%.*s", (int)strcspn(s, " \n"), s);
+        layer->read = numbers(layer->words, "inputs", reads, JOINED);
+        for (int i = 0; i < layer->read; i++) layer->reads[i] = (int)reads[i];
+        layer->gains = numbers(layer->words, "gain", layer->gain, TEXT);
+        layer->stride[0] = layer->stride[1] = 1;
+        if (is(layer, "Conv") || strstr(layer->kind, "Pool"))
+            integers(layer->words, "stride", layer->stride, 2), integers(layer->words, "pad", layer->pad, 4);
+        if (is(layer, "Conv")) {
+            int groups, dilation[2];
+            integers(layer->words, "groups", &groups, 1), integers(layer->words, "dilation", dilation, 2);
+            snprintf(key, sizeof key, "layer%d_filters", l);
+            layer->filters = dense(load(folder, key), groups, dilation);
+            snprintf(key, sizeof key, "layer%d_bias", l);
+            layer->bias = load(folder, key);
+            if (!layer->reads[0]) layers[0].width = layer->filters.c;
+        }
+    }
+    for (int i = 1; i < l; i++) {
+        Layer *layer = &layers[i];
+        layer->width = is(layer, "Conv") ? layer->filters.n : layers[layer->reads[0]].width;
+        for (int j = 1; j < layer->read && is(layer, "Concat"); j++) layer->width += layers[layer->reads[j]].width;
+    }
+    return l - 1;
+}
+
+static Array forward(const Layer *layers, int top, Array x) {
+    Array at[LAYERS + 1] = {x};
+    for (int l = 1; l <= top; l++) {
+        const Layer *layer = &layers[l];
+        Array below = at[layer->reads[0]];
+        if (is(layer, "Sum")) {
+            Placed sum = {below, {0, 0}};
+            for (int i = 1; i < layer->read; i++) sum = add(sum, (Placed){at[layer->reads[i]], {0, 0}});
+            at[l] = sum.maps;
+        } else if (is(layer, "Concat")) {
+            at[l] = zeros(below.n, layer->width, below.h, below.w);
+            for (int n = 0; n < below.n; n++) for (int i = 0, first = 0; i < layer->read; first += at[layer->reads[i++]].c)
+                memcpy(cell(at[l], n, first, 0, 0), cell(at[layer->reads[i]], n, 0, 0, 0),
+                       (size_t)at[layer->reads[i]].c * below.h * below.w * sizeof(double));
+        } else if (is(layer, "Conv")) {
+            at[l] = correlate(below, layer->filters, layer->bias, layer->stride, layer->pad);
+        } else {
+            at[l] = apply(layer->kind, layer->words, NULL, below);
+        }
+        if (!at[l].at) return refused;
+    }
+    return at[top];
+}
+
+static Array decode(const Layer *layers, int top, int unit, const char *mode) {
+    Placed at[LAYERS + 1] = {{refused, {0, 0}}};               /* what has come down to each layer */
+    if (unit >= layers[top].width) return refused;
+    at[top].maps = zeros(1, layers[top].width, 1, 1);
+    at[top].maps.at[unit] = 1;
+    for (int l = top; l > 0; l--) {
+        const Layer *layer = &layers[l];
+        Array z = at[l].maps;
+        int size[2], first = 0;
+        if (!z.at) continue;                                   /* on no path */
+        for (int c = 0; c < layer->gains; c++)
+            for (int i = 0; i < z.h * z.w; i++) cell(z, 0, c, 0, 0)[i] *= layer->gain[c];
+        if (is(layer, "Conv")) z = substitute(z, layer->filters, layer->stride);
+        if (strstr(layer->kind, "Pool")) integers(layer->words, "size", size, 2), z = unpool(z, size, layer->stride, mode);
+        if (!z.at) return refused;
+        for (int i = 0; i < layer->read; i++) {
+            int below = layer->reads[i], width = is(layer, "Concat") ? layers[below].width : z.c;
+            Placed part = {channels(z, first, width), {0, 0}};
+            for (int a = 0; a < 2; a++) part.at[a] = at[l].at[a] * layer->stride[a] - layer->pad[2 * a];
+            at[below] = add(at[below], part);
+            if (is(layer, "Concat")) first += width;
+        }
+    }
+    return at[0].maps;
 }
 
 static Array run(const char *line, const char *operator, const char *folder) {
+    static Layer layers[LAYERS + 1];
     int size[2], stride[2], top, unit;
-    char text[64], kind[64], words[256], prefix[32];
+    char text[TEXT];
     if (!strcmp(operator, "substitute")) {
         integers(line, "stride", stride, 2);
         return substitute(load(folder, "maps"), load(folder, "filters"), stride);
@@ -240,36 +378,19 @@ static Array run(const char *line, const char *operator, const char *folder) {
         return unpool(load(folder, "maps"), size, stride, text);
     }
     if (!strcmp(operator, "forward")) {
-        Array x = load(folder, "x");
-        for (int l = 1; layer(line, l, kind, words); l++) {
-            snprintf(prefix, sizeof prefix, "layer%d_", l);
-            x = apply(kind, words, folder, prefix, x);
-        }
-        return x;
+        top = network(line, folder, layers);
+        return forward(layers, top, load(folder, "x"));
     }
     if (!strcmp(operator, "decode_filter")) {
-        Array z = refused;
+        network(line, folder, layers);
         integers(line, "layer", &top, 1), integers(line, "k", &unit, 1), find(line, "mode", text);
-        for (int l = top; l > 0 && !z.at; l--) {               /* the units of a layer are those of the bank below */
-            snprintf(prefix, sizeof prefix, "layer%d_filters", l);
-            if (layer(line, l, kind, words) && !strcmp(kind, "Conv")) z = zeros(1, load(folder, prefix).n, 1, 1);
-        }
-        if (!z.at || unit >= z.c) return refused;
-        z.at[unit] = 1;
-        for (int l = top; l > 0; l--) {
-            layer(line, l, kind, words);
-            snprintf(prefix, sizeof prefix, "layer%d_filters", l);
-            if (!strcmp(kind, "Conv")) integers(words, "stride", stride, 2), z = substitute(z, load(folder, prefix), stride);
-            if (strstr(kind, "Pool"))
-                integers(words, "size", size, 2), integers(words, "stride", stride, 2), z = unpool(z, size, stride, text);
-        }
-        return z;
+        return decode(layers, top, unit, text);
     }
-    return apply(operator, line, folder, "", load(folder, "x"));
+    return apply(operator, line, folder, load(folder, "x"));
 }
 
 int main(int count, char **words) {
-    char path[1024], line[2048], id[128], operator[64];
+    char path[1024], line[LINE], id[128], operator[64];
     if (count != 2) { fprintf(stderr, "usage: %s FOLDER\n", words[0]); return 2; }
     join(path, words[1], "cases.txt");
     FILE *file = fopen(path, "r");
