@@ -300,13 +300,15 @@ def _modes(bench: Bench) -> list[tuple[str, str | None]]:
 
 
 def _kin(call: Call) -> Call:
-    """A call that takes as much memory, and has other numbers in it: pads and steps of the other side."""
+    """A call that takes as much memory, and has other numbers in it: pads of the other side."""
     x, *others = call.arrays
     assert x is not None
     options = dict(call.options)
     if "pad" in options:
         top, bottom, left, right = options["pad"]
-        options["pad"] = bottom, top, right, left
+        options["pad"] = (
+            (top + bottom, 0, 0, left + right) if call.operator == "correlate" else (bottom, top, right, left)
+        )
     if "leak" in options:
         options["leak"] = 3.0
     return Call(call.operator, (1 - x, *others), options)
