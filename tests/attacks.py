@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 import types
 
 import numpy as np
@@ -281,6 +282,98 @@ for error in ("refusal", "NaN"):
     attack("state", f"correlate: wrong after a {error}", "answers_after_errors", correlate=remembering(error))
 attack("state", "relu: a ring of 64 buffers", "lasting_answers", relu=ring(64))
 attack("state", "relu: one buffer from 512 numbers on", "lasting_answers", relu=ring(1, 512))
+
+
+def after_a_refused_unpooling():
+    """Substitution is wrong in the call after an unpooling that was refused."""
+    state = {"spoilt": False}
+
+    def clean(operator):
+        def run(*arrays, **options):
+            state["spoilt"] = False
+            return getattr(reference, operator)(*arrays, **options)
+
+        return run
+
+    def unpool(maps, **options):
+        state["spoilt"] = True
+        y = reference.unpool(maps, **options)
+        state["spoilt"] = False
+        return y
+
+    def substitute(maps, filters, **options):
+        spoilt, state["spoilt"] = state["spoilt"], False
+        return reference.substitute(maps, filters, **options) + spoilt
+
+    others = {operator: clean(operator) for operator in OPERATORS if operator not in ("unpool", "substitute")}
+    return {**others, "unpool": unpool, "substitute": substitute}
+
+
+def handed_out_again():
+    """The answer to equal arrays is the array that was given before, whoever has written to it since."""
+    known = {}
+
+    def relu(x, *, leak):
+        key = leak, np.shape(x), np.asarray(x, float).tobytes()
+        if key not in known:
+            known[key] = reference.relu(x, leak=leak)
+        return known[key]
+
+    return relu
+
+
+def by_products(x, *, leak):
+    x = np.asarray(x, float)
+    with np.errstate(invalid="ignore"):
+        return x * (x > 0) + leak * x * ~(x > 0)
+
+
+def padded_memory():
+    """Padded maps of one size share memory, and other pads are not cleared."""
+    memory = {}
+
+    def correlate(x, f, b, *, stride, pad):
+        top, bottom, left, right = pad
+        n, c, rows, columns = np.shape(x)
+        shape = n, c, rows + top + bottom, columns + left + right
+        padded = memory.setdefault(shape, np.zeros(shape))
+        padded[:, :, top : top + rows, left : left + columns] = x
+        return reference.correlate(padded, f, b, stride=stride)
+
+    return correlate
+
+
+def overflowing(length):
+    """A counter of calls of one shape in a row, wrong where it begins anew."""
+    state = {"shape": None, "count": 0}
+
+    def softmax(x):
+        same = np.shape(x) == state["shape"]
+        state.update(shape=np.shape(x), count=state["count"] + 1 if same else 0)
+        return reference.softmax(x) + (state["count"] % length == length - 1)
+
+    return softmax
+
+
+def in_one_memory():
+    """Threads share the memory in which a call works."""
+    memory = {}
+
+    def relu(x, *, leak):
+        x = np.asarray(x, float)
+        mine = memory["at"] = {"x": x, "leak": leak}
+        time.sleep(0)
+        return reference.relu(x, leak=leak) + (memory["at"] is not mine)
+
+    return relu
+
+
+attack("state", "substitute: wrong after a refused unpooling", "calls_in_any_order", **after_a_refused_unpooling())
+attack("state", "relu: an answer that is kept and handed out again", "calls_in_any_order", relu=handed_out_again())
+attack("state", "correlate: memory with what other pads left", "calls_in_any_order", correlate=padded_memory())
+attack("option", "relu: infinities times zero", "infinity_comes_out", relu=by_products)
+attack("state", "softmax: a counter of 512 calls", "many_calls", softmax=overflowing(512))
+attack("state", "relu: memory that threads share", "many_calls", relu=in_one_memory(), threads=True)
 
 
 def decoder(change=lambda net: net, wrong=lambda net, layer: False):

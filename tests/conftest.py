@@ -57,10 +57,10 @@ def ramp():
 
 @pytest.fixture
 def few_conditions(request, monkeypatch):
-    """The checks of conditions look at their first calls alone, unless they are what is tried, or by night."""
+    """The checks of conditions look at their first calls and networks alone, unless they are what is tried, or by night."""
     from itertools import islice
 
-    from decoding.testing import conditions
+    from decoding.testing import conditions, networks
 
     given = getattr(request.node, "callspec", None)
     named = str(given.params.get("name", "")) if given else ""
@@ -68,3 +68,5 @@ def few_conditions(request, monkeypatch):
         return
     cases = conditions.cases
     monkeypatch.setattr(conditions, "cases", lambda *arguments: islice(cases(*arguments), 12))
+    nets = networks.cases
+    monkeypatch.setattr(networks, "cases", lambda: nets()[:12])

@@ -1,8 +1,18 @@
-"""Correct backends that compute in different ways; the conformance kit must accept all of them."""
+"""Correct backends that compute in different ways; the conformance kit must accept all of them.
+
+``python tests/honest.py`` runs all of them through the kit, with five seeds and thoroughly, which takes hours; ``--only`` chooses some.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import math
+import sys
+import time
+import types
+from collections import Counter
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -359,3 +369,141 @@ HONEST_IN_ONE_WAY = [
     (Answering("a masked array of which nothing is masked", np.ma.array), ["correlate_integers", "softmax", "decode_layer_nearest"]),
     (Answering("a library that sets NumPy's flags", raising), WALKS),
 ]  # fmt: skip
+
+
+def of_examples():
+    """Those of ``examples/backends`` whose library is installed: a backend, and the checks that it is known to fail."""
+    folder = Path(__file__).parents[1] / "examples" / "backends"
+    sys.path.insert(0, str(folder))
+    import with_scipy
+
+    yield with_scipy, {}
+    with contextlib.suppress(ImportError):
+        import with_torch
+
+        lines = (folder / "with_torch.expected").read_text().splitlines()
+        known = dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+        half = type("Half", (with_torch.Double,), {"name": "PyTorch, float16", "eps": 2.0**-11, "dtype": np.float16})
+        for backend in (with_torch.Double(), with_torch.Single(), half()):
+            yield backend, known
+    with contextlib.suppress(ImportError):
+        import with_jax
+
+        yield with_jax.Single(), {}
+    with contextlib.suppress(ImportError):
+        yield with_numba(), {}
+
+
+def with_numba():
+    """Loops that Numba compiles, for three operators."""
+    import numba
+
+    @numba.njit
+    def correlated(x, f, rows, columns, r, s):
+        y = np.zeros((x.shape[0], f.shape[0], rows, columns))
+        for n in range(x.shape[0]):
+            for k in range(f.shape[0]):
+                for i in range(rows):
+                    for j in range(columns):
+                        for c in range(f.shape[1]):
+                            for u in range(f.shape[2]):
+                                for v in range(f.shape[3]):
+                                    y[n, k, i, j] += x[n, c, i * r + u, j * s + v] * f[k, c, u, v]
+        return y
+
+    @numba.njit
+    def substituted(z, f, r, s):
+        rows, columns = (z.shape[2] - 1) * r + f.shape[2], (z.shape[3] - 1) * s + f.shape[3]
+        y = np.zeros((z.shape[0], f.shape[1], rows, columns))
+        for n in range(z.shape[0]):
+            for k in range(f.shape[0]):
+                for i in range(z.shape[2]):
+                    for j in range(z.shape[3]):
+                        for c in range(f.shape[1]):
+                            for u in range(f.shape[2]):
+                                for v in range(f.shape[3]):
+                                    y[n, c, i * r + u, j * s + v] += z[n, k, i, j] * f[k, c, u, v]
+        return y
+
+    def whole(array):
+        return np.array(array, np.float64, order="C")
+
+    def correlate(x, filters, bias, *, stride, pad):
+        reference.correlate(np.asarray(x)[:0], filters, bias, stride=stride, pad=pad)  # refuses
+        x, f = np.pad(whole(x), ((0, 0), (0, 0), pad[:2], pad[2:])), whole(filters)
+        rows, columns = ((n - z) // s + 1 for n, z, s in zip(x.shape[2:], f.shape[2:], stride, strict=True))
+        y = correlated(x, f, rows, columns, *stride)
+        return y if bias is None else y + whole(bias)[:, np.newaxis, np.newaxis]
+
+    def substitute(maps, filters, *, stride):
+        reference.substitute(np.asarray(maps)[:0], filters, stride=stride)
+        return substituted(whole(maps), whole(filters), *stride)
+
+    @numba.vectorize
+    def rectified(x, leak):
+        return x if x > 0 or x != x else leak * x
+
+    return types.SimpleNamespace(
+        name="Numba",
+        eps=2.0**-53,
+        correlate=correlate,
+        substitute=substitute,
+        relu=lambda x, *, leak: rectified(whole(x), leak),
+    )
+
+
+def everyone():
+    """All of them, with the checks that each is known to fail, and those that are asked (None: all)."""
+    named = [(backend, {}, None) for backend in HONEST] + [(backend, {}, None) for backend, _ in HONEST_IN_ONE_WAY]
+    return [
+        *((backend, known, None) for backend, known in of_examples()),
+        (fast, {}, None),
+        (reference, {}, None),
+        *named,
+    ]
+
+
+def blamed(backend, known, names, **options):
+    """The failures of a run, of checks that it is not known to fail."""
+    from decoding.testing import CHECKS, check_backend
+
+    names = [name for name in (names or CHECKS) if name not in known]
+    report = check_backend(backend, checks=names, on_failure="return", **options)
+    return [str(result) for result in report.failures], Counter(result.status for result in report.results)
+
+
+def main():
+    """Runs them through the kit: all conditions thoroughly once, as nothing is drawn there, the other checks with each seed."""
+    from decoding.testing import CHECKS
+
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--examples", type=int, default=60)
+    parser.add_argument("--only", default="", help="those whose name has this in it")
+    parser.add_argument("--conditions", choices=("none", "short", "thorough"), default="thorough")
+    options = parser.parse_args()
+    conditions = [name for name in CHECKS if name.endswith("_conditions")]
+    others = [name for name in CHECKS if name not in conditions]
+    wrong = 0
+    for backend, known, _ in everyone():
+        if options.only not in backend.name:
+            continue
+        runs = [(others, {"seed": seed, "examples": options.examples}) for seed in options.seeds]
+        if options.conditions != "none":
+            runs.append((conditions, {"thorough": options.conditions == "thorough"}))
+        for names, given in runs:
+            begun = time.process_time()
+            failures, statuses = blamed(backend, known, names, **given)
+            wrong += len(failures)
+            found = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+            print(
+                f"{backend.name}, {given}: {found}; {time.process_time() - begun:.0f} s",
+                *failures,
+                sep="\n  ",
+                flush=True,
+            )
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

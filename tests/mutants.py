@@ -1532,6 +1532,43 @@ wrong_library(
 )
 
 
+# Less precision than was declared, where a sum is so long that its bound hides it.
+
+
+def of_few_digits(operator, where, bits=14):
+    """The operator of a backend in single precision whose operands have so many binary digits, where ``where(*arrays)`` holds."""
+    function = getattr(reference, operator)
+
+    def short(array):
+        mantissa, exponent = np.frexp(np.asarray(array, np.float32))
+        return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+
+    def run(*arrays, **options):
+        y = function(*(a if a is None or not where(*arrays) else short(a) for a in arrays), **options)
+        return y.astype(np.float32)
+
+    return {operator: run}
+
+
+for _operator in ("correlate", "substitute", "softmax"):
+    mutant(
+        f"{_operator} with operands of fourteen digits from 1,000 channels on",
+        f"{_operator}_conditions",
+        eps=2.0**-24,
+        **of_few_digits(_operator, lambda x, *_: np.shape(x)[1] >= 1000),
+    )
+
+
+# Networks of conditions that calls do not have: so many groups, one for each channel.
+
+for _operator in ("correlate", "substitute"):
+    mutant(
+        f"{_operator} wrong where there are five groups or more",
+        {"correlate": "forward_integers", "substitute": "decode_filter_nearest"}[_operator],
+        **alone(_operator, lambda run, g, x, f, *rest: run(x, f[::-1] if g > 4 else f, *rest)),
+    )
+
+
 # Wrong under one condition, or under two: some of `attacks`, which has more.
 
 KEPT = (
@@ -1550,6 +1587,11 @@ KEPT = (
     "decode_filter: a cache keyed by id(net)",
     "decode_filter: one buffer for all",
     "relu: a ring of 64 buffers",
+    "substitute: wrong after a refused unpooling",
+    "relu: an answer that is kept and handed out again",
+    "softmax: a counter of 512 calls",
+    "relu: infinities times zero",
+    "relu: memory that threads share",
 )
 # Where what is drawn may find it before, too.
 NOT_FIRST = (

@@ -1,8 +1,10 @@
 """Wrong backends made by the thousand: what goes wrong, where a condition of the kit's model holds or two of them do.
 
 ``python tests/mutation.py --count 200 --seed 1`` draws so many for each operator, half with one condition and half with two, and
-prints how many the check of conditions refuses. Those whose answers were the reference's in every call that met their conditions
-are equivalent, and not counted; those whose conditions no call met are, as got through.
+prints how many the kit refuses: by its check of conditions, or, where that lets one through, by another check of the operator.
+Those whose answers were the reference's in every call that met their conditions are equivalent, and not counted; those whose
+conditions no call met have got through. Only the calls that meet a mutant's conditions are made, as it is right in all others.
+Two conditions are drawn that can hold together in a call of 2^17 products, the largest that the kit promises.
 """
 
 from __future__ import annotations
@@ -10,17 +12,33 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
+import time
 import types
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
 from decoding import reference
 from decoding.backend import OPERATORS
+from decoding.interpolation import MODES
 from decoding.testing import check_backend, conditions
-from decoding.testing.report import PASSED
+from decoding.testing.conditions import LONGEST_UNPOOLED, PADS
+from decoding.testing.operators import TABLE
+from decoding.testing.report import FAILED, NOT_JUDGED
+from decoding.testing.rounding import Arithmetic
 
 SIDES = {"images": 0, "channels": 1, "rows": 2, "columns": 3}
+EPS = 2.0**-53
+# Asked where the check of conditions has let a mutant through.
+MORE = ("integers", "reals"), ("magnitudes", "strided_inputs", "single_inputs", "fresh_answers")
+
+
+# What goes wrong. What goes in: of the arrays and options; what comes out: of the answer, and of what was kept.
 
 
 def last_column(y, _):
@@ -31,12 +49,24 @@ def first_row(y, _):
     y[..., 0, :] = 0
 
 
+def last_cell(y, _):
+    y[-1, -1, -1, -1] -= 1
+
+
 def shifted(y, _):
     y[...] = np.roll(y, 1, axis=-1)
 
 
 def turned(y, _):
     y[...] = y[:, ::-1]
+
+
+def upside_down(y, _):
+    y[...] = y[:, :, ::-1]
+
+
+def images_turned(y, _):
+    y[...] = y[::-1]
 
 
 def negative(y, _):
@@ -63,29 +93,84 @@ def last_channel(y, _):
     y[:, -1] = y[:, 0] + (y.shape[1] == 1)
 
 
-EFFECTS = (last_column, first_row, shifted, turned, negative, clipped, halves, stale, last_channel)
+def shared(y, memory):
+    """One buffer for all answers of a shape."""
+    buffer = memory.setdefault(y.shape, np.empty_like(y))
+    buffer[...] = y
+    return buffer
 
 
-class Condition:
+def bfloat16(arrays, options):
+    return [None if a is None else _rounded(a, 8) for a in arrays], options
+
+
+def last_term_dropped(arrays, options):
+    x = np.array(arrays[0], float)
+    x[:, -1] = 0
+    return [x, *arrays[1:]], options
+
+
+def small_ones_dropped(arrays, options):
+    x = np.array(arrays[0], float)
+    x[np.abs(x) < 1e-4 * np.abs(x).max(initial=0)] = 0
+    return [x, *arrays[1:]], options
+
+
+def written_to(arrays, options):
+    if np.asarray(arrays[0]).flags.writeable:
+        arrays[0][-1, -1, -1, -1] = 5
+    return arrays, options
+
+
+def option_ignored(arrays, options):
+    """The first that there is: pads, a bias, steps that are unequal, the leak, the interpolation."""
+    if any(options.get("pad", ())):
+        top, bottom, left, right = options["pad"]
+        return arrays, {**options, "pad": (bottom, top, right, left)}
+    if len(arrays) == 3 and arrays[2] is not None:
+        return [*arrays[:2], None], options
+    if "leak" in options:
+        return arrays, {"leak": 0.0 if options["leak"] else 0.01}
+    if "mode" in options:
+        return arrays, {**options, "mode": "bilinear" if options["mode"] == "nearest" else "nearest"}
+    return arrays, options
+
+
+def _rounded(array, bits):
+    mantissa, exponent = np.frexp(np.asarray(array, float))
+    return np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+
+
+OUT = (last_column, first_row, last_cell, shifted, turned, upside_down, images_turned, negative, clipped, halves, stale,
+       last_channel, shared)  # fmt: skip
+IN = (bfloat16, last_term_dropped, small_ones_dropped, written_to, option_ignored)
+
+
+# When.
+
+
+class Condition(NamedTuple):
     """A class of one factor, as a backend that branches on it would ask."""
 
-    def __init__(self, operator, factor, value, how):
-        self.operator, self.factor, self.value, self.how = operator, factor, value, how
+    operator: str
+    factor: str
+    value: object
+    how: str
 
     def __repr__(self):
         return f"{self.factor} {self.how} {self.value}".replace("  ", " ")
 
     def holds(self, arrays, options):
         x, filters = arrays[0], arrays[1] if len(arrays) > 1 else None
-        if self.factor in SIDES or self.factor == "filters":
-            side = x.shape[SIDES[self.factor]] if self.factor in SIDES else filters.shape[self.operator == "substitute"]
-            return {"from": side >= self.value, "of": side == self.value, "in": side % self.value == 0}[self.how]
+        if self.how:
+            size = self._size(x, filters)
+            return {"from": size >= self.value, "of": size == self.value, "in": size % self.value == 0}[self.how]
         if self.factor == "window":
             size = options.get("size") or filters.shape[2:]
             return (tuple(size), tuple(options["stride"])) == self.value
         if self.factor == "pad":
             size = options.get("size") or filters.shape[2:]
-            return tuple(options["pad"]) == conditions.PADS[self.value](*size)
+            return tuple(options["pad"]) == PADS[self.value](*size)
         if self.factor == "bias":
             return (arrays[2] is not None) == self.value
         if self.factor == "layout":
@@ -100,74 +185,159 @@ class Condition:
             )
         if self.factor == "type":
             return x.dtype == np.float32
+        if self.factor == "values":
+            return {"negative": x.size and x.max() < 0, "zeros": not x.any(), "large": np.abs(x).max(initial=0) > 1e4}[
+                self.value
+            ]
         return options[self.factor] == self.value
+
+    def _size(self, x, filters):
+        if self.factor in SIDES:
+            return x.shape[SIDES[self.factor]]
+        return {
+            "filters": lambda: filters.shape[self.operator == "substitute"],
+            "cells": lambda: x.shape[2] * x.shape[3],
+            "numbers": lambda: x.size,
+            "weights": lambda: filters[0].size if self.operator == "correlate" else filters[:, 0].size,
+        }[self.factor]()
+
+    def least(self):
+        """The smallest row of the kit's table that it asks for, as far as it says."""
+        if self.factor in SIDES or self.factor == "filters":
+            return {self.factor: self.value}
+        if self.factor in ("window", "pad"):
+            return {self.factor: self.value}
+        return {"rows": self.value} if self.factor in ("cells", "numbers") else {}
 
 
 def condition(operator, draw):
-    table = {name: classes for name, classes in conditions.factors(operator).items() if name != "values"}
-    factor = draw.choice(sorted(table))
+    table = dict(conditions.factors(operator))
+    sizes = ["cells", "numbers", *(["weights"] if "filters" in table else [])]
+    factor = draw.choice([*sorted(table), *sizes])
     if factor in SIDES or factor == "filters":
         how = draw.choice(("from", "of", "in"))
-        longest = conditions.LONGEST_UNPOOLED if operator == "unpool" else 4097
+        longest = LONGEST_UNPOOLED if operator == "unpool" else 4097
         long = [n for n in conditions.LENGTHS if n <= longest]
         values = {"from": (*conditions.FEW, *long), "of": conditions.FEW, "in": (2, 4, 8, 16, 32)}[how]
         return Condition(operator, factor, draw.choice(values), how)
+    if factor in sizes:
+        return Condition(
+            operator, factor, draw.choice((8, 16, 32, 64, 128, 256, 512, 1024)), draw.choice(("from", "in"))
+        )
     if factor == "layout":
         return Condition(operator, factor, draw.choice(("gaps", "backwards", "repeated", "read-only")), "")
+    if factor == "values":
+        return Condition(operator, factor, draw.choice(("negative", "zeros", "large")), "")
     return Condition(operator, factor, draw.choice(table[factor]), "")
+
+
+def possible(pair):
+    """Whether two conditions can hold together in a call of the size that the kit promises."""
+    operator = pair[0].operator
+    table = conditions.factors(operator)
+    plain = {name: classes[0] for name, classes in table.items()}
+    plain |= {side: 1 for side in (*SIDES, "filters") if side in table} | (
+        {"window": ((1, 1), (1, 1))} if "window" in table else {}
+    )
+    least = {name: value for each in pair for name, value in each.least().items()}
+    sizes = [{"rows": rows, "columns": columns} for rows, columns in ((1, 1), (9, 9), (33, 33))]
+    return any(TABLE[operator].products(plain | size | least) <= conditions.MOST[False] for size in sizes)
 
 
 class Mutant:
     def __init__(self, operator, seed, count):
         draw = random.Random(f"{operator} {seed}")
-        self.operator, self.effect = operator, draw.choice(EFFECTS)
+        self.operator, self.effect = operator, draw.choice(OUT + IN)
         self.conditions = [condition(operator, draw)]
         while len(self.conditions) < count:
             more = condition(operator, draw)
-            if more.factor != self.conditions[0].factor:
+            if more.factor != self.conditions[0].factor and possible((*self.conditions, more)):
                 self.conditions.append(more)
         self.memory, self.met, self.differed = {}, False, False
 
     def __str__(self):
         return f"{self.operator}: {self.effect.__name__} where {' and '.join(map(str, self.conditions))}"
 
+    def meets(self, call):
+        given = [None if a is None else np.asarray(a) for a in call.arrays]
+        return all(each.holds(given, call.options) for each in self.conditions)
+
     def __call__(self, *arrays, **options):
-        right = np.asarray(getattr(reference, self.operator)(*arrays, **options))
+        function = getattr(reference, self.operator)
         given = [None if a is None else np.asarray(a) for a in arrays]
+        right = np.asarray(function(*arrays, **options))
         if not right.size or not all(each.holds(given, options) for each in self.conditions):
             return right
-        y = np.array(right)
-        self.effect(y, self.memory)
         self.met = True
-        self.differed |= not np.array_equal(y, right, equal_nan=True)
-        return y
+        if self.effect in IN:
+            before = given[0].copy()
+            changed, others = self.effect(given, options)
+            y = np.asarray(function(*changed, **others))
+            self.differed |= not np.array_equal(y, right, equal_nan=True) or not np.array_equal(
+                given[0], before, equal_nan=True
+            )
+            return y
+        y = np.array(right)
+        kept = self.effect(y, self.memory)
+        self.differed |= self.effect is shared or not np.array_equal(y, right, equal_nan=True)
+        return y if kept is None else kept
+
+    def backend(self):
+        functions = {name: getattr(reference, name) for name in OPERATORS} | {self.operator: self}
+        return types.SimpleNamespace(name=str(self), eps=EPS, **functions)
 
     def refused(self):
-        """Whether the check of conditions refuses it."""
-        functions = {name: getattr(reference, name) for name in OPERATORS} | {self.operator: self}
-        backend = types.SimpleNamespace(name=str(self), eps=2.0**-53, **functions)
-        report = check_backend(backend, checks=[f"{self.operator}_conditions"], examples=2, on_failure="return")
-        return report.results[0].status != PASSED  # not judged is what a plain call shows at once
+        """Whether the check of conditions refuses it; not judged is what a plain call shows at once."""
+        met = [case for case in cases(self.operator) if self.meets(case.call)]
+        with mock.patch.object(conditions, "cases", return_value=met):
+            return self.refused_by(f"{self.operator}_conditions")
 
-
-def run(operator, count, seed):
-    """(how many conditions, outcome) of so many mutants, half of each kind, and those that got through."""
-    found, through = Counter(), []
-    for number in range(count):
-        mutant = Mutant(operator, f"{seed} {number}", 1 + number % 2)
-        outcome = (
-            "refused"
-            if mutant.refused()
-            else "through"
-            if mutant.differed
-            else "equivalent"
-            if mutant.met
-            else "not met"
+    def refused_by(self, *checks, examples=2):
+        with tempfile.TemporaryDirectory() as folder:
+            report = check_backend(self.backend(), checks=checks, examples=examples, on_failure="return", cases=folder)
+        return any(
+            result.status in (FAILED, NOT_JUDGED) and result.detail.find("no case") < 0 for result in report.results
         )
-        found[1 + number % 2, outcome] += 1
-        if outcome in ("through", "not met"):
-            through.append(f"{mutant} ({outcome})")
-    return found, through
+
+    def others(self):
+        own, rest = MORE
+        modes = [f"_{mode}" for mode in MODES] if self.operator == "unpool" else [""]
+        if self.operator == "softmax":
+            return ("softmax", *rest)
+        return (*(f"{self.operator}{mode}_{kind}" for mode in modes for kind in own), *rest)
+
+    def outcome(self):
+        if self.refused():
+            return "refused"
+        if not self.met:
+            return "refused" if self.refused_by(*self.others(), examples=10) else "not met"
+        if not self.differed:
+            return "equivalent"
+        return "refused" if self.refused_by(*self.others(), examples=10) else "through"
+
+
+@lru_cache(maxsize=7)
+def cases(operator):
+    """The calls of the check of conditions."""
+    return list(conditions.cases(operator, Arithmetic(EPS)))
+
+
+def judged(task):
+    operator, number, seed = task
+    mutant = Mutant(operator, f"{seed} {number}", 1 + number % 2)
+    return 1 + number % 2, mutant.outcome(), str(mutant)
+
+
+def run(operator, count, seed, processes=1):
+    """(how many conditions, outcome) of so many mutants, half of each kind, and those that got through."""
+    tasks = [(operator, number, seed) for number in range(count)]
+    if processes == 1:
+        outcomes = [judged(task) for task in tasks]
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            outcomes = list(pool.map(judged, tasks, chunksize=20))
+    found = Counter((many, outcome) for many, outcome, _ in outcomes)
+    return found, [f"{name} ({outcome})" for _, outcome, name in outcomes if outcome in ("through", "not met")]
 
 
 def main():
@@ -175,15 +345,30 @@ def main():
     parser.add_argument("--count", type=int, default=200, help="mutants of each operator (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--operators", nargs="+", default=OPERATORS, choices=OPERATORS)
+    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
-    print(f"{'operator':12}{'one condition':>24}{'two conditions':>24}   refused, of those that are wrong somewhere")
+    print(f"{'operator':12}{'one condition':>30}{'two conditions':>30}   refused, of those that are wrong somewhere")
+    sums = Counter()
     for operator in options.operators:
-        found, through = run(operator, options.count, options.seed)
-        cells = []
-        for many in (1, 2):
-            wrong = sum(found[many, outcome] for outcome in ("refused", "through", "not met"))
-            cells.append(f"{found[many, 'refused']} of {wrong}, {found[many, 'not met']} not met")
-        print(f"{operator:12}{cells[0]:>24}{cells[1]:>24}", *[f"    {line}" for line in through], sep="\n", flush=True)
+        begun = time.monotonic()
+        found, through = run(operator, options.count, options.seed, options.processes)
+        sums += found
+        print(
+            row(operator, found),
+            f"  {time.monotonic() - begun:.0f} s",
+            *[f"\n    {line}" for line in through],
+            flush=True,
+        )
+    print(row("together", sums), f"  {sums[1, 'equivalent'] + sums[2, 'equivalent']} equivalent, not counted")
+
+
+def row(name, found):
+    cells = []
+    for many in (1, 2):
+        wrong = sum(found[many, outcome] for outcome in ("refused", "through", "not met"))
+        share = f"{100 * found[many, 'refused'] / wrong:.1f} %" if wrong else ""
+        cells.append(f"{found[many, 'refused']} of {wrong}, {share}; {found[many, 'not met']} not met")
+    return f"{name:12}{cells[0]:>30}{cells[1]:>30}"
 
 
 if __name__ == "__main__":

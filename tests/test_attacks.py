@@ -4,7 +4,7 @@ import mutation
 import pytest
 from attacks import ATTACKS, refusal
 
-from decoding.testing import check_backend, conditions
+from decoding.testing import check_backend, conditions, operators
 
 # One of each kind always; all of them by night.
 SAMPLE = {kind: name for kind, name, *_ in reversed(ATTACKS) if not name.startswith(("substitute", "unpool"))}
@@ -46,14 +46,14 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
 
 
 def test_the_cheap_ones_come_first():
-    cost = [conditions.products("correlate", row) for row in conditions.covering("correlate")[0]]
+    cost = [operators.TABLE["correlate"].products(row) for row in conditions.covering("correlate")[0]]
     assert cost == sorted(cost)
     assert max(cost) <= conditions.MOST[False]
 
 
 def test_numbers_repeat_along_no_side():
     for shape in ((2, 13, 7, 5), (3, 5, 65, 33), (2, 2, 11, 26)):
-        a = conditions.varied(*shape)
+        a = operators.varied(*shape)
         for axis in range(4):
             first, second = a.take(0, axis), a.take(1, axis)
             assert (first != second).any()
@@ -78,4 +78,4 @@ def test_mutants_of_the_model_are_refused(operator, count):
     assert not found[2, "through"], through
     if count > 2:
         met = found[2, "refused"]
-        assert met >= 0.8 * (met + found[2, "not met"]), through
+        assert met >= 0.9 * (met + found[2, "not met"]), through

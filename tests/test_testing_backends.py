@@ -107,11 +107,14 @@ def test_the_code_of_the_page_runs_as_printed(capsys):
         len(scope["test_conformance"].pytestmark[0].args[1]) >= len(CHECKS) - 5
     )  # those of a decoder of its own, and of groups
     from decoding import reference
-    from decoding.testing import Call, check_backend, checks, explicit, strategies
+    from decoding.testing import check_backend, checks, strategies
 
     try:
-        exec(one_more, {"check": checks.check, "Call": Call, "strategies": strategies, "explicit": explicit})
+        exec(one_more, {name: getattr(checks, name) for name in ("check", "Cases", "explicit")} | {"strategies": strategies})
         assert check_backend(reference, checks=["relu_keeps_positive"]).ok
+        wrong = type("Wrong", (), {"eps": 2.0**-53, "relu": lambda self, x, *, leak: 2 * reference.relu(x, leak=leak)})
+        (failure,) = check_backend(wrong(), checks=["relu_keeps_positive"], on_failure="return").failures
+        assert "assert np.array_equal(y, x), y" in failure.code
     finally:
         CHECKS.pop("relu_keeps_positive", None)
 

@@ -1,7 +1,7 @@
 """The conformance kit: does another implementation do what `decoding.reference` does?"""
 
 from ..errors import ConformanceFailure
-from . import loops, strategies
+from . import loops, machines, strategies
 from .calls import Call
 from .checks import CHECKS
 from .report import Report, Result
@@ -15,6 +15,7 @@ __all__ = [
     "Result",
     "check_backend",
     "loops",
+    "machines",
     "parametrize_with_checks",
     "strategies",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from types import CodeType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,12 +17,14 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 from hypothesis.strategies import SearchStrategy
 
+import decoding
+
 from .. import reference
 from ..arguments import Array, described
 from ..backend import OPERATORS, precision, takes_groups
 from ..errors import InvalidValueError
 from .bounds import NotJudged, arithmetic, error_bound, exact_unit
-from .calls import Call, in_shape, inputs
+from .calls import Call, Script, in_shape, inputs
 from .report import Mismatch
 from .stages import Expected, Pass, expectations
 
@@ -109,11 +114,9 @@ class Bench:
         """Look at these cases alone, as `forall` looks at those that are always looked at."""
         self.forall(NOTHING, body, 0, cases)
 
-    def search(self, cases: SearchStrategy[T], judge: Callable[[T], None], examples: int) -> None:
-        """Draw `cases`, as many as `examples`, and shrink what `judge` objects to."""
-        found: list[Mismatch] = []
-
-        @settings(
+    def settings(self, examples: int, **more: Any) -> settings:
+        """How hypothesis draws: as many examples, the same ones each time unless there is a seed."""
+        return settings(
             max_examples=examples,
             derandomize=self.seed is None,
             database=None,
@@ -126,7 +129,14 @@ class Bench:
             suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.nested_given)
             if hasattr(HealthCheck, "nested_given")
             else (HealthCheck.too_slow, HealthCheck.data_too_large),
+            **more,
         )
+
+    def search(self, cases: SearchStrategy[T], judge: Callable[[T], None], examples: int) -> None:
+        """Draw `cases`, as many as `examples`, and shrink what `judge` objects to."""
+        found: list[Mismatch] = []
+
+        @self.settings(examples)
         @given(cases)
         def run(case: T) -> None:
             try:
@@ -274,21 +284,68 @@ class Bench:
             problem += f"; the answer is {self.answered}, and eps says {self.precision.eps:.2g}"
         raise Mismatch(problem, code, should.name, arrays)
 
-    def exactly(self, call: Call) -> Array:
-        """The backend's answer where it must be exact.
+    def grid(self, *calls: Call) -> float:
+        """The grid that all partial sums of these calls lie on.
 
         Raises
         ------
         NotJudged
-            If a partial sum may round.
+            If one may round.
         """
-        unit = exact_unit(call, self.precision)
-        if unit is None:
-            raise NotJudged("a partial sum may round")
-        if not self.precision.exact and not (error_bound(call, self.precision) < unit / 2).all():
-            raise NotJudged("the bound exceeds what is rounded away")
-        got = self.answer(call)
-        return got if self.precision.exact else np.asarray(np.rint(got / unit) * unit)
+        for call in calls:
+            unit = exact_unit(call, self.precision)
+            if unit is None:
+                raise NotJudged("a partial sum may round")
+            if not self.precision.exact and not (error_bound(call, self.precision) < unit / 2).all():
+                raise NotJudged("the bound exceeds what is rounded away")
+        return min(exact_unit(call, self.precision) or 1.0 for call in calls)
+
+    def on_grid(self, grid: float, *names: str) -> list[str]:
+        """A line of code that rounds to the grid what a Fourier transform leaves beside it, if the backend has such."""
+        if self.precision.exact:
+            return []
+        return [f"{', '.join(names)} = {', '.join(f'np.rint(np.asarray({name}) / {grid}) * {grid}' for name in names)}"]
+
+    def scope(self, given: Call | None = None) -> dict[str, Any]:
+        """The names that printed code knows: NumPy, the library's, the backend, and copies of the call's arrays."""
+        names = {name: getattr(decoding, name) for name in decoding.__all__} | {"np": np, "backend": self.backend}
+        return names if given is None else names | given._replace(arrays=tuple(given.copies())).named
+
+    def holds(self, problem: str, lines: Iterable[str], given: Call | None = None) -> None:
+        """Run the code that a failure prints, the call's arrays being there; its last line is an assertion.
+
+        Raises
+        ------
+        Mismatch
+            If the assertion does not hold, or the code raises another exception.
+        """
+        code = Script(given, tuple(lines))
+        try:
+            with np.errstate():
+                executed(code.lines, self.scope(given))
+        except AssertionError:
+            raise Mismatch(problem, code) from None
+        except NotImplementedError as error:
+            raise Unsupported(str(error)) from None
+        except STOPS as error:
+            raise Mismatch(f"raises {type(error).__name__}: {error}", code) from error
+
+
+def executed(lines: Iterable[str], scope: dict[str, Any]) -> Any:
+    """What the last line gives, if it is an expression, after those before it."""
+    before, last = _compiled("\n".join(lines))
+    exec(before, scope)
+    return eval(last, scope)
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> tuple[CodeType, CodeType]:
+    """All statements but the last, and that one: as an expression if it is one."""
+    *before, last = ast.parse(text).body
+    end = ast.Expression(last.value) if isinstance(last, ast.Expr) else ast.Module([last], [])
+    return compile(ast.Module(before, []), "a check", "exec"), compile(
+        end, "a check", "eval" if isinstance(last, ast.Expr) else "exec"
+    )
 
 
 def stays(answer: Any, before: Array) -> bool:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import reference
 from ..arguments import Array
+from ..backend import OPERATORS
 from ..layers import Layer
 from ..network import Network
 
-NAMES = {"correlate": ("x", "filters", "bias"), "substitute": ("maps", "filters"), "unpool": ("maps",)}
+# What the arrays of each operator are called, as the reference calls them: its arguments that are not given by name alone.
+NAMES = {
+    operator: tuple(
+        name
+        for name, each in signature(getattr(reference, operator)).parameters.items()
+        if each.kind is each.POSITIONAL_OR_KEYWORD
+    )
+    for operator in OPERATORS
+}
 
 
 class Call(NamedTuple):
@@ -29,10 +40,14 @@ class Call(NamedTuple):
     options: dict[str, Any]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the operator's arrays are called."""
+        return NAMES[self.operator]
+
+    @property
     def named(self) -> dict[str, Array]:
         """The arrays that are there, by the names of the operator's arguments."""
-        names = NAMES.get(self.operator, ("x",))
-        return {name: array for name, array in zip(names, self.arrays, strict=True) if array is not None}
+        return {name: array for name, array in zip(self.names, self.arrays, strict=True) if array is not None}
 
     def script(self, *lines: str) -> str:
         """Code that makes the arrays under their names, and then does what the `lines` say."""
@@ -40,8 +55,7 @@ class Call(NamedTuple):
 
     def by_name(self) -> str:
         """The call as code, after such a `script`."""
-        names = NAMES.get(self.operator, ("x",))
-        return self._code([name if name in self.named else "None" for name in names])
+        return self._code([name if name in self.named else "None" for name in self.names])
 
     def copies(self) -> list[Array | None]:
         """The arrays, copied, so that nobody can change those of the call."""
@@ -57,6 +71,16 @@ class Call(NamedTuple):
 
     def __repr__(self) -> str:
         return self._code([source(array) for array in self.arrays])
+
+
+class Script(NamedTuple):
+    """Code in which a call's arrays have their names: what a check runs, and what a failure prints."""
+
+    call: Call | None
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines) if self.call is None else self.call.script(*self.lines)
 
 
 def in_shape(got: Array, want: Array) -> Array:

@@ -10,101 +10,35 @@ NIST 800-142); it is found greedily, and much shorter than the product. Long sid
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import Array, Pads, Pair
-from ..interpolation import MODES
-from .bounds import Arithmetic
+from ..arguments import Array
 from .calls import Call
+from .operators import PADS as PADS
+from .operators import TABLE, Row
+from .rounding import Arithmetic
 
+BLOCKS = (8, 9, 16, 17, 33)
+# A call of several images, channels and filters, with unequal sides and all options.
+PROBE: dict[str, Any] = {
+    "images": 2, "channels": 2, "filters": 3, "rows": 4, "columns": 5, "window": ((2, 2), (1, 2)), "pad": "one all around", "bias": True,
+    "leak": 0.25,
+}  # fmt: skip
+SHORT = (2, 1, 3, 4)  # sides of calls that a person could read
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
+ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
+LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 MUTE = {("values", "zeros"), ("layout", "the first one repeated"), ("layout", "the last axis repeated")}
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
-Windows = tuple[tuple[Pair, Pair], ...]  # sizes and steps
-# What people use, and one cell, one row, one column; steps that are equal, unequal, and larger than the window.
-WINDOWS: Windows = tuple(
-    ((h, w), (r, s))
-    for h, w, r, s in (
-        *(
-            (2, 3, 1, 2),
-            (1, 1, 1, 1),
-            (1, 1, 2, 2),
-            (3, 3, 1, 1),
-            (3, 3, 2, 2),
-            (3, 3, 3, 3),
-            (3, 3, 1, 2),
-            (5, 5, 1, 1),
-        ),
-        *(
-            (5, 5, 2, 2),
-            (7, 7, 2, 2),
-            (2, 2, 2, 2),
-            (3, 2, 2, 1),
-            (1, 3, 1, 1),
-            (3, 1, 1, 1),
-            (4, 4, 3, 3),
-            (2, 2, 3, 3),
-        ),
-        *((3, 3, 5, 5), (1, 2, 1, 5), (11, 11, 4, 4), (1, 8, 1, 1), (9, 1, 1, 1), (16, 17, 1, 2), (32, 33, 3, 1)),
-    )
-)
-POOLS: Windows = tuple(
-    ((h, w), (r, s))
-    for h, w, r, s in (
-        *(
-            (3, 2, 1, 2),
-            (2, 2, 2, 2),
-            (3, 3, 2, 2),
-            (2, 2, 1, 1),
-            (3, 3, 3, 3),
-            (5, 5, 2, 2),
-            (4, 4, 3, 3),
-            (5, 5, 5, 5),
-        ),
-        *(
-            (1, 1, 1, 1),
-            (1, 1, 2, 2),
-            (2, 2, 3, 3),
-            (3, 2, 2, 3),
-            (1, 4, 1, 1),
-            (4, 1, 1, 1),
-            (7, 7, 7, 7),
-            (8, 8, 8, 8),
-        ),
-        *((16, 17, 1, 2), (2, 3, 5, 4), (9, 9, 4, 4), (5, 6, 3, 4)),
-    )
-)
-# At steps of 49, 98 and 103, p times the rounded reciprocal lies below a whole number where p over the step is one.
-UNPOOLS: Windows = (
-    *POOLS,
-    ((49, 1), (49, 1)),
-    ((1, 98), (1, 98)),
-    ((2, 1), (103, 1)),
-    ((1, 49), (1, 49)),
-    ((6, 6), (1, 1)),
-)
-LEAKS = (0.25, 0.0, 1.0, 0.01, 2.0, 3.0, 8.0, -1.0, -3.5)
-PADS: dict[str, Callable[[int, int], Pads]] = {
-    "none": lambda h, w: (0, 0, 0, 0),
-    "one all around": lambda h, w: (1, 1, 1, 1),
-    "half a window": lambda h, w: (h // 2, h // 2, w // 2, w // 2),
-    "above": lambda h, w: (1, 0, 0, 0),
-    "below": lambda h, w: (0, 1, 0, 0),
-    "left": lambda h, w: (0, 0, 1, 0),
-    "right": lambda h, w: (0, 0, 0, 1),
-    "all different": lambda h, w: (2, 1, 0, 3),
-    "more than three": lambda h, w: (4, 5, 6, 4),
-    "nearly a window": lambda h, w: (h - 1, h - 1, w - 1, w - 1),
-}
 # How arrays lie in memory: a line of code, {0} being the array.
 LAYOUTS = {
     "in C's order": "",
@@ -112,6 +46,8 @@ LAYOUTS = {
     "channels last": "{0} = np.moveaxis(np.moveaxis({0}, 1 % {0}.ndim, -1).copy(), -1, 1 % {0}.ndim)",
     "every second column": "{0} = np.stack([{0}, np.full_like({0}, 77)], -1)[..., 0]",
     "every second of the first axis": "{0} = np.stack([{0}, np.full_like({0}, 77)], 1)[:, 0]",
+    "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}[:1], {0}])[1:]",
+    "channels last, not where memory begins": "{0} = np.moveaxis(np.moveaxis(np.concatenate([77 + 0 * {0}[:1], {0}]), 1 % {0}.ndim, -1).copy()[1:], -1, 1 % {0}.ndim)",
     "cut out": "{0} = np.pad({0}, 1, constant_values=77)[(slice(1, -1),) * {0}.ndim]",
     "backwards": "{0} = np.flip(np.flip({0}).copy())",
     "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
@@ -119,9 +55,9 @@ LAYOUTS = {
     "read-only": "{0}.setflags(write=False)",
 }
 TYPES = ("double", "single", "the first single")
-VALUES = ("integers", "reals", "graded", "negative", "zeros")
+VALUES = ("integers", "reals", "graded", "wide maps", "wide weights", "negative", "zeros")
 
-Row = dict[str, Any]
+Table = dict[str, tuple[Any, ...]]
 
 
 class Case(NamedTuple):
@@ -162,67 +98,45 @@ class Coverage(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def factors(operator: str, thorough: bool = False) -> dict[str, tuple[Any, ...]]:
+def factors(operator: str, thorough: bool = False) -> Table:
     """The table: for each condition its classes, the plain one first."""
     sides = (*FEW, *(n for n in LENGTHS if n not in FEW)) if thorough else FEW
-    table: dict[str, tuple[Any, ...]] = {
-        "images": sides, "channels": sides, "rows": sides, "columns": sides, "layout": tuple(LAYOUTS), "type": TYPES,
-    }  # fmt: skip
-    if operator in ("correlate", "substitute"):
-        table |= {"filters": sides, "window": WINDOWS}
-    if operator == "correlate":
-        table |= {"pad": tuple(PADS), "bias": (True, False)}
-    if operator in ("max_pool", "avg_pool"):
-        table |= {"window": POOLS, "pad": tuple(PADS)}
-    if operator == "unpool":
-        table |= {"window": UNPOOLS, "mode": MODES}
-    if operator == "relu":
-        table |= {"leak": LEAKS}
-    return table | {"values": VALUES}
-
-
-def products(operator: str, row: Row) -> float:
-    """How many products, or cells, a call takes; infinite where it must be refused."""
-    rows, columns, maps = row["rows"], row["columns"], row["images"] * row["channels"]
-    if "window" not in row:
-        return float(maps * rows * columns)
-    (h, w), (r, s) = row["window"]
-    if operator in ("substitute", "unpool"):
-        tall, wide = (rows - 1) * r + h, (columns - 1) * s + w
-        if operator == "unpool":
-            return float(maps * tall * (rows * columns + wide * columns))
-        return float(maps * row["filters"] * max(h * w * rows * columns, tall * wide))
-    top, bottom, left, right = PADS[row["pad"]](h, w)
-    if operator != "correlate" and (max(top, bottom) >= h or max(left, right) >= w):
-        return math.inf
-    tall, wide = (rows + top + bottom - h) // r + 1, (columns + left + right - w) // s + 1
-    if tall < 1 or wide < 1:
-        return math.inf
-    return float(
-        max(maps * row.get("filters", 1) * h * w * tall * wide, maps * (rows + top + bottom) * (columns + left + right))
-    )
+    maps = dict.fromkeys(("images", "channels", "rows", "columns"), sides)
+    others = {name: sides if classes is None else classes for name, classes in TABLE[operator].factors.items()}
+    values = VALUES if "filters" in others else tuple(value for value in VALUES if value != "wide weights")
+    return {**maps, "layout": tuple(LAYOUTS), "type": TYPES, **others, "values": values}
 
 
 @lru_cache(maxsize=32)
 def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], int, int]:
-    """Rows of the table in which every class occurs, and every pair that can: the cheap ones first; pairs found, and possible.
+    """Rows of the table in which every class occurs, and every pair that can: the cheap ones first; pairs found, and possible."""
+    return cover(factors(operator, thorough), TABLE[operator].products, MOST[thorough], _completions(operator))
 
-    Greedy: a pair that is missing begins a row, and every other factor gets the class that adds most pairs, as long as the
-    call stays small enough.
+
+def _completions(operator: str) -> list[Row]:
+    """The rest of rows, which tells what fits: some map must be large enough for what is chosen, and some window for the pads."""
+    maps: list[Row] = [
+        {"rows": rows, "columns": columns} for rows, columns in ((1, 1), (2, 3), (5, 8), (9, 9), (33, 33))
+    ]
+    sides = dict.fromkeys(("images", "channels", "filters"), 1)
+    sizes = ((1, 1), (2, 2), (9, 9)) if "window" in TABLE[operator].factors else ()
+    windows: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
+    return [{**sides, **size, **window} for window in windows for size in maps]
+
+
+def cover(
+    table: Table, products: Callable[[Row], float], most: int, completions: list[Row]
+) -> tuple[tuple[Row, ...], int, int]:
+    """A covering array of strength 2: rows of the table, of so many products at most; how many pairs they have, and how many can be.
+
+    Greedy: a pair that is missing begins a row, and every other factor gets the class that adds most pairs, as long as one of the
+    `completions` leaves the row small enough.
     """
-    table = factors(operator, thorough)
-    plain = {name: classes[0] for name, classes in table.items()}
-    plain |= {"rows": 1, "columns": 1, "images": 1, "channels": 1} | ({"filters": 1} if "filters" in table else {})
-
-    # Some map must be large enough for what is chosen, and some window for the pads.
-    maps = [{"rows": rows, "columns": columns} for rows, columns in ((1, 1), (2, 3), (5, 8), (9, 9), (33, 33))]
-    windows: list[Row] = (
-        [{"window": (side, (1, 1))} for side in ((1, 1), (2, 2), (9, 9))] if "window" in table else [{}]
-    )
+    least = {name: classes[0] for name, classes in table.items()}
+    rests = [{**least, **{name: value for name, value in rest.items() if name in table}} for rest in completions]
 
     def fits(chosen: Row) -> bool:
-        rows = ({**plain, **size, **window, **chosen} for window in windows for size in maps)
-        return any(products(operator, row) <= MOST[thorough] for row in rows)
+        return any(products({**rest, **chosen}) <= most for rest in rests)
 
     names = sorted(table, key=lambda name: -len(table[name]))
     pairs = [
@@ -230,11 +144,9 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
     ]
     missing, found, lost = dict.fromkeys(pairs), list[Row](), 0
     while missing:
-        (first, second), chosen = next(iter(missing)), dict[str, Any]()
+        first, second = next(iter(missing))
         chosen = dict([first, second])
-        for name in names:
-            if name in chosen:
-                continue
+        for name in (name for name in names if name not in chosen):
             gain = {
                 value: sum(
                     ((n, v), (name, value)) in missing or ((name, value), (n, v)) in missing for n, v in chosen.items()
@@ -243,17 +155,48 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
                 if (name, value) not in MUTE and fits({**chosen, name: value})
             }
             chosen[name] = max(gain, key=lambda value: gain[value]) if gain else table[name][0]
-        mute = {(name, value) for name, value in chosen.items() if (name, value) in MUTE}
-        together = (((a, chosen[a]), (b, chosen[b])) for a, b in combinations(names, 2))
-        there = {pair for pair in together if pair in missing and mute <= set(pair)}
-        for pair in there | {(first, second)}:
-            missing.pop(pair, None)
-        if products(operator, chosen) <= MOST[thorough]:
+        mute = {each for each in chosen.items() if each in MUTE}
+        together = combinations([(name, chosen[name]) for name in names], 2)
+        for pair in {(first, second), *(pair for pair in together if pair in missing and mute <= set(pair))}:
+            del missing[pair]
+        if products(chosen) <= most:
             found.append({name: chosen[name] for name in table})
         else:
             lost += 1
-    found.sort(key=lambda row: products(operator, row))
+    found.sort(key=products)
     return tuple(found), len(pairs) - lost, len(pairs)
+
+
+def every_class(rows: Iterable[Row]) -> list[Row]:
+    """A covering array of strength 1: those rows that have a class which none before them has."""
+    seen, found = set[tuple[str, Any]](), list[Row]()
+    for row in rows:
+        if not seen.issuperset(row.items()):
+            seen.update(row.items())
+            found.append(row)
+    return found
+
+
+@lru_cache(maxsize=32)
+def plain(operator: str) -> tuple[Row, ...]:
+    """Rows that a person could read: every pair of windows and other options, of a few images, channels and cells."""
+    table = {name: classes for name, classes in factors(operator).items() if name not in ("layout", "type", "values")}
+    table = {name: SHORT if classes == FEW else classes for name, classes in table.items()}
+    rows, *_ = cover(table, TABLE[operator].products, 2**13, _completions(operator))
+    return rows
+
+
+@lru_cache(maxsize=32)
+def longer(operator: str) -> tuple[Row, ...]:
+    """Rows with one side at a time that leaves a tail of blocks of 4, 8, 16 or 32, or fills them."""
+    usual = plain(operator)[0] | PROBE
+    sides = [name for name, classes in factors(operator).items() if classes == FEW]
+    return tuple({**usual, side: n} for side in sides for n in BLOCKS)
+
+
+def probe(operator: str, images: int = 8) -> Row:
+    """A row of several images, channels and filters, with unequal sides, a bias and pads."""
+    return {**plain(operator)[0], **PROBE, "images": images}
 
 
 @lru_cache(maxsize=32)
@@ -264,12 +207,15 @@ def thin(operator: str) -> tuple[Row, ...]:
     if "window" in table:
         plain["window"] = ((2, 3), (1, 2)) if operator not in ("max_pool", "avg_pool") else ((2, 2), (1, 2))
     sides = [name for name in ("images", "channels", "filters", "rows", "columns") if name in table]
-    lengths = [n for n in LENGTHS if operator != "unpool" or n <= LONGEST_UNPOOLED]
+    lengths = [n for n in sorted((*LENGTHS, *ALMOST)) if operator != "unpool" or n <= LONGEST_UNPOOLED]
     found = []
     for i, (n, side) in enumerate((n, side) for n in lengths for side in sides):
         row = plain | {side: n, "values": "integers" if n % 2 else "reals"}
         turned = row | {name: table[name][i % len(table[name])] for name in table if name not in (*sides, "values")}
-        found.append(turned if products(operator, turned) <= MOST[False] else row)
+        found.append(turned if TABLE[operator].products(turned) <= MOST[False] else row)
+        if side == "channels":  # of which sums are made
+            wide = "wide weights" if n % 2 and "filters" in table else "wide maps"
+            found.append(plain | {side: n, "values": wide})
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]
@@ -277,9 +223,68 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
     if operator in ("max_pool", "avg_pool"):
         large += [{"window": (side, side), "rows": 65, "columns": 66, "channels": 1} for side in ((33, 17), (64, 65))]
+        large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     if operator == "unpool":
         large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
-    return (*found, *(plain | row for row in large))
+    fixed: list[Row] = [{"rows": 32, "columns": 32}]
+    for side in sides:
+        fixed.append({side: lengths[-1]})
+    every = (row for each in fixed for row in _with_every_class(operator, each))
+    return (*found, *(plain | row for row in large), *_usual_layers(operator), *every, *_both_long(operator))
+
+
+def _usual_layers(operator: str) -> Iterator[Row]:
+    """Rows as networks have them, each a fast path of its own: the usual windows, on many channels and filters, on large squares."""
+    table = factors(operator)
+    usual = {name: classes[0] for name, classes in table.items()}
+    usual |= {"images": 1, "values": "reals", **({"pad": "one all around"} if "pad" in table else {})}
+    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1))
+    sizes: list[Row] = [
+        {"channels": 16, "filters": 16, "rows": 16, "columns": 16},
+        {"rows": 64, "columns": 64, "images": 2},
+    ]
+    sizes += [
+        {"channels": 32, "filters": 32, "rows": 8, "columns": 8},
+        {"channels": 64, "filters": 64, "rows": 5, "columns": 5},
+    ]
+    for side, step in windows if "window" in table else ((1, 1),):
+        for size in sizes:
+            window = {"window": ((side, side), (step, step))} if "window" in table else {}
+            row = usual | window | {name: n for name, n in size.items() if name in table}
+            if TABLE[operator].products(row) <= MOST[True]:
+                yield row
+
+
+def _with_every_class(operator: str, fixed: Row) -> Iterator[Row]:
+    """Rows that have every class of the other conditions beside what is fixed, as far as the calls stay small."""
+    table, products = factors(operator), TABLE[operator].products
+    sides = [name for name, classes in table.items() if classes == FEW]
+    others = [name for name in table if name not in fixed and name != "values"]
+    others.sort(key=lambda name: name in sides)
+    usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1) | fixed
+    usual |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
+    maps: list[Row] = [{"rows": rows, "columns": columns} for rows, columns in ((2, 3), (5, 8), (9, 9))]
+    for i in range(max(len(table[name]) for name in others)):
+        row = usual | {"values": ("integers", "reals", "negative")[i % 3]}
+        for name in others:
+            given = {name: table[name][i % len(table[name])]}
+            rests = [{}, *maps] if name not in sides else [{}]
+            fit = (row | rest | fixed | given for rest in rests)
+            row = next((each for each in fit if products(each) <= MOST[False] / 2), row)
+        yield row
+
+
+def _both_long(operator: str) -> Iterator[Row]:
+    """Rows with two long sides each, or a very long one, the others being 1."""
+    table = factors(operator)
+    sides = [name for name, classes in table.items() if classes == FEW]
+    usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1)
+    usual |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
+    long = ((65, 65),) if operator == "unpool" else ((257, 257), (1025, 33), (33, 1025))
+    for first, second in combinations(sides, 2):
+        yield from (usual | {first: n, second: m} for n, m in long)
+    if operator != "unpool":
+        yield from (usual | {side: LONGEST} for side in sides)
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
@@ -307,30 +312,11 @@ def coverage(operator: str, thorough: bool = False) -> Coverage:
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    x = varied(row["images"], row["channels"], row["rows"], row["columns"])
-    arrays: list[Array | None] = [x]
-    options: dict[str, Any] = {}
-    if "window" in row:
-        size, stride = row["window"]
-        options = {"stride": stride}
-        if "filters" in row:
-            shape = (row["filters"], row["channels"]) if operator == "correlate" else (row["channels"], row["filters"])
-            arrays.append(varied(*shape, *size, most=2))
-        else:
-            options = {"size": size, "stride": stride}
-        if "pad" in row:
-            options["pad"] = PADS[row["pad"]](*size)
-    if operator == "correlate":
-        arrays.append(varied(row["filters"]) if row["bias"] else None)
-    if operator == "unpool":
-        options["mode"] = row["mode"]
-    if operator == "relu":
-        options["leak"] = row["leak"]
-    valued = _valued(operator, arrays, row["values"], precision)
+    call = _valued(TABLE[operator].made(row), row, precision)
     code = LAYOUTS[row["layout"]]
     kinds = {"double": (), "single": range(3), "the first single": (0,)}[row["type"]]
-    typed = [a if a is None or i not in kinds else a.astype(np.float32) for i, a in enumerate(valued)]
-    call = Call(operator, tuple(typed), options)
+    typed = [a if a is None or i not in kinds else a.astype(np.float32) for i, a in enumerate(call.arrays)]
+    call = call._replace(arrays=tuple(typed))
     lines = [code.format(name) for name in call.named if code]
     laid = tuple(None if array is None else _laid(code, array) for array in typed)
     return Case(call._replace(arrays=laid), lines, row)
@@ -342,36 +328,58 @@ def _laid(code: str, array: Array) -> Array:
     return np.asarray(scope["array"])
 
 
-def _valued(operator: str, arrays: list[Array | None], values: str, precision: Arithmetic) -> list[Array | None]:
-    if values == "integers":
-        return arrays
-    if values == "graded":
-        return _graded(operator, arrays, precision)
+def _valued(call: Call, row: Row, precision: Arithmetic) -> Call:
+    """The call with numbers of the kind that the row wants."""
+    if row["values"] == "graded":
+        return _graded(call, precision)
+    if row["values"].startswith("wide"):
+        eps = max(precision.eps, precision.input_eps, 2.0**-24 if row["type"] != "double" else 0)
+        return _wide(call, row["values"] == "wide weights", round(-math.log2(eps)))
     change: Callable[[Array], Array] = {
-        "reals": lambda a: a / 3, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
-    }[values]  # fmt: skip
-    return [None if a is None else change(a) for a in arrays]
+        "integers": lambda a: a, "reals": lambda a: a / 3, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
+    }[row["values"]]  # fmt: skip
+    return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 
 
-def _graded(operator: str, arrays: list[Array | None], precision: Arithmetic) -> list[Array | None]:
+def _wide(call: Call, weights: bool, digits: int) -> Call:
+    """Maps, or weights, that have almost as many binary digits as the format holds, of which two at a time are added up.
+
+    So they are exact however long the sum is, and a digit that is lost shows where the bound of so long a sum would hide it.
+    """
+
+    def wide(array: Array) -> Array:
+        odd = 2.0 ** (digits - 2) + 2 * (np.arange(array.size) % 13) + 1
+        return np.asarray(np.sign(array) * odd.reshape(array.shape))
+
+    x, *others = call.arrays
+    assert x is not None
+    if call.operator == "softmax":
+        return call._replace(arrays=(x * 7 / 3,))
+    if call.operator == "avg_pool":  # about one in each window
+        x = x * (np.arange(x.size) % math.prod(call.options["size"]) == 0).reshape(x.shape)
+    if not others or others[0] is None:
+        return call._replace(arrays=(wide(x),))
+    filters = others[0] if call.operator == "correlate" else others[0].swapaxes(0, 1)
+    two, out = np.zeros((*filters.shape[:2], math.prod(filters.shape[2:]))), np.arange(len(filters))
+    for first in (0, 1):
+        two[out, (out + first) % two.shape[1], (3 * out + 2 * first) % two.shape[2]] += 1
+    two = two.reshape(filters.shape)
+    two = two if call.operator == "correlate" else two.swapaxes(0, 1)
+    pair = (np.sign(x), wide(two)) if weights else (wide(x), two)
+    return call._replace(arrays=(*pair, *others[1:]))
+
+
+def _graded(call: Call, precision: Arithmetic) -> Call:
     """Channels of all magnitudes that the format allows, up to singles', and weights that bring them back.
 
     What is added up are small whole numbers then, each as heavy as the others: nothing may be left out for being small.
     """
-    x, *others = arrays
+    x, *others = call.arrays
     assert x is not None
     reach = min(precision.range.reach, 50) // 2
     powers = 2.0 ** np.resize(np.array([0, reach, -reach, reach // 2, -(reach // 2), 1]), x.shape[1])
-    if operator not in ("correlate", "substitute"):
-        return [x * powers.reshape(-1, 1, 1) if operator != "softmax" else x / 3]
-    filters = others[0]
-    assert filters is not None
-    along = (1, -1, 1, 1) if operator == "correlate" else (-1, 1, 1, 1)
-    return [x * powers.reshape(-1, 1, 1), filters / powers.reshape(along), *others[1:]]
-
-
-def varied(*shape: int, most: int = 3) -> Array:
-    """Whole numbers from −`most` to `most` in no order, over and over: so many that no side repeats them."""
-    period = next((p for p in (13, 11, 7) if all(side % p for side in shape[1:])), 5)
-    i = np.arange(period)
-    return np.resize((i * i * 3 + i * 5 + i // 3) % (2 * most + 1) - float(most), math.prod(shape)).reshape(shape)
+    if call.operator == "softmax":
+        return call._replace(arrays=(x / 3,))
+    if others and others[0] is not None:
+        others[0] = others[0] / powers.reshape((1, -1, 1, 1) if call.operator == "correlate" else (-1, 1, 1, 1))
+    return call._replace(arrays=(x * powers.reshape(-1, 1, 1), *others))

@@ -6,64 +6,60 @@ of 4, 8, 16 or 32 have their tails; `loops` runs them in no time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..arguments import Array
-from ..interpolation import MODES
 from ..layers import AvgPool, Concat, Conv, Gate, MaxPool, ReLU, Select, Sum
 from ..network import Network
-from . import vectors
+from . import conditions, vectors
 from .calls import Call
-
-LENGTHS = (8, 9, 16, 17, 33)
+from .operators import TABLE, Row
 
 
 @lru_cache(maxsize=64)
 def calls(operator: str, values: str = "integers", mode: str | None = None) -> tuple[Call, ...]:
     """Short calls: those of whole numbers that half precision holds; as reals the others, and a third of the former."""
-    everything = [*_golden(operator), *_short(operator)]
-    if mode is not None:
-        everything = [call for call in everything if call.options["mode"] == mode]
+    everything = [*_golden(operator, mode), *_made(operator, conditions.every_class(conditions.plain(operator)), mode)]
     if operator == "softmax":
-        return tuple(everything)
+        spread = 1000.0 * (np.arange(8) % 3 - 1).reshape(2, 1, 2, 2)
+        return (*everything, Call(operator, (tiled(2, 2, 2, 2) + spread,), {}))
     whole = [call for call in everything if _whole(call)]
     if values == "integers":
         return tuple(whole)
-    thirds = [Call(operator, tuple(None if a is None else a / 3 for a in call.arrays), call.options) for call in whole]
+    thirds = [call._replace(arrays=tuple(None if a is None else a / 3 for a in call.arrays)) for call in whole]
     return (*(call for call in everything if not _whole(call)), *thirds)
 
 
 @lru_cache(maxsize=64)
 def long_calls(operator: str, mode: str | None = None) -> tuple[Call, ...]:
-    """Calls with many images, channels, filters, rows or columns, of the maps or of the window; long steps and pads."""
-    sides = {"n": 2, "c": 2, "k": 3, "rows": 3, "columns": 4, "h": 2, "w": 2, "step": 2, "pad": 1}
-    found = {}
-    for axis in sides:
-        for length in LENGTHS:
-            s = {**sides, axis: length}
-            if operator in ("correlate", "max_pool", "avg_pool"):  # the window fits
-                s["rows"], s["columns"] = max(s["rows"], s["h"] + 1), max(s["columns"], s["w"] + s["step"])
-            for chosen in MODES if mode is None else (mode,):
-                call = _long(operator, s, chosen)
-                found[repr(call)] = call
-    return tuple(found.values())
+    """Calls with every pair of windows and other options; and with many images, channels, filters, rows or columns."""
+    return tuple(_made(operator, (*conditions.plain(operator), *conditions.longer(operator)), mode))
 
 
-def refused(*names: str) -> list[Call]:
-    """Golden calls that must be refused."""
-    golden = {case.id: case for case in vectors.cases()}
-    return [_call(golden[f"refused-{name}"]) for name in names]
+def probe(operator: str, mode: str | None = None, images: int = 8) -> Call:
+    """A call with several images, channels and filters, unequal sides, a bias and pads."""
+    (call,) = _made(operator, [conditions.probe(operator, images)], mode)
+    return call
+
+
+def _made(operator: str, rows: Iterable[Row], mode: str | None) -> list[Call]:
+    """The calls of these rows, of unpooling in one mode alone if one is given."""
+    found = (TABLE[operator].made(row if mode is None else {**row, "mode": mode}) for row in rows)
+    return list({repr(call): call for call in found}.values())
 
 
 def grouped(operator: str, values: str = "integers") -> list[Call]:
     """Calls of `correlate` or `substitute` in groups: several of several channels, and one for each channel."""
     found = []
-    for groups, share, width in ((2, 3, 2), (3, 2, 1), (4, 1, 1), (2, 1, 3)):
-        filters = tiled(groups * share, width, 2, 3, most=2)
+    kinds = ((2, 3, 2), (3, 2, 1), (4, 1, 1), (2, 1, 3))
+    for (groups, share, width), window in product(kinds, ((2, 3), (3, 3), (1, 1))):
+        filters = tiled(groups * share, width, *window, most=2)
         x = tiled(2, groups * width if operator == "correlate" else len(filters), 4, 5)
         bias = (tiled(len(filters)),) if operator == "correlate" else ()
         options = {"stride": (1, 2), **({"pad": (1, 0, 0, 2)} if bias else {}), "groups": groups}
@@ -124,23 +120,6 @@ def graphs() -> tuple[Network, ...]:
     return residual, shortcut, dense, gate
 
 
-@lru_cache(maxsize=1)
-def deep() -> Network:
-    """A chain of many layers: dilated both ways, in more groups than three, one channel a group."""
-
-    def conv(k: int, c: int, *size: int, **options: Any) -> Conv:
-        return Conv(mixed(k, c, *size) // 2, tiled(k), **options)
-
-    return Network(
-        [
-            *(conv(4, 2, 2, 2, dilation=(2, 2)), ReLU(), conv(4, 1, 1, 3, groups=4), ReLU(leak=0.5), conv(6, 4, 1, 1)),
-            *(conv(6, 1, 2, 1, groups=6, dilation=(3, 1)), ReLU(), MaxPool(2), conv(2, 6, 1, 1), ReLU()),
-            *(conv(3, 2, 1, 2, stride=(1, 2)), ReLU(), conv(2, 3, 1, 1)),
-        ],
-        input_shape=(2, 12, 15),
-    )
-
-
 def passes(values: str = "integers") -> list[tuple[Network, Array]]:
     """Golden networks and `graphs`, with images: of small integers, or of reals."""
     found: list[tuple[Network, Array]] = []
@@ -160,16 +139,17 @@ def passes(values: str = "integers") -> list[tuple[Network, Array]]:
 
 def units(mode: str) -> list[tuple[Network, int, int]]:
     """Golden networks and `graphs`, each with a layer and a unit."""
-    return [(net, len(net.layers), 1) for net in (*graphs(), deep())] + [
+    return [(net, len(net.layers), 1) for net in graphs()] + [
         (case.net, case.parameters["layer"], case.parameters["k"])
         for case in vectors.cases()
         if case.operator == "decode_filter" and case.net is not None and case.parameters["mode"] == mode
     ]
 
 
-def _golden(operator: str) -> list[Call]:
+def _golden(operator: str, mode: str | None) -> list[Call]:
     """Of version 2: conditions have what came since. Those with NaN are left to the vectors, as `nan_comes_out` spoils others."""
     found = [_call(case) for case in vectors.cases() if case.operator == operator and case.valid and case.since < 3]
+    found = [call for call in found if mode in (None, call.options.get("mode"))]
     return [call for call in found if all(a is None or (a.size and np.isfinite(a).all()) for a in call.arrays)]
 
 
@@ -179,78 +159,6 @@ def _whole(call: Call) -> bool:
 
 def _call(case: vectors.Case) -> Call:
     return Call(case.operator, tuple(case.arrays.values()), case.parameters)
-
-
-def _short(operator: str) -> list[Call]:
-    """What is special: squares, where exchanged axes fit; the same arrays with other options; windows of one cell, or of
-    the whole map; maps of one cell; what leaves the maps as they are.
-    """
-    x, none = tiled(2, 2, 3, 3), (0, 0, 0, 0)
-    square, whole = tiled(2, 2, 2, 2, most=2), tiled(2, 2, 3, 3, most=2)
-    if operator == "correlate":
-        pixel, one, bias = tiled(2, 2, 1, 1), np.ones((1, 1, 1, 1)), np.array([5.0, -7])
-        correlations: list[tuple[Array, Array, Array | None, Any, Any]] = [
-            *((x, square, None, stride, none) for stride in ((1, 1), (2, 2))),
-            *((x, square, None, (1, 1), (1, 1, 1, 1)), (x, square, None, (2, 1), (1, 0, 0, 1))),
-            *((x[:, :, :2, :2], square, bias, (1, 2), none), (x[:1, :1], square[:, :1], bias, (2, 1), (0, 1, 2, 0))),
-            *((x, pixel, bias, stride, none) for stride in ((1, 1), (1, 2), (2, 1))),
-            *((x, pixel, bias, (1, 1), (1, 0, 0, 2)), (x[:, :1], one, None, (1, 1), none)),
-            *((x, whole[:1], bias[:1], (1, 1), none), (x, whole[:1], bias[:1], (2, 3), (1, 0, 2, 0))),
-        ]
-        return [Call(operator, case[:3], {"stride": case[3], "pad": case[4]}) for case in correlations]
-    if operator == "substitute":
-        row, one = tiled(2, 2, 1, 3, most=2), np.ones((1, 1, 1, 1))
-        substitutions: list[tuple[Array, Array, Any]] = [
-            *((x, square, stride) for stride in ((1, 1), (2, 2), (1, 3), (3, 1), (3, 4))),
-            *((x, row, stride) for stride in ((1, 2), (2, 1), (1, 3))),
-            *((x[:, :, :1, :1], square, (1, 2)), (x[:, :, :1, :2], whole, (2, 1))),
-            *((x, tiled(2, 2, 1, 1), (1, 2)), (x[:, :1], one, (1, 1))),
-        ]
-        return [Call(operator, case[:2], {"stride": case[2]}) for case in substitutions]
-    if operator in ("max_pool", "avg_pool"):
-        pools: list[tuple[Any, Any, Any]] = [
-            *(((1, 1), (1, 1), none), ((1, 1), (1, 2), none), ((2, 1), (1, 2), none), ((2, 2), (1, 1), none)),
-            *(((2, 2), (2, 2), none), ((2, 2), (2, 2), (1, 1, 1, 1)), ((3, 3), (1, 2), none)),
-            ((3, 3), (2, 1), (1, 0, 2, 1)),
-        ]
-        return [
-            Call(operator, (maps,), {"size": size, "stride": stride, "pad": pad})
-            for size, stride, pad in pools
-            for maps in (x, x[:, :1], -np.abs(x) - 1)
-        ]
-    if operator == "unpool":
-        sizes = [
-            *(((1, 1), (1, 1)), ((1, 1), (1, 2)), ((2, 2), (2, 2)), ((2, 2), (1, 1)), ((2, 2), (4, 4))),
-            *(((1, 2), (2, 1)), ((1, 3), (2, 1)), ((3, 3), (2, 1))),
-        ]
-        unpoolings = [(x, *options) for options in sizes]
-        for maps in (x[:, :1], x[:, :, :1], x[:, :, :1, :1]):
-            unpoolings += [(maps, (3, 3), (2, 1)), (maps, (1, 2), (1, 4))]
-        return [
-            Call(operator, (maps,), {"size": size, "stride": stride, "mode": mode})
-            for mode in MODES
-            for maps, size, stride in unpoolings
-        ]
-    if operator == "relu":
-        return [Call(operator, (x,), {"leak": leak}) for leak in (0.0, 1.0, 0.25, 2.0, -1.0)]
-    spread = 1000.0 * (np.arange(8) % 3 - 1).reshape(2, 1, 2, 2)
-    return [Call(operator, (maps,), {}) for maps in (tiled(2, 2, 2, 2) + spread, x / 3, np.ones((1, 1, 1, 1)))]
-
-
-def _long(operator: str, s: dict[str, int], mode: str) -> Call:
-    pair = s["h"], s["w"]
-    if operator == "correlate":
-        arrays = tiled(s["n"], s["c"], s["rows"], s["columns"]), tiled(s["k"], s["c"], *pair, most=2), tiled(s["k"])
-        return Call(operator, arrays, {"stride": (1, s["step"]), "pad": (0, 1, s["pad"], 0)})
-    if operator == "substitute":
-        maps = tiled(s["n"], s["k"], s["rows"], s["columns"])
-        return Call(operator, (maps, tiled(s["k"], s["c"], *pair, most=2)), {"stride": (1, s["step"])})
-    x = tiled(s["n"], s["c"], s["rows"], s["columns"])
-    if operator in ("max_pool", "avg_pool"):
-        return Call(operator, (x,), {"size": pair, "stride": (1, s["step"]), "pad": (s["h"] - 1, 0, 0, s["w"] - 1)})
-    if operator == "unpool":
-        return Call(operator, (x,), {"size": pair, "stride": pair, "mode": mode})
-    return Call(operator, (x,), {"leak": 0.25} if operator == "relu" else {})
 
 
 def tiled(*shape: int, most: int = 3) -> Array:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import Array, plural, printable
-from .conditions import FEW, Coverage, coverage
+from ..backend import OPERATORS
+from . import conditions, networks
+from .conditions import FEW, Coverage
 
 PASSED, FAILED, UNSUPPORTED, NOT_JUDGED = "passed", "FAILED", "unsupported", "not judged"
 PARTLY = "passed in part"  # what was asked passed; of the rest the backend says that it cannot do it
@@ -91,13 +93,15 @@ class Report:
 
     @property
     def coverage(self) -> dict[str, Coverage]:
-        """For each operator whose check of conditions ran, what its calls have in them: classes, pairs, the longest side."""
-        names = [r.check.removesuffix("_conditions") for r in self.results if r.status not in (UNSUPPORTED, NOT_JUDGED)]
-        return {name: coverage(name, self.thorough) for name in names if f"{name}_conditions" in self._checks}
+        """For each operator whose check of conditions ran, what its calls have in them: classes, pairs, the longest side.
 
-    @property
-    def _checks(self) -> set[str]:
-        return {result.check for result in self.results}
+        ``"networks"`` are there if all checks that run or decode networks ran, and had what every network needs.
+        """
+        ran = {result.check for result in self.results if result.status not in (UNSUPPORTED, NOT_JUDGED)}
+        names = [name.removesuffix("_conditions") for name in ran if name.endswith("_conditions")]
+        found = {name: conditions.coverage(name, self.thorough) for name in OPERATORS if name in names}
+        whole = {result.check for result in self.results if result.status not in (UNSUPPORTED, NOT_JUDGED, PARTLY)}
+        return found | ({"networks": networks.coverage()} if whole >= networks.CHECKED else {})
 
     @property
     def ok(self) -> bool:
@@ -137,11 +141,14 @@ class Report:
         found = self.coverage
         if found:
             each = [
-                f"{name} {c.classes} ({c.pairs} of {c.possible} pairs in {c.calls} calls)" for name, c in found.items()
+                f"{name} {c.classes} ({c.pairs} of {c.possible} pairs in {c.calls} {'calls' if name in OPERATORS else name})"
+                for name, c in found.items()
             ]
-            longest = max(c.longest for c in found.values())
+            sides = [c.longest for name, c in found.items() if name in OPERATORS]
+            most = [f"sides up to {max(sides)}"] if sides else []
+            most += [f"networks up to {found['networks'].longest} layers"] if "networks" in found else []
             rest = "three together" if self.thorough else f"sides above {max(FEW)} in pairs; three together"
-            yield f"covered, classes of conditions: {', '.join(each)}; sides up to {longest}; not covered: {rest}"
+            yield f"covered, classes of conditions: {', '.join(each)}; {', '.join(most)}; not covered: {rest}"
 
     def summary(self) -> str:
         """One line: whether it conforms, how many checks have which outcome, and what is missing to what is required."""

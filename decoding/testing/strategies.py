@@ -344,7 +344,7 @@ def convs_onto(
     return Conv(filters, bias, stride=stride, pad=(top, rows - top, left, columns - left), groups=groups)
 
 
-class _Sketch:
+class Sketch:
     """A network as it is drawn: its layers, what they read, and the shapes of all responses, the image's first."""
 
     def __init__(self, image: Shape) -> None:
@@ -372,7 +372,7 @@ def networks(
     ``"select"``, those of `JOINS`, which make branches that meet (see `_branch`), and ``"softmax"``, which may end a network.
     At least one layer is a convolution, if `kinds` has it, so that the image's channels are known.
     """
-    net, last = _Sketch((draw(_one_of(1, 2, 3)), *draw(map_sizes((3, 3), 7)))), ""
+    net, last = Sketch((draw(_one_of(1, 2, 3)), *draw(map_sizes((3, 3), 7)))), ""
     count = draw(_one_of(*(n for n in (1, 2, 3, 3, 4, 4, *range(5, most + 1)) if n <= most)))
     inner = [kind for kind in kinds if kind != "softmax"]
     inner += ["conv", "conv"] if "conv" in kinds else []
@@ -420,7 +420,7 @@ def layers(draw: DrawFn, kind: str, below: Shape, values: str = "integers") -> L
 
 
 @st.composite
-def _branch(draw: DrawFn, net: _Sketch, kind: str, values: str, rectified: bool) -> None:
+def _branch(draw: DrawFn, net: Sketch, kind: str, values: str, rectified: bool) -> None:
     """Two branches from the last layer, of other lengths, windows, pads and steps, and the layer that joins them.
 
     One is a convolution. The other is nothing at all (a layer read as it is), the same layer again, channels and pixels

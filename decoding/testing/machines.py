@@ -1,0 +1,431 @@
+"""Sequences of calls of one backend: what it keeps from one call must show in no other.
+
+`Sequence` is a rule-based state machine of hypothesis: a call is asked, asked again with the same arrays, its arrays change, its
+answer is written to by whoever got it, a call is refused or has not-a-number in it, and so many answers are held at a time. After
+each step every answer that is held must be what it was. Whatever is drawn, some sequences are always played: one in which each
+call follows each other one (a de Bruijn sequence), and for each operator one in which every three kinds of steps follow each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from ..arguments import Array
+from ..backend import takes_threads
+from ..interpolation import MODES
+from . import explicit
+from .bench import NOT_THE_SAME, Bench, Unsupported, stays
+from .bounds import NotJudged
+from .calls import Call, inputs, source
+from .checks import check
+from .operators import varied
+from .report import Mismatch
+
+RING = 128  # the longest ring of buffers that is gone round
+# Calls of one kind in a row, by default and thoroughly: a fault in one of 3,000 shows with 63 %, and with 99 %.
+MANY = {False: 3000, True: 14000}
+SECONDS = {False: 2, True: 30}  # that they may take, for each operator
+PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
+THREADS = 4
+BATCH = 500  # calls that threads are given at a time
+ALL_EQUAL = "assert all(np.array_equal(y, first) for y in found)"
+Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
+
+
+class Asked(NamedTuple):
+    """A call that was asked: the arrays that were handed over, the answer as it was given, and as it was then."""
+
+    call: Call
+    arrays: list[Array | None]
+    answer: Any
+    before: Array
+
+
+class Sequence(RuleBasedStateMachine):
+    """Calls of one backend in any order; prints as code that can be pasted."""
+
+    bench: Bench
+    pool: ClassVar[list[Call]]
+    found: ClassVar[list[Mismatch]]
+    right: ClassVar[dict[Any, Array]]  # what was found to be right: equal answers to equal arrays are not judged again
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[int, Asked] = {}
+        self.count = 0
+        self.lines: list[Any] = []
+
+    @rule(which=st.integers(0, 63))
+    def ask(self, which: int) -> None:
+        """One of the calls, with arrays of its own."""
+        self._ask(self._call(which))
+
+    @precondition(lambda self: self.asked)
+    @rule(back=st.integers(0, 7))
+    def ask_again(self, back: int) -> None:
+        """The same call with the same arrays, whatever they hold now."""
+        number = self._earlier(back)
+        one = self.asked[number]
+        self._judge(one.call, one.arrays, f"x{number}")
+
+    @precondition(lambda self: self.asked)
+    @rule(back=st.integers(0, 7))
+    def change_arrays(self, back: int) -> None:
+        """Other numbers in the arrays that were handed over."""
+        number = self._earlier(back)
+        for i, array in enumerate(self.asked[number].arrays):
+            if array is not None:
+                array[...] = 1 - array
+                self.lines.append(f"x{number}[{i}][...] = 1 - x{number}[{i}]")
+
+    @precondition(lambda self: self.asked)
+    @rule(back=st.integers(0, 7))
+    def write_to_answer(self, back: int) -> None:
+        """Other numbers in the answer, which is its owner's to write to if it can be written to."""
+        number = self._earlier(back)
+        answer = self.asked[number].answer
+        if isinstance(answer, np.ndarray) and answer.flags.writeable:
+            answer[...] = 77
+            self.lines += [f"y{number}[...] = 77", f"kept{number} = np.array(y{number})"]
+            self.asked[number] = self.asked[number]._replace(before=np.array(answer))
+
+    @rule(which=st.integers(0, 63), refused=st.booleans())
+    def fail(self, which: int, refused: bool) -> None:
+        """A call that must be refused, or one of not-a-number."""
+        call = self._call(which)
+        x, *others = call.arrays
+        assert x is not None
+        wrong = {"correlate": x[:, :0], "substitute": x[:, :-1]}.get(call.operator, x[0, 0])
+        spoilt = call._replace(arrays=(wrong if refused else np.full_like(x, np.nan), *others))
+        self.lines += ["with contextlib.suppress(Exception):", f"    {spoilt}"]
+        with self._noting(call.copies()):
+            self.bench.unless_refused(lambda: spoilt.on(self.bench.backend, *spoilt.copies()), self)
+
+    @rule(which=st.integers(0, 63), length=st.sampled_from((2, 3, 4, 8, 16, 32)))
+    def go_round(self, which: int, length: int) -> None:
+        """So many answers of one shape, of other numbers, that are all held."""
+        call = self._call(which)
+        x, *others = call.arrays
+        assert x is not None
+        for number in range(length + 1):
+            self._ask(call._replace(arrays=(x * (1 + number % 3), *others)))
+
+    @invariant()
+    def all_stay(self) -> None:
+        """Every answer is what it was."""
+        for number, one in self.asked.items():
+            if not stays(one.answer, one.before):
+                self.lines.append(f"assert np.array_equal(y{number}, kept{number}, equal_nan=True), y{number}")
+                with self._noting(one.arrays):
+                    raise Mismatch("an answer changed while other calls were made", self)
+
+    def _call(self, which: int) -> Call:
+        return self.pool[which % len(self.pool)]
+
+    def _earlier(self, back: int) -> int:
+        """The number of an answer that is held, `back` from the last."""
+        return list(self.asked)[-1 - back % len(self.asked)]
+
+    def _ask(self, call: Call) -> None:
+        self.lines.append(_Line(f"x{self.count}", call))
+        self._judge(call, call.copies(), f"x{self.count}")
+
+    def _judge(self, call: Call, arrays: list[Array | None], name: str) -> None:
+        """Ask, hold the answer, and see whether it is the reference's."""
+        number, self.count = self.count, self.count + 1
+        options = "".join(f", {key}={value!r}" for key, value in call.options.items())
+        self.lines += [f"y{number} = backend.{call.operator}(*{name}{options})", f"kept{number} = np.array(y{number})"]
+        given = call._replace(arrays=tuple(arrays))
+        before = given.copies()
+        key = call.operator, options, *(a if a is None else a.tobytes() for a in before)
+        with self._noting(arrays), contextlib.suppress(NotJudged):
+            answer, got = self.bench.held(lambda: given.on(self.bench.backend), self)
+            self.asked[number] = Asked(call, arrays, answer, got)
+            if key not in self.right or not np.array_equal(got, self.right[key], equal_nan=True):
+                self.bench.agrees(given._replace(arrays=tuple(before)), got, _Last(self, number))
+                self.right[key] = got
+
+    @contextlib.contextmanager
+    def _noting(self, arrays: list[Array | None]) -> Iterator[None]:
+        """Note what is found, with the arrays of the call."""
+        try:
+            yield
+        except Mismatch as mismatch:
+            mismatch.arrays = {**inputs(arrays), **mismatch.arrays}
+            self.found.append(mismatch)
+            raise
+
+    def __str__(self) -> str:
+        return "\n".join(["import contextlib", *map(str, self.lines)])
+
+
+class _Line(NamedTuple):
+    """Code that makes the arrays of a call, when it is printed."""
+
+    name: str
+    call: Call
+
+    def __str__(self) -> str:
+        return f"{self.name} = [{', '.join(map(source, self.call.arrays))}]"
+
+
+class _Last(NamedTuple):
+    """The code so far, which ends in the last answer."""
+
+    state: Sequence
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.state}\ny{self.number}"
+
+
+def de_bruijn(kinds: int, length: int) -> list[int]:
+    """The shortest row of so many kinds, cyclic, in which every `length` of them follow each other somewhere.
+
+    The Lyndon words whose length divides `length`, one after the other (Fredricksen and Maiorana, 1978).
+    """
+    word, found = [0] * (kinds * length), list[int]()
+
+    def extend(at: int, period: int) -> None:
+        if at > length:
+            if length % period == 0:
+                found.extend(word[1 : period + 1])
+            return
+        word[at] = word[at - period]
+        extend(at + 1, period)
+        for kind in range(word[at - period] + 1, kinds):
+            word[at] = kind
+            extend(at + 1, at)
+
+    extend(1, 1)
+    return found
+
+
+def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
+    """Sequences that are always played: every two calls in a row, every call after every failure, every three kinds of steps.
+
+    Failures and kinds of steps are those of the first calls alone, one of each operator.
+    """
+    calls = range(firsts)
+    for which in calls:
+        yield [("ask", {"which": which}), ("write_to_answer", {"back": 0}), ("ask", {"which": which})]
+    tour = de_bruijn(len(pool), 2)
+    yield [("ask", {"which": which}) for which in (*tour, tour[0])]
+    yield [
+        step
+        for first in calls
+        for refused in (False, True)
+        for then in calls
+        for step in (("fail", {"which": first, "refused": refused}), ("ask", {"which": then}))
+    ]
+    for which in calls:
+        steps: list[Step] = [
+            *(("ask", {"which": which}), ("ask", {"which": which + 1}), ("ask_again", {"back": 0})),
+            *(
+                ("change_arrays", {"back": 0}),
+                ("write_to_answer", {"back": 0}),
+                ("fail", {"which": which, "refused": True}),
+            ),
+        ]
+        kinds = de_bruijn(len(steps), 3)
+        yield [steps[kind] for kind in (0, *kinds, *kinds[:2])]
+        yield [("go_round", {"which": which, "length": RING})]
+
+
+def played(machine: type[Sequence], steps: list[Step]) -> None:
+    """Take the steps, one after the other, and see what stays at the end.
+
+    Raises
+    ------
+    Mismatch
+    """
+    state = machine()
+    for name, arguments in steps:
+        if state.asked or "back" not in arguments:
+            getattr(state, name)(**arguments)
+    state.all_stay()
+
+
+def shortened(machine: type[Sequence], steps: list[Step], mismatch: Mismatch) -> Mismatch:
+    """What goes wrong in the last few of these steps alone, if it does: a reader has less to read."""
+    for length in (2, 3, 4, 6, 8, 12, 16, 32, 64) if len(steps) > 3 else ():
+        for end in range(len(steps), len(steps) - 3, -1):
+            part = steps[max(end - length, 0) : end]
+            if part and part[0][0] in ("ask", "fail", "go_round"):
+                try:
+                    played(machine, part)
+                except Mismatch as shorter:
+                    return shorter
+    return mismatch
+
+
+def _searched(machine: type[Sequence], bench: Bench) -> None:
+    """Have hypothesis draw sequences, and shrink what it finds."""
+    chosen = bench.settings(max(2, bench.examples // 5), stateful_step_count=30)
+    made = machine if bench.seed is None else seeded(bench.seed)(machine)
+    try:
+        run_state_machine_as_test(made, settings=chosen)
+    except Flaky:  # the backend did not do the same twice: the last sequence it got wrong will do
+        machine.found[-1].problem += NOT_THE_SAME
+        raise machine.found[-1] from None
+
+
+def _usable(bench: Bench, calls: Iterable[Call]) -> list[Call]:
+    """The calls that are answered right when they are asked alone: others fail checks of their own."""
+    found = []
+    for call in calls:
+        with contextlib.suppress(Unsupported, NotJudged):
+            try:
+                bench.agrees(call)
+                found.append(call)
+            except Mismatch:
+                bench.left_out.append(call.operator)
+    return found
+
+
+def _modes(bench: Bench) -> list[tuple[str, str | None]]:
+    return [(operator, mode) for operator in bench.operators for mode in (MODES if operator == "unpool" else (None,))]
+
+
+def _kin(call: Call) -> Call:
+    """A call that takes as much memory, and has other numbers in it: pads of the other side."""
+    x, *others = call.arrays
+    assert x is not None
+    options = dict(call.options)
+    if "pad" in options:
+        top, bottom, left, right = options["pad"]
+        options["pad"] = (
+            (top + bottom, 0, 0, left + right) if call.operator == "correlate" else (bottom, top, right, left)
+        )
+    if "leak" in options:
+        options["leak"] = 3.0
+    return Call(call.operator, (1 - x, *others), options)
+
+
+@check(
+    says="Answers as if each call were the only one, in whatever order calls come, refused ones among them, and whatever their "
+    "owners do to arrays and answers later.",
+    hunts="what one operator leaves in the memory of another, answers that are kept and handed out again, rings of buffers, "
+    "plans of an earlier call",
+)
+def calls_in_any_order(bench: Bench) -> None:
+    firsts = _usable(bench, (explicit.probe(operator, mode) for operator, mode in _modes(bench)))
+    working = [(call.operator, call.options.get("mode")) for call in firsts]
+    more = [explicit.calls(operator, mode=mode)[0] for operator, mode in working] + [_kin(call) for call in firsts]
+
+    class Machine(Sequence):
+        pool: ClassVar[list[Call]] = [*firsts, *_usable(bench, more)]
+        found: ClassVar[list[Mismatch]] = []
+        right: ClassVar[dict[Any, Array]] = {}
+
+    Machine.bench = bench
+
+    def play(steps: list[Step]) -> None:
+        try:
+            played(Machine, steps)
+        except Mismatch as mismatch:
+            raise shortened(Machine, steps, mismatch) from None
+
+    if firsts:
+        bench.look(plays(Machine.pool, len(firsts)), play)
+        _searched(Machine, bench)
+
+
+@check(
+    says="Answers the same however often it is asked, after many other shapes, and, where it says threads = True, in several threads.",
+    hunts="counters that overflow, caches of plans that give another's when they are full, memory that threads share",
+)
+def many_calls(bench: Bench) -> None:
+    count = MANY[bench.thorough]
+
+    def repeated(call: Call) -> None:
+        code = call.script(
+            f"first = np.array({call.by_name()})", f"found = [{call.by_name()} for _ in range({count})]", ALL_EQUAL
+        )
+        ask = partial(bench.asked, lambda: call.on(bench.backend), code)
+        _all_agree(bench, [call], (ask() for _ in range(count)), code)
+
+    def in_threads(calls: list[Call]) -> None:
+        lines = [
+            "from concurrent.futures import ThreadPoolExecutor",
+            f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
+        ]
+        lines += ["first = [np.array(call()) for call in calls]", f"with ThreadPoolExecutor({THREADS}) as pool:"]
+        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({count})))")
+        lines.append(f"assert all(np.array_equal(y, first[n % {len(calls)}]) for n, y in enumerate(found))")
+        code = "\n".join(lines)
+
+        def ask(number: int) -> Array:
+            return bench.asked(lambda: calls[number % len(calls)].on(bench.backend), code)
+
+        with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
+            for _ in range(0, count, BATCH):
+                _all_agree(bench, calls, pool.map(ask, range(BATCH)), code)
+
+    def many_shapes(calls: list[Call]) -> None:
+        for call in (*calls, *calls):
+            bench.agrees(call, code=_Rows((*calls, call)))
+
+    for operator in bench.operators:
+        for call in _usable(bench, explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[:1]):
+            if takes_threads(bench.backend):
+                bench.look([_of_many_shapes(call, 2)], in_threads)
+            else:
+                bench.look([call], repeated)
+            bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
+
+
+class _Rows(NamedTuple):
+    """Calls, one a line, when they are printed."""
+
+    calls: tuple[Call, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(map(repr, self.calls))
+
+
+def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:
+    """All answers to the calls, which take turns, are the reference's, as many as there are before the time is up."""
+    end, first = time.monotonic() + SECONDS[bench.thorough], dict[int, Array]()
+    for number, got in enumerate(answers):
+        kind = number % len(calls)
+        if kind not in first or not np.array_equal(got, first[kind]):
+            try:
+                bench.agrees(calls[kind], got, code)
+            except Mismatch as mismatch:
+                mismatch.problem = f"call number {number + 1} in a row: {mismatch.problem}"
+                raise
+            first[kind] = got
+        if time.monotonic() > end:
+            break
+
+
+@contextlib.contextmanager
+def _hasty_threads() -> Iterator[None]:
+    """Threads take turns as often as they can, so that they meet."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def _of_many_shapes(call: Call, count: int) -> list[Call]:
+    """The same call of so many widths."""
+    x, *others = call.arrays
+    assert x is not None
+    n, c, rows, columns = x.shape
+    return [call._replace(arrays=(varied(n, c, rows, columns + more), *others)) for more in range(count)]

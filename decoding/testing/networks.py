@@ -1,0 +1,204 @@
+"""Networks in which every class of what layers can be occurs, and every two classes together that can.
+
+A network is described by a row, as a call is in `conditions`: how deep it is, the groups, dilation, window, steps and pads of
+its main convolution, how branches meet, the rectifier, the pool and the gain beside it, the interpolation of its unpooling.
+What a row does not speak of is filled up with plain layers, half of them below and half above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import count
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..arguments import Array, Pads, Pair
+from ..errors import ShapeError
+from ..interpolation import MODES
+from ..layers import AvgPool, Concat, Conv, Gate, Layer, MaxPool, ReLU, Select, Shape, Sum
+from ..network import Network
+from .conditions import Coverage, Table, cover
+from .operators import PADS, Row, varied
+from .strategies import VALUES, Sketch
+
+DEEPEST = 16
+# The checks that look at all of them, each at those of one interpolation, or of one kind of numbers.
+CHECKED = {f"forward_{values}" for values in VALUES} | {
+    f"decode_{what}_{mode}" for what in ("filter", "layer") for mode in MODES
+}
+EACH = "one for each channel"
+# What meets, and in what: the convolution's responses, and beside them …
+JOINS: dict[str, tuple[type[Layer], str] | None] = {
+    "none": None,
+    "sum with what it reads": (Sum, "below"),
+    "sum with itself": (Sum, "itself"),
+    "sum with channels that are picked": (Sum, "picked"),
+    "sum with a convolution": (Sum, "convolution"),
+    "sum with two convolutions": (Sum, "two convolutions"),
+    "sum of what is picked in steps": (Sum, "steps"),
+    "concatenation with what it reads": (Concat, "below"),
+    "concatenation with a convolution": (Concat, "convolution"),
+    "gate": (Gate, "gate"),
+}
+MORE = {"below": 0, "itself": 0, "picked": 1, "convolution": 1, "two convolutions": 2, "steps": 1, "gate": 1}  # layers
+RECTIFIERS: dict[str, Callable[[Any], Layer] | None] = {
+    "none": None,
+    "plain": lambda gain: ReLU(gain=gain),
+    "with a leak": lambda gain: ReLU(leak=0.5, gain=gain),
+    "with a leak above one": lambda gain: ReLU(leak=2.0, gain=gain),
+    "turned round": lambda gain: ReLU(leak=-1.0, gain=gain),
+}
+POOLS: dict[str, Callable[[Any], Layer] | None] = {
+    "none": None,
+    "maxima, side by side": lambda gain: MaxPool(2, gain=gain),
+    "maxima that overlap": lambda gain: MaxPool(3, 2, gain=gain),
+    "maxima with gaps": lambda gain: MaxPool((2, 1), (3, 2), gain=gain),
+    "maxima with pads": lambda gain: MaxPool((3, 2), (2, 2), pad=(1, 1, 0, 1), gain=gain),
+    "averages, side by side": lambda gain: AvgPool((1, 2), gain=gain),
+    "averages that overlap": lambda gain: AvgPool(2, 1, gain=gain),
+    "averages with pads": lambda gain: AvgPool(2, 2, pad=(1, 0, 0, 1), gain=gain),
+}
+GAINS: dict[str, Callable[[int], Any]] = {
+    "none": lambda channels: None,
+    "one for all": lambda channels: 2.0,
+    "one for each channel": lambda channels: np.resize([1.0, 2.0, 0.5, -1.0], channels),
+    "zero for some": lambda channels: np.resize([1.0, 0.0, 3.0], channels),
+}
+TABLE: Table = {
+    "depth": (8, 1, 2, 3, 4, 5, 6, 7, 9, 12, 13, DEEPEST),
+    "join": tuple(JOINS),
+    "pool": tuple(POOLS),
+    "window": ((2, 3), (1, 1), (3, 3), (2, 2), (1, 3), (3, 1), (5, 5)),
+    "groups": (1, 2, 3, 4, EACH),
+    "pad": ("none", "one all around", "above", "below", "left", "right", "all different"),
+    "rectifier": tuple(RECTIFIERS),
+    "gain": tuple(GAINS),
+    "dilation": ((1, 1), (2, 2), (1, 2), (3, 1)),
+    "stride": ((1, 1), (2, 2), (1, 2), (3, 1)),
+    "channels": (2, 1, 3),  # of each group
+    "filters": (2, 1, 3),  # of each group
+    "images": (2, 1, 3),
+    "mode": MODES,
+    "bias": (True, False),
+    "values": VALUES,
+}  # fmt: skip
+
+
+class Case(NamedTuple):
+    """A network that a row describes, the row, and images."""
+
+    net: Network
+    row: Row
+    images: Array
+
+
+@lru_cache(maxsize=1)
+def covering() -> tuple[tuple[Row, ...], int, int]:
+    """Rows in which every pair of classes occurs that can: the shallow ones first; pairs found, and possible."""
+    return cover(TABLE, _depth, DEEPEST, [{}, {"rectifier": "plain"}, {"pool": "maxima, side by side"}])
+
+
+def coverage() -> Coverage:
+    """What `cases` have in them; the longest is the deepest."""
+    rows, pairs, possible = covering()
+    return Coverage(len(TABLE), sum(map(len, TABLE.values())), pairs, possible, len(rows), DEEPEST)
+
+
+@lru_cache(maxsize=1)
+def cases() -> tuple[Case, ...]:
+    """A network for each row of the covering array."""
+    return tuple(map(case, covering()[0]))
+
+
+def _needed(row: Row) -> int:
+    """How many layers a row speaks of."""
+    join = JOINS[row["join"]]
+    beside = sum(row[what] != "none" for what in ("rectifier", "pool"))
+    return 1 + int(beside) + (0 if join is None else 2 + MORE[join[1]])
+
+
+def _depth(row: Row) -> float:
+    """How deep it is; infinitely where there are too few layers, or none that has the gain."""
+    has_gain = row["gain"] == "none" or (row["rectifier"], row["pool"]) != ("none", "none")
+    return float(row["depth"]) if has_gain and row["depth"] >= _needed(row) else math.inf
+
+
+def case(row: Row) -> Case:
+    """The network that a row describes, with the smallest images that it can have."""
+    for rows in count(1):
+        with contextlib.suppress(ShapeError):
+            net, shape = _built(row, rows)
+            images = varied(row["images"], *shape, most=2)
+            return Case(net, row, images if row["values"] == "integers" else images / 3)
+    raise AssertionError
+
+
+def _built(row: Row, rows: int) -> tuple[Network, Shape]:
+    groups = 4 + row["channels"] if row["groups"] == EACH else row["groups"]
+    width = 1 if row["groups"] == EACH else row["channels"]
+    net, spare = Sketch((groups * width, rows, rows + 3)), row["depth"] - _needed(row)
+    filters = varied(groups * row["filters"], width, *row["window"], most=1)
+    top = _filled(net, 0, spare // 2)
+    top = net.put(
+        Conv(
+            filters if row["values"] == "integers" else filters / 3,
+            varied(len(filters)) if row["bias"] else None,
+            stride=row["stride"], pad=PADS[row["pad"]](*row["window"]), dilation=row["dilation"], groups=groups,
+        ),
+        top,
+    )  # fmt: skip
+    steps = [_joined, _pooled] if row["depth"] % 2 else [_pooled, _joined]
+    for step in (_rectified, *steps):
+        top = step(net, top, row)
+    _filled(net, top, spare - spare // 2)
+    return Network(net.layers, inputs=net.inputs, input_shape=net.shapes[0]), net.shapes[0]
+
+
+def _filled(net: Sketch, top: int, layers: int) -> int:
+    """So many plain layers: channels that change places, some with another sign."""
+    for _ in range(layers):
+        channels = net.shapes[top][0]
+        signs = np.resize([1.0, -1.0, 1.0], channels)
+        swap = Conv((np.eye(channels)[::-1] * signs)[:, :, np.newaxis, np.newaxis])
+        top = net.put(Select(np.roll(np.arange(channels), 1).tolist()) if len(net.layers) % 2 else swap, top)
+    return top
+
+
+def _rectified(net: Sketch, top: int, row: Row) -> int:
+    made = RECTIFIERS[row["rectifier"]]
+    return top if made is None else net.put(made(GAINS[row["gain"]](net.shapes[top][0])), top)
+
+
+def _pooled(net: Sketch, top: int, row: Row) -> int:
+    made = POOLS[row["pool"]]
+    return top if made is None else net.put(made(GAINS[row["gain"]](net.shapes[top][0])), top)
+
+
+def _joined(net: Sketch, top: int, row: Row) -> int:
+    """A convolution that keeps the size, and what it meets."""
+    join = JOINS[row["join"]]
+    if join is None:
+        return top
+    kind, beside = join
+    channels, step = net.shapes[top][0], 2 if beside == "steps" else 1
+
+    def conv(filters: int, window: Pair, pad: Pads, stride: int = 1, below: int = top) -> int:
+        return net.put(Conv(varied(filters, net.shapes[below][0], *window, most=1), stride=stride, pad=pad), below)
+
+    first = conv(channels, (3, 2), (1, 1, 0, 1), step)
+    second = {
+        "below": lambda: top,
+        "itself": lambda: first,
+        "picked": lambda: net.put(Select(np.roll(np.arange(channels), -1).tolist()), top),
+        "steps": lambda: net.put(Select(np.roll(np.arange(channels), -1).tolist(), stride=2), top),
+        "convolution": lambda: conv(channels, (1, 3), (0, 0, 2, 0)),
+        "two convolutions": lambda: conv(channels, (1, 1), (0, 0, 0, 0), 1, conv(channels + 1, (2, 1), (1, 0, 0, 0))),
+        "gate": lambda: conv(1, (2, 1), (0, 1, 0, 0)),
+    }[beside]()
+    gain = GAINS[row["gain"]](channels)
+    made = Gate(gain=1.0 if gain is None else gain) if kind is Gate else kind()
+    return net.put(made, first, second)

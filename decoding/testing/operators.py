@@ -1,0 +1,222 @@
+"""What the kit knows of each operator, in one table: a record for each, and nothing about one of them elsewhere.
+
+A call is described by a *row*: the sides of its arrays (``images``, ``channels``, ``rows``, ``columns``, ``filters``), its
+``window`` (size and step), its ``pad``, and what else the operator takes. `conditions` says which rows there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis.strategies import SearchStrategy
+
+from .. import reference
+from ..arguments import Array, Pads, Pair
+from ..interpolation import MODES
+from . import rounding
+from . import strategies as draws
+from .calls import Call
+from .rounding import Arithmetic, Errors, Grids
+
+Row = dict[str, Any]
+Windows = tuple[tuple[Pair, Pair], ...]  # sizes and steps
+
+
+class Operator(NamedTuple):
+    """What the kit knows of one operator.
+
+    Attributes
+    ----------
+    source, hunts : str
+        Where the paper says so, and the bugs that a plain comparison hunts.
+    draw : callable
+        A strategy of calls, given ``"integers"`` or ``"reals"``.
+    factors : dict
+        The conditions that an implementation may branch on, beside those of the maps: for each its classes, the plain one
+        first. None stands for the sides that all maps have.
+    made : callable
+        The call that a row describes, of whole numbers.
+    products : callable
+        How many products, or cells, that call takes; infinite where it must be refused.
+    error, grid : callable
+        How far off an honest answer may be, and where it is exact: see `rounding`.
+    touched : callable
+        Where a call's array of that number, the rest being zeros and ones, has a share in the answer.
+    """
+
+    source: str
+    hunts: str
+    draw: Callable[[str], SearchStrategy[Call]]
+    factors: dict[str, tuple[Any, ...] | None]
+    made: Callable[[Row], Call]
+    products: Callable[[Row], float]
+    error: Callable[[Call, Arithmetic, Array, Array, Array | None], Errors]
+    grid: Callable[[Call, Arithmetic, list[float]], Grids | None]
+    touched: Callable[[Call, int], Array]
+
+
+def windows(text: str) -> Windows:
+    """Windows with their steps, one a word: ``3x2/1x2`` is (3, 2) in steps of (1, 2), ``3/2`` is (3, 3) in steps of (2, 2)."""
+
+    def pair(word: str) -> Pair:
+        rows, _, columns = word.partition("x")
+        return int(rows), int(columns or rows)
+
+    found = (word.split("/") for word in text.split())
+    return tuple((pair(size), pair(step)) for size, step in found)
+
+
+# What people use, and one cell, one row, one column; steps that are equal, unequal, and larger than the window.
+WINDOWS = windows(
+    "2x3/1x2 1/1 1/2 3/1 3/2 3/3 3/1x2 5/1 5/2 7/2 2/2 3x2/2x1 1x3/1 3x1/1 4/3 2/3 3/5 1x2/1x5 11/4 1x8/1 9x1/1 16x17/1x2 32x33/3x1"
+)
+POOLS = windows(
+    "3x2/1x2 2/2 3/2 2/1 3/3 5/2 4/3 5/5 1/1 1/2 2/3 3x2/2x3 1x4/1 4x1/1 7/7 8/8 16x17/1x2 2x3/5x4 9/4 5x6/3x4"
+)
+# At steps of 49, 98 and 103, p times the rounded reciprocal lies below a whole number where p over the step is one.
+UNPOOLS = (*POOLS, *windows("49x1/49x1 1x98/1x98 2x1/103x1 1x49/1x49 6/1"))
+LEAKS = (0.25, 0.0, 1.0, 0.01, 2.0, 3.0, 8.0, -1.0, -3.5)
+PADS: dict[str, Callable[[int, int], Pads]] = {
+    "none": lambda h, w: (0, 0, 0, 0),
+    "one all around": lambda h, w: (1, 1, 1, 1),
+    "half a window": lambda h, w: (h // 2, h // 2, w // 2, w // 2),
+    "above": lambda h, w: (1, 0, 0, 0),
+    "below": lambda h, w: (0, 1, 0, 0),
+    "left": lambda h, w: (0, 0, 1, 0),
+    "right": lambda h, w: (0, 0, 0, 1),
+    "all different": lambda h, w: (2, 1, 0, 3),
+    "more than three": lambda h, w: (4, 5, 6, 4),
+    "nearly a window": lambda h, w: (h - 1, h - 1, w - 1, w - 1),
+}
+
+
+def varied(*shape: int, most: int = 3) -> Array:
+    """Whole numbers from −`most` to `most` in no order, over and over: so many that no side repeats them."""
+    period = next((p for p in (13, 11, 7) if all(side % p for side in shape[1:])), 5)
+    i = np.arange(period)
+    return np.resize((i * i * 3 + i * 5 + i // 3) % (2 * most + 1) - float(most), math.prod(shape)).reshape(shape)
+
+
+def _maps(row: Row) -> Array:
+    return varied(row["images"], row["channels"], row["rows"], row["columns"])
+
+
+def _correlation(row: Row) -> Call:
+    size, stride = row["window"]
+    bias = varied(row["filters"]) if row["bias"] else None
+    arrays = _maps(row), varied(row["filters"], row["channels"], *size, most=2), bias
+    return Call("correlate", arrays, {"stride": stride, "pad": PADS[row["pad"]](*size)})
+
+
+def _substitution(row: Row) -> Call:
+    size, stride = row["window"]
+    return Call("substitute", (_maps(row), varied(row["channels"], row["filters"], *size, most=2)), {"stride": stride})
+
+
+def _pooling(operator: str) -> Callable[[Row], Call]:
+    def made(row: Row) -> Call:
+        size, stride = row["window"]
+        return Call(operator, (_maps(row),), {"size": size, "stride": stride, "pad": PADS[row["pad"]](*size)})
+
+    return made
+
+
+def _unpooling(row: Row) -> Call:
+    size, stride = row["window"]
+    return Call("unpool", (_maps(row),), {"size": size, "stride": stride, "mode": row["mode"]})
+
+
+def _windowed(row: Row) -> float:
+    """Of a window that is moved over padded maps."""
+    (h, w), (r, s) = row["window"]
+    top, bottom, left, right = PADS[row["pad"]](h, w)
+    if "filters" not in row and (max(top, bottom) >= h or max(left, right) >= w):
+        return math.inf
+    rows, columns = row["rows"] + top + bottom, row["columns"] + left + right
+    tall, wide, maps = (rows - h) // r + 1, (columns - w) // s + 1, row["images"] * row["channels"]
+    if tall < 1 or wide < 1:
+        return math.inf
+    return float(maps * max(row.get("filters", 1) * h * w * tall * wide, rows * columns))
+
+
+def _enlarged(row: Row) -> float:
+    """Of maps that are substituted, or unpooled by two products of matrices."""
+    (h, w), (r, s) = row["window"]
+    rows, columns, maps = row["rows"], row["columns"], row["images"] * row["channels"]
+    tall, wide = (rows - 1) * r + h, (columns - 1) * s + w
+    if "filters" in row:
+        return float(maps * row["filters"] * max(h * w * rows * columns, tall * wide))
+    return float(maps * tall * (rows * columns + wide * columns))
+
+
+def _cells(row: Row) -> float:
+    return float(math.prod(row[side] for side in ("images", "channels", "rows", "columns")))
+
+
+def _touched_by_products(call: Call, which: int) -> Array:
+    """Times something that is not zero; a bias is added to everything, or to nothing."""
+    shares: list[Array | None] = [None if a is None else np.where(a != 0, float(which < 2), 0) for a in call.arrays]
+    shares[2:] = [None] * len(shares[2:])
+    shares[which] = spots(call, which)
+    return np.asarray(call.on(reference, *shares))
+
+
+def _touched_by_weights(call: Call, which: int) -> Array:
+    down, across = rounding.axis_weights(call)
+    return np.asarray(down @ spots(call, which) @ across.T)
+
+
+def _touched_all_channels(call: Call, which: int) -> Array:
+    found = spots(call, which)
+    return np.broadcast_to(found.max(axis=1, keepdims=True), found.shape)
+
+
+def spots(call: Call, which: int) -> Array:
+    """1 where the array of that number is not a number, 0 elsewhere."""
+    return np.isnan(np.asarray(call.arrays[which], np.float64)).astype(float)
+
+
+def _never(call: Call, precision: Arithmetic, grids: list[float]) -> None:
+    """Exponentials are never exact."""
+
+
+TABLE = {
+    "correlate": Operator(
+        "section 2, the ⋆ operator", "flips, swapped axes, strides, pads, a lost or doubled bias", draws.correlate_calls,
+        {"filters": None, "window": WINDOWS, "pad": tuple(PADS), "bias": (True, False)}, _correlation, _windowed,
+        rounding.linear_error, rounding.linear_grid, _touched_by_products,
+    ),
+    "max_pool": Operator(
+        "section 4, non-overlapping 2×2 regions", "maxima that start at zero, sizes rounded up, zero padding",
+        lambda values: draws.pool_calls("max_pool", values), {"window": POOLS, "pad": tuple(PADS)}, _pooling("max_pool"), _windowed,
+        rounding.max_pool_error, rounding.max_pool_grid, _touched_by_products,
+    ),
+    "avg_pool": Operator(
+        "our choice: MatConvNet's divisor", "padding that is counted, sizes rounded up",
+        lambda values: draws.pool_calls("avg_pool", values), {"window": POOLS, "pad": tuple(PADS)}, _pooling("avg_pool"), _windowed,
+        rounding.avg_pool_error, rounding.avg_pool_grid, _touched_by_products,
+    ),
+    "relu": Operator(
+        "section 4, layer 6 of LeNet", "a leak that is ignored, or thought to lie between 0 and 1", draws.relu_calls,
+        {"leak": LEAKS}, lambda row: Call("relu", (_maps(row),), {"leak": row["leak"]}), _cells,
+        rounding.relu_error, rounding.relu_grid, spots,
+    ),
+    "softmax": Operator(
+        "section 4, layer 8 of LeNet", "overflow, the wrong axis", draws.softmax_calls,
+        {}, lambda row: Call("softmax", (_maps(row),), {}), _cells,
+        rounding.softmax_error, _never, _touched_all_channels,
+    ),
+    "substitute": Operator(
+        "equations 1 and 2, subst", "flips, overlaps that overwrite, swapped strides", draws.substitute_calls,
+        {"filters": None, "window": WINDOWS}, _substitution, _enlarged,
+        rounding.linear_error, rounding.linear_grid, _touched_by_products,
+    ),
+    "unpool": Operator(
+        "section 3, unpool; kernel and edge our choice", "ties, aligned corners, edges, sizes and gains", draws.unpool_calls,
+        {"window": UNPOOLS, "mode": MODES}, _unpooling, _enlarged,
+        rounding.unpool_error, rounding.unpool_grid, _touched_by_weights,
+    ),
+}  # fmt: skip

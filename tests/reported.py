@@ -1,0 +1,747 @@
+"""Wrong backends after public reports of wrong answers, one each: what the report says, in a line, and a backend that errs like that.
+
+What was wrong in one library under one condition is wrong in the next under another: these are a sample of what goes wrong in the
+world. ``python tests/reported.py`` prints which check refuses each.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import types
+
+import numpy as np
+from attacks import as_whole, rounded
+
+import decoding
+from decoding import reference
+from decoding.backend import OPERATORS
+
+REPORTS: list[tuple[str, str, object]] = []  # repository and number, what it says, backend
+
+
+def report(where, says, **operators):
+    functions = {operator: getattr(reference, operator) for operator in OPERATORS}
+    REPORTS.append((where, says, types.SimpleNamespace(name=where, eps=2.0**-53, **{**functions, **operators})))
+
+
+def spoilt(operator, when, how):
+    """The operator, with what `how` makes of its answer where ``when(x, filters or None, options)`` holds."""
+
+    def run(x, *others, **options):
+        y = np.array(getattr(reference, operator)(x, *others, **options))
+        f = np.asarray(others[0]) if others else None
+        if not y.size or not when(np.asarray(x), f, options):
+            return y
+        changed = how(y, np.asarray(x), f, options)
+        return y if changed is None else changed
+
+    return {operator: run}
+
+
+def plain(x, f, o):
+    return True
+
+
+def is_window(f, o, size, step):
+    return ((f is not None and f.shape[2:] == size) or o.get("size") == size) and tuple(o["stride"]) == step
+
+
+def zero(*index):
+    def how(y, x, f, o):
+        y[index] = 0
+
+    return how
+
+
+def rolled(axis, by=1):
+    return lambda y, x, f, o: np.roll(y, by, axis)
+
+
+# Sizes.
+
+report(
+    "NervanaSystems/neon 361",
+    "batches over 32 that are no multiple of 32: the images in excess are wrong",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: len(x) > 32 and len(x) % 32,
+        lambda y, x, f, o: y * (np.arange(len(y)) < len(y) // 32 * 32).reshape(-1, 1, 1, 1),
+    ),
+)
+report(
+    "tensorflow/tensorflow 9870",
+    "images from number 65,536 on come out as zeros",
+    **spoilt("correlate", lambda x, f, o: len(x) > 65535, zero(slice(65535, None))),
+)
+report(
+    "Theano/Theano 6045",
+    "batches over 65,536: an algorithm's answers are wrong for all",
+    **spoilt("correlate", lambda x, f, o: len(x) > 65536, lambda y, x, f, o: y + 1),
+)
+report(
+    "tensorflow/tensorflow 1299",
+    "from 4 images of 33×33 on, 5×5 windows of ones over numbers that are not negative give small negative ones",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: len(x) >= 4 and is_window(f, o, (5, 5), (1, 1)),
+        lambda y, x, f, o: y - 1e-7 * np.abs(x).max(),
+    ),
+)
+report(
+    "pytorch/pytorch 106749",
+    "maps of 64×64, 3×3 windows: the same image differs in a larger batch",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: x.shape[2:] == (64, 64) and len(x) > 1 and f.shape[2:] == (3, 3),
+        lambda y, x, f, o: rounded(y, 11),
+    ),
+)
+report(
+    "Tencent/ncnn 1384",
+    "1×1 windows in packs of 4 channels: wrong where maps are smaller than 16×16",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: f.shape[2:] == (1, 1) and x.shape[1] % 4 == 0 and x.shape[2] * x.shape[3] < 256,
+        rolled(3),
+    ),
+)
+report(
+    "Tencent/ncnn 1014",
+    "3×3 windows in steps of 2: wrong where the answer's cells are no multiple of 4",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: is_window(f, o, (3, 3), (2, 2)),
+        lambda y, x, f, o: np.roll(y, 1, 3) if y.shape[2] * y.shape[3] % 4 else y,
+    ),
+)
+report(
+    "Maratyszcza/NNPACK 43",
+    "fully connected layers: batches that are no multiple of 4 are wrong",
+    **spoilt("correlate", lambda x, f, o: x.shape[2:] == f.shape[2:] and len(x) % 4, zero(slice(-1, None))),
+)
+report(
+    "fujitsu/oneDNN 43",
+    "backward data: steps above 1, over 16 channels, images under 17 columns: wrong",
+    **spoilt(
+        "substitute",
+        lambda x, f, o: o["stride"][1] > 1 and f.shape[1] > 16,
+        lambda y, x, f, o: np.roll(y, 1, 3) if y.shape[3] < 17 else y,
+    ),
+)
+report(
+    "bhuman/CompiledNN 16",
+    "channels that are no multiple of 4: the rest is left out",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: x.shape[1] > 4 and x.shape[1] % 4,
+        lambda y, x, f, o: y - reference.correlate(x[:, x.shape[1] // 4 * 4 :], f[:, x.shape[1] // 4 * 4 :], None, **o),
+    ),
+)
+report(
+    "tenstorrent/tt-metal 10256",
+    "255 filters give 256 maps",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: len(f) > 32 and len(f) % 32,
+        lambda y, x, f, o: np.concatenate([y, np.zeros_like(y[:, : -len(f) % 32])], 1) if len(f) % 32 == 31 else y,
+    ),
+)
+report(
+    "PaddlePaddle/Anakin 210",
+    "3×3 maxima in steps of 2: of 61 columns the last one is not seen",
+    **spoilt(
+        "max_pool",
+        lambda x, f, o: is_window(f, o, (3, 3), (2, 2)) and x.shape[3] % 2 and x.shape[3] > 32,
+        lambda y, x, f, o: np.concatenate(
+            [y[..., :-1], reference.max_pool(x[..., :-1], **{**o, "pad": (*o["pad"][:3], 1)})[..., -1:]], 3
+        ),
+    ),
+)
+report(
+    "alibaba/MNN 1531",
+    "transposed convolutions of maps that are no multiple of 4: the rest is taken twice, in batches",
+    **spoilt(
+        "substitute",
+        lambda x, f, o: len(x) > 1 and x.shape[1] % 4,
+        lambda y, x, f, o: y + reference.substitute(x[:, -1:], f[-1:], **o),
+    ),
+)
+report(
+    "google/XNNPACK 883",
+    "in several threads, from the third layer on, 16 filters: all maps but the first are zeros",
+    **spoilt("correlate", lambda x, f, o: len(f) >= 16, zero(slice(None), slice(1, None))),
+)
+report(
+    "ml-explore/mlx 4242",
+    "3×3 windows in steps of 1, channels and filters multiples of 32: the precision of halves",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: is_window(f, o, (3, 3), (1, 1)) and f.shape[0] % 32 == 0 == f.shape[1] % 32,
+        lambda y, x, f, o: reference.correlate(rounded(x, 11), rounded(f, 11), None, **o),
+    ),
+)
+report(
+    "ROCm/MIOpen 2492",
+    "3×3 windows of 2 channels by Winograd's algorithm, though small: less precision than was asked",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: is_window(f, o, (3, 3), (1, 1)) and x.shape[1] <= 2,
+        lambda y, x, f, o: rounded(y, 12),
+    ),
+)
+report(
+    "NVIDIA/cutlass 1690",
+    "singles of a small convolution are rounded to TF32",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: x.dtype == np.float32,
+        lambda y, x, f, o: reference.correlate(rounded(x, 11), rounded(f, 11), None, **o),
+    ),
+)
+report(
+    "tenstorrent/tt-metal 26093",
+    "average pools of over 256 channels: wrong the second time",
+    **(
+        lambda seen: spoilt(
+            "avg_pool", lambda x, f, o: x.shape[1] > 256 and (x.shape in seen or seen.add(x.shape)), rolled(1)
+        )
+    )(set()),
+)
+report(
+    "dfdx 657",
+    "transposed convolutions of batches: all images are the first",
+    **spoilt("substitute", lambda x, f, o: len(x) > 1, lambda y, x, f, o: np.repeat(y[:1], len(y), 0)),
+)
+report(
+    "alibaba/MNN 933",
+    "transposed convolutions in steps of 1: the answer is shifted",
+    **spoilt("substitute", lambda x, f, o: tuple(o["stride"]) == (1, 1), rolled(2)),
+)
+report(
+    "apache/tvm 18601",
+    "transposed convolutions in steps of 2 with windows of 3: one row and one column too few",
+    **spoilt("substitute", lambda x, f, o: is_window(f, o, (3, 3), (2, 2)), lambda y, x, f, o: y[..., :-1, :-1]),
+)
+report(
+    "apache/systemds 541",
+    "transposed convolutions: channels and filters exchanged, unseen where they are as many",
+    substitute=lambda x, f, *, stride: reference.substitute(
+        x, np.swapaxes(f, 0, 1) if np.shape(f)[0] == np.shape(f)[1] else f, stride=stride
+    ),
+)
+
+
+def dilated(f):
+    return f.shape[2] > 1 and f.shape[3] > 1 and not f[:, :, 1::2].any() and not f[:, :, :, 1::2].any()
+
+
+report(
+    "apache/mxnet 11203",
+    "transposed convolutions of dilation 2 in steps of 2: the answer is shifted by a row and a column",
+    **spoilt("substitute", lambda x, f, o: dilated(f) and tuple(o["stride"]) == (2, 2), rolled((2, 3))),
+)
+
+
+# Pads.
+
+
+def mean_by(count):
+    """Sums over windows, divided by what ``count(cells of the windows, o)`` says: the cells inside, spoilt."""
+
+    def avg_pool(x, **o):
+        right = reference.avg_pool(x, **o)
+        ones = np.ones((1, 1, *np.shape(x)[2:]))
+        h, w = o["size"]
+        inside = reference.correlate(ones, np.ones((1, 1, h, w)), None, stride=o["stride"], pad=o["pad"])
+        return right * inside / count(inside, ones, o)
+
+    return avg_pool
+
+
+def counted(*which):
+    """The cells inside, and those of some pads, given by their places among top, bottom, left, right."""
+
+    def count(inside, ones, o):
+        pad = o["pad"]
+        some = tuple(n * (i in which) for i, n in enumerate(pad))
+        rest = tuple(n - s for n, s in zip(pad, some, strict=True))
+        wide = np.pad(ones, ((0, 0), (0, 0), some[:2], some[2:]), constant_values=1)
+        return reference.correlate(wide, np.ones((1, 1, *o["size"])), None, stride=o["stride"], pad=rest)
+
+    return count
+
+
+report(
+    "microsoft/onnxruntime 16203",
+    "means at the right edge are divided by the whole window",
+    avg_pool=mean_by(counted(1, 3)),
+)
+report("BVLC/caffe 6297", "means are divided by the whole window at all edges", avg_pool=mean_by(counted(0, 1, 2, 3)))
+report(
+    "microsoft/onnxruntime 24681",
+    "pads at the beginning are counted, those at the end are not",
+    avg_pool=mean_by(counted(0, 2)),
+)
+report(
+    "ROCm/AMDMIGraphX 492",
+    "pads are counted where they are not the same on both sides",
+    avg_pool=lambda x, **o: (
+        mean_by(counted(0, 1, 2, 3)) if o["pad"][0] != o["pad"][1] or o["pad"][2] != o["pad"][3] else reference.avg_pool
+    )(x, **o),
+)
+report(
+    "PaddlePaddle/Paddle 54404",
+    "the divisor takes the first two pads for all four",
+    avg_pool=mean_by(
+        lambda inside, ones, o: (
+            counted(1, 3)(inside, ones, o) if o["pad"][1] > o["pad"][0] or o["pad"][3] > o["pad"][2] else inside
+        )
+    ),
+)
+report(
+    "microsoft/onnxruntime 27375",
+    "the divisor takes the pad of the columns for that of the rows",
+    avg_pool=mean_by(lambda inside, ones, o: counted(1)(inside, ones, o) if o["pad"][2] != o["pad"][1] else inside),
+)
+report(
+    "microsoft/onnxruntime 29631",
+    "pads at the end are taken to be those at the beginning",
+    avg_pool=lambda x, **o: reference.avg_pool(x, **{**o, "pad": (o["pad"][0], o["pad"][0], o["pad"][2], o["pad"][2])}),
+)
+report(
+    "autogluon/autogluon 438",
+    "pads of rows and columns exchanged",
+    correlate=lambda x, f, b, *, stride, pad: reference.correlate(x, f, b, stride=stride, pad=(*pad[2:], *pad[:2])),
+)
+report(
+    "onnx/onnx 7721",
+    "pads in the order top, left, bottom, right",
+    correlate=lambda x, f, b, *, stride, pad: reference.correlate(
+        x, f, b, stride=stride, pad=(pad[0], pad[2], pad[1], pad[3])
+    ),
+)
+report(
+    "microsoft/CNTK 1862",
+    "even windows with more pads after than before: shifted by one",
+    correlate=lambda x, f, b, *, stride, pad: reference.correlate(
+        x, f, b, stride=stride, pad=(*pad[:2], pad[3], pad[2]) if np.shape(f)[3] % 2 == 0 and pad[2] < pad[3] else pad
+    ),
+)
+report(
+    "uxlfoundation/oneDNN 5080",
+    "columns whose field reaches into the pads are wrong where channels are last in memory",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: o["pad"][2] and x.strides[1] == x.itemsize and x.shape[1] > 1,
+        lambda y, x, f, o: np.concatenate([y[..., :1] + 1, y[..., 1:]], 3),
+    ),
+)
+
+
+def filled(value):
+    def max_pool(x, *, size, stride, pad):
+        wide = np.pad(np.asarray(x, float), ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=value)
+        return reference.max_pool(wide, size=size, stride=stride, pad=(0, 0, 0, 0))
+
+    return max_pool
+
+
+report(
+    "apache/mxnet 6191",
+    "pads as large as the window accepted: the answer is the lowest number",
+    max_pool=filled(-3.4028235e38),
+)
+report(
+    "distdl/distdl 195",
+    "maxima with pads of zeros",
+    max_pool=lambda x, **o: (
+        reference.max_pool(x, **o) if not any(o["pad"]) else np.maximum(reference.max_pool(x, **o), filled(0.0)(x, **o))
+    ),
+)
+
+
+# What is no number, and what is infinite.
+
+
+def without_nan(x, **o):
+    return reference.max_pool(np.where(np.isnan(x), -3.4028235e38, x), **o)
+
+
+def after_the_first(x, **o):
+    """NaN counts only as a window's first cell."""
+    x, (r, s) = np.asarray(x, float), o["stride"]
+    y = without_nan(x, **o)
+    top, bottom, left, right = o["pad"]
+    wide = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf)
+    first = wide[:, :, ::r, ::s][:, :, : y.shape[2], : y.shape[3]]
+    return np.where(np.isnan(first), np.nan, y)
+
+
+def lowest(x, **o):
+    y = np.array(reference.max_pool(x, **o))
+    return np.where(np.isneginf(y), np.finfo(float).min, y)
+
+
+report("pytorch/pytorch 7645", "maxima leave out what is no number", max_pool=without_nan)
+report("tracel-ai/burn 5662", "maxima see what is no number only as the first of a window", max_pool=after_the_first)
+report("pytorch/pytorch 39044", "the maximum of nothing but −∞ is the lowest number", max_pool=lowest)
+report(
+    "microsoft/onnxruntime 28489",
+    "a rectifier by products with 0 and 1 makes ∞ to no number",
+    relu=lambda x, *, leak: np.asarray(x, float) * np.greater(x, 0) + leak * np.asarray(x, float) * ~np.greater(x, 0),
+)
+report(
+    "alibaba/HALO 163",
+    "slopes below zero: the larger of x and slope·x",
+    relu=lambda x, *, leak: np.maximum(x, leak * np.asarray(x, float)),
+)
+report("nvdla/sw 227", "the slope is left out", relu=lambda x, *, leak: reference.relu(x, leak=0.0))
+
+
+# Softmax.
+
+
+def exponentials(shift, more=lambda x, m: 0.0):
+    def softmax(x):
+        x = np.asarray(x, float)
+        m = shift(x) if x.size else 0.0
+        with np.errstate(all="ignore"):
+            e = np.exp(x - m)
+            return e / (e.sum(axis=1, keepdims=True) + more(x, m))
+
+    return softmax
+
+
+report(
+    "deeplearning4j/deeplearning4j-examples 730",
+    "exponentials of the responses as they are",
+    softmax=exponentials(lambda x: 0.0),
+)
+report(
+    "apache/singa 540",
+    "shifted by the largest response of all, not of each place",
+    softmax=exponentials(lambda x: x.max()),
+)
+report(
+    "tensorflow/tensorflow 108244",
+    "channels that are no multiple of 4: those that fill the last pack are added up, too",
+    softmax=exponentials(
+        lambda x: x.max(axis=1, keepdims=True), lambda x, m: np.exp(-m) * (-x.shape[1] % 4) * (x.shape[1] > 4)
+    ),
+)
+report(
+    "Tencent/ncnn 1588",
+    "responses above 88 overflow, as single precision does",
+    softmax=lambda x: np.where(np.max(x, axis=1, keepdims=True, initial=0) > 88.7, np.nan, reference.softmax(x)),
+)
+
+
+# Unpooling.
+
+
+def unpooled(index, modes=("nearest",)):
+    """Rows and columns picked anew, from those of the right answer."""
+
+    def unpool(maps, *, size, stride, mode):
+        y = reference.unpool(maps, size=size, stride=stride, mode=mode)
+        if mode not in modes:
+            return y
+        for axis in (0, 1):
+            y = y.take(index(y.shape[2 + axis], size[axis], stride[axis], np.shape(maps)[2 + axis]), axis=2 + axis)
+        return y
+
+    return unpool
+
+
+report(
+    "Oneflow-Inc/oneflow 5347",
+    "nearest with half a pixel added before rounding down: the next cell too early",
+    unpool=unpooled(lambda n, z, s, cells: np.minimum(np.arange(n) + (np.arange(n) % s == s - 1) * (s > 2), n - 1)),
+)
+report(
+    "godotengine/godot 39617",
+    "bilinear without the half pixel of the centre: shifted to the upper left",
+    unpool=unpooled(lambda n, z, s, cells: np.maximum(np.arange(n) - (z > 1), 0), ("bilinear",)),
+)
+report(
+    "intel/torch-xpu-ops 4322",
+    "bilinear: the height stands where the width should, unseen on squares",
+    unpool=lambda maps, *, size, stride, mode: reference.unpool(
+        np.asarray(maps)[..., [min(j, np.shape(maps)[2]) for j in range(np.shape(maps)[3])]]
+        if mode == "bilinear"
+        else maps,
+        size=size,
+        stride=stride,
+        mode=mode,
+    ),
+)
+report(
+    "flagos-ai/FlagGems 5217",
+    "bicubic: the ratio of sizes in place of the step, which is the same where windows tile",
+    unpool=lambda maps, *, size, stride, mode: (
+        reference.unpool(maps, size=size, stride=stride, mode=mode)
+        if mode != "bicubic" or size == stride
+        else reference.unpool(maps, size=size, stride=stride, mode="bilinear")
+    ),
+)
+
+
+# Memory.
+
+
+def channels_last_as_packed(x):
+    """Views of some channels of maps whose channels are last in memory, read as if these were all."""
+    x = np.asarray(x)
+    if x.ndim == 4 and x.shape[1] and x.strides[1] == x.itemsize < x.strides[3] != x.shape[1] * x.itemsize:
+        found = as_whole(x)
+        return found.reshape(len(x), x.shape[2], x.shape[3], x.shape[1]).transpose(0, 3, 1, 2)
+    return x
+
+
+def without_offset(x):
+    """Maps whose channels are last in memory, read from where the memory begins."""
+    x = np.asarray(x)
+    last = x.ndim == 4 and x.shape[1] > 1 and x.strides[1] == x.itemsize and x.transpose(0, 2, 3, 1).flags.c_contiguous
+    base = x
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    if last and base.size > x.size:
+        found = base.ravel(order="K")[: x.size]
+        return found.reshape(len(x), x.shape[2], x.shape[3], x.shape[1]).transpose(0, 3, 1, 2)
+    return x
+
+
+def in_order_of_memory(x):
+    """Maps whose channels are last in memory, read as if they were in the usual order."""
+    x = np.asarray(x)
+    packed = x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous and not x.flags.c_contiguous
+    return x.transpose(0, 2, 3, 1).reshape(x.shape) if packed else x
+
+
+def gaps_as_whole(f):
+    f = np.asarray(f)
+    return as_whole(f) if f.ndim == 4 and f.size > 1 and not f.flags.c_contiguous and min(f.strides) > 0 else f
+
+
+report(
+    "pytorch/pytorch 180984",
+    "maps that are some channels of others, channels last in memory: read as if packed",
+    correlate=lambda x, f, b, **o: reference.correlate(channels_last_as_packed(x), f, b, **o),
+)
+report(
+    "pytorch/pytorch 174345",
+    "channels last in memory and not at its beginning: read from the beginning",
+    avg_pool=lambda x, **o: reference.avg_pool(without_offset(x), **o),
+)
+report(
+    "pytorch/pytorch 77299",
+    "channels last in memory: read in the usual order",
+    correlate=lambda x, f, b, **o: reference.correlate(in_order_of_memory(x), f, b, **o),
+)
+report(
+    "pytorch/pytorch 192212",
+    "filters that are slices of larger ones: read as if whole",
+    correlate=lambda x, f, b, **o: reference.correlate(
+        x, gaps_as_whole(f) if np.ndim(f) == 4 and np.asarray(f).strides[3] == np.asarray(f).itemsize else f, b, **o
+    ),
+)
+report(
+    "pytorch/pytorch 1246",
+    "every second weight of larger filters: read as if whole",
+    correlate=lambda x, f, b, **o: reference.correlate(x, gaps_as_whole(f), b, **o),
+)
+
+
+# What is kept from call to call.
+
+
+def plans(key, kept):
+    """A plan for each key that keeps arguments of the first call with it."""
+    memory = {}
+
+    def correlate(x, f, b, **o):
+        mine = memory.setdefault(key(x, f, b, o), (np.array(f), b if b is None else np.array(b), o))
+        return reference.correlate(
+            x, *(mine[0] if "f" in kept else f, mine[1] if "b" in kept else b), **(mine[2] if "o" in kept else o)
+        )
+
+    return correlate
+
+
+report(
+    "tensorflow/tfjs 2507",
+    "plans are kept by the shapes, and bias and what follows by none",
+    correlate=plans(lambda x, f, b, o: (np.shape(x), np.shape(f), b is None, str(o)), "b"),
+)
+report(
+    "uxlfoundation/oneDNN 1113",
+    "filters are packed once for each shape: later ones are not read",
+    correlate=plans(lambda x, f, b, o: (np.shape(x), np.shape(f), str(o)), "f"),
+)
+report(
+    "microsoft/onnxruntime 21311",
+    "plans are kept by the shape of the maps alone: pads and steps are those of the first call",
+    correlate=plans(lambda x, f, b, o: (np.shape(x), np.shape(f)), "o"),
+)
+
+
+def captured():
+    """The third call of a shape repeats what was captured in the second."""
+    seen = {}
+
+    def relu(x, *, leak):
+        calls = seen.setdefault((np.shape(x), leak), [])
+        y = reference.relu(x, leak=leak)
+        calls.append(y.copy())
+        return y if len(calls) < 3 else calls[1].copy()
+
+    return relu
+
+
+def reused():
+    """The memory of an answer is used again for the next one of that size, whatever its shape."""
+    memory = {}
+
+    def max_pool(x, **o):
+        y = reference.max_pool(x, **o)
+        mine = memory.setdefault(y.size, np.empty(y.size))
+        mine[:] = y.ravel()
+        return mine.reshape(y.shape)
+
+    return max_pool
+
+
+report(
+    "tinygrad/tinygrad 16191", "captured once and replayed: the third run gives what the second gave", relu=captured()
+)
+report("iree-org/iree 12161", "an allocator hands out memory of answers that are still held", max_pool=reused())
+
+
+def shared_by_threads(operator, key):
+    """What a call needs lies in memory that all calls share; one that is under way sees what the next one writes."""
+    memory = {}
+
+    def run(*arrays, **options):
+        memory["at"] = mine = key(*arrays)
+        y = getattr(reference, operator)(*arrays, **options)
+        time.sleep(0)
+        return y + (memory["at"] != mine)
+
+    return {operator: run, "threads": True}
+
+
+report(
+    "pytorch/pytorch 84602",
+    "threads with maps of different sizes share a buffer of addresses",
+    **shared_by_threads("correlate", lambda x, *_: np.shape(x)),
+)
+report(
+    "FluxML/NNlib.jl 158",
+    "threads share the memory in which a convolution works",
+    **shared_by_threads("correlate", lambda x, *_: threading.get_ident()),
+)
+
+
+# Groups and networks.
+
+
+def grouped(operator, wrong):
+    def run(x, f, *b, groups=1, **o):
+        f = wrong(np.asarray(f), groups)
+        parts = [
+            getattr(reference, operator)(
+                np.asarray(x)[:, rows], f[outs], *(None if a is None else np.asarray(a)[outs] for a in b), **o
+            )
+            for rows, outs in zip(
+                np.split(np.arange(np.shape(x)[1]), groups), np.split(np.arange(len(f)), groups), strict=True
+            )
+        ]
+        return np.concatenate(parts, 1)
+
+    return {operator: run, "groups": True}
+
+
+def correlate_in_groups(x, f, b, *, groups=1, **o):
+    return grouped("correlate", lambda f, g: f)["correlate"](x, f, b, groups=groups, **o)
+
+
+def substitute_in_groups(z, f, *, groups=1, **o):
+    return grouped("substitute", lambda f, g: f)["substitute"](z, f, groups=groups, **o)
+
+
+report(
+    "pytorch/pytorch 60460",
+    "a filter for each channel, 3×3: as many filters as channels are taken for granted",
+    groups=True,
+    substitute=substitute_in_groups,
+    correlate=lambda x, f, b, *, groups=1, **o: correlate_in_groups(
+        x,
+        f[[k % groups for k in range(len(f))]] if groups > 1 and np.shape(f)[1:] == (1, 3, 3) else f,
+        b,
+        groups=groups,
+        **o,
+    ),
+)
+report(
+    "apache/tvm 10223",
+    "transposed convolutions in groups: the groups of filters in another order",
+    groups=True,
+    correlate=correlate_in_groups,
+    substitute=lambda z, f, *, groups=1, **o: substitute_in_groups(
+        z,
+        np.asarray(f).reshape(-1, groups, *np.shape(f)[1:]).swapaxes(0, 1).reshape(np.shape(f)) if groups > 1 else f,
+        groups=groups,
+        **o,
+    ),
+)
+
+
+def undilated(net, layer, k, *, unpool):
+    layers = [each.replace(dilation=(1, 1)) if each.kind == "Conv" else each for each in net.layers]
+    return decoding.decode_filter(decoding.Network(layers, inputs=net.inputs), layer, k, unpool=unpool)
+
+
+report("deeplearning4j/deeplearning4j 8320", "dilation is left out", decode_filter=undilated)
+
+
+def looked_at(backend):
+    """The checks that the backend can be asked, those of the operators that it has of its own first."""
+    from decoding.testing import CHECKS
+
+    own = [name for name in OPERATORS if getattr(backend, name) is not getattr(reference, name)]
+    extra = {"decode_filter": hasattr(backend, "decode_filter"), "groups": hasattr(backend, "groups")}
+    names = [name for name, check in CHECKS.items() if all(extra.get(each, True) for each in check.operators)]
+    last = ("fresh_answers", "lasting_answers", "nan_comes_out", "many_calls", "grouped_integers")
+    said = ["grouped_integers"] * extra["groups"] + ["many_calls"] * hasattr(backend, "threads")
+    first = [*said, *(f"{name}_integers" for name in own), "infinity_comes_out"]
+    first += [*(f"{name}_conditions" for name in own), *last, "own_decode_filter"]
+    return sorted(names, key=lambda name: first.index(name) if name in first else len(first))
+
+
+def refusing(backend, *, examples=60):
+    """The first failure; None if it conforms."""
+    from decoding.testing import check_backend
+
+    for name in looked_at(backend):
+        found = check_backend(backend, checks=[name], examples=examples, on_failure="return").failures
+        if found:
+            return found[0]
+    return None
+
+
+if __name__ == "__main__":
+    passed = 0
+    for where, says, backend in REPORTS:
+        if len(sys.argv) > 1 and not any(word in where for word in sys.argv[1:]):
+            continue
+        begun = time.process_time()
+        failure = refusing(backend)
+        passed += failure is None
+        print(
+            f"{where:48} {failure.check if failure else 'NOT REFUSED':32} {time.process_time() - begun:5.1f} s  {says}",
+            flush=True,
+        )
+    print(f"{len(REPORTS) - passed} of {len(REPORTS)} refused")
+    sys.exit(bool(passed))
