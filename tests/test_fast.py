@@ -190,7 +190,11 @@ def random(*shape, dtype=np.float32):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("n", "layouts"),
-    [*((n, LAYOUTS) for n in (0, 1, 15, 16, 17)), (130, ["backwards"]), pytest.param(130, LAYOUTS, marks=pytest.mark.slow)],
+    [
+        *((n, LAYOUTS) for n in (0, 1, 15, 16, 17)),
+        (130, ["backwards"]),
+        pytest.param(130, LAYOUTS, marks=pytest.mark.slow),
+    ],
 )
 def test_batches_of_every_size(n, layouts, dtype):
     """At their true sizes, without changing FEW or BLOCK: parts of the columns (130 images), parts of the filters (K = 70)."""
