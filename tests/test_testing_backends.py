@@ -110,7 +110,10 @@ def test_the_code_of_the_page_runs_as_printed(capsys):
     from decoding.testing import check_backend, checks, strategies
 
     try:
-        exec(one_more, {name: getattr(checks, name) for name in ("check", "Cases", "explicit")} | {"strategies": strategies})
+        exec(
+            one_more,
+            {name: getattr(checks, name) for name in ("check", "Cases", "explicit")} | {"strategies": strategies},
+        )
         assert check_backend(reference, checks=["relu_keeps_positive"]).ok
         wrong = type("Wrong", (), {"eps": 2.0**-53, "relu": lambda self, x, *, leak: 2 * reference.relu(x, leak=leak)})
         (failure,) = check_backend(wrong(), checks=["relu_keeps_positive"], on_failure="return").failures

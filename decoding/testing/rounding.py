@@ -195,8 +195,13 @@ def avg_pool_error(call: Call, precision: Arithmetic, x: Array, error: Array, _:
 
 
 def avg_pool_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grids | None:
-    """Exact where the cells of every window are a power of two, and those of the window that lie inside."""
+    """Exact where the cells of every window are a power of two, and those of the window that lie inside.
+
+    They may be counted by adding up ones, which the format must hold.
+    """
     cells = math.prod(as_pair(call.options["size"], "a call"))
+    if cells > 1 / precision.eps:
+        return None
     counts = np.rint(cells * _inside(call))
     # As the mean of the whole window over the share of it that lies inside, too.
     if (np.log2(counts) % 1).any() or math.log2(cells) % 1:
