@@ -1404,16 +1404,16 @@ wrong_library(
     "law_meets",
     walks,
     "union",
-    "before = [part.origin[a] - first[a] for a in (0, 1)]",
-    "before = [0, 0]",
+    "top, left = (part.origin[a] - first[a] for a in (0, 1))",
+    "top, left = 0, 0",
 )
 wrong_library(
     "down: parts laid together at their last cells",
     "law_meets",
     walks,
     "union",
-    "before = [part.origin[a] - first[a] for a in (0, 1)]",
-    "before = [sides[a] - part.maps.shape[2 + a] for a in (0, 1)]",
+    "top, left = (part.origin[a] - first[a] for a in (0, 1))",
+    "top, left = (sides[a] - part.maps.shape[2 + a] for a in (0, 1))",
 )
 # A gain after what its layer decodes would be the same for every layer that has one: each keeps its channels apart.
 for _name, _new in (

@@ -171,7 +171,7 @@ def test_deep_measures_how_far_a_linear_picture_goes(tmp_path):
     done = run("deep.py", "lenet", "--digits", 4, "--layers", "nowhere", cwd=tmp_path)
     assert (done.returncode != 0, len(done.stderr.splitlines())) == (True, 1)
     done = run("deep.py", "lenet", ".", cwd=tmp_path)
-    assert "0 pictures: at least four are needed" in done.stderr
+    assert "0 pictures given: at least four are needed" in done.stderr
 
 
 def test_deep_reads_pictures_of_several_sizes(tmp_path, ramp):

@@ -28,6 +28,7 @@ def examples(monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_everything_is_reproduced_and_indexed(examples, tmp_path):
     examples("reproduce").main(["-o", str(tmp_path)])
     index = (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -148,7 +148,7 @@ def turned(operator):
     return lambda x, f, *bias, **options: getattr(reference, operator)(x, np.asarray(f)[..., ::-1], *bias, **options)
 
 
-@pytest.mark.parametrize("searched", [True, False])
+@pytest.mark.parametrize("searched", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize(
     "operators",
     [
@@ -190,14 +190,8 @@ def test_every_check_catches_what_no_other_check_catches_first_or_says_why_it_is
 
 
 def by_night(names):
-    """Checks that come late run all before them, and one of those of conditions tells by day what the others tell."""
-    late = [
-        *[name for name in names if name.endswith("_conditions")][1:],
-        "answers_after_errors",
-        "calls_in_any_order",
-        "many_calls",
-    ]
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in late else []) for name in names]
+    """Some by day, the others by night: a check that comes late runs all before it."""
+    return [pytest.param(name, marks=[] if i % 12 == 0 else [pytest.mark.slow]) for i, name in enumerate(names)]
 
 
 @pytest.mark.parametrize("name", by_night([name for name, check in CHECKS.items() if not check.why]))
@@ -209,7 +203,11 @@ def test_no_earlier_check_catches_it_first(name):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("honest", [reference, fast, InSingle(), loops, *HONEST], ids=lambda honest: honest.name)
+@pytest.mark.parametrize(
+    "honest",
+    [reference, fast, *(pytest.param(honest, marks=pytest.mark.slow) for honest in (InSingle(), loops, *HONEST))],
+    ids=lambda honest: honest.name,
+)
 def test_honest_backends_pass(honest, seed):
     report = check_backend(honest, examples=EXAMPLES, seed=seed)
     assert {result.status for result in report.results} == {PASSED}, report
@@ -570,7 +568,8 @@ def test_an_expected_failure_that_is_not_judged_or_unsupported_is_a_failure(eps,
 
 
 def test_an_expected_failure_of_what_is_not_offered_is_a_failure():
-    report = check_backend(reference, expected_failures={"own_decode_filter": "?"}, examples=1, on_failure="return")
+    some = {"checks": ["softmax", "own_decode_filter"], "examples": 1}
+    report = check_backend(reference, expected_failures={"own_decode_filter": "?"}, on_failure="return", **some)
     assert [failure.check for failure in report.failures] == ["own_decode_filter"]
 
 
@@ -955,8 +954,10 @@ def test_sums_of_numbers_with_all_digits_are_exact_however_long(operator, eps):
         if row["values"].startswith("wide") and row["type"] == "double" and "repeated" not in row["layout"]:
             call = conditions.case(operator, row, precision).call
             assert bounds.exact_unit(call, precision) == 1
-            seen.add(row["channels"])
-            assert np.abs(call.on(reference)).max() >= 0.125 / eps
+            large = np.abs(call.on(reference)).max() >= 0.125 / eps
+            assert large or any(call.options.get("pad", (0,)))  # a window that lies in the pads adds up next to nothing
+            if large:
+                seen.add(row["channels"])
     assert {1, 16, 33, 128, 1024, 4096, 4097} <= seen
 
 

@@ -24,6 +24,7 @@ def beside_the_backends(monkeypatch):
     monkeypatch.syspath_prepend(BACKENDS)
 
 
+@pytest.mark.slow
 def test_scipy_conforms(capsys):
     assert main(["check", "with_scipy", "--examples", "8"]) == 0
     text = capsys.readouterr().out

@@ -13,14 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-
-try:
-    from hypothesis import strategies as st
-    from hypothesis.strategies import DrawFn, SearchStrategy
-except ImportError as error:  # pragma: no cover
-    raise ImportError(
-        "decoding.testing draws its cases with hypothesis: pip install 'filter-decoding[test]'"
-    ) from error
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
 
 from ..arguments import Array, Pads, Pair
 from ..interpolation import MODES
