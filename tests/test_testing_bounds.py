@@ -336,7 +336,9 @@ def mirrored(cells, n):
     return np.minimum(cells % (2 * n), (-1 - cells) % (2 * n))
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+@pytest.mark.parametrize(
+    "dtype", [np.float32, *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in (np.float64, np.float16))]
+)
 @pytest.mark.parametrize("kind", [Lerp, Normalizing, AtOnce])
 def test_unpooling_may_be_computed_in_other_ways(kind, dtype):
     checks = [name for name in CHECKS if name.startswith(("unpool", "law_gain", "decode_filter_bi"))]
@@ -412,7 +414,7 @@ class Rounded(TapByTap):
 @pytest.mark.parametrize("bits", [pytest.param(11, marks=pytest.mark.slow), 8], ids=["TF32", "bfloat16"])
 def test_operands_of_every_product_may_be_rounded_where_that_is_declared(bits):
     linear = [name for name in CHECKS if name.startswith(("unpool", "decode", "avg_pool", "law", "forward"))]
-    assert set(statuses(Rounded(bits), linear, examples=20).values()) == {PASSED}
+    assert set(statuses(Rounded(bits), linear, examples=20 if bits == 11 else 5).values()) == {PASSED}
     reals = [
         name
         for name in CHECKS
