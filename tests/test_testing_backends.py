@@ -70,9 +70,11 @@ def test_what_the_page_says_of_pytorch_with_channels_last_is_so():
         return torch.nn.functional.conv2d(x, f, stride=(1, 2)).ravel().tolist()
 
     assert shown(torch.contiguous_format) == [45, 45, 45]
-    if shown(torch.channels_last) == [45, 45, 45]:
+    found = shown(torch.channels_last)
+    if found == [45, 45, 45]:
         pytest.skip("oneDNN has another kernel for this processor")
-    assert str(shown(torch.channels_last)) in PAGE.read_text()
+    assert found[0] == 45  # the others hold what lies in memory beyond the map, which is something else each time
+    assert "[45.0, 40.0, 27.0]" in PAGE.read_text()
 
 
 @pytest.mark.slow
