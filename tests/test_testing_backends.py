@@ -24,9 +24,12 @@ def beside_the_backends(monkeypatch):
     monkeypatch.syspath_prepend(BACKENDS)
 
 
-@pytest.mark.slow
-def test_scipy_conforms(capsys):
-    assert main(["check", "with_scipy", "--examples", "8"]) == 0
+BY_DAY = ["correlate_integers", "avg_pool_integers", "unpool_bicubic_integers", "substitute_reals", "forward_reals"]
+
+
+@pytest.mark.parametrize("only", [["--only", *BY_DAY], pytest.param([], marks=pytest.mark.slow)], ids=["day", "night"])
+def test_scipy_conforms(only, capsys):
+    assert main(["check", "with_scipy", "--examples", "8", *only]) == 0
     text = capsys.readouterr().out
     assert "avg_pool_integers: unsupported (no avg_pool)" in text
     assert "SciPy's cubic splines are not Keys' kernel" in text
