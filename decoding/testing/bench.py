@@ -292,13 +292,15 @@ class Bench:
         NotJudged
             If one may round.
         """
+        units = []
         for call in calls:
             unit = exact_unit(call, self.precision)
             if unit is None:
                 raise NotJudged("a partial sum may round")
             if not self.precision.exact and not (error_bound(call, self.precision) < unit / 2).all():
                 raise NotJudged("the bound exceeds what is rounded away")
-        return min(exact_unit(call, self.precision) or 1.0 for call in calls)
+            units.append(unit)
+        return min(units)
 
     def on_grid(self, grid: float, *names: str) -> list[str]:
         """A line of code that rounds to the grid what a Fourier transform leaves beside it, if the backend has such."""

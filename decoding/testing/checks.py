@@ -152,8 +152,8 @@ def _large_and_small(bench: Bench) -> Iterator[Cases]:
     powers = st.integers(-reach, reach)
     ends = [(reach, reach), (-reach, -reach), (reach, -reach), (-reach, reach)]
     for operator in _present(bench, *(name for name in OPERATORS if name != "softmax")):
-        if _answers_probe(bench, operator, _plain_mode(operator)):
-            always = [(call, *end) for end in ends for call in explicit.calls(operator, mode=_plain_mode(operator))]
+        if _answers_probe(bench, operator, plain_mode(operator)):
+            always = [(call, *end) for end in ends for call in explicit.calls(operator, mode=plain_mode(operator))]
             yield Cases(st.tuples(_plain(operator), powers, powers), always, 0.25)
 
 
@@ -653,16 +653,13 @@ def lasting_answers(bench: Bench) -> None:
 
 def _spoilt(bench: Bench) -> Iterator[Cases]:
     """A call that has not-a-number in it, or must be refused, and a plain one."""
-    for operator, mode, probe in _probes(bench):
+    for _, mode, probe in _probes(bench):
         found = []
         for number in range(len(probe.named)):
             arrays = probe.copies()
             arrays[number] = np.full_like(arrays[number], np.nan)
             found.append(("of not-a-number", probe._replace(arrays=tuple(arrays))))
-        x, *others = probe.copies()
-        assert x is not None
-        wrong = {"correlate": x[:, :0], "substitute": x[:, :-1]}.get(operator, x[0, 0])
-        found.append(("that is refused", probe._replace(arrays=(wrong, *others))))
+        found.append(("that is refused", explicit.refused(probe)))
         if mode:
             found.append(("that is refused", probe._replace(options={**probe.options, "mode": "none"})))
         yield Cases(always=[(what, wrong, probe) for what, wrong in found], share=0)
@@ -1236,8 +1233,8 @@ def _answers_probe(bench: Bench, operator: str, mode: str | None) -> bool:
 
 def _plain(operator: str, mode: str | None = None) -> SearchStrategy[Call]:
     values = "reals" if operator == "softmax" else "integers"
-    return draws.calls(operator, values, mode=mode or _plain_mode(operator))
+    return draws.calls(operator, values, mode=mode or plain_mode(operator))
 
 
-def _plain_mode(operator: str) -> str | None:
+def plain_mode(operator: str) -> str | None:
     return "nearest" if operator == "unpool" else None

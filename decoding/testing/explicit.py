@@ -48,6 +48,14 @@ def probe(operator: str, mode: str | None = None, images: int = 8) -> Call:
     return call
 
 
+def refused(call: Call) -> Call:
+    """The call with arrays that do not fit each other, or have a dimension too few."""
+    x, *others = call.arrays
+    assert x is not None
+    wrong = {"correlate": x[:, :0], "substitute": x[:, :-1]}.get(call.operator, x[0, 0])
+    return call._replace(arrays=(wrong, *others))
+
+
 def _made(operator: str, rows: Iterable[Row], mode: str | None) -> list[Call]:
     """The calls of these rows, of unpooling in one mode alone if one is given."""
     found = (TABLE[operator].made(row if mode is None else {**row, "mode": mode}) for row in rows)

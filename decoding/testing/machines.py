@@ -29,7 +29,7 @@ from . import explicit
 from .bench import NOT_THE_SAME, Bench, Unsupported, stays
 from .bounds import NotJudged
 from .calls import Call, inputs, source
-from .checks import check
+from .checks import check, plain_mode
 from .operators import varied
 from .report import Mismatch
 
@@ -107,8 +107,7 @@ class Sequence(RuleBasedStateMachine):
         call = self._call(which)
         x, *others = call.arrays
         assert x is not None
-        wrong = {"correlate": x[:, :0], "substitute": x[:, :-1]}.get(call.operator, x[0, 0])
-        spoilt = call._replace(arrays=(wrong if refused else np.full_like(x, np.nan), *others))
+        spoilt = explicit.refused(call) if refused else call._replace(arrays=(np.full_like(x, np.nan), *others))
         self.lines += ["with contextlib.suppress(Exception):", f"    {spoilt}"]
         with self._noting(call.copies()):
             self.bench.unless_refused(lambda: spoilt.on(self.bench.backend, *spoilt.copies()), self)
@@ -379,7 +378,7 @@ def many_calls(bench: Bench) -> None:
             bench.agrees(call, code=_Rows((*calls, call)))
 
     for operator in bench.operators:
-        for call in _usable(bench, explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[:1]):
+        for call in _usable(bench, explicit.calls(operator, mode=plain_mode(operator))[:1]):
             if takes_threads(bench.backend):
                 bench.look([_of_many_shapes(call, 2)], in_threads)
             else:

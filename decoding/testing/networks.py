@@ -169,12 +169,15 @@ def _filled(net: Sketch, top: int, layers: int) -> int:
 
 
 def _rectified(net: Sketch, top: int, row: Row) -> int:
-    made = RECTIFIERS[row["rectifier"]]
-    return top if made is None else net.put(made(GAINS[row["gain"]](net.shapes[top][0])), top)
+    return _with_gain(net, top, row, RECTIFIERS[row["rectifier"]])
 
 
 def _pooled(net: Sketch, top: int, row: Row) -> int:
-    made = POOLS[row["pool"]]
+    return _with_gain(net, top, row, POOLS[row["pool"]])
+
+
+def _with_gain(net: Sketch, top: int, row: Row, made: Any) -> int:
+    """The layer that is made with the gain of the row; none if there is none to make."""
     return top if made is None else net.put(made(GAINS[row["gain"]](net.shapes[top][0])), top)
 
 
