@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import tempfile
 import time
 import types
 
@@ -427,7 +428,8 @@ def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend
 
-    failures = check_backend(backend, checks=checks.split(), examples=1, on_failure="return").failures
+    with tempfile.TemporaryDirectory() as folder:
+        failures = check_backend(backend, checks=checks.split(), examples=1, on_failure="return", cases=folder).failures
     return failures[0] if failures else None
 
 

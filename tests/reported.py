@@ -7,6 +7,7 @@ world. ``python tests/reported.py`` prints which check refuses each.
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -724,10 +725,11 @@ def refusing(backend, *, examples=60):
     """The first failure; None if it conforms."""
     from decoding.testing import check_backend
 
-    for name in looked_at(backend):
-        found = check_backend(backend, checks=[name], examples=examples, on_failure="return").failures
-        if found:
-            return found[0]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in looked_at(backend):
+            found = check_backend(backend, checks=[name], examples=examples, on_failure="return", cases=folder).failures
+            if found:
+                return found[0]
     return None
 
 

@@ -570,6 +570,22 @@ def strided_inputs(bench: Bench, call: Call) -> None:
 
 
 @check(
+    "correlate",
+    says="Takes filters and biases that are parts of the maps: arrays of one call may share their memory.",
+    hunts="operands that are turned or packed in place, two arrays that are told apart by their address",
+    cases=lambda bench: [Cases(always=[explicit.probe("correlate"), explicit.probe("correlate", images=17)], share=0)],
+)
+def shared_inputs(bench: Bench, call: Call) -> None:
+    lines = "filters = x[:, :, :2, 1:3]", "bias = x[:, 0, 0, 0]"
+    scope = bench.scope(call)
+    executed([*lines, "None"], scope)
+    shared = call._replace(arrays=tuple(scope[name] for name in call.names))
+    plain = shared._replace(arrays=tuple(shared.copies()))
+    code = Script(call, (*lines, call.by_name()))
+    bench.agrees_but_for_echoes(plain, plain, bench.asked(lambda: shared.on(bench.backend), code), code)
+
+
+@check(
     says="Takes arrays of single precision, as weights read from files are, all of them or one.",
     hunts="memory read as doubles whatever it holds",
     cases=_everything,
@@ -597,10 +613,12 @@ def empty_batches(bench: Bench, call: Call) -> None:
 def fresh_answers(bench: Bench, call: Call) -> None:
     arrays, lines = call.copies(), list[str]()
     there = call._replace(arrays=tuple(arrays)).named
-    for changed in ("", "", *there, call.names[0]):
-        if changed:
-            there[changed][...] = 1 - there[changed]
-            lines.append(f"{changed}[...] = 1 - {changed}")
+    changes = [f"{name}[...] = 1 - {name}" for name in there]
+    changes += [f"{name}.flat[{array.size // 2}] += 1" for name, array in there.items()]
+    for change in ("", "", *changes):
+        if change:
+            exec(change, there)
+            lines.append(change)
         lines.append(call.by_name())
         code, now = Script(call, tuple(lines)), call._replace(arrays=tuple(arrays))
         now = now._replace(arrays=tuple(now.copies()))
@@ -726,12 +744,16 @@ def _infinite(bench: Bench) -> Iterator[Cases]:
             x = np.array(call.arrays[0])
             x[0] = -np.inf
             x[1] = np.where(np.arange(x[1].size).reshape(x[1].shape) % 3 == 0, np.inf, x[1])
-            yield Cases(always=[call._replace(arrays=(x,))], share=0)
+            huge = np.where(x < 0, -1, 1) * bench.precision.range.huge
+            leaks = [{**call.options, "leak": leak} for leak in (0.0, 1.0)] if operator == "relu" else [call.options]
+            largest = [call._replace(arrays=(huge,), options=options) for options in leaks]
+            yield Cases(always=[call._replace(arrays=(x,)), *largest], share=0)
 
 
 @check(
-    says="Infinities come out of maxima and rectifiers: −∞ is the maximum of nothing else.",
-    hunts="maxima that begin with the lowest number, rectifiers that multiply by zero",
+    says="Infinities come out of maxima and rectifiers where they go in, and nowhere else: −∞ is the maximum of nothing else, and the "
+    "format's largest numbers stay.",
+    hunts="maxima that begin with the lowest number, rectifiers that multiply by zero, or double what they then halve",
     cases=_infinite,
 )
 def infinity_comes_out(bench: Bench, call: Call) -> None:

@@ -32,6 +32,7 @@ PROBE: dict[str, Any] = {
 SHORT = (2, 1, 3, 4)  # sides of calls that a person could read
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
+WHOLE = (((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64)))  # windows of whole maps
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
@@ -221,6 +222,8 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"rows": 257, "columns": 256, "images": 1}]
     if "filters" in table:
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
+    if "pad" in table:  # windows as large as the map: one answer for each channel
+        large += [{"window": (side, step), "rows": side[0], "columns": side[1]} for side, step in WHOLE]
     if operator in ("max_pool", "avg_pool"):
         large += [{"window": (side, side), "rows": 65, "columns": 66, "channels": 1} for side in ((33, 17), (64, 65))]
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
@@ -238,7 +241,7 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     table = factors(operator)
     usual = {name: classes[0] for name, classes in table.items()}
     usual |= {"images": 1, "values": "reals", **({"pad": "one all around"} if "pad" in table else {})}
-    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1))
+    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
     sizes: list[Row] = [
         {"channels": 16, "filters": 16, "rows": 16, "columns": 16},
         {"rows": 64, "columns": 64, "images": 2},
@@ -246,7 +249,11 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     sizes += [
         {"channels": 32, "filters": 32, "rows": 8, "columns": 8},
         {"channels": 64, "filters": 64, "rows": 5, "columns": 5},
+        {"channels": 128, "filters": 128, "rows": 3, "columns": 3, "images": 2, "pad": "none"},
     ]
+    sides = [name for name in ("images", "channels", "filters") if name in table]
+    short = {"channels": 2, "filters": 2, "rows": 3, "columns": 4}
+    sizes += [short | {name: n} for name in sides for n in (512, 1025)]
     for side, step in windows if "window" in table else ((1, 1),):
         for size in sizes:
             window = {"window": ((side, side), (step, step))} if "window" in table else {}

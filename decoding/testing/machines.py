@@ -384,6 +384,8 @@ def many_calls(bench: Bench) -> None:
             else:
                 bench.look([call], repeated)
             bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
+    if takes_threads(bench.backend):
+        bench.look([_usable(bench, (explicit.probe(*each) for each in _modes(bench)))], in_threads)
 
 
 class _Rows(NamedTuple):
