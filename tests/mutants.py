@@ -1344,6 +1344,11 @@ mutant("answers cached by shape", "fresh_answers", first=False, unpool=KeptShape
 mutant("rectifier in place", "inputs_untouched", relu=in_place)
 mutant("read-only arrays not taken", "read_only_inputs", relu=insists_on_writing)
 mutant("views with gaps taken for whole arrays", "strided_inputs", relu=contiguous("relu"))
+mutant(
+    "filters turned in place, and the maps with them",
+    "shared_inputs",
+    correlate=lambda x, f, b, **o: reference.correlate(x, np.flip(f, -1) if np.shares_memory(x, f) else f, b, **o),
+)
 mutant("single precision read as double", "single_inputs", max_pool=doubles_whatever)
 mutant("a batch of none taken for one", "empty_batches", softmax=at_least_one)
 mutant("answers cached by address", "fresh_answers", relu=Cached())

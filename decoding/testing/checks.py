@@ -12,7 +12,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +43,11 @@ UNKNOWN_MODES = (
 RING = 130  # answers that are held at a time
 KEPT = 2**12  # numbers of an answer that is held, to see whether it stays
 SINGLE = 2.0**-24
+# Each row is the one above, one cell later: code, {0} being the array.
+OVERLAPPING = (
+    "{0} = np.lib.stride_tricks.sliding_window_view("
+    "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)"
+)
 LOSES_PRECISION = "less precision than was declared"
 
 Unit = tuple[Network, int, int]  # a network, a layer, and a channel of it
@@ -558,13 +563,14 @@ def read_only_inputs(bench: Bench, call: Call) -> None:
 
 
 @check(
-    says="Takes arrays that are not contiguous: every second column, axes in another order, backwards, or repeated.",
+    says="Takes arrays that are not contiguous: every second column, axes in another order, backwards, repeated, or with rows that overlap.",
     hunts="wrappers that pass the pointer and forget the strides, or their signs, or that they may be 0",
     cases=_everything,
 )
 def strided_inputs(bench: Bench, call: Call) -> None:
     for layout in ("every second column", "in Fortran's order", "the last axis repeated"):
         _as(bench, call, conditions.LAYOUTS[layout])
+    _as(bench, call, OVERLAPPING, *[name for name, array in call.named.items() if array.ndim == 4])
     for axis in range(4):  # a bias has one
         _as(bench, call, f"{{0}} = np.flip(np.flip({{0}}, {axis} % {{0}}.ndim).copy(), {axis} % {{0}}.ndim)")
 
@@ -801,6 +807,8 @@ def _conditions(operator: str) -> None:
                 desk.agrees(before, got, case)
 
         cases = conditions.cases(operator, bench.precision, bench.thorough)
+        if operator in ("correlate", "substitute") and takes_groups(bench.backend):
+            cases = chain(cases, conditions.grouped_cases(operator, bench.precision))
         bench.look((case for case in cases if case.row.get("mode") in modes), agrees)
         for answer, before, case in held:
             if not stays(answer, before):

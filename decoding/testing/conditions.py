@@ -20,7 +20,7 @@ import numpy as np
 from ..arguments import Array
 from .calls import Call
 from .operators import PADS as PADS
-from .operators import TABLE, Row
+from .operators import TABLE, WINDOWS, Row, varied
 from .rounding import Arithmetic
 
 BLOCKS = (8, 9, 16, 17, 33)
@@ -33,6 +33,7 @@ SHORT = (2, 1, 3, 4)  # sides of calls that a person could read
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
 WHOLE = (((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64)))  # windows of whole maps
+GROUPS = (2, 3, 4, 8, 16, 33)
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
@@ -294,6 +295,33 @@ def _both_long(operator: str) -> Iterator[Row]:
         yield from (usual | {side: LONGEST} for side in sides)
 
 
+@lru_cache(maxsize=2)
+def grouped(operator: str) -> tuple[Row, ...]:
+    """Rows of a table of its own for banks in groups, with every pair of classes: channels and filters are those of one group."""
+    table = factors(operator) | {"groups": GROUPS, "images": (2, 1, 17), "rows": (5, 1, 9, 32), "columns": (5, 8, 33)}
+    table |= {"channels": (1, 2, 3, 8), "filters": (1, 2, 3, 8), "window": WINDOWS[:9], "values": ("integers", "reals")}
+
+    def products(row: Row) -> float:
+        return float(row["groups"] * TABLE[operator].products(row))
+
+    rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
+    return rows
+
+
+def _in_groups(call: Call, groups: int) -> Call:
+    """The call with so many times the channels and filters, in groups."""
+    x, *others = (None if array is None else array.shape for array in call.arrays)
+    assert x is not None
+    banks = (None if shape is None else varied(groups * shape[0], *shape[1:]) for shape in others)
+    arrays = (varied(x[0], groups * x[1], *x[2:]), *banks)
+    return call._replace(arrays=arrays, options={**call.options, "groups": groups})
+
+
+def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
+    """Calls in groups, under all pairs of conditions."""
+    return (case(operator, row, precision) for row in grouped(operator))
+
+
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
     """Calls with all pairs of conditions, the cheap ones first, and then thin ones."""
     rows, *_ = covering(operator, thorough)
@@ -319,7 +347,8 @@ def coverage(operator: str, thorough: bool = False) -> Coverage:
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    call = _valued(TABLE[operator].made(row), row, precision)
+    made = TABLE[operator].made(row)
+    call = _valued(_in_groups(made, row["groups"]) if "groups" in row else made, row, precision)
     code = LAYOUTS[row["layout"]]
     kinds = {"double": (), "single": range(3), "the first single": (0,)}[row["type"]]
     typed = [a if a is None or i not in kinds else a.astype(np.float32) for i, a in enumerate(call.arrays)]

@@ -374,8 +374,9 @@ def many_calls(bench: Bench) -> None:
                 _all_agree(bench, calls, pool.map(ask, range(BATCH)), code)
 
     def many_shapes(calls: list[Call]) -> None:
-        for call in (*calls, *calls):
-            bench.agrees(call, code=_Rows((*calls, call)))
+        fewer = [call._replace(arrays=(np.asarray(call.arrays[0])[1:], *call.arrays[1:])) for call in calls]
+        for call in (*calls, *fewer, *calls):
+            bench.agrees(call, code=_Rows((*calls, *fewer, call)))
 
     for operator in bench.operators:
         for call in _usable(bench, explicit.calls(operator, mode=plain_mode(operator))[:1]):
@@ -383,7 +384,7 @@ def many_calls(bench: Bench) -> None:
                 bench.look([_of_many_shapes(call, 2)], in_threads)
             else:
                 bench.look([call], repeated)
-            bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
+            bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], many_shapes)
     if takes_threads(bench.backend):
         bench.look([_usable(bench, (explicit.probe(*each) for each in _modes(bench)))], in_threads)
 
@@ -424,9 +425,9 @@ def _hasty_threads() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
-def _of_many_shapes(call: Call, count: int) -> list[Call]:
+def _of_many_shapes(call: Call, count: int, images: int = 1) -> list[Call]:
     """The same call of so many widths."""
     x, *others = call.arrays
     assert x is not None
     n, c, rows, columns = x.shape
-    return [call._replace(arrays=(varied(n, c, rows, columns + more), *others)) for more in range(count)]
+    return [call._replace(arrays=(varied(images * n, c, rows, columns + more), *others)) for more in range(count)]
