@@ -414,8 +414,9 @@ def _graded(call: Call, precision: Arithmetic) -> Call:
     assert x is not None
     reach = min(precision.range.reach, 50) // 2
     powers = 2.0 ** np.resize(np.array([0, reach, -reach, reach // 2, -(reach // 2), 1]), x.shape[1])
-    if call.operator == "softmax":
-        return call._replace(arrays=(x / 3,))
+    if call.operator == "softmax":  # responses that lie close together in some columns, and far apart in others
+        apart = 2.0 ** np.resize(np.array([0, min(reach, 6), -4, -9, -14, -20, min(reach, 3), -30]), x.shape[3])
+        return call._replace(arrays=(x / 3 * apart,))
     if others and others[0] is not None:
         others[0] = others[0] / powers.reshape((1, -1, 1, 1) if call.operator == "correlate" else (-1, 1, 1, 1))
     return call._replace(arrays=(x * powers.reshape(-1, 1, 1), *others))

@@ -39,6 +39,7 @@ MANY = {False: 3000, True: 14000}
 SECONDS = {False: 2, True: 30}  # that they may take, for each operator
 PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
+FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
 BATCH = 500  # calls that threads are given at a time
 ALL_EQUAL = "assert all(np.array_equal(y, first) for y in found)"
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
@@ -357,21 +358,23 @@ def many_calls(bench: Bench) -> None:
         _all_agree(bench, [call], (ask() for _ in range(count)), code)
 
     def in_threads(calls: list[Call]) -> None:
+        total = count if len(calls) < FRESH else len(calls)
         lines = [
             "from concurrent.futures import ThreadPoolExecutor",
             f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
         ]
-        lines += ["first = [np.array(call()) for call in calls]", f"with ThreadPoolExecutor({THREADS}) as pool:"]
-        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({count})))")
-        lines.append(f"assert all(np.array_equal(y, first[n % {len(calls)}]) for n, y in enumerate(found))")
+        lines.append(f"with ThreadPoolExecutor({THREADS}) as pool:")
+        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({total})))")
+        lines.append("alone = [np.array(call()) for call in calls]")
+        lines.append(f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))")
         code = "\n".join(lines)
 
         def ask(number: int) -> Array:
             return bench.asked(lambda: calls[number % len(calls)].on(bench.backend), code)
 
         with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
-            for _ in range(0, count, BATCH):
-                _all_agree(bench, calls, pool.map(ask, range(BATCH)), code)
+            for _ in range(0, total, BATCH):
+                _all_agree(bench, calls, pool.map(ask, range(min(total, BATCH))), code)
 
     def many_shapes(calls: list[Call]) -> None:
         fewer = [call._replace(arrays=(np.asarray(call.arrays[0])[1:], *call.arrays[1:])) for call in calls]
@@ -381,7 +384,8 @@ def many_calls(bench: Bench) -> None:
     for operator in bench.operators:
         for call in _usable(bench, explicit.calls(operator, mode=plain_mode(operator))[:1]):
             if takes_threads(bench.backend):
-                bench.look([_of_many_shapes(call, 2)], in_threads)
+                fresh = [each for each in _of_many_shapes(call, FRESH // THREADS, 2) for _ in range(THREADS)]
+                bench.look([_of_many_shapes(call, 2), fresh], in_threads)
             else:
                 bench.look([call], repeated)
             bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], many_shapes)
