@@ -110,6 +110,25 @@ class Bench:
                     mismatch.problem += NOT_THE_SAME
                 raise mismatch from None
 
+    def right(self, calls: Iterable[Call]) -> list[Call]:
+        """The calls that are answered right when they are asked alone.
+
+        What is wrong with the others fails checks of its own, and would hide what is wrong with these.
+        """
+        found = []
+        for call in calls:
+            try:
+                self.agrees(call)
+            except Mismatch:
+                self.left_out.append(" ".join(filter(None, (call.options.get("mode"), call.operator))))
+                continue
+            except Unsupported:
+                continue
+            except NotJudged:
+                pass
+            found.append(call)
+        return found
+
     def look(self, cases: Iterable[T], body: Callable[[T], None]) -> None:
         """Look at these cases alone, as `forall` looks at those that are always looked at."""
         self.forall(NOTHING, body, 0, cases)
@@ -236,18 +255,6 @@ class Bench:
         for should in expectations(steps, start, self.precision, groups=takes_groups(self.backend)):
             given, values = values, self.asked(lambda: next(found)[1], code, should.name)
             self.compare(values, should, code, {"start": start, "stage_input": given})
-
-    def agrees_but_for_echoes(self, call: Call, plain: Call, got: Array, code: object) -> None:
-        """As `agrees`, unless the backend gets a `plain` call wrong, too: then that is at fault, and has a check of its own."""
-        try:
-            self.agrees(call, got, code)
-        except Mismatch:
-            try:
-                self.agrees(plain)
-            except Mismatch:
-                self.left_out.append(plain.operator)
-            else:
-                raise
 
     def compare(self, got: Array, should: Expected, code: object, arrays: dict[str, Array] | None = None) -> None:
         """Equality where every partial sum is exact, the bound elsewhere.
