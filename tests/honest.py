@@ -354,7 +354,7 @@ WALKS = [
     "decode_filter_bilinear",
     "decode_layer_nearest",
     "calls_in_any_order",
-    "law_gains",
+    "law_response",
     "law_linear",
 ]
 

@@ -1423,7 +1423,7 @@ for _name, _new in (
     ("gains without their sign", "times(maps, None if layer.gain is None else np.abs(layer.gain), 1)"),
     ("one gain for all channels", "times(maps, None if layer.gain is None else np.max(layer.gain), 1)"),
 ):
-    wrong_library(f"down: {_name}", "law_gains", walks, "down", "times(maps, layer.gain, 1)", _new)
+    wrong_library(f"down: {_name}", "law_response", walks, "down", "times(maps, layer.gain, 1)", _new)
 for _name, _old, _new in (
     ("gains left out", "times(bank, layer.gain, 0)", "bank"),
     (
@@ -1440,10 +1440,10 @@ for _name, _old, _new in (
         "union([banks[below[0]]] * len(below))",
     ),
 ):
-    wrong_library(f"up: {_name}", "law_ways", walks, "up", _old, _new)
+    wrong_library(f"up: {_name}", "law_response", walks, "up", _old, _new)
 wrong_library(
     "up: a gain of the layer below instead of its own",
-    "law_gains",
+    "law_response",
     walks,
     "up",
     "times(bank, layer.gain, 0)",
@@ -1490,7 +1490,7 @@ wrong_library(
 )
 wrong_library(
     "biases on the way down",
-    "law_gains",
+    "law_response",
     decoding.Conv,
     "decode",
     "return (backend.substitute(maps, filters, stride=self.stride, **options),)",
@@ -1523,7 +1523,7 @@ wrong_library(
 )
 wrong_library(
     "up: groups side by side in the wrong order",
-    "law_ways",
+    "law_response",
     decoding.layers.convolution,
     "substitute_bank",
     "out.reshape(k // groups, groups, c0, *out.shape[2:]).swapaxes(0, 1)",

@@ -221,7 +221,7 @@ def test_honest_backends_pass(honest, seed):
 def test_what_is_honest_in_a_way_of_its_own_is_not_blamed(honest, named, seed):
     before = np.geterr()
     report = check_backend(
-        honest, checks=named, examples=EXAMPLES if "law_gains" in named else max(EXAMPLES, 20), seed=seed
+        honest, checks=named, examples=EXAMPLES if "law_response" in named else max(EXAMPLES, 20), seed=seed
     )
     assert {result.status for result in report.results} <= {PASSED, *([PARTLY] if "pairs" in honest.name else [])}
     assert np.geterr() == before

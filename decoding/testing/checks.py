@@ -785,9 +785,11 @@ def _images(net: Network) -> tuple[Array, list[int]]:
 @law(
     "correlate",
     "substitute",
-    says="Correlating an image with the decoded bank, in the places of the units, gives the network made linear: sums for pools, gains as factors, no rectifiers and no biases.",
+    says="Correlating an image with decoded filters, at the places of the units, gives the responses of the network made linear: sums for "
+    "pools, gains as factors, no rectifiers and no biases; units decoded one by one, from above, are those decoded all at once.",
     source="section 4, figure 3, made exact; for branches equations 1 and 2",
-    hunts="a decoder that agrees with itself but not with the network; origins that forget strides or pads, branches that overwrite each other, channels cut or put back in another order",
+    hunts="a decoder that agrees with itself but not with the network; places that forget strides or pads, branches that overwrite each "
+    "other, gains left out or used twice, channels cut or put back in another order, two ways that disagree",
     cases=lambda bench: [Cases(draws.networks(), [net for net, _ in explicit.linear()], 0.5)],
 )
 def law_response(bench: Bench, net: Network) -> None:
@@ -831,77 +833,31 @@ def _grown(net: Network, least: list[int]) -> tuple[int, int, int]:
     return net.input_shape[0], sides[0], sides[1]
 
 
-@law(
-    "substitute",
-    says="Carried up from the image, units are what they are carried down to it, in the same place.",
-    source="section 3; the order from below is our choice",
-    hunts="two ways that disagree on places, gains, groups or pads",
-    cases=lambda bench: [Cases(draws.networks(), [net for net, _ in explicit.linear()], 0.5)],
-)
-def law_ways(bench: Bench, net: Network) -> None:
-    top, mode = len(net.layers), _adjoint(net, bench)
-    down = _exactly(bench, stages.decode(net, top, mode), _eye(net.channels(top)))
-    up = _exactly(bench, stages.decode_bottom_up(net, top), _eye(net.channels(0)))
-    lines = [
-        "from decoding import walks",
-        f"net = {source(net)}",
-        f"start = walks.Placed(np.eye({net.channels(top)})[:, :, np.newaxis, np.newaxis], (0, 0))",
-        f"*_, (_, (down, below)) = walks.down(net, start, {top}, 0, {mode!r}, backend)",
-        f"*_, (_, (up, above)) = walks.up(net, {top}, 0, backend, float)",
-        *bench.on_grid(min(down, up), "down", "up"),
-        "assert below == above and np.array_equal(down, up)",
-    ]
-    bench.holds("units carried down differ from units carried up, or in their place", lines)
+def _with_gains(bench: Bench) -> Iterator[Cases]:
+    def gained(net: Network) -> bool:
+        return any(layer.gain is not None for layer in net.layers)
 
-
-def _branching(bench: Bench) -> Iterator[Cases]:
     drawn = draws.networks().flatmap(lambda net: st.tuples(st.just(net), draws.images_for(net, batch=1)))
-    yield Cases(
-        drawn, [case for case in explicit.linear() if any(layer.gain is not None for layer in case[0].layers)], 0.25
-    )
+    yield Cases(drawn, [case for case in explicit.linear() if gained(case[0])], 0.25)
 
 
 @law(
     *OPERATORS,
-    says="Decoding multiplies by gains, channel by channel; the forward pass does not. Biases are not decoded.",
+    says="The forward pass is the same with gains and without: decoding alone multiplies by them.",
     source="our choice; the paper's gain is 1",
-    hunts="gains left out, given to other channels, used twice or on the way up; biases on the way down",
-    cases=_branching,
+    hunts="gains that are used in the forward pass",
+    cases=_with_gains,
 )
 def law_gains(bench: Bench, case: tuple[Network, Array]) -> None:
     net, images = case
-    top, mode = len(net.layers), _adjoint(net, bench)
     plain = net.replace(layers=[layer if layer.gain is None else layer.replace(gain=1) for layer in net.layers])
-    named = [f"net = {source(net)}", f"plain = {source(plain)}", f"x = {source(images)}"]
-    grid = _exactly(bench, stages.forward(net, top), images)
     lines = [
+        *(f"net = {source(net)}", f"plain = {source(plain)}", f"x = {source(images)}"),
         *("got = net.forward(x, backend=backend)", "want = plain.forward(x, backend=backend)"),
-        *(*bench.on_grid(grid, "got", "want"), "assert np.array_equal(got, want)"),
+        *bench.on_grid(_exactly(bench, stages.forward(net, len(net.layers)), images), "got", "want"),
+        "assert np.array_equal(got, want)",
     ]
-    bench.holds("the forward pass is another with gains", named + lines)
-    gained = [number for number, layer in enumerate(net.layers, 1) if layer.gain is not None]
-    for number in {*gained, top}:
-        channels = net.channels(number)
-        grid = _exactly(bench, stages.decode(net, number, mode), _eye(channels))
-        factors = np.ones(channels) * (1 if net.layers[number - 1].gain is None else net.layers[number - 1].gain)
-        below = plain.replace(layers=[*net.layers[: number - 1], *plain.layers[number - 1 :]])
-        below = below.replace(layers=[_unbiased(layer) for layer in below.layers])
-        _exactly(bench, stages.decode(below, number, mode), _eye(channels))
-        lines = [
-            f"net = {source(net)}",
-            f"unbiased = {source(below)}",
-            f"bank = decode_layer(net, {number}, unpool={mode!r}, backend=backend)",
-            f"other = decode_layer(unbiased, {number}, unpool={mode!r}, backend=backend)",
-            f"other = {source(factors)}.reshape(-1, 1, 1, 1) * other",
-            f"one = np.stack([decode_filter(net, {number}, k, unpool={mode!r}, backend=backend) for k in range({channels})])",
-            *bench.on_grid(grid, "bank", "other", "one"),
-            "assert np.array_equal(bank, other) and np.array_equal(one, other)",
-        ]
-        bench.holds(f"layer {number} is not decoded as its gain times what it is without gain and biases", lines)
-
-
-def _unbiased(layer: Layer) -> Layer:
-    return layer.replace(bias=None) if isinstance(layer, Conv) else layer
+    bench.holds("the forward pass is another with gains", lines)
 
 
 def _single_layers(bench: Bench) -> Iterator[Cases]:

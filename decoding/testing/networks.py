@@ -37,11 +37,11 @@ JOINS: dict[str, tuple[type[Layer], str] | None] = {
     "sum with what it reads": (Sum, "below"),
     "sum with itself": (Sum, "itself"),
     "sum with channels that are picked": (Sum, "picked"),
-    "sum with channels that are picked twice, left out or new": (Sum, "new"),
     "sum with a convolution": (Sum, "convolution"),
     "sum with two convolutions": (Sum, "two convolutions"),
     "sum of what is picked in steps": (Sum, "steps"),
     "concatenation with what it reads": (Concat, "below"),
+    "concatenation with channels that are picked twice, left out or new": (Concat, "new"),
     "concatenation with a convolution": (Concat, "convolution"),
     "gate": (Gate, "gate"),
 }
@@ -231,7 +231,7 @@ def joined(net: Sketch, top: int, row: Row) -> int:
         "below": lambda: top,
         "itself": lambda: first,
         "picked": lambda: net.put(Select(np.roll(np.arange(channels), -1).tolist()), top),
-        "new": lambda: net.put(Select(np.resize([channels - 1, -1, channels - 1], channels).tolist()), top),
+        "new": lambda: net.put(Select([channels - 1, -1, channels - 1]), top),
         "steps": lambda: net.put(
             Select(np.roll(np.arange(channels), -1).tolist(), stride=2, start=(0, min(1, net.shapes[top][2] - 1))), top
         ),
