@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator
@@ -315,11 +314,6 @@ class Bench:
             return []
         return [f"{', '.join(names)} = {', '.join(f'np.rint(np.asarray({name}) / {grid}) * {grid}' for name in names)}"]
 
-    def scope(self, given: Call | None = None) -> dict[str, Any]:
-        """The names that printed code knows: NumPy, the library's, the backend, and copies of the call's arrays."""
-        names = {name: getattr(decoding, name) for name in decoding.__all__} | {"np": np, "backend": self.backend}
-        return names if given is None else names | given._replace(arrays=tuple(given.copies())).named
-
     def holds(self, problem: str, lines: Iterable[str], given: Call | None = None) -> None:
         """Run the code that a failure prints, the call's arrays being there; its last line is an assertion.
 
@@ -329,9 +323,12 @@ class Bench:
             If the assertion does not hold, or the code raises another exception.
         """
         code = Script(given, tuple(lines))
+        scope = {name: getattr(decoding, name) for name in decoding.__all__} | {"np": np, "backend": self.backend}
+        if given is not None:
+            scope |= given._replace(arrays=tuple(given.copies())).named
         try:
             with np.errstate():
-                executed(code.lines, self.scope(given))
+                exec(_compiled("\n".join(code.lines)), scope)
         except AssertionError:
             raise Mismatch(problem, code) from None
         except NotImplementedError as error:
@@ -340,21 +337,9 @@ class Bench:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code) from error
 
 
-def executed(lines: Iterable[str], scope: dict[str, Any]) -> Any:
-    """What the last line gives, if it is an expression, after those before it."""
-    before, last = _compiled("\n".join(lines))
-    exec(before, scope)
-    return eval(last, scope)
-
-
 @lru_cache(maxsize=256)
-def _compiled(text: str) -> tuple[CodeType, CodeType]:
-    """All statements but the last, and that one: as an expression if it is one."""
-    *before, last = ast.parse(text).body
-    end = ast.Expression(last.value) if isinstance(last, ast.Expr) else ast.Module([last], [])
-    return compile(ast.Module(before, []), "a check", "exec"), compile(
-        end, "a check", "eval" if isinstance(last, ast.Expr) else "exec"
-    )
+def _compiled(text: str) -> CodeType:
+    return compile(text, "a check", "exec")
 
 
 def stays(answer: Any, before: Array) -> bool:

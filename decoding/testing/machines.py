@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -135,8 +135,9 @@ class Sequence(RuleBasedStateMachine):
         return list(self.asked)[-1 - back % len(self.asked)]
 
     def _ask(self, call: Call) -> None:
-        self.lines.append(_Line(f"x{self.count}", call))
-        self._judge(call, call.copies(), f"x{self.count}")
+        name = f"x{self.count}"
+        self.lines.append(_Later(lambda: f"{name} = [{', '.join(map(source, call.arrays))}]"))
+        self._judge(call, call.copies(), name)
 
     def _judge(self, call: Call, arrays: list[Array | None], name: str) -> None:
         """Ask, hold the answer, and see whether it is the reference's."""
@@ -150,7 +151,7 @@ class Sequence(RuleBasedStateMachine):
             answer, got = self.bench.held(lambda: given.on(self.bench.backend), self)
             self.asked[number] = Asked(call, arrays, answer, got)
             if key not in self.right or not np.array_equal(got, self.right[key], equal_nan=True):
-                self.bench.agrees(given._replace(arrays=tuple(before)), got, _Last(self, number))
+                self.bench.agrees(given._replace(arrays=tuple(before)), got, _Later(lambda: f"{self}\ny{number}"))
                 self.right[key] = got
 
     @contextlib.contextmanager
@@ -167,24 +168,13 @@ class Sequence(RuleBasedStateMachine):
         return "\n".join(["import contextlib", *map(str, self.lines)])
 
 
-class _Line(NamedTuple):
-    """Code that makes the arrays of a call, when it is printed."""
+class _Later(NamedTuple):
+    """A text that is made when it is printed, as most are not."""
 
-    name: str
-    call: Call
-
-    def __str__(self) -> str:
-        return f"{self.name} = [{', '.join(map(source, self.call.arrays))}]"
-
-
-class _Last(NamedTuple):
-    """The code so far, which ends in the last answer."""
-
-    state: Sequence
-    number: int
+    text: Callable[[], str]
 
     def __str__(self) -> str:
-        return f"{self.state}\ny{self.number}"
+        return self.text()
 
 
 def spoilt_ways(call: Call) -> list[Call]:
@@ -369,7 +359,7 @@ def many_calls(bench: Bench) -> None:
 
     def many_shapes(calls: list[Call]) -> None:
         for call in (*calls, *calls):
-            bench.agrees(call, code=_Rows((*calls, call)))
+            bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, call)))))
 
     calls = [
         explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[0] for operator in bench.operators
@@ -380,15 +370,6 @@ def many_calls(bench: Bench) -> None:
         else:
             bench.look([call], repeated)
         bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
-
-
-class _Rows(NamedTuple):
-    """Calls, one a line, when they are printed."""
-
-    calls: tuple[Call, ...]
-
-    def __str__(self) -> str:
-        return "\n".join(map(repr, self.calls))
 
 
 def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:

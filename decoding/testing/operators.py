@@ -200,7 +200,7 @@ TABLE = {
         rounding.avg_pool_error, rounding.avg_pool_grid, _touched_by_products,
     ),
     "relu": Operator(
-        "section 4, layer 6 of LeNet", "a leak that is ignored, or thought to lie between 0 and 1",
+        "section 4, layer 6 of LeNet; leaks our choice", "a leak that is ignored, or thought to lie between 0 and 1",
         {"leak": LEAKS}, lambda row: Call("relu", (_maps(row),), {"leak": row["leak"]}), _cells,
         rounding.relu_error, rounding.relu_grid, spots,
     ),
