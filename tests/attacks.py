@@ -281,9 +281,9 @@ def ring(length, least=0):
 
 
 for error in ("refusal", "NaN"):
-    attack("state", f"correlate: wrong after a {error}", "answers_after_errors", correlate=remembering(error))
-attack("state", "relu: a ring of 64 buffers", "lasting_answers", relu=ring(64))
-attack("state", "relu: one buffer from 512 numbers on", "lasting_answers", relu=ring(1, 512))
+    attack("state", f"correlate: wrong after a {error}", "calls_in_any_order", correlate=remembering(error))
+attack("state", "relu: a ring of 64 buffers", "calls_in_any_order", relu=ring(64))
+attack("state", "relu: one buffer from 512 numbers on", "relu_conditions", relu=ring(1, 512))
 
 
 def after_a_refused_unpooling():
@@ -565,10 +565,10 @@ attack("precision", "relu: (x + |x|)/2", "infinity_comes_out", relu=halved)
 attack("precision", "softmax: a tangent near 1", "softmax_conditions", softmax=nearly_linear)
 attack("precision", "avg_pool: an integral image", "avg_pool_conditions", avg_pool=integral_image)
 attack("memory", "correlate: filters turned in place", "shared_inputs", correlate=turned_in_place)
-attack("memory", "correlate: rows that overlap", "strided_inputs", correlate=overlaps_lost)
+attack("memory", "correlate: rows that overlap", "correlate_conditions", correlate=overlaps_lost)
 attack("memory", "relu: memory given back too early", "forward_integers", relu=given_back)
-attack("state", "softmax: the largest response ever", "fresh_answers", softmax=largest_ever())
-attack("state", "relu: kept by both ends", "fresh_answers", relu=by_ends())
+attack("state", "softmax: the largest response ever", "softmax_conditions", softmax=largest_ever())
+attack("state", "relu: kept by both ends", "calls_in_any_order", relu=by_ends())
 attack("thread", "avg_pool: a table that is being built", "many_calls", avg_pool=half_built(), threads=True)
 attack("thread", "relu and softmax: one memory", "many_calls", threads=True, **across_operators())
 for operator in ("correlate", "substitute"):
