@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,7 +118,7 @@ def _completions(operator: str) -> list[Row]:
     maps: list[Row] = [
         {"rows": rows, "columns": columns} for rows, columns in ((1, 1), (2, 3), (5, 8), (9, 9), (33, 33))
     ]
-    sides = dict.fromkeys(("images", "channels", "filters"), 1)
+    sides = {name: 1 for name in ("images", "channels", "filters") if name in factors(operator)}
     sizes = ((1, 1), (2, 2), (9, 9)) if "window" in TABLE[operator].factors else ()
     windows: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
     return [{**sides, **size, **window} for window in windows for size in maps]
@@ -133,7 +133,7 @@ def cover(
     `completions` leaves the row small enough.
     """
     least = {name: classes[0] for name, classes in table.items()}
-    rests = [{**least, **{name: value for name, value in rest.items() if name in table}} for rest in completions]
+    rests = [{**least, **rest} for rest in completions]
 
     def fits(chosen: Row) -> bool:
         return any(products({**rest, **chosen}) <= most for rest in rests)
@@ -226,10 +226,8 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     if operator == "unpool":
         large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
-    fixed: list[Row] = [{"rows": 32, "columns": 32}]
-    for side in sides:
-        fixed.append({side: lengths[-1]})
-    every = (row for each in fixed for row in _with_every_class(operator, each))
+    long = [[{side: n} for n in reversed(lengths) if n > max(FEW)] for side in sides]
+    every = (row for fixed in ([{"rows": 32, "columns": 32}], *long) for row in _with_every_class(operator, *fixed))
     return (*found, *(plain | row for row in large), *_usual_layers(operator), *every, *_both_long(operator))
 
 
@@ -255,34 +253,38 @@ def _usual_layers(operator: str) -> Iterator[Row]:
                 yield row
 
 
-def _with_every_class(operator: str, fixed: Row) -> Iterator[Row]:
-    """Rows that have every class of the other conditions beside what is fixed, as far as the calls stay small."""
-    table, products = factors(operator), TABLE[operator].products
-    sides = [name for name, classes in table.items() if classes == FEW]
-    others = [name for name in table if name not in fixed and name != "values"]
-    others.sort(key=lambda name: name in sides)
-    usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1) | fixed
-    usual |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
-    maps: list[Row] = [{"rows": rows, "columns": columns} for rows, columns in ((2, 3), (5, 8), (9, 9))]
-    for i in range(max(len(table[name]) for name in others)):
-        row = usual | {"values": ("integers", "reals", "negative")[i % 3]}
-        for name in others:
-            given = {name: table[name][i % len(table[name])]}
-            rests = [{}, *maps] if name not in sides else [{}]
-            fit = (row | rest | fixed | given for rest in rests)
-            row = next((each for each in fit if products(each) <= MOST[False] / 2), row)
-        yield row
+def _with_every_class(operator: str, *fixed: Row) -> Iterator[Row]:
+    """Rows that have every class of the other conditions beside what is fixed: beside the first of these that leaves the call small."""
+    table, products, completions = factors(operator), TABLE[operator].products, _completions(operator)
+    usual = {name: classes[0] for name, classes in table.items()} | {"values": "reals"}
+
+    def completed(chosen: Row) -> list[Row]:
+        return [row for rest in completions if products(row := {**usual, **rest, **chosen}) <= MOST[False]]
+
+    wanted = [(name, value) for name, classes in table.items() for value in classes if name not in fixed[0]]
+    missing = set(wanted)
+    for given, (name, value) in product(fixed, wanted):
+        if (name, value) in missing and completed({**given, name: value}):
+            chosen = {**given, name: value}
+            for other in (other for other in table if other not in chosen and (name, value) not in MUTE):
+                fit = (v for v in table[other] if (other, v) in missing - MUTE and completed({**chosen, other: v}))
+                chosen.update({other: v for v in list(fit)[:1]})
+            missing -= set(chosen.items())
+            yield completed(chosen)[0]
 
 
 def _both_long(operator: str) -> Iterator[Row]:
-    """Rows with two long sides each, or a very long one, the others being 1."""
-    table = factors(operator)
+    """Rows with two long sides each, as long as the other allows, or a very long one, the others being 1."""
+    table, products = factors(operator), TABLE[operator].products
     sides = [name for name, classes in table.items() if classes == FEW]
     usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1)
     usual |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
-    long = ((65, 65),) if operator == "unpool" else ((257, 257), (1025, 33), (33, 1025))
     for first, second in combinations(sides, 2):
-        yield from (usual | {first: n, second: m} for n, m in long)
+        rows = (usual | {first: n, second: m} for n in LENGTHS for m in LENGTHS)
+        fit = [row for row in rows if products(row) <= MOST[False]]
+        for row in fit:
+            if not any(a is not row and a[first] >= row[first] and a[second] >= row[second] for a in fit):
+                yield row
     if operator != "unpool":
         yield from (usual | {side: LONGEST} for side in sides)
 
@@ -336,9 +338,14 @@ def _valued(call: Call, row: Row, precision: Arithmetic) -> Call:
         eps = max(precision.eps, precision.input_eps, 2.0**-24 if row["type"] != "double" else 0)
         return _wide(call, row["values"] == "wide weights", round(-math.log2(eps)))
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": lambda a: a / 3, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
+        "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
     }[row["values"]]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
+
+
+def _unequal(array: Array) -> Array:
+    """Thirds, every seventh of which is small: less than 1e-4 of the largest, where some might leave it out."""
+    return array / 3 * np.where(np.arange(array.size) % 7 == 5, 2.0**-17, 1).reshape(array.shape)
 
 
 def _wide(call: Call, weights: bool, digits: int) -> Call:
@@ -354,7 +361,7 @@ def _wide(call: Call, weights: bool, digits: int) -> Call:
     x, *others = call.arrays
     assert x is not None
     if call.operator == "softmax":
-        return call._replace(arrays=(x * 7 / 3,))
+        return call._replace(arrays=(x * 7 / 3 - _far(2.0**-digits),))
     if call.operator == "avg_pool":  # about one in each window
         x = x * (np.arange(x.size) % math.prod(call.options["size"]) == 0).reshape(x.shape)
     if not others or others[0] is None:
@@ -379,7 +386,12 @@ def _graded(call: Call, precision: Arithmetic) -> Call:
     reach = min(precision.range.reach, 50) // 2
     powers = 2.0 ** np.resize(np.array([0, reach, -reach, reach // 2, -(reach // 2), 1]), x.shape[1])
     if call.operator == "softmax":
-        return call._replace(arrays=(x / 3,))
+        return call._replace(arrays=(x / 3 + _far(precision.eps),))
     if others and others[0] is not None:
         others[0] = others[0] / powers.reshape((1, -1, 1, 1) if call.operator == "correlate" else (-1, 1, 1, 1))
     return call._replace(arrays=(x * powers.reshape(-1, 1, 1), *others))
+
+
+def _far(eps: float) -> float:
+    """So far from 0 that exponentials overflow, or vanish, where the format still tells responses apart."""
+    return min(2.0**15, 2.0**-10 / eps)
