@@ -9,6 +9,7 @@ NIST 800-142); it is found greedily, and much shorter than the product. Long sid
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
@@ -55,7 +56,7 @@ LAYOUTS = {
     "read-only": "{0}.setflags(write=False)",
 }
 TYPES = ("double", "single", "the first single")
-VALUES = ("integers", "reals", "graded", "wide maps", "wide weights", "negative", "zeros")
+VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros")
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -74,6 +75,23 @@ class Case(NamedTuple):
         """Code that lays the arrays out as they lie here, and then does what the lines say."""
         plain = self.call._replace(arrays=tuple(self.call.copies()))
         return plain.script(*self.lines, *lines)
+
+    @contextlib.contextmanager
+    def doubled(self) -> Iterator[None]:
+        """The same arrays with twice their numbers, for a while."""
+        self._times(2.0)
+        yield
+        self._times(0.5)
+
+    def _times(self, factor: float) -> None:
+        for array in self.call.named.values():
+            owner = array
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            writeable = owner.flags.writeable
+            owner.setflags(write=True)
+            owner *= factor
+            owner.setflags(write=writeable)
 
 
 class Coverage(NamedTuple):
@@ -116,10 +134,10 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
 def _completions(operator: str) -> list[Row]:
     """The rest of rows, which tells what fits: some map must be large enough for what is chosen, and some window for the pads."""
     maps: list[Row] = [
-        {"rows": rows, "columns": columns} for rows, columns in ((1, 1), (2, 3), (5, 8), (9, 9), (33, 33))
+        {"rows": rows, "columns": columns} for rows, columns in ((5, 8), (2, 3), (9, 9), (33, 33), (1, 1))
     ]
-    sides = {name: 1 for name in ("images", "channels", "filters") if name in factors(operator)}
-    sizes = ((1, 1), (2, 2), (9, 9)) if "window" in TABLE[operator].factors else ()
+    sides: Row = {name: 1 for name in ("images", "channels", "filters") if name in factors(operator)}
+    sizes = ((2, 2), (1, 1), (9, 9)) if "window" in TABLE[operator].factors else ()
     windows: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
     return [{**sides, **size, **window} for window in windows for size in maps]
 
@@ -226,8 +244,11 @@ def thin(operator: str) -> tuple[Row, ...]:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     if operator == "unpool":
         large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
-    long = [[{side: n} for n in reversed(lengths) if n > max(FEW)] for side in sides]
-    every = (row for fixed in ([{"rows": 32, "columns": 32}], *long) for row in _with_every_class(operator, *fixed))
+    fixed: list[list[Row]] = [[{"rows": 32, "columns": 32}]]
+    if "filters" in table:
+        fixed.append([{"channels": 256, "window": ((2, 2), (2, 2))}])
+    fixed += [[{side: n} for n in reversed(lengths) if n > max(FEW)] for side in sides]
+    every = (row for each in fixed for row in _with_every_class(operator, *each))
     return (*found, *(plain | row for row in large), *_usual_layers(operator), *every, *_both_long(operator))
 
 
@@ -255,11 +276,12 @@ def _usual_layers(operator: str) -> Iterator[Row]:
 
 def _with_every_class(operator: str, *fixed: Row) -> Iterator[Row]:
     """Rows that have every class of the other conditions beside what is fixed: beside the first of these that leaves the call small."""
-    table, products, completions = factors(operator), TABLE[operator].products, _completions(operator)
-    usual = {name: classes[0] for name, classes in table.items()} | {"values": "reals"}
+    table, products, ones = factors(operator), TABLE[operator].products, _completions(operator)
+    twos = [{name: 2 if value == 1 else value for name, value in rest.items()} for rest in ones]  # which tell more
+    usual = {name: classes[0] for name, classes in table.items()}
 
     def completed(chosen: Row) -> list[Row]:
-        return [row for rest in completions if products(row := {**usual, **rest, **chosen}) <= MOST[False]]
+        return [row for rest in (*twos, *ones) if products(row := {**usual, **rest, **chosen}) <= MOST[False]]
 
     wanted = [(name, value) for name, classes in table.items() for value in classes if name not in fixed[0]]
     missing = set(wanted)
@@ -268,7 +290,7 @@ def _with_every_class(operator: str, *fixed: Row) -> Iterator[Row]:
             chosen = {**given, name: value}
             for other in (other for other in table if other not in chosen and (name, value) not in MUTE):
                 fit = (v for v in table[other] if (other, v) in missing - MUTE and completed({**chosen, other: v}))
-                chosen.update({other: v for v in list(fit)[:1]})
+                chosen.update((other, value) for value in list(fit)[:1])
             missing -= set(chosen.items())
             yield completed(chosen)[0]
 
@@ -338,14 +360,14 @@ def _valued(call: Call, row: Row, precision: Arithmetic) -> Call:
         eps = max(precision.eps, precision.input_eps, 2.0**-24 if row["type"] != "double" else 0)
         return _wide(call, row["values"] == "wide weights", round(-math.log2(eps)))
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
+        "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(_unequal(a)) - 1, "zeros": lambda a: 0 * a,
     }[row["values"]]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 
 
 def _unequal(array: Array) -> Array:
-    """Thirds, every seventh of which is small: less than 1e-4 of the largest, where some might leave it out."""
-    return array / 3 * np.where(np.arange(array.size) % 7 == 5, 2.0**-17, 1).reshape(array.shape)
+    """Sevenths, below 1 and above, every seventh of which is small: less than 1e-4 of the largest, where some might leave it out."""
+    return array * 5 / 7 * np.where(np.arange(array.size) % 7 == 5, 2.0**-17, 1).reshape(array.shape)
 
 
 def _wide(call: Call, weights: bool, digits: int) -> Call:
