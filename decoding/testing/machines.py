@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -24,12 +24,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ..arguments import Array
 from ..backend import takes_threads
-from ..interpolation import MODES
 from . import explicit
-from .bench import NOT_THE_SAME, Bench, Unsupported, stays
+from .bench import NOT_THE_SAME, Bench, stays
 from .bounds import NotJudged
 from .calls import Call, inputs, source
-from .checks import check, plain_mode
+from .checks import check
 from .operators import varied
 from .report import Mismatch
 
@@ -101,13 +100,11 @@ class Sequence(RuleBasedStateMachine):
             self.lines += [f"y{number}[...] = 77", f"kept{number} = np.array(y{number})"]
             self.asked[number] = self.asked[number]._replace(before=np.array(answer))
 
-    @rule(which=st.integers(0, 63), refused=st.booleans())
-    def fail(self, which: int, refused: bool) -> None:
+    @rule(which=st.integers(0, 63), way=st.integers(0, 3))
+    def fail(self, which: int, way: int) -> None:
         """A call that must be refused, or one of not-a-number."""
         call = self._call(which)
-        x, *others = call.arrays
-        assert x is not None
-        spoilt = explicit.refused(call) if refused else call._replace(arrays=(np.full_like(x, np.nan), *others))
+        spoilt = spoilt_ways(call)[way % len(spoilt_ways(call))]
         self.lines += ["with contextlib.suppress(Exception):", f"    {spoilt}"]
         with self._noting(call.copies()):
             self.bench.unless_refused(lambda: spoilt.on(self.bench.backend, *spoilt.copies()), self)
@@ -138,8 +135,9 @@ class Sequence(RuleBasedStateMachine):
         return list(self.asked)[-1 - back % len(self.asked)]
 
     def _ask(self, call: Call) -> None:
-        self.lines.append(_Line(f"x{self.count}", call))
-        self._judge(call, call.copies(), f"x{self.count}")
+        name = f"x{self.count}"
+        self.lines.append(_Later(lambda: f"{name} = [{', '.join(map(source, call.arrays))}]"))
+        self._judge(call, call.copies(), name)
 
     def _judge(self, call: Call, arrays: list[Array | None], name: str) -> None:
         """Ask, hold the answer, and see whether it is the reference's."""
@@ -153,7 +151,7 @@ class Sequence(RuleBasedStateMachine):
             answer, got = self.bench.held(lambda: given.on(self.bench.backend), self)
             self.asked[number] = Asked(call, arrays, answer, got)
             if key not in self.right or not np.array_equal(got, self.right[key], equal_nan=True):
-                self.bench.agrees(given._replace(arrays=tuple(before)), got, _Last(self, number))
+                self.bench.agrees(given._replace(arrays=tuple(before)), got, _Later(lambda: f"{self}\ny{number}"))
                 self.right[key] = got
 
     @contextlib.contextmanager
@@ -170,24 +168,28 @@ class Sequence(RuleBasedStateMachine):
         return "\n".join(["import contextlib", *map(str, self.lines)])
 
 
-class _Line(NamedTuple):
-    """Code that makes the arrays of a call, when it is printed."""
+class _Later(NamedTuple):
+    """A text that is made when it is printed, as most are not."""
 
-    name: str
-    call: Call
-
-    def __str__(self) -> str:
-        return f"{self.name} = [{', '.join(map(source, self.call.arrays))}]"
-
-
-class _Last(NamedTuple):
-    """The code so far, which ends in the last answer."""
-
-    state: Sequence
-    number: int
+    text: Callable[[], str]
 
     def __str__(self) -> str:
-        return f"{self.state}\ny{self.number}"
+        return self.text()
+
+
+def spoilt_ways(call: Call) -> list[Call]:
+    """The call with not-a-number in one of its arrays; with arrays that do not fit each other, or lack axes; in no known mode."""
+    arrays = call.copies()
+    found = [
+        call._replace(arrays=(*arrays[:i], np.full_like(array, np.nan), *arrays[i + 1 :]))
+        for i, array in enumerate(arrays)
+        if array is not None
+    ]
+    x, *others = arrays
+    assert x is not None
+    wrong = {"correlate": x[:, :0], "substitute": x[:, :-1]}.get(call.operator, x[0, 0])
+    found.append(call._replace(arrays=(wrong, *others)))
+    return found + [call._replace(options={**call.options, "mode": "none"})] * ("mode" in call.options)
 
 
 def de_bruijn(kinds: int, length: int) -> list[int]:
@@ -225,9 +227,9 @@ def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
     yield [
         step
         for first in calls
-        for refused in (False, True)
+        for way in range(len(spoilt_ways(pool[first])))
         for then in calls
-        for step in (("fail", {"which": first, "refused": refused}), ("ask", {"which": then}))
+        for step in (("fail", {"which": first, "way": way}), ("ask", {"which": then}))
     ]
     for which in calls:
         steps: list[Step] = [
@@ -235,7 +237,7 @@ def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
             *(
                 ("change_arrays", {"back": 0}),
                 ("write_to_answer", {"back": 0}),
-                ("fail", {"which": which, "refused": True}),
+                ("fail", {"which": which, "way": -1}),
             ),
         ]
         kinds = de_bruijn(len(steps), 3)
@@ -281,23 +283,6 @@ def _searched(machine: type[Sequence], bench: Bench) -> None:
         raise machine.found[-1] from None
 
 
-def _usable(bench: Bench, calls: Iterable[Call]) -> list[Call]:
-    """The calls that are answered right when they are asked alone: others fail checks of their own."""
-    found = []
-    for call in calls:
-        with contextlib.suppress(Unsupported, NotJudged):
-            try:
-                bench.agrees(call)
-                found.append(call)
-            except Mismatch:
-                bench.left_out.append(call.operator)
-    return found
-
-
-def _modes(bench: Bench) -> list[tuple[str, str | None]]:
-    return [(operator, mode) for operator in bench.operators for mode in (MODES if operator == "unpool" else (None,))]
-
-
 def _kin(call: Call) -> Call:
     """A call that takes as much memory, and has other numbers in it: pads of the other side."""
     x, *others = call.arrays
@@ -320,12 +305,11 @@ def _kin(call: Call) -> Call:
     "plans of an earlier call",
 )
 def calls_in_any_order(bench: Bench) -> None:
-    firsts = _usable(bench, (explicit.probe(operator, mode) for operator, mode in _modes(bench)))
-    working = [(call.operator, call.options.get("mode")) for call in firsts]
-    more = [explicit.calls(operator, mode=mode)[0] for operator, mode in working] + [_kin(call) for call in firsts]
+    firsts = bench.right(explicit.probes(bench.operators))
+    more = [explicit.calls(call.operator, mode=call.options.get("mode"))[0] for call in firsts] + [*map(_kin, firsts)]
 
     class Machine(Sequence):
-        pool: ClassVar[list[Call]] = [*firsts, *_usable(bench, more)]
+        pool: ClassVar[list[Call]] = [*firsts, *bench.right(more)]
         found: ClassVar[list[Mismatch]] = []
         right: ClassVar[dict[Any, Array]] = {}
 
@@ -375,24 +359,17 @@ def many_calls(bench: Bench) -> None:
 
     def many_shapes(calls: list[Call]) -> None:
         for call in (*calls, *calls):
-            bench.agrees(call, code=_Rows((*calls, call)))
+            bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, call)))))
 
-    for operator in bench.operators:
-        for call in _usable(bench, explicit.calls(operator, mode=plain_mode(operator))[:1]):
-            if takes_threads(bench.backend):
-                bench.look([_of_many_shapes(call, 2)], in_threads)
-            else:
-                bench.look([call], repeated)
-            bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
-
-
-class _Rows(NamedTuple):
-    """Calls, one a line, when they are printed."""
-
-    calls: tuple[Call, ...]
-
-    def __str__(self) -> str:
-        return "\n".join(map(repr, self.calls))
+    calls = [
+        explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[0] for operator in bench.operators
+    ]
+    for call in bench.right(calls):
+        if takes_threads(bench.backend):
+            bench.look([_of_many_shapes(call, 2)], in_threads)
+        else:
+            bench.look([call], repeated)
+        bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
 
 
 def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:
