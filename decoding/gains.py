@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import walks
-from .arguments import Array, as_choice, listed, plural, printable
+from .arguments import Array, as_choice, check_finite, listed, plural, printable
 from .backend import resolve
 from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
@@ -560,6 +560,7 @@ class GainMeter:
         self.what, self.units = net.layers[self.number - 1], net.channels(self.number)
         self.layer = net.inputs[self.number - 1][-1]
         self.layers = (self.layer, self.number)
+        self.checks = self.layers if bends_responses(self.what) and not scales(self.what) else ()
         self.sums: Sums | None = None
 
     def part(self, images: Array, responses: tuple[Array, Array], start: int) -> Sums:
@@ -571,7 +572,11 @@ class GainMeter:
         if isinstance(layer, Pool):
             linear = self.unpool == "sum"
             x = np.asarray(layer.linear(x, backend=self.backend)) if linear else _shared(layer, x, y.shape[2:])
-        return _sums(x, y)
+        sums = _sums(x, y)
+        if self.checks and not np.isfinite([sums.x, sums.y]).all():  # so no other pass over them is needed
+            for number, array in zip(self.layers, responses, strict=True):
+                check_finite(array, f"GainMeter: responses of layer {number} to images from {start}")
+        return sums
 
     def add(self, part: Sums) -> None:
         self.sums = part if self.sums is None else self.sums + part

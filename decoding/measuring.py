@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from . import walks
 from .arguments import Array, Pads, as_array, as_count, as_sequence, check_finite, described, plural, refuse_pair
 from .backend import resolve
 from .blocks import in_order
 from .boundary import public
 from .errors import DecodingError, ExecutorError, InvalidValueError, ShapeError
+from .layers import BatchNorm, Sum
 from .network import BATCH, Network, as_network
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ class Meter(Protocol):
         The number of the layer that it reads; 0 for one that reads the images alone.
     layers : tuple of int, optional
         The numbers of several layers that it reads together, in place of `layer`; `part` is given a tuple of their responses.
+    checks : sequence of int, optional
+        The numbers of those of its layers whose responses `part` itself refuses where they are not finite.
     state : sequence of str, optional
         The names of the attributes that `add` changes, for checkpoints; unless given, all except networks and backends.
     """
@@ -176,6 +180,7 @@ class _Measuring:
         self.net, self.meters, self.backend, self.size = net, meters, backend, size
         self.reads = [tuple(getattr(meter, "layers", (meter.layer,))) for meter in meters]
         self.tops = sorted({number for numbers in self.reads for number in numbers})
+        self.unchecked = _passed_on(net, self.tops) | _checked_by(meters, self.reads)
 
     def as_images(self, images: Any) -> Array:
         return self.net.as_images(images, "measure")
@@ -185,11 +190,23 @@ class _Measuring:
 
     def parts(self, images: Array, start: int) -> list[Any]:
         check_finite(images, f"measure: images from {start}")
+        try:
+            return self._parts(images, start)
+        except InvalidValueError:
+            for number, responses in self.net.walk(images, self.tops, backend=self.backend):
+                self._check(number, responses, start)  # an error names the first layer that is not finite
+            raise
+
+    def _check(self, number: int, responses: Array, start: int) -> None:
+        check_finite(responses, f"measure: responses of layer {number} to images from {start}")
+
+    def _parts(self, images: Array, start: int) -> list[Any]:
         parts: dict[int, Any] = {}
         held: dict[int, Array] = {}
         for number, responses in self.net.walk(images, self.tops, backend=self.backend):
             images = responses if number == 0 else images
-            check_finite(responses, f"measure: responses of layer {number} to images from {start}")
+            if number not in self.unchecked:
+                self._check(number, responses, start)
             held[number] = responses
             for i, (meter, numbers) in enumerate(zip(self.meters, self.reads, strict=True)):
                 if max(numbers) == number:
@@ -204,6 +221,20 @@ class _Measuring:
     def named(self) -> dict[str, Any]:
         meters = {f"meter {i} ({type(meter).__name__})": meter for i, meter in enumerate(self.meters)}
         return {"the network": self.net, "the backend": self.backend, **meters}
+
+
+def _passed_on(net: Network, tops: Sequence[int]) -> set[int]:
+    """Layers that only batch normalizations and sums read: what these find is not finite either, so it need be checked only there."""
+    edges = [(i, type(net.layers[n - 1])) for n in walks.under(net, tops, net.inputs) for i in net.inputs[n - 1]]
+    return {i for i, _ in edges} - {i for i, kind in edges if kind not in (BatchNorm, Sum)} - {*tops}
+
+
+def _checked_by(meters: Sequence[Any], reads: Sequence[Sequence[int]]) -> set[int]:
+    """Layers that are read only by meters which check them."""
+    pairs = [
+        (n, n in getattr(meter, "checks", ())) for meter, numbers in zip(meters, reads, strict=True) for n in numbers
+    ]
+    return {n for n, _ in pairs} - {n for n, checked in pairs if not checked}
 
 
 # The number of the first image of a block; and its images, or which items of a sequence they are.

@@ -783,3 +783,37 @@ def test_mutants_of_the_walks_die(old, new, dies, monkeypatch):
     }
     with pytest.raises((AssertionError, decoding.DecodingError)):
         tests[dies]()
+
+
+OVERFLOWS = {  # image, filter, scale and leak with which this layer is the first whose responses are not finite
+    1: (1e200, -1e200, 1, 1),
+    2: (1e200, -1, 1e200, 1),
+    3: (1e308, -1, 1, 1),
+    4: (1e200, -1, 1, 1e200),
+}
+
+
+class Finite:
+    """A meter that is given finite responses only."""
+
+    def __init__(self, layer):
+        self.layer = layer
+
+    def part(self, images, responses, start):
+        assert np.isfinite(responses).all()
+
+    def add(self, part):
+        pass
+
+
+@pytest.mark.parametrize("at", OVERFLOWS)
+@pytest.mark.parametrize("meters", [["gain"], ["top"], ["own", "gain"], ["own", "top"]], ids=" ".join)
+def test_the_first_layer_that_is_not_finite_is_named(at, meters):
+    """Whichever layers are read: the others are checked where batch normalizations and sums pass on what they find."""
+    image, filters, scale, leak = OVERFLOWS[at]
+    norm = BatchNorm([scale], [0], mean=[0], std=[1])
+    layers = [Conv([[[[filters]]]]), norm, Sum(), ReLU(leak=leak), Clip(0, 1)]
+    net = Network(layers, inputs=[[0], [1], [2, 1], [3], [4]])
+    known = {"gain": GainMeter(net, 4), "top": decoding.TopImagesMeter(net, 5), "own": Finite(at)}
+    with pytest.raises(InvalidValueError, match=f"responses of layer {at} to images from 0: "):
+        measure(net, np.full((2, 1, 1, 3), image), [known[name] for name in meters])
