@@ -64,7 +64,7 @@ TYPES: dict[str, tuple[int, ...]] = {
 }
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
-VALUES = ("integers", "reals", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
+VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -189,14 +189,15 @@ def cover(
     return tuple(found), len(pairs) - lost, len(pairs)
 
 
-def taking_turns(operator: str, names: list[str], most: float, values: tuple[str, ...], **fixed: Any) -> list[Row]:
-    """Rows that have every class of these conditions beside what is fixed, as far as calls of so many products allow."""
+def taking_turns(operator: str, names: list[str], most: float, values: tuple[str, ...], *places: Row) -> list[Row]:
+    """Rows that have every class of these conditions beside the first of the places that leaves so few products, if one does."""
     table, products = factors(operator), TABLE[operator].products
     maps: list[Row] = [{}, *({"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33)))]
     names = sorted(names, key=SIDES.__contains__)
     turned = {name: [*table[name][at:], *table[name][:at]] for at, name in enumerate(names)}  # so that sides differ
     unseen, found = {(name, each) for name in names for each in table[name]} - {("images", 0)}, list[Row]()
-    while True:
+
+    def next_row(fixed: Row) -> Row:
         chosen: Row = {}
         row = plain(operator, **fixed, values=values[len(found) % len(values)])
         for new in (True, False):  # what no row has yet, and then the others in turn
@@ -209,17 +210,20 @@ def taking_turns(operator: str, names: list[str], most: float, values: tuple[str
                     if small is not None:
                         row, chosen = small, chosen | {name: each}
                         break
-        if unseen.isdisjoint(row.items()):
-            return found
-        unseen -= row.items()
-        found.append(row)
+        return row
+
+    for fixed in places:
+        while not unseen.isdisjoint((row := next_row(fixed)).items()):
+            unseen -= row.items()
+            found.append(row)
+    return found
 
 
 @lru_cache(maxsize=32)
 def short(operator: str) -> tuple[Row, ...]:
     """Every class of the sides, windows and other options, in small calls of small integers, the smallest first."""
     names = [name for name in factors(operator) if name not in ("layout", "type", "values")]
-    return tuple(sorted(taking_turns(operator, names, SHORT, ("integers",)), key=TABLE[operator].products))
+    return tuple(sorted(taking_turns(operator, names, SHORT, ("integers",), {}), key=TABLE[operator].products))
 
 
 @lru_cache(maxsize=32)
@@ -286,18 +290,27 @@ def _usual_layers(operator: str) -> Iterator[Row]:
 
 
 def _with_every_class(operator: str) -> Iterator[Row]:
-    """Maps of 32×32, or one longest side, with every class of the other conditions, as far as the calls stay small."""
-    for fixed in ({"rows": 32, "columns": 32}, *({side: _lengths(operator)[-1]} for side in sides(operator))):
-        others = [name for name in factors(operator) if name not in fixed and name != "values"]
-        others.sort(key=SIDES.__contains__)
-        yield from taking_turns(operator, others, MOST[False] / 2, ("integers", "reals", "negative"), **fixed)
+    """Maps of 32×32, filters of 1,024 weights, or a side as long as the call allows, with every class of the other conditions."""
+    table, longest = factors(operator), [n for n in reversed(_lengths(operator)) if n > max(FEW)]
+    places: list[list[Row]] = [
+        [{"rows": 32, "columns": 32}],
+        *([{side: n} for n in longest] for side in sides(operator)),
+    ]
+    if "filters" in table:
+        places.append([{"channels": 256, "window": ((2, 2), (2, 2))}])
+    for place in places:
+        others = [name for name in table if name not in (*place[0], "values")]
+        yield from taking_turns(operator, others, MOST[False], ("reals", "integers", "negative"), *place)
 
 
 def _both_long(operator: str) -> Iterator[Row]:
-    """Two long sides, or a very long one, the others being 1."""
-    long = ((65, 65),) if operator == "unpool" else ((257, 257), (1025, 33), (33, 1025))
+    """Two long sides, each as long as the other allows, or a very long one, the others being 1."""
     for first, second in combinations(sides(operator), 2):
-        yield from (plain(operator, **{first: n, second: m}) for n, m in long)
+        both = (plain(operator, **{first: n, second: m}) for n, m in product(LENGTHS, LENGTHS))
+        fit = [row for row in both if TABLE[operator].products(row) <= MOST[False]]
+        for row in fit:
+            if not any(each is not row and each[first] >= row[first] and each[second] >= row[second] for each in fit):
+                yield row
     if operator != "unpool":
         yield from (plain(operator, **{side: LONGEST}) for side in sides(operator))
 
@@ -381,9 +394,14 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": lambda a: a / 3, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
+        "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(_unequal(a)) - 1, "zeros": lambda a: 0 * a,
     }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
+
+
+def _unequal(array: Array) -> Array:
+    """Sevenths, below 1 and above, every seventh of which is small: less than 1e-4 of the largest, where some might leave it out."""
+    return array * 5 / 7 * np.where(np.arange(array.size) % 7 == 5, 2.0**-17, 1).reshape(array.shape)
 
 
 def extreme(call: Call, maps: int = 1, weights: int = 1, reach: int = 0) -> Call:
