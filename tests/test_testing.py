@@ -414,9 +414,9 @@ def test_answers_that_are_no_real_arrays_are_failures(answer):
     ("answer", "said"),
     [
         (lambda y: np.ma.masked_greater(y, -1), r"gives a masked array, \d+ of its \d+ values masked"),
-        (iter, r"gives a \w+, which is to be gone through once, and no array"),
-        (lambda y: (row for row in y), "gives a generator, which is to be gone through once"),
-        (lambda y: y.astype(complex), "gives complex128, which are no real numbers"),
+        (iter, r"gives a \w+ instead of an array, which can be read only once"),
+        (lambda y: (row for row in y), "gives a generator instead of an array"),
+        (lambda y: y.astype(complex), "gives an array of complex128, not of real numbers"),
         (lambda y: y.astype(object) * Fraction(1, 2), "gives a ndarray of objects such as (0|Fraction|[0-9.]+)"),
         (lambda y: {"answer": y}, "gives a dict, which is no array of numbers"),
         (lambda y: y.astype(np.float16), "; the answer is float16, and eps says 1.1e-16"),
@@ -522,7 +522,7 @@ def test_what_is_wrong_with_a_plain_call_is_left_out_of_hygiene_and_the_report_s
     hygiene = ["nan_comes_out", "infinity_comes_out", "calls_in_any_order", "many_calls"]
     report = check_backend(wrong, checks=hygiene, examples=8)
     assert {result.status for result in report.results} == {PASSED}
-    assert str(report).count("passed (without what fails checks of its own: relu)") == len(hygiene)
+    assert str(report).count("passed (left out, as a plain call is wrong: relu)") == len(hygiene)
     assert check_backend(wrong, checks=["relu_integers"], on_failure="return").failures
 
 
