@@ -526,7 +526,7 @@ def test_what_is_wrong_with_a_plain_call_is_left_out_of_hygiene_and_the_report_s
     assert check_backend(wrong, checks=["relu_integers"], on_failure="return").failures
 
 
-@pytest.mark.parametrize("check", ["nan_comes_out", "calls_in_any_order", "many_calls"])
+@pytest.mark.parametrize("check", ["nan_comes_out", "calls_in_any_order"])
 def test_what_is_wrong_everywhere_does_not_hide_what_is_wrong_with_another(check, monkeypatch):
     unsearched(monkeypatch)
     operator = "relu"
@@ -865,7 +865,7 @@ def test_strategies_draw_what_they_promise():
     seen = set()
 
     @settings(
-        max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=500, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     @given(strategies.networks(), strategies.calls("correlate"), strategies.maps())
     def look(net, call, x):
@@ -972,7 +972,12 @@ def test_the_report_says_which_networks_were_covered():
 def test_sums_of_numbers_with_all_digits_are_exact_however_long(operator, eps):
     precision, seen = Arithmetic(eps), set()
     for row in (*conditions.covering(operator)[0], *conditions.thin(operator)):
-        if row["values"].startswith("wide") and row["type"] == "double" and "repeated" not in row["layout"]:
+        if (
+            row["images"]
+            and row["values"].startswith("wide")
+            and row["type"] == "double"
+            and "repeated" not in row["layout"]
+        ):
             call = conditions.case(operator, row, precision).call
             assert bounds.exact_unit(call, precision) == 1
             large = np.abs(call.on(reference)).max() >= 0.125 / eps

@@ -168,7 +168,9 @@ def _forward(values: str, says: str, hunts: str) -> None:
     def cases(bench: Bench) -> Iterator[Cases]:
         made = [(net, images) for net, row, images in networks.cases() if row["values"] == values]
         always = [*explicit.passes(values), *made]
-        kinds = (*draws.KINDS, *["softmax"] * (values == "reals"))
+        needs = {"conv": set(), "join": set(), "relu": {"relu"}, "pool": {"max_pool", "avg_pool"}}
+        needs |= {"softmax": {"softmax"}} if values == "reals" else {}
+        kinds = tuple(kind for kind, operators in needs.items() if operators <= set(bench.operators))
         drawn = draws.networks(values, kinds=kinds).flatmap(
             lambda net: st.tuples(st.just(net), draws.images_for(net, values))
         )
