@@ -27,6 +27,7 @@ from .arguments import (
     substitute_arguments,
     unpool_arguments,
 )
+from .blocks import keep_memory
 from .boundary import public
 from .interpolation import matrix
 
@@ -440,3 +441,6 @@ def _padded(x: Array, pad: Pads, value: float) -> Array:
     out[:, :left], out[:, left + width :] = value, value
     out[top : top + height, left : left + width] = x
     return out
+
+
+keep_memory()

@@ -1,6 +1,9 @@
 """The fast operators and the reference, in both precisions: equal on integers, and within the bound of a sum's rounding on reals."""
 
 import itertools
+import platform
+import subprocess
+import sys
 import tracemalloc
 from unittest import mock
 
@@ -398,3 +401,26 @@ def test_no_filters_give_no_maps():
     for n in (1, 20):
         x = np.ones((n, 2, 3, 4))
         assert fast.correlate(x, np.ones((0, 2, 2, 2))).shape == reference.correlate(x, np.ones((0, 2, 2, 2))).shape
+
+
+MEMORY = """
+import resource, numpy, decoding
+decoding.fast.relu(numpy.zeros((1, 1, 1, 1)))
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work():
+    return len([numpy.ones(2**18) for _ in range(8)])
+work()
+before = faults()
+work()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory, or not, by rules of their own"
+)
+def test_memory_is_kept_where_one_block_does_all():
+    """Eight arrays of 512 pages: made once more, they take no new pages from the system."""
+    found = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
+    assert int(found) < 512
