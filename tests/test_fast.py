@@ -218,6 +218,24 @@ def test_batches_of_every_size(n, layouts, dtype):
         assert not off(call, fast, dtype, layout), (call.operator, call.options, layout)
 
 
+@pytest.mark.parametrize("filters", [1, 2], ids="{} for each channel".format)
+@pytest.mark.parametrize("n", [1, 17])
+def test_filters_of_ones_sum_windows_and_undo_sums(n, filters):
+    """Which each go another way; windows overlap, or leave cells out, and maps have fewer cells than windows, or more."""
+    random = np.random.default_rng(0)
+    for size, stride in itertools.product([(2, 3), (3, 1)], [(1, 2), (4, 3)]):
+        x = random.integers(-9, 10, (n, 3, 9, 8)).astype(np.float32)
+        ones = np.ones((3 * filters, 1, *size), np.float32)
+        calls = [
+            Call("correlate", (x, ones, bias), {"stride": stride, "pad": (1, 0, 2, 1), "groups": 3})
+            for bias in (None, np.arange(3 * filters))
+        ]
+        for maps in (x, x[:, :, :2, :1]):
+            calls.append(Call("substitute", (maps, np.ones((3, filters, *size))), {"stride": stride, "groups": 3}))
+        for call in calls:
+            assert (call.on(fast) == call.on(reference)).all()
+
+
 @pytest.mark.parametrize(
     ("dtypes", "want"),
     [
