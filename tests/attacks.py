@@ -279,9 +279,9 @@ def ring(length, least=0):
 
 
 for error in ("refusal", "NaN"):
-    attack("state", f"correlate: wrong after a {error}", "answers_after_errors", correlate=remembering(error))
-attack("state", "relu: a ring of 64 buffers", "lasting_answers", relu=ring(64))
-attack("state", "relu: one buffer from 512 numbers on", "lasting_answers", relu=ring(1, 512))
+    attack("state", f"correlate: wrong after a {error}", "calls_in_any_order", correlate=remembering(error))
+attack("state", "relu: a ring of 64 buffers", "calls_in_any_order", relu=ring(64))
+attack("state", "relu: one buffer from 512 numbers on", "relu_conditions", relu=ring(1, 512))
 
 
 def after_a_refused_unpooling():

@@ -285,7 +285,7 @@ mutant(
 )
 mutant(
     "filters and channels exchanged where they are as many",
-    "substitute_integers",
+    "substitute_conditions",
     substitute=substituted(lambda f: f.swapaxes(0, 1) if f.shape[0] == f.shape[1] else f),
 )
 mutant(
@@ -673,10 +673,10 @@ def padded_with(value):
 
 
 for _operator in ("substitute", "correlate", "max_pool", "avg_pool", "relu", "unpool"):
-    mutant(f"{_operator} clipped at 1e75", "magnitudes", **clipped(_operator, 1e75))
-    mutant(f"{_operator} flushed below 1e-75", "magnitudes", **flushed(_operator, 1e-75))
-mutant("max pool padded with -10,000", "magnitudes", max_pool=padded_with(-1e4))
-mutant("max pool padded with the least single", "magnitudes", max_pool=padded_with(-3.4e38))
+    mutant(f"{_operator} clipped at 1e75", f"{_operator}_conditions", **clipped(_operator, 1e75))
+    mutant(f"{_operator} flushed below 1e-75", f"{_operator}_conditions", **flushed(_operator, 1e-75))
+mutant("max pool padded with -10,000", "max_pool_conditions", max_pool=padded_with(-1e4))
+mutant("max pool padded with the least single", "max_pool_conditions", max_pool=padded_with(-3.4e38))
 
 
 # Blocks: what programs that take 4, 8 or 16 at a time get wrong past the first block, or in the last one.
@@ -1321,37 +1321,37 @@ def repeated_cells_not_taken(x, *, leak):
     return reference.relu(x, leak=leak)
 
 
-mutant("a ring of two buffers", "lasting_answers", **Ring(2).of("relu"))
-mutant("a ring of three buffers", "lasting_answers", **Ring(3).of("softmax"))
-mutant("a ring of eleven buffers for all operators", "lasting_answers", **Ring(11).shared())
-mutant("two workspaces that all operators share", "lasting_answers", **Ring(2).shared())
+mutant("a ring of two buffers", "calls_in_any_order", **Ring(2).of("relu"))
+mutant("a ring of three buffers", "calls_in_any_order", **Ring(3).of("softmax"))
+mutant("a ring of eleven buffers for all operators", "calls_in_any_order", **Ring(11).shared())
+mutant("two workspaces that all operators share", "calls_in_any_order", **Ring(2).shared())
 for _operator in ("correlate", "substitute"):
     mutant(f"filters of a {_operator} cleaned of NaN", "nan_comes_out", **cleaned(_operator, 1))
-    mutant(f"filters of a {_operator} read as its maps are", "single_inputs", **read_as_the_first(_operator))
+    mutant(f"filters of a {_operator} read as its maps are", f"{_operator}_conditions", **read_as_the_first(_operator))
 mutant("biases cleaned of NaN", "nan_comes_out", **cleaned("correlate", 2))
 for _operator in OPERATORS:
-    mutant(f"{_operator} that loses the signs of strides", "strided_inputs", **sign_of_strides_lost(_operator))
-mutant("repeated cells not taken", "strided_inputs", relu=repeated_cells_not_taken)
+    mutant(f"{_operator} that loses the signs of strides", f"{_operator}_conditions", **sign_of_strides_lost(_operator))
+mutant("repeated cells not taken", "relu_conditions", relu=repeated_cells_not_taken)
 
 
-mutant("softmax in place", "inputs_untouched", softmax=softmax_in_place)
-mutant("biases zeroed when they have been added", "inputs_untouched", correlate=padding_in_place)
+mutant("softmax in place", "softmax_conditions", softmax=softmax_in_place)
+mutant("biases zeroed when they have been added", "correlate_conditions", correlate=padding_in_place)
 for _operator in ("relu", "max_pool", "avg_pool", "unpool"):
-    mutant(f"{_operator} that hands its input back", "lasting_answers", first=False, **itself(_operator))
-mutant("max pool that gives a view", "lasting_answers", first=False, max_pool=a_view)
-mutant("substitution that goes on adding", "fresh_answers", first=False, substitute=AddsUp())
-mutant("answers cached by shape", "fresh_answers", first=False, unpool=KeptShape())
-mutant("rectifier in place", "inputs_untouched", relu=in_place)
-mutant("read-only arrays not taken", "read_only_inputs", relu=insists_on_writing)
-mutant("views with gaps taken for whole arrays", "strided_inputs", relu=contiguous("relu"))
-mutant("single precision read as double", "single_inputs", max_pool=doubles_whatever)
-mutant("a batch of none taken for one", "empty_batches", softmax=at_least_one)
-mutant("answers cached by address", "fresh_answers", relu=Cached())
+    mutant(f"{_operator} that hands its input back", f"{_operator}_conditions", first=False, **itself(_operator))
+mutant("max pool that gives a view", "max_pool_conditions", first=False, max_pool=a_view)
+mutant("substitution that goes on adding", "substitute_conditions", first=False, substitute=AddsUp())
+mutant("answers cached by shape", "unpool_conditions", first=False, unpool=KeptShape())
+mutant("rectifier in place", "relu_conditions", relu=in_place)
+mutant("read-only arrays not taken", "relu_conditions", relu=insists_on_writing)
+mutant("views with gaps taken for whole arrays", "relu_conditions", relu=contiguous("relu"))
+mutant("single precision read as double", "max_pool_conditions", max_pool=doubles_whatever)
+mutant("a batch of none taken for one", "softmax_conditions", softmax=at_least_one)
+mutant("answers cached by address", "relu_conditions", relu=Cached())
 _spline = CachedFor("unpool", lambda arrays, options: options["mode"] == "bicubic")
-mutant("bicubic answers cached by address", "fresh_answers", unpool=_spline)
-mutant("correlations cached by the address of the filters", "fresh_answers", correlate=KeptFilters())
-mutant("biases cached by address", "fresh_answers", correlate=KeptFilters(which=2))
-mutant("one buffer for all answers", "lasting_answers", relu=OneBuffer())
+mutant("bicubic answers cached by address", "unpool_conditions", unpool=_spline)
+mutant("correlations cached by the address of the filters", "calls_in_any_order", correlate=KeptFilters())
+mutant("biases cached by address", "calls_in_any_order", correlate=KeptFilters(which=2))
+mutant("one buffer for all answers", "relu_conditions", relu=OneBuffer())
 mutant("rectifier that drops NaN", "nan_comes_out", relu=without_nan)
 mutant("maxima that drop NaN", "nan_comes_out", max_pool=max_without_nan)
 
@@ -1395,13 +1395,13 @@ for _name, _new in (
     ("pads of the other end", "origin[a] * layer.stride[a] - layer.pad[2 * a + 1]"),
     ("pads of the other axis", "origin[a] * layer.stride[a] - layer.pad[2 - 2 * a]"),
 ):
-    wrong_library(f"down: {_name}", "law_meets", walks, "down", _place, _new)
+    wrong_library(f"down: {_name}", "law_response", walks, "down", _place, _new)
 _sum = "waiting[i] = add([waiting[i], part]) if i in waiting else part"
-wrong_library("down: the last branch overwrites", "law_meets", walks, "down", _sum, "waiting[i] = part")
-wrong_library("down: the first branch stays", "law_meets", walks, "down", _sum, "waiting.setdefault(i, part)")
+wrong_library("down: the last branch overwrites", "law_response", walks, "down", _sum, "waiting[i] = part")
+wrong_library("down: the first branch stays", "law_response", walks, "down", _sum, "waiting.setdefault(i, part)")
 wrong_library(
     "down: parts laid together from their first cells",
-    "law_meets",
+    "law_response",
     walks,
     "union",
     "top, left = (part.origin[a] - first[a] for a in (0, 1))",
@@ -1409,7 +1409,7 @@ wrong_library(
 )
 wrong_library(
     "down: parts laid together at their last cells",
-    "law_meets",
+    "law_response",
     walks,
     "union",
     "top, left = (part.origin[a] - first[a] for a in (0, 1))",
@@ -1423,7 +1423,7 @@ for _name, _new in (
     ("gains without their sign", "times(maps, None if layer.gain is None else np.abs(layer.gain), 1)"),
     ("one gain for all channels", "times(maps, None if layer.gain is None else np.max(layer.gain), 1)"),
 ):
-    wrong_library(f"down: {_name}", "law_gains", walks, "down", "times(maps, layer.gain, 1)", _new)
+    wrong_library(f"down: {_name}", "law_response", walks, "down", "times(maps, layer.gain, 1)", _new)
 for _name, _old, _new in (
     ("gains left out", "times(bank, layer.gain, 0)", "bank"),
     (
@@ -1440,10 +1440,10 @@ for _name, _old, _new in (
         "union([banks[below[0]]] * len(below))",
     ),
 ):
-    wrong_library(f"up: {_name}", "law_ways", walks, "up", _old, _new)
+    wrong_library(f"up: {_name}", "law_response", walks, "up", _old, _new)
 wrong_library(
     "up: a gain of the layer below instead of its own",
-    "law_gains",
+    "law_response",
     walks,
     "up",
     "times(bank, layer.gain, 0)",
@@ -1455,14 +1455,14 @@ for _name, _new in (
     ("cut into equal parts", "np.array_split(maps, len(widths), axis=1)"),
 ):
     wrong_library(f"concat {_name}", "law_linear", decoding.Concat, "decode", _cut, _new)
-wrong_library("branches of a concat exchanged", "law_meets", decoding.Concat, "decode", _cut, f"{_cut}[::-1]")
+wrong_library("branches of a concat exchanged", "law_response", decoding.Concat, "decode", _cut, f"{_cut}[::-1]")
 _scatter = "np.add.at(view, places, maps[:, self._old])"
 for _name, _new in (
     ("gathers where it must scatter", "view[...] = maps[:, np.resize(self.chosen, widths[0]) % maps.shape[1]]"),
     ("keeps one of several channels that come from one", "view[places] = maps[:, self._old]"),
     ("hands new channels to the last", "np.add.at(view, (slice(None), self.chosen), maps)"),
 ):
-    for _law in ("law_meets", "law_linear"):
+    for _law in ("law_response", "law_linear"):
         wrong_library(f"select {_name}: {_law}", _law, decoding.Select, "decode", _scatter, _new)
 wrong_library(
     "select that leaves in new channels what is there",
@@ -1474,7 +1474,7 @@ wrong_library(
 )
 wrong_library(
     "a sum that hands all to its first",
-    "law_meets",
+    "law_response",
     decoding.Sum,
     "decode",
     "(maps,) * len(widths)",
@@ -1490,7 +1490,7 @@ wrong_library(
 )
 wrong_library(
     "biases on the way down",
-    "law_gains",
+    "law_response",
     decoding.Conv,
     "decode",
     "return (backend.substitute(maps, filters, stride=self.stride, **options),)",
@@ -1523,7 +1523,7 @@ wrong_library(
 )
 wrong_library(
     "up: groups side by side in the wrong order",
-    "law_ways",
+    "law_response",
     decoding.layers.convolution,
     "substitute_bank",
     "out.reshape(k // groups, groups, c0, *out.shape[2:]).swapaxes(0, 1)",

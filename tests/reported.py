@@ -713,7 +713,7 @@ def looked_at(backend):
     own = [name for name in OPERATORS if getattr(backend, name) is not getattr(reference, name)]
     extra = {"decode_filter": hasattr(backend, "decode_filter"), "groups": hasattr(backend, "groups")}
     names = [name for name, check in CHECKS.items() if all(extra.get(each, True) for each in check.operators)]
-    last = ("fresh_answers", "lasting_answers", "nan_comes_out", "many_calls", "grouped_integers")
+    last = ("calls_in_any_order", "nan_comes_out", "many_calls", "grouped_integers")
     said = ["grouped_integers"] * extra["groups"] + ["many_calls"] * hasattr(backend, "threads")
     first = [*said, *(f"{name}_integers" for name in own), "infinity_comes_out"]
     first += [*(f"{name}_conditions" for name in own), *last, "own_decode_filter"]

@@ -124,15 +124,15 @@ class BatchNorm(Layer):
                 "it has no moments, so it cannot be run on single images; it can be decoded. If you know them, give "
                 "layer.replace(mean=…, std=…)."
             )
-        x = xs[0]
-        # Once for each image: where images lie side by side, these are 1.2 times as fast with rows that run through channels.
-        mean, gain, bias = (
+        x, bias, mean = xs[0], self.bias.astype(np.float64), self.mean.astype(np.float64)
+        # One product and one sum, in place: with the mean subtracted first it took a third longer. Once for each image: where
+        # images lie side by side, these are 1.2 times as fast with rows that run through channels.
+        gain, offset = (
             np.repeat(array.astype(x.dtype), len(x)).reshape(array.size, len(x)).T[..., np.newaxis, np.newaxis]
-            for array in (self.mean, self.gain, self.bias)
+            for array in (self.gain, bias - mean * self.gain)
         )
-        y = x - mean
-        y *= gain  # in place, since these lines took a third of the time of a small residual network
-        y += bias
+        y = x * gain
+        y += offset
         return y
 
 

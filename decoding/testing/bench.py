@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator
@@ -109,6 +108,25 @@ class Bench:
                     judge(case)
                     mismatch.problem += NOT_THE_SAME
                 raise mismatch from None
+
+    def right(self, calls: Iterable[Call]) -> list[Call]:
+        """The calls that are answered right when they are asked alone.
+
+        What is wrong with the others fails checks of its own, and would hide what is wrong with these.
+        """
+        found = []
+        for call in calls:
+            try:
+                self.agrees(call)
+            except Mismatch:
+                self.left_out.append(" ".join(filter(None, (call.options.get("mode"), call.operator))))
+                continue
+            except Unsupported:
+                continue
+            except NotJudged:
+                pass
+            found.append(call)
+        return found
 
     def look(self, cases: Iterable[T], body: Callable[[T], None]) -> None:
         """Look at these cases alone, as `forall` looks at those that are always looked at."""
@@ -237,18 +255,6 @@ class Bench:
             given, values = values, self.asked(lambda: next(found)[1], code, should.name)
             self.compare(values, should, code, {"start": start, "stage_input": given})
 
-    def agrees_but_for_echoes(self, call: Call, plain: Call, got: Array, code: object) -> None:
-        """As `agrees`, unless the backend gets a `plain` call wrong, too: then that is at fault, and has a check of its own."""
-        try:
-            self.agrees(call, got, code)
-        except Mismatch:
-            try:
-                self.agrees(plain)
-            except Mismatch:
-                self.left_out.append(plain.operator)
-            else:
-                raise
-
     def compare(self, got: Array, should: Expected, code: object, arrays: dict[str, Array] | None = None) -> None:
         """Equality where every partial sum is exact, the bound elsewhere.
 
@@ -308,11 +314,6 @@ class Bench:
             return []
         return [f"{', '.join(names)} = {', '.join(f'np.rint(np.asarray({name}) / {grid}) * {grid}' for name in names)}"]
 
-    def scope(self, given: Call | None = None) -> dict[str, Any]:
-        """The names that printed code knows: NumPy, the library's, the backend, and copies of the call's arrays."""
-        names = {name: getattr(decoding, name) for name in decoding.__all__} | {"np": np, "backend": self.backend}
-        return names if given is None else names | given._replace(arrays=tuple(given.copies())).named
-
     def holds(self, problem: str, lines: Iterable[str], given: Call | None = None) -> None:
         """Run the code that a failure prints, the call's arrays being there; its last line is an assertion.
 
@@ -322,9 +323,12 @@ class Bench:
             If the assertion does not hold, or the code raises another exception.
         """
         code = Script(given, tuple(lines))
+        scope = {name: getattr(decoding, name) for name in decoding.__all__} | {"np": np, "backend": self.backend}
+        if given is not None:
+            scope |= given._replace(arrays=tuple(given.copies())).named
         try:
             with np.errstate():
-                executed(code.lines, self.scope(given))
+                exec(_compiled("\n".join(code.lines)), scope)
         except AssertionError:
             raise Mismatch(problem, code) from None
         except NotImplementedError as error:
@@ -333,21 +337,9 @@ class Bench:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code) from error
 
 
-def executed(lines: Iterable[str], scope: dict[str, Any]) -> Any:
-    """What the last line gives, if it is an expression, after those before it."""
-    before, last = _compiled("\n".join(lines))
-    exec(before, scope)
-    return eval(last, scope)
-
-
 @lru_cache(maxsize=256)
-def _compiled(text: str) -> tuple[CodeType, CodeType]:
-    """All statements but the last, and that one: as an expression if it is one."""
-    *before, last = ast.parse(text).body
-    end = ast.Expression(last.value) if isinstance(last, ast.Expr) else ast.Module([last], [])
-    return compile(ast.Module(before, []), "a check", "exec"), compile(
-        end, "a check", "eval" if isinstance(last, ast.Expr) else "exec"
-    )
+def _compiled(text: str) -> CodeType:
+    return compile(text, "a check", "exec")
 
 
 def stays(answer: Any, before: Array) -> bool:

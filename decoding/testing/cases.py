@@ -16,6 +16,7 @@ from ..interpolation import MODES
 from ..layers import AvgPool, Concat, Conv, MaxPool, ReLU, Softmax, Sum
 from ..network import Network
 from .calls import NAMES
+from .operators import TABLE
 
 FLAGS = {
     "AlignedCorners": "bilinear interpolation that aligns the corners of map and image, not the centres of the windows",
@@ -70,14 +71,7 @@ FLAGS = {
     "ZeroStart": "a maximum that starts at zero",
 }
 
-SOURCES = {
-    "correlate": "section 2, the ⋆ operator",
-    "max_pool": "section 4, non-overlapping 2×2 regions",
-    "avg_pool": "our choice: MatConvNet's divisor",
-    "relu": "section 4, layer 6 of LeNet; leaks our choice",
-    "softmax": "section 4, layer 8 of LeNet",
-    "substitute": "equations 1 and 2, subst",
-    "unpool": "section 3, unpool; kernel and edge our choice",
+SOURCES = {name: operator.source for name, operator in TABLE.items()} | {
     "forward": "section 3, z^L",
     "decode_filter": "section 3, filter_decoding(L, k, CNN)",
 }

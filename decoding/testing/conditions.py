@@ -10,9 +10,9 @@ NIST 800-142); it is found greedily, and much shorter than the product. Long sid
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,19 +23,14 @@ from .operators import PADS as PADS
 from .operators import TABLE, Row
 from .rounding import Arithmetic
 
-BLOCKS = (8, 9, 16, 17, 33)
-# A call of several images, channels and filters, with unequal sides and all options.
-PROBE: dict[str, Any] = {
-    "images": 2, "channels": 2, "filters": 3, "rows": 4, "columns": 5, "window": ((2, 2), (1, 2)), "pad": "one all around", "bias": True,
-    "leak": 0.25,
-}  # fmt: skip
-SHORT = (2, 1, 3, 4)  # sides of calls that a person could read
+SHORT = 2**12  # products of a call that is soon made
+SIDES = ("images", "channels", "filters", "rows", "columns")
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
-MUTE = {("values", "zeros"), ("layout", "the first one repeated"), ("layout", "the last axis repeated")}
+MUTE = {("values", "zeros"), ("layout", "the first one repeated"), ("layout", "the last axis repeated"), ("images", 0)}
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -54,8 +49,17 @@ LAYOUTS = {
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
     "read-only": "{0}.setflags(write=False)",
 }
-TYPES = ("double", "single", "the first single")
-VALUES = ("integers", "reals", "graded", "wide maps", "wide weights", "negative", "zeros")
+SINGLE = 2.0**-24
+# Which arrays are of single precision.
+TYPES: dict[str, tuple[int, ...]] = {
+    "double": (),
+    "single": (0, 1, 2),
+    "the first single": (0,),
+    "the others single": (1, 2),
+}
+# Maps and weights as large, or as small, as the format allows.
+EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
+VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -101,10 +105,23 @@ class Coverage(NamedTuple):
 def factors(operator: str, thorough: bool = False) -> Table:
     """The table: for each condition its classes, the plain one first."""
     sides = (*FEW, *(n for n in LENGTHS if n not in FEW)) if thorough else FEW
-    maps = dict.fromkeys(("images", "channels", "rows", "columns"), sides)
+    maps = {"images": (*sides, 0), "channels": sides, "rows": sides, "columns": sides}
     others = {name: sides if classes is None else classes for name, classes in TABLE[operator].factors.items()}
-    values = VALUES if "filters" in others else tuple(value for value in VALUES if value != "wide weights")
-    return {**maps, "layout": tuple(LAYOUTS), "type": TYPES, **others, "values": values}
+    weights = "filters" in others
+    types = [name for name, which in TYPES.items() if weights or which in ((), (0, 1, 2))]
+    values = [name for name in VALUES if weights or name not in ("wide weights", "large maps", "large weights")]
+    return {**maps, "layout": tuple(LAYOUTS), "type": tuple(types), **others, "values": tuple(values)}
+
+
+def sides(operator: str) -> list[str]:
+    """Those of the operator's arrays."""
+    return [name for name in SIDES if name in factors(operator)]
+
+
+def plain(operator: str, **given: Any) -> Row:
+    """A row of the plain class of each condition, with sides of 1 and a window of 1×1, but for what is given."""
+    least = {name: classes[0] for name, classes in factors(operator).items()} | dict.fromkeys(sides(operator), 1)
+    return {name: given.get(name, ((1, 1), (1, 1)) if name == "window" else value) for name, value in least.items()}
 
 
 @lru_cache(maxsize=32)
@@ -163,128 +180,132 @@ def cover(
             found.append({name: chosen[name] for name in table})
         else:
             lost += 1
-    found.sort(key=products)
+    found.sort(key=lambda row: products(row) or math.inf)  # no images at all: last
     return tuple(found), len(pairs) - lost, len(pairs)
 
 
-def every_class(rows: Iterable[Row]) -> list[Row]:
-    """A covering array of strength 1: those rows that have a class which none before them has."""
-    seen, found = set[tuple[str, Any]](), list[Row]()
-    for row in rows:
-        if not seen.issuperset(row.items()):
-            seen.update(row.items())
+def taking_turns(operator: str, names: list[str], most: float, values: tuple[str, ...], *places: Row) -> list[Row]:
+    """Rows that have every class of these conditions beside the first of the places that leaves so few products, if one does."""
+    table, products = factors(operator), TABLE[operator].products
+    maps: list[Row] = [{}, *({"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33)))]
+    names = sorted(names, key=SIDES.__contains__)
+    turned = {name: [*table[name][at:], *table[name][:at]] for at, name in enumerate(names)}  # so that sides differ
+    unseen, found = {(name, each) for name in names for each in table[name]} - {("images", 0)}, list[Row]()
+
+    def next_row(fixed: Row) -> Row:
+        chosen: Row = {}
+        row = plain(operator, **fixed, values=values[len(found) % len(values)])
+        for new in (True, False):  # what no row has yet, and then the others in turn
+            for name in (name for name in names if name not in chosen):
+                classes = [each for each in turned[name] if (name, each) in unseen or not (new or each == 0)]
+                turn = 0 if new else len(found) % len(classes)
+                for each in (*classes[turn:], *classes[:turn]):
+                    fit = (row | rest | fixed | chosen | {name: each} for rest in maps)
+                    small = next((each for each in fit if products(each) <= most), None)
+                    if small is not None:
+                        row, chosen = small, chosen | {name: each}
+                        break
+        return row
+
+    for fixed in places:
+        while not unseen.isdisjoint((row := next_row(fixed)).items()):
+            unseen -= row.items()
             found.append(row)
     return found
 
 
 @lru_cache(maxsize=32)
-def plain(operator: str) -> tuple[Row, ...]:
-    """Rows that a person could read: every pair of windows and other options, of a few images, channels and cells."""
-    table = {name: classes for name, classes in factors(operator).items() if name not in ("layout", "type", "values")}
-    table = {name: SHORT if classes == FEW else classes for name, classes in table.items()}
-    rows, *_ = cover(table, TABLE[operator].products, 2**13, _completions(operator))
-    return rows
-
-
-@lru_cache(maxsize=32)
-def longer(operator: str) -> tuple[Row, ...]:
-    """Rows with one side at a time that leaves a tail of blocks of 4, 8, 16 or 32, or fills them."""
-    usual = plain(operator)[0] | PROBE
-    sides = [name for name, classes in factors(operator).items() if classes == FEW]
-    return tuple({**usual, side: n} for side in sides for n in BLOCKS)
-
-
-def probe(operator: str, images: int = 8) -> Row:
-    """A row of several images, channels and filters, with unequal sides, a bias and pads."""
-    return {**plain(operator)[0], **PROBE, "images": images}
+def short(operator: str) -> tuple[Row, ...]:
+    """Every class of the sides, windows and other options, in small calls of small integers, the smallest first."""
+    names = [name for name in factors(operator) if name not in ("layout", "type", "values")]
+    return tuple(sorted(taking_turns(operator, names, SHORT, ("integers",), {}), key=TABLE[operator].products))
 
 
 @lru_cache(maxsize=32)
 def thin(operator: str) -> tuple[Row, ...]:
-    """Rows with one long side each, the shortest first, the other conditions taking turns; and maps, filters and windows that are large as a whole."""
-    table = factors(operator)
-    plain = {name: classes[0] for name, classes in table.items()} | {"rows": 4, "columns": 5}
-    if "window" in table:
-        plain["window"] = ((2, 3), (1, 2)) if operator not in ("max_pool", "avg_pool") else ((2, 2), (1, 2))
-    sides = [name for name in ("images", "channels", "filters", "rows", "columns") if name in table]
-    lengths = [n for n in sorted((*LENGTHS, *ALMOST)) if operator != "unpool" or n <= LONGEST_UNPOOLED]
-    found = []
-    for i, (n, side) in enumerate((n, side) for n in lengths for side in sides):
-        row = plain | {side: n, "values": "integers" if n % 2 else "reals"}
-        turned = row | {name: table[name][i % len(table[name])] for name in table if name not in (*sides, "values")}
-        found.append(turned if TABLE[operator].products(turned) <= MOST[False] else row)
+    """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
+    ways = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
+    return tuple(row for way in ways for row in way(operator))
+
+
+def _lengths(operator: str) -> list[int]:
+    return [n for n in sorted((*LENGTHS, *ALMOST)) if operator != "unpool" or n <= LONGEST_UNPOOLED]
+
+
+def _usual(operator: str, **given: Any) -> Row:
+    """A row of two images, channels and filters, of 4×5 cells, and a window that fits."""
+    window = (2, 2 if operator in ("max_pool", "avg_pool") else 3), (1, 2)
+    usual = {"images": 2, "channels": 2, "filters": 2, "rows": 4, "columns": 5, "window": window}
+    return plain(operator, **usual | given)
+
+
+def _one_long(operator: str) -> Iterator[Row]:
+    """One long side, the shortest first; the other conditions take turns."""
+    table, products = factors(operator), TABLE[operator].products
+    others = [name for name in table if name not in (*SIDES, "values")]
+    for i, (n, side) in enumerate(product(_lengths(operator), sides(operator))):
+        row = _usual(operator, **{side: n, "values": "integers" if n % 2 else "reals"})
+        turned = row | {name: table[name][i % len(table[name])] for name in others}
+        yield turned if products(turned) <= MOST[False] else row
         if side == "channels":  # of which sums are made
-            wide = "wide weights" if n % 2 and "filters" in table else "wide maps"
-            found.append(plain | {side: n, "values": wide})
+            yield _usual(operator, channels=n, values="wide weights" if n % 2 and "filters" in table else "wide maps")
+
+
+def _large(operator: str) -> Iterator[Row]:
+    """Maps, filters and windows that are large as a whole."""
+    table = factors(operator)
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]
     if "filters" in table:
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
-    if operator in ("max_pool", "avg_pool"):
-        large += [{"window": (side, side), "rows": 65, "columns": 66, "channels": 1} for side in ((33, 17), (64, 65))]
+    elif "window" in table:
+        maps = {"rows": 2, "columns": 3} if operator == "unpool" else {"rows": 65, "columns": 66}
+        large += [{"window": (side, side), "channels": 1, **maps} for side in ((33, 17), (64, 65))]
+    if "pad" in table and "filters" not in table:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
-    if operator == "unpool":
-        large += [{"window": (side, side), "rows": 2, "columns": 3, "channels": 1} for side in ((33, 17), (64, 65))]
-    fixed: list[Row] = [{"rows": 32, "columns": 32}]
-    for side in sides:
-        fixed.append({side: lengths[-1]})
-    every = (row for each in fixed for row in _with_every_class(operator, each))
-    return (*found, *(plain | row for row in large), *_usual_layers(operator), *every, *_both_long(operator))
+    return (_usual(operator, **row) for row in large)
 
 
 def _usual_layers(operator: str) -> Iterator[Row]:
     """Rows as networks have them, each a fast path of its own: the usual windows, on many channels and filters, on large squares."""
     table = factors(operator)
-    usual = {name: classes[0] for name, classes in table.items()}
-    usual |= {"images": 1, "values": "reals", **({"pad": "one all around"} if "pad" in table else {})}
     windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1))
-    sizes: list[Row] = [
-        {"channels": 16, "filters": 16, "rows": 16, "columns": 16},
-        {"rows": 64, "columns": 64, "images": 2},
-    ]
-    sizes += [
-        {"channels": 32, "filters": 32, "rows": 8, "columns": 8},
-        {"channels": 64, "filters": 64, "rows": 5, "columns": 5},
-    ]
-    for side, step in windows if "window" in table else ((1, 1),):
-        for size in sizes:
-            window = {"window": ((side, side), (step, step))} if "window" in table else {}
-            row = usual | window | {name: n for name, n in size.items() if name in table}
-            if TABLE[operator].products(row) <= MOST[True]:
-                yield row
+    # Images, channels and filters, rows and columns.
+    for (side, step), (n, k, cells) in product(
+        windows if "window" in table else ((1, 1),), ((1, 16, 16), (2, 2, 64), (1, 32, 8), (1, 64, 5))
+    ):
+        shape = {"images": n, "channels": k, "filters": k, "rows": cells, "columns": cells}
+        window = {"window": ((side, side), (step, step)), "pad": "one all around"}
+        row = plain(operator, values="reals", **shape, **window)
+        if TABLE[operator].products(row) <= MOST[True]:
+            yield row
 
 
-def _with_every_class(operator: str, fixed: Row) -> Iterator[Row]:
-    """Rows that have every class of the other conditions beside what is fixed, as far as the calls stay small."""
-    table, products = factors(operator), TABLE[operator].products
-    sides = [name for name, classes in table.items() if classes == FEW]
-    others = [name for name in table if name not in fixed and name != "values"]
-    others.sort(key=lambda name: name in sides)
-    usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1) | fixed
-    usual |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
-    maps: list[Row] = [{"rows": rows, "columns": columns} for rows, columns in ((2, 3), (5, 8), (9, 9))]
-    for i in range(max(len(table[name]) for name in others)):
-        row = usual | {"values": ("integers", "reals", "negative")[i % 3]}
-        for name in others:
-            given = {name: table[name][i % len(table[name])]}
-            rests = [{}, *maps] if name not in sides else [{}]
-            fit = (row | rest | fixed | given for rest in rests)
-            row = next((each for each in fit if products(each) <= MOST[False] / 2), row)
-        yield row
+def _with_every_class(operator: str) -> Iterator[Row]:
+    """Maps of 32×32, filters of 1,024 weights, or a side as long as the call allows, with every class of the other conditions."""
+    table, longest = factors(operator), [n for n in reversed(_lengths(operator)) if n > max(FEW)]
+    places: list[list[Row]] = [
+        [{"rows": 32, "columns": 32}],
+        *([{side: n} for n in longest] for side in sides(operator)),
+    ]
+    if "filters" in table:
+        places.append([{"channels": 256, "window": ((2, 2), (2, 2))}])
+    for place in places:
+        others = [name for name in table if name not in (*place[0], "values")]
+        yield from taking_turns(operator, others, MOST[False], ("reals", "integers", "negative"), *place)
 
 
 def _both_long(operator: str) -> Iterator[Row]:
-    """Rows with two long sides each, or a very long one, the others being 1."""
-    table = factors(operator)
-    sides = [name for name, classes in table.items() if classes == FEW]
-    usual = {name: classes[0] for name, classes in table.items()} | dict.fromkeys(sides, 1)
-    usual |= {"window": ((1, 1), (1, 1))} if "window" in table else {}
-    long = ((65, 65),) if operator == "unpool" else ((257, 257), (1025, 33), (33, 1025))
-    for first, second in combinations(sides, 2):
-        yield from (usual | {first: n, second: m} for n, m in long)
+    """Two long sides, each as long as the other allows, or a very long one, the others being 1."""
+    for first, second in combinations(sides(operator), 2):
+        both = (plain(operator, **{first: n, second: m}) for n, m in product(LENGTHS, LENGTHS))
+        fit = [row for row in both if TABLE[operator].products(row) <= MOST[False]]
+        for row in fit:
+            if not any(each is not row and each[first] >= row[first] and each[second] >= row[second] for each in fit):
+                yield row
     if operator != "unpool":
-        yield from (usual | {side: LONGEST} for side in sides)
+        yield from (plain(operator, **{side: LONGEST}) for side in sides(operator))
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
@@ -312,10 +333,11 @@ def coverage(operator: str, thorough: bool = False) -> Coverage:
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    call = _valued(TABLE[operator].made(row), row, precision)
-    code = LAYOUTS[row["layout"]]
-    kinds = {"double": (), "single": range(3), "the first single": (0,)}[row["type"]]
-    typed = [a if a is None or i not in kinds else a.astype(np.float32) for i, a in enumerate(call.arrays)]
+    singles, code = TYPES[row["type"]], LAYOUTS[row["layout"]]
+    if singles:
+        precision = precision._replace(eps=max(precision.eps, SINGLE))
+    call = _valued(TABLE[operator].made(row), row["values"], precision)
+    typed = [a if a is None or i not in singles else a.astype(np.float32) for i, a in enumerate(call.arrays)]
     call = call._replace(arrays=tuple(typed))
     lines = [code.format(name) for name in call.named if code]
     laid = tuple(None if array is None else _laid(code, array) for array in typed)
@@ -328,17 +350,36 @@ def _laid(code: str, array: Array) -> Array:
     return np.asarray(scope["array"])
 
 
-def _valued(call: Call, row: Row, precision: Arithmetic) -> Call:
-    """The call with numbers of the kind that the row wants."""
-    if row["values"] == "graded":
+def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
+    """The call with numbers of that kind."""
+    if values == "graded":
         return _graded(call, precision)
-    if row["values"].startswith("wide"):
-        eps = max(precision.eps, precision.input_eps, 2.0**-24 if row["type"] != "double" else 0)
-        return _wide(call, row["values"] == "wide weights", round(-math.log2(eps)))
+    if values.startswith("wide"):
+        return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
+    if values in EXTREME:
+        return extreme(call, *EXTREME[values], precision.range.reach)
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": lambda a: a / 3, "negative": lambda a: -np.abs(a) - 1, "zeros": lambda a: 0 * a,
-    }[row["values"]]  # fmt: skip
+        "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(_unequal(a)) - 1, "zeros": lambda a: 0 * a,
+    }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
+
+
+def _unequal(array: Array) -> Array:
+    """Sevenths, below 1 and above, every seventh of which is small: less than 1e-4 of the largest, where some might leave it out."""
+    return array * 5 / 7 * np.where(np.arange(array.size) % 7 == 5, 2.0**-17, 1).reshape(array.shape)
+
+
+def extreme(call: Call, maps: int = 1, weights: int = 1, reach: int = 0) -> Call:
+    """The call with maps and weights as large, or as small, as the format allows.
+
+    Of a softmax, responses that are so far apart, place by place, that a bare exponential overflows or vanishes."""
+    if call.operator == "softmax":
+        x = np.asarray(call.arrays[0])
+        far = np.arange(x[:, :1].size).reshape(x[:, :1].shape) % 3 - 1
+        return call._replace(arrays=(x + 1000.0 * maps * far,))
+    powers = (maps, weights, maps + weights) if len(call.arrays) > 1 else (maps + weights,)
+    scaled = (None if a is None else a * 2.0 ** (reach * p) for a, p in zip(call.arrays, powers, strict=False))
+    return call._replace(arrays=tuple(scaled))
 
 
 def _wide(call: Call, weights: bool, digits: int) -> Call:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -24,12 +25,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ..arguments import Array
 from ..backend import takes_threads
-from ..interpolation import MODES
 from . import explicit
-from .bench import NOT_THE_SAME, Bench, Unsupported, stays
+from .bench import NOT_THE_SAME, Bench, stays
 from .bounds import NotJudged
 from .calls import Call, inputs, source
-from .checks import check, plain_mode
+from .checks import check
 from .operators import varied
 from .report import Mismatch
 
@@ -45,8 +45,9 @@ Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
 
 
 class Asked(NamedTuple):
-    """A call that was asked: the arrays that were handed over, the answer as it was given, and as it was then."""
+    """A call that was asked: the name of the arrays that were handed over, these, the answer as it was given, and as it was then."""
 
+    name: str
     call: Call
     arrays: list[Array | None]
     answer: Any
@@ -76,19 +77,18 @@ class Sequence(RuleBasedStateMachine):
     @rule(back=st.integers(0, 7))
     def ask_again(self, back: int) -> None:
         """The same call with the same arrays, whatever they hold now."""
-        number = self._earlier(back)
-        one = self.asked[number]
-        self._judge(one.call, one.arrays, f"x{number}")
+        one = self.asked[self._earlier(back)]
+        self._judge(one.call, one.arrays, one.name)
 
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
     def change_arrays(self, back: int) -> None:
         """Other numbers in the arrays that were handed over."""
-        number = self._earlier(back)
-        for i, array in enumerate(self.asked[number].arrays):
+        one = self.asked[self._earlier(back)]
+        for i, array in enumerate(one.arrays):
             if array is not None:
                 array[...] = 1 - array
-                self.lines.append(f"x{number}[{i}][...] = 1 - x{number}[{i}]")
+                self.lines.append(f"{one.name}[{i}][...] = 1 - {one.name}[{i}]")
 
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
@@ -101,13 +101,11 @@ class Sequence(RuleBasedStateMachine):
             self.lines += [f"y{number}[...] = 77", f"kept{number} = np.array(y{number})"]
             self.asked[number] = self.asked[number]._replace(before=np.array(answer))
 
-    @rule(which=st.integers(0, 63), refused=st.booleans())
-    def fail(self, which: int, refused: bool) -> None:
+    @rule(which=st.integers(0, 63), way=st.integers(0, 3))
+    def fail(self, which: int, way: int) -> None:
         """A call that must be refused, or one of not-a-number."""
         call = self._call(which)
-        x, *others = call.arrays
-        assert x is not None
-        spoilt = explicit.refused(call) if refused else call._replace(arrays=(np.full_like(x, np.nan), *others))
+        spoilt = spoilt_ways(call)[way % len(spoilt_ways(call))]
         self.lines += ["with contextlib.suppress(Exception):", f"    {spoilt}"]
         with self._noting(call.copies()):
             self.bench.unless_refused(lambda: spoilt.on(self.bench.backend, *spoilt.copies()), self)
@@ -119,7 +117,7 @@ class Sequence(RuleBasedStateMachine):
         x, *others = call.arrays
         assert x is not None
         for number in range(length + 1):
-            self._ask(call._replace(arrays=(x * (1 + number % 3), *others)))
+            self._ask(call._replace(arrays=(x * (1 + number), *others)))
 
     @invariant()
     def all_stay(self) -> None:
@@ -138,8 +136,9 @@ class Sequence(RuleBasedStateMachine):
         return list(self.asked)[-1 - back % len(self.asked)]
 
     def _ask(self, call: Call) -> None:
-        self.lines.append(_Line(f"x{self.count}", call))
-        self._judge(call, call.copies(), f"x{self.count}")
+        name = f"x{self.count}"
+        self.lines.append(_Later(lambda: f"{name} = [{', '.join(map(source, call.arrays))}]"))
+        self._judge(call, call.copies(), name)
 
     def _judge(self, call: Call, arrays: list[Array | None], name: str) -> None:
         """Ask, hold the answer, and see whether it is the reference's."""
@@ -151,9 +150,9 @@ class Sequence(RuleBasedStateMachine):
         key = call.operator, options, *(a if a is None else a.tobytes() for a in before)
         with self._noting(arrays), contextlib.suppress(NotJudged):
             answer, got = self.bench.held(lambda: given.on(self.bench.backend), self)
-            self.asked[number] = Asked(call, arrays, answer, got)
+            self.asked[number] = Asked(name, call, arrays, answer, got)
             if key not in self.right or not np.array_equal(got, self.right[key], equal_nan=True):
-                self.bench.agrees(given._replace(arrays=tuple(before)), got, _Last(self, number))
+                self.bench.agrees(given._replace(arrays=tuple(before)), got, _Later(lambda: f"{self}\ny{number}"))
                 self.right[key] = got
 
     @contextlib.contextmanager
@@ -170,24 +169,28 @@ class Sequence(RuleBasedStateMachine):
         return "\n".join(["import contextlib", *map(str, self.lines)])
 
 
-class _Line(NamedTuple):
-    """Code that makes the arrays of a call, when it is printed."""
+class _Later(NamedTuple):
+    """A text that is made when it is printed, as most are not."""
 
-    name: str
-    call: Call
-
-    def __str__(self) -> str:
-        return f"{self.name} = [{', '.join(map(source, self.call.arrays))}]"
-
-
-class _Last(NamedTuple):
-    """The code so far, which ends in the last answer."""
-
-    state: Sequence
-    number: int
+    text: Callable[[], str]
 
     def __str__(self) -> str:
-        return f"{self.state}\ny{self.number}"
+        return self.text()
+
+
+def spoilt_ways(call: Call) -> list[Call]:
+    """The call with not-a-number in one of its arrays; with arrays that do not fit each other, or lack axes; in no known mode."""
+    arrays = call.copies()
+    found = [
+        call._replace(arrays=(*arrays[:i], np.full_like(array, np.nan), *arrays[i + 1 :]))
+        for i, array in enumerate(arrays)
+        if array is not None
+    ]
+    x, *others = arrays
+    assert x is not None
+    wrong = {"correlate": x[:, :0], "substitute": x[:, :-1]}.get(call.operator, x[0, 0])
+    found.append(call._replace(arrays=(wrong, *others)))
+    return found + [call._replace(options={**call.options, "mode": "none"})] * ("mode" in call.options)
 
 
 def de_bruijn(kinds: int, length: int) -> list[int]:
@@ -220,14 +223,15 @@ def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
     calls = range(firsts)
     for which in calls:
         yield [("ask", {"which": which}), ("write_to_answer", {"back": 0}), ("ask", {"which": which})]
+        yield from ([("go_round", {"which": which, "length": length})] for length in (4, RING))
     tour = de_bruijn(len(pool), 2)
     yield [("ask", {"which": which}) for which in (*tour, tour[0])]
     yield [
         step
         for first in calls
-        for refused in (False, True)
+        for way in range(len(spoilt_ways(pool[first])))
         for then in calls
-        for step in (("fail", {"which": first, "refused": refused}), ("ask", {"which": then}))
+        for step in (("fail", {"which": first, "way": way}), ("ask", {"which": then}))
     ]
     for which in calls:
         steps: list[Step] = [
@@ -235,38 +239,39 @@ def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
             *(
                 ("change_arrays", {"back": 0}),
                 ("write_to_answer", {"back": 0}),
-                ("fail", {"which": which, "refused": True}),
+                ("fail", {"which": which, "way": -1}),
             ),
         ]
         kinds = de_bruijn(len(steps), 3)
         yield [steps[kind] for kind in (0, *kinds, *kinds[:2])]
-        yield [("go_round", {"which": which, "length": RING})]
 
 
-def played(machine: type[Sequence], steps: list[Step]) -> None:
-    """Take the steps, one after the other, and see what stays at the end.
+def played(machine: type[Sequence], steps: list[Step]) -> tuple[int, Mismatch] | None:
+    """What goes wrong when the steps are taken one after the other, and after how many of them; None if nothing does."""
+    state, taken = machine(), 0
+    try:
+        for name, arguments in steps:
+            taken += 1
+            if state.asked or "back" not in arguments:
+                getattr(state, name)(**arguments)
+        state.all_stay()
+    except Mismatch as mismatch:
+        return taken, mismatch
+    return None
 
-    Raises
-    ------
-    Mismatch
-    """
-    state = machine()
-    for name, arguments in steps:
-        if state.asked or "back" not in arguments:
-            getattr(state, name)(**arguments)
-    state.all_stay()
 
-
-def shortened(machine: type[Sequence], steps: list[Step], mismatch: Mismatch) -> Mismatch:
-    """What goes wrong in the last few of these steps alone, if it does: a reader has less to read."""
-    for length in (2, 3, 4, 6, 8, 12, 16, 32, 64) if len(steps) > 3 else ():
-        for end in range(len(steps), len(steps) - 3, -1):
-            part = steps[max(end - length, 0) : end]
-            if part and part[0][0] in ("ask", "fail", "go_round"):
-                try:
-                    played(machine, part)
-                except Mismatch as shorter:
-                    return shorter
+def shortest(machine: type[Sequence], steps: list[Step]) -> Mismatch | None:
+    """What goes wrong in these steps, or in the last few of them alone: a reader has less to read."""
+    found = played(machine, steps)
+    if found is None:
+        return None
+    taken, mismatch = found
+    for length, end in product((2, 3, 4, 6, 8, 12, 16, 32, 64), range(taken, taken - 3, -1)):
+        part = steps[max(end - length, 0) : end]
+        if len(part) < taken and part and part[0][0] in ("ask", "fail", "go_round"):
+            shorter = played(machine, part)
+            if shorter is not None:
+                return shorter[1]
     return mismatch
 
 
@@ -279,23 +284,6 @@ def _searched(machine: type[Sequence], bench: Bench) -> None:
     except Flaky:  # the backend did not do the same twice: the last sequence it got wrong will do
         machine.found[-1].problem += NOT_THE_SAME
         raise machine.found[-1] from None
-
-
-def _usable(bench: Bench, calls: Iterable[Call]) -> list[Call]:
-    """The calls that are answered right when they are asked alone: others fail checks of their own."""
-    found = []
-    for call in calls:
-        with contextlib.suppress(Unsupported, NotJudged):
-            try:
-                bench.agrees(call)
-                found.append(call)
-            except Mismatch:
-                bench.left_out.append(call.operator)
-    return found
-
-
-def _modes(bench: Bench) -> list[tuple[str, str | None]]:
-    return [(operator, mode) for operator in bench.operators for mode in (MODES if operator == "unpool" else (None,))]
 
 
 def _kin(call: Call) -> Call:
@@ -320,22 +308,20 @@ def _kin(call: Call) -> Call:
     "plans of an earlier call",
 )
 def calls_in_any_order(bench: Bench) -> None:
-    firsts = _usable(bench, (explicit.probe(operator, mode) for operator, mode in _modes(bench)))
-    working = [(call.operator, call.options.get("mode")) for call in firsts]
-    more = [explicit.calls(operator, mode=mode)[0] for operator, mode in working] + [_kin(call) for call in firsts]
+    firsts = bench.right(explicit.probes(bench.operators))
+    more = [explicit.calls(call.operator, mode=call.options.get("mode"))[0] for call in firsts] + [*map(_kin, firsts)]
 
     class Machine(Sequence):
-        pool: ClassVar[list[Call]] = [*firsts, *_usable(bench, more)]
+        pool: ClassVar[list[Call]] = [*firsts, *bench.right(more)]
         found: ClassVar[list[Mismatch]] = []
         right: ClassVar[dict[Any, Array]] = {}
 
     Machine.bench = bench
 
     def play(steps: list[Step]) -> None:
-        try:
-            played(Machine, steps)
-        except Mismatch as mismatch:
-            raise shortened(Machine, steps, mismatch) from None
+        mismatch = shortest(Machine, steps)
+        if mismatch is not None:
+            raise mismatch
 
     if firsts:
         bench.look(plays(Machine.pool, len(firsts)), play)
@@ -375,24 +361,17 @@ def many_calls(bench: Bench) -> None:
 
     def many_shapes(calls: list[Call]) -> None:
         for call in (*calls, *calls):
-            bench.agrees(call, code=_Rows((*calls, call)))
+            bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, call)))))
 
-    for operator in bench.operators:
-        for call in _usable(bench, explicit.calls(operator, mode=plain_mode(operator))[:1]):
-            if takes_threads(bench.backend):
-                bench.look([_of_many_shapes(call, 2)], in_threads)
-            else:
-                bench.look([call], repeated)
-            bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
-
-
-class _Rows(NamedTuple):
-    """Calls, one a line, when they are printed."""
-
-    calls: tuple[Call, ...]
-
-    def __str__(self) -> str:
-        return "\n".join(map(repr, self.calls))
+    calls = [
+        explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[0] for operator in bench.operators
+    ]
+    for call in bench.right(calls):
+        if takes_threads(bench.backend):
+            bench.look([_of_many_shapes(call, 2)], in_threads)
+        else:
+            bench.look([call], repeated)
+        bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
 
 
 def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:

@@ -23,8 +23,8 @@ from ..layers import AvgPool, Concat, Conv, Gate, Layer, MaxPool, ReLU, Select, 
 from ..network import Network
 from .conditions import Coverage, Table, cover
 from .operators import PADS, Row, varied
-from .strategies import VALUES, Sketch
 
+VALUES = ("integers", "reals")
 DEEPEST = 16
 # The checks that look at all of them, each at those of one interpolation, or of one kind of numbers.
 CHECKED = {f"forward_{values}" for values in VALUES} | {
@@ -41,10 +41,11 @@ JOINS: dict[str, tuple[type[Layer], str] | None] = {
     "sum with two convolutions": (Sum, "two convolutions"),
     "sum of what is picked in steps": (Sum, "steps"),
     "concatenation with what it reads": (Concat, "below"),
+    "concatenation with channels that are picked twice, left out or new": (Concat, "new"),
     "concatenation with a convolution": (Concat, "convolution"),
     "gate": (Gate, "gate"),
 }
-MORE = {"below": 0, "itself": 0, "picked": 1, "convolution": 1, "two convolutions": 2, "steps": 1, "gate": 1}  # layers
+MORE = {"below": 0, "itself": 0, "two convolutions": 2}  # layers beside those two; else one
 RECTIFIERS: dict[str, Callable[[Any], Layer] | None] = {
     "none": None,
     "plain": lambda gain: ReLU(gain=gain),
@@ -96,6 +97,24 @@ class Case(NamedTuple):
     images: Array
 
 
+class Sketch:
+    """A network as it is drawn: its layers, what they read, and the shapes of all responses, the image's first."""
+
+    def __init__(self, image: Shape) -> None:
+        self.layers, self.inputs, self.shapes = list[Layer](), list[tuple[int, ...]](), [image]
+
+    def put(self, layer: Layer, *below: int) -> int:
+        """The number of the layer, which reads those `below`."""
+        self.shapes.append(layer.shape(*(self.shapes[i] for i in below)))
+        self.layers.append(layer)
+        self.inputs.append(below)
+        return len(self.layers)
+
+    def network(self) -> Network:
+        """The network, when all layers are there."""
+        return Network(self.layers, inputs=self.inputs, input_shape=self.shapes[0])
+
+
 @lru_cache(maxsize=1)
 def covering() -> tuple[tuple[Row, ...], int, int]:
     """Rows in which every pair of classes occurs that can: the shallow ones first; pairs found, and possible."""
@@ -114,11 +133,23 @@ def cases() -> tuple[Case, ...]:
     return tuple(map(case, covering()[0]))
 
 
+@lru_cache(maxsize=1)
+def few() -> tuple[Case, ...]:
+    """Some of them, shallow ones first, that have every class of all conditions but the depth; of small integers."""
+    seen, found = set[tuple[str, Any]](), list[Case]()
+    for row in covering()[0]:
+        classes = {each for each in row.items() if each[0] not in ("depth", "mode", "images", "values")}
+        if not classes <= seen:
+            seen |= classes
+            found.append(case(row | {"values": "integers"}))
+    return tuple(found)
+
+
 def _needed(row: Row) -> int:
     """How many layers a row speaks of."""
     join = JOINS[row["join"]]
     beside = sum(row[what] != "none" for what in ("rectifier", "pool"))
-    return 1 + int(beside) + (0 if join is None else 2 + MORE[join[1]])
+    return 1 + int(beside) + (0 if join is None else 2 + MORE.get(join[1], 1))
 
 
 def _depth(row: Row) -> float:
@@ -141,21 +172,12 @@ def _built(row: Row, rows: int) -> tuple[Network, Shape]:
     groups = 4 + row["channels"] if row["groups"] == EACH else row["groups"]
     width = 1 if row["groups"] == EACH else row["channels"]
     net, spare = Sketch((groups * width, rows, rows + 3)), row["depth"] - _needed(row)
-    filters = varied(groups * row["filters"], width, *row["window"], most=1)
-    top = _filled(net, 0, spare // 2)
-    top = net.put(
-        Conv(
-            filters if row["values"] == "integers" else filters / 3,
-            varied(len(filters)) if row["bias"] else None,
-            stride=row["stride"], pad=PADS[row["pad"]](*row["window"]), dilation=row["dilation"], groups=groups,
-        ),
-        top,
-    )  # fmt: skip
-    steps = [_joined, _pooled] if row["depth"] % 2 else [_pooled, _joined]
-    for step in (_rectified, *steps):
+    top = convolved(net, _filled(net, 0, spare // 2), row)
+    steps = [joined, pooled] if row["depth"] % 2 else [pooled, joined]
+    for step in (rectified, *steps):
         top = step(net, top, row)
     _filled(net, top, spare - spare // 2)
-    return Network(net.layers, inputs=net.inputs, input_shape=net.shapes[0]), net.shapes[0]
+    return net.network(), net.shapes[0]
 
 
 def _filled(net: Sketch, top: int, layers: int) -> int:
@@ -168,11 +190,23 @@ def _filled(net: Sketch, top: int, layers: int) -> int:
     return top
 
 
-def _rectified(net: Sketch, top: int, row: Row) -> int:
+def convolved(net: Sketch, top: int, row: Row) -> int:
+    """The main convolution."""
+    channels = net.shapes[top][0]
+    groups = channels if row["groups"] == EACH else math.gcd(row["groups"], channels)
+    filters = varied(groups * row["filters"], channels // groups, *row["window"], most=1)
+    bias = varied(len(filters)) if row["bias"] else None
+    options = {"stride": row["stride"], "pad": PADS[row["pad"]](*row["window"]), "dilation": row["dilation"]}
+    return net.put(Conv(filters if row["values"] == "integers" else filters / 3, bias, groups=groups, **options), top)
+
+
+def rectified(net: Sketch, top: int, row: Row) -> int:
+    """The rectifier, if there is one."""
     return _with_gain(net, top, row, RECTIFIERS[row["rectifier"]])
 
 
-def _pooled(net: Sketch, top: int, row: Row) -> int:
+def pooled(net: Sketch, top: int, row: Row) -> int:
+    """The pool, if there is one."""
     return _with_gain(net, top, row, POOLS[row["pool"]])
 
 
@@ -181,7 +215,7 @@ def _with_gain(net: Sketch, top: int, row: Row, made: Any) -> int:
     return top if made is None else net.put(made(GAINS[row["gain"]](net.shapes[top][0])), top)
 
 
-def _joined(net: Sketch, top: int, row: Row) -> int:
+def joined(net: Sketch, top: int, row: Row) -> int:
     """A convolution that keeps the size, and what it meets."""
     join = JOINS[row["join"]]
     if join is None:
@@ -197,7 +231,10 @@ def _joined(net: Sketch, top: int, row: Row) -> int:
         "below": lambda: top,
         "itself": lambda: first,
         "picked": lambda: net.put(Select(np.roll(np.arange(channels), -1).tolist()), top),
-        "steps": lambda: net.put(Select(np.roll(np.arange(channels), -1).tolist(), stride=2), top),
+        "new": lambda: net.put(Select([channels - 1, -1, channels - 1]), top),
+        "steps": lambda: net.put(
+            Select(np.roll(np.arange(channels), -1).tolist(), stride=2, start=(0, min(1, net.shapes[top][2] - 1))), top
+        ),
         "convolution": lambda: conv(channels, (1, 3), (0, 0, 2, 0)),
         "two convolutions": lambda: conv(channels, (1, 1), (0, 0, 0, 0), 1, conv(channels + 1, (2, 1), (1, 0, 0, 0))),
         "gate": lambda: conv(1, (2, 1), (0, 1, 0, 0)),

@@ -11,13 +11,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis.strategies import SearchStrategy
 
 from .. import reference
 from ..arguments import Array, Pads, Pair
 from ..interpolation import MODES
 from . import rounding
-from . import strategies as draws
 from .calls import Call
 from .rounding import Arithmetic, Errors, Grids
 
@@ -32,8 +30,6 @@ class Operator(NamedTuple):
     ----------
     source, hunts : str
         Where the paper says so, and the bugs that a plain comparison hunts.
-    draw : callable
-        A strategy of calls, given ``"integers"`` or ``"reals"``.
     factors : dict
         The conditions that an implementation may branch on, beside those of the maps: for each its classes, the plain one
         first. None stands for the sides that all maps have.
@@ -49,7 +45,6 @@ class Operator(NamedTuple):
 
     source: str
     hunts: str
-    draw: Callable[[str], SearchStrategy[Call]]
     factors: dict[str, tuple[Any, ...] | None]
     made: Callable[[Row], Call]
     products: Callable[[Row], float]
@@ -107,13 +102,18 @@ def _maps(row: Row) -> Array:
 def _correlation(row: Row) -> Call:
     size, stride = row["window"]
     bias = varied(row["filters"]) if row["bias"] else None
-    arrays = _maps(row), varied(row["filters"], row["channels"], *size, most=2), bias
-    return Call("correlate", arrays, {"stride": stride, "pad": PADS[row["pad"]](*size)})
+    arrays = _maps(row), varied(row["filters"], row["channels"] // row.get("groups", 1), *size, most=2), bias
+    return Call("correlate", arrays, {"stride": stride, "pad": PADS[row["pad"]](*size), **_groups(row)})
 
 
 def _substitution(row: Row) -> Call:
     size, stride = row["window"]
-    return Call("substitute", (_maps(row), varied(row["channels"], row["filters"], *size, most=2)), {"stride": stride})
+    arrays = _maps(row), varied(row["channels"], row["filters"] // row.get("groups", 1), *size, most=2)
+    return Call("substitute", arrays, {"stride": stride, **_groups(row)})
+
+
+def _groups(row: Row) -> dict[str, int]:
+    return {"groups": row["groups"]} if "groups" in row else {}
 
 
 def _pooling(operator: str) -> Callable[[Row], Call]:
@@ -185,37 +185,37 @@ def _never(call: Call, precision: Arithmetic, grids: list[float]) -> None:
 
 TABLE = {
     "correlate": Operator(
-        "section 2, the ⋆ operator", "flips, swapped axes, strides, pads, a lost or doubled bias", draws.correlate_calls,
+        "section 2, the ⋆ operator", "flips, swapped axes, strides, pads, a lost or doubled bias",
         {"filters": None, "window": WINDOWS, "pad": tuple(PADS), "bias": (True, False)}, _correlation, _windowed,
         rounding.linear_error, rounding.linear_grid, _touched_by_products,
     ),
     "max_pool": Operator(
         "section 4, non-overlapping 2×2 regions", "maxima that start at zero, sizes rounded up, zero padding",
-        lambda values: draws.pool_calls("max_pool", values), {"window": POOLS, "pad": tuple(PADS)}, _pooling("max_pool"), _windowed,
+        {"window": POOLS, "pad": tuple(PADS)}, _pooling("max_pool"), _windowed,
         rounding.max_pool_error, rounding.max_pool_grid, _touched_by_products,
     ),
     "avg_pool": Operator(
         "our choice: MatConvNet's divisor", "padding that is counted, sizes rounded up",
-        lambda values: draws.pool_calls("avg_pool", values), {"window": POOLS, "pad": tuple(PADS)}, _pooling("avg_pool"), _windowed,
+        {"window": POOLS, "pad": tuple(PADS)}, _pooling("avg_pool"), _windowed,
         rounding.avg_pool_error, rounding.avg_pool_grid, _touched_by_products,
     ),
     "relu": Operator(
-        "section 4, layer 6 of LeNet", "a leak that is ignored, or thought to lie between 0 and 1", draws.relu_calls,
+        "section 4, layer 6 of LeNet; leaks our choice", "a leak that is ignored, or thought to lie between 0 and 1",
         {"leak": LEAKS}, lambda row: Call("relu", (_maps(row),), {"leak": row["leak"]}), _cells,
         rounding.relu_error, rounding.relu_grid, spots,
     ),
     "softmax": Operator(
-        "section 4, layer 8 of LeNet", "overflow, the wrong axis", draws.softmax_calls,
+        "section 4, layer 8 of LeNet", "overflow, the wrong axis",
         {}, lambda row: Call("softmax", (_maps(row),), {}), _cells,
         rounding.softmax_error, _never, _touched_all_channels,
     ),
     "substitute": Operator(
-        "equations 1 and 2, subst", "flips, overlaps that overwrite, swapped strides", draws.substitute_calls,
+        "equations 1 and 2, subst", "flips, overlaps that overwrite, swapped strides",
         {"filters": None, "window": WINDOWS}, _substitution, _enlarged,
         rounding.linear_error, rounding.linear_grid, _touched_by_products,
     ),
     "unpool": Operator(
-        "section 3, unpool; kernel and edge our choice", "ties, aligned corners, edges, sizes and gains", draws.unpool_calls,
+        "section 3, unpool; kernel and edge our choice", "ties, aligned corners, edges, sizes and gains",
         {"window": UNPOOLS, "mode": MODES}, _unpooling, _enlarged,
         rounding.unpool_error, rounding.unpool_grid, _touched_by_weights,
     ),

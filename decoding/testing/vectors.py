@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -281,17 +282,16 @@ def verify(folder: str | Path, results: str | Path | None = None) -> list[Verdic
         raise
     except Exception as error:  # numpy, zipfile and scipy raise whatever they meet in a damaged file
         raise DataFormatError(f"verify: {folder} holds no vectors that can be read: {error}") from error
-    verdicts, written = [], _written(results)
-    named = _named(results, written)
+    verdicts, written = [], _results(results)
     for row, arrays in rows:
         try:
-            verdicts.append(_verdict(row, arrays, results, written, named.get(row["id"], set())))
+            verdicts.append(_verdict(row, arrays, written.get(row["id"], {})))
         except Exception as error:  # the same
             flags = tuple(row["flags"])
             verdicts.append(Verdict(row["id"], "FAILED", flags, f"the result cannot be read: {error}"))
     known = {row["id"] for row, _ in rows}
     return verdicts + [
-        Verdict(name, "FAILED", (), "the vectors have no such case") for name in sorted(set(named) - known)
+        Verdict(name, "FAILED", (), "the vectors have no such case") for name in sorted(set(written) - known)
     ]
 
 
@@ -308,18 +308,20 @@ def _written(results: Path) -> dict[str, Any]:
     return written
 
 
-def _named(results: Path, written: dict[str, Any]) -> dict[str, set[str]]:
-    """What there is for each id: ``got``, ``got1``, …, or a word."""
-    found = [path.stem.rpartition(".")[::2] for end in ("npy", "mat") for path in results.glob(f"*.got*.{end}")]
-    found += [(path.stem, word) for word in WORDS for path in results.glob(f"*.{word}")]
-    found += [(path.parent.name, path.stem) for file in ("got*.npy", *WORDS) for path in results.glob(f"*/{file}")]
-    found += [
-        (name, key) for name, entry in written.items() for key in (entry if isinstance(entry, dict) else ("got",))
+def _results(folder: Path) -> dict[str, dict[str, list[Any]]]:
+    """For each id, what there is as ``got``, ``got1``, …, or a word: files, and entries of ``results.json``."""
+    files = [(path.stem.rpartition(".")[::2], path) for end in ("npy", "mat") for path in folder.glob(f"*.got*.{end}")]
+    files += [((path.stem, word), path) for word in WORDS for path in folder.glob(f"*.{word}")]
+    files += [
+        ((path.parent.name, path.stem), path) for file in ("got*.npy", *WORDS) for path in folder.glob(f"*/{file}")
     ]
-    named: dict[str, set[str]] = {}
-    for name, key in found:
-        named.setdefault(name, set()).add(key)
-    return named
+    found: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for (name, key), path in files:
+        found[name][key].append(path)
+    for name, entry in _written(folder).items():
+        for key, value in entry.items() if isinstance(entry, dict) else [("got", entry)]:
+            found[name][key] += [] if value is None else [value]
+    return found
 
 
 def _numbers(value: Any) -> Array:
@@ -348,15 +350,13 @@ def _stored(folder: Path, row: dict[str, Any], format: str) -> dict[str, Array]:
     return {key: _numbers(value).reshape(shapes[key]) for key, value in found.items()}
 
 
-def _verdict(
-    row: dict[str, Any], arrays: dict[str, Array], results: Path, written: dict[str, Any], named: set[str]
-) -> Verdict:
+def _verdict(row: dict[str, Any], arrays: dict[str, Array], results: dict[str, list[Any]]) -> Verdict:
     name, flags = row["id"], tuple(row["flags"])
     steps = [number for number in range(1, len(row.get("layers", ())) + 1) if f"stage{number}" in arrays]
-    other = named - {"got", *WORDS, *(f"got{number}" for number in steps)}
+    other = set(results) - {"got", *WORDS, *(f"got{number}" for number in steps)}
     if other:
         return Verdict(name, "FAILED", flags, f"the case has no {', '.join(sorted(other))}")
-    got = _got(results, name, "got", written)
+    got = _got(results, "got")
     nothing = "nothing was written" + (f" (the case is new in version {VERSION})" if row["since"] == VERSION else "")
     word = got if isinstance(got, str) else nothing if got is None else "an answer was written"
     if word == "unsupported":
@@ -368,7 +368,7 @@ def _verdict(
     if not isinstance(got, np.ndarray):
         return Verdict(name, "FAILED", flags, f"{word}, where an answer is due")
     for number in steps:
-        stage = _got(results, name, f"got{number}", written)
+        stage = _got(results, f"got{number}")
         if isinstance(stage, np.ndarray):
             wrong = _wrong(stage, arrays[f"stage{number}"], arrays[f"stage{number}_bound"])
             if wrong:
@@ -400,34 +400,28 @@ def _wrong(got: Array, want: Array, bound: Array) -> str:
     )
 
 
-def _got(results: Path, name: str, key: str, written: dict[str, Any]) -> Array | str | None:
+def _got(results: dict[str, list[Any]], key: str) -> Array | str | None:
     """An array, ``"refused"``, ``"unsupported"``, or None for nothing."""
-    paths = [results / name / f"{key}.npy", results / f"{name}.{key}.npy", results / f"{name}.{key}.mat"]
-    if key == "got":
-        paths += [path for word in WORDS for path in (results / name / word, results / f"{name}.{word}")]
-    entry = written.get(name)
-    if isinstance(entry, dict):
-        entry = entry.get(key)
-    elif key != "got":
-        entry = None
-    found = [path for path in paths if path.exists()]
-    if len(found) + (entry is not None) > 1:
-        where = [*(str(path.relative_to(results)) for path in found), *["results.json"] * (entry is not None)]
+    found = [each for word in (key, *WORDS * (key == "got")) for each in results.get(word, ())]
+    if len(found) > 1:
+        where = [each.name if isinstance(each, Path) else "results.json" for each in found]
         raise ValueError(f"there is more than one: {', '.join(where)}")
     if not found:
-        return entry if entry is None or isinstance(entry, str) else _numbers(_from_json(entry))
-    (path,) = found
-    if path.suffix == ".npy":
-        with path.open("rb") as file:
+        return None
+    (one,) = found
+    if not isinstance(one, Path):
+        return one if isinstance(one, str) else _numbers(_from_json(one))
+    if one.suffix == ".npy":
+        with one.open("rb") as file:
             return _numbers(np.load(file))
-    if path.suffix == ".mat":
+    if one.suffix == ".mat":
         from scipy.io import loadmat
 
-        variables = loadmat(path)
+        variables = loadmat(one)
         if key not in variables:
-            raise ValueError(f"{path.name} holds no variable {key}")
+            raise ValueError(f"{one.name} holds no variable {key}")
         return _numbers(variables[key])
-    return path.name.rpartition(".")[2]
+    return one.name.rpartition(".")[2]
 
 
 def _to_json(array: Array) -> Any:

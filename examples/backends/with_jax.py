@@ -81,7 +81,7 @@ def weights(n, size, stride, mode):
     u, windows = (pixels - (size - 1) / 2) / stride, (pixels % stride < size)[:, None]  # nothing between them
     if mode == "nearest":
         return windows * np.eye(n)[np.clip(np.floor(u + 0.5).astype(int), 0, n - 1)]
-    cells = np.arange(-4 * n - 4, 4 * n + 4)
+    cells = np.arange(int(u[0]) - 3, int(u[-1]) + 4)  # all that a kernel reaches, beyond the edges too
     t = np.abs(u[:, None] - cells)
     near, far = ((3 * t - 5) * t * t + 2) / 2, (((5 - t) * t - 8) * t + 4) / 2
     kernel = {"bilinear": np.maximum(1 - t, 0), "bicubic": np.where(t < 1, near, np.where(t < 2, far, 0))}[mode]
