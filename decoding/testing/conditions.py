@@ -20,7 +20,7 @@ import numpy as np
 from ..arguments import Array
 from .calls import Call
 from .operators import PADS as PADS
-from .operators import TABLE, WINDOWS, Row, varied
+from .operators import TABLE, WINDOWS, Row
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made
@@ -332,18 +332,10 @@ def grouped(operator: str) -> tuple[Row, ...]:
     return rows
 
 
-def _in_groups(call: Call, groups: int) -> Call:
-    """The call with so many times the channels and filters, in groups."""
-    x, *others = (None if array is None else array.shape for array in call.arrays)
-    assert x is not None
-    banks = (None if shape is None else varied(groups * shape[0], *shape[1:]) for shape in others)
-    arrays = (varied(x[0], groups * x[1], *x[2:]), *banks)
-    return call._replace(arrays=arrays, options={**call.options, "groups": groups})
-
-
 def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
     """Calls in groups, under all pairs of conditions."""
-    return (case(operator, row, precision) for row in grouped(operator))
+    for row in grouped(operator):
+        yield case(operator, row | {side: row["groups"] * row[side] for side in ("channels", "filters")}, precision)
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
@@ -374,8 +366,7 @@ def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     singles, code = TYPES[row["type"]], LAYOUTS[row["layout"]]
     if singles:
         precision = precision._replace(eps=max(precision.eps, SINGLE))
-    made = TABLE[operator].made(row)
-    call = _valued(_in_groups(made, row["groups"]) if "groups" in row else made, row["values"], precision)
+    call = _valued(TABLE[operator].made(row), row["values"], precision)
     typed = [a if a is None or i not in singles else a.astype(np.float32) for i, a in enumerate(call.arrays)]
     call = call._replace(arrays=tuple(typed))
     lines = [code.format(name) for name in call.named if code]
