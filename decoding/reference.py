@@ -287,14 +287,14 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, 
     if groups > 1:
         pairs = zip(np.split(maps, groups, axis=1), np.split(filters, groups), strict=True)
         return np.concatenate([substitute(m, f, stride=stride) for m, f in pairs], axis=1)
-    (n, _, *rows_columns), (_, c, *size) = maps.shape, filters.shape
-    height, width = ((m - 1) * s + f for m, s, f in zip(rows_columns, stride, size, strict=True))
+    (n, _, rows, columns), (_, c, *size) = maps.shape, filters.shape
+    height, width = ((m - 1) * s + f for m, s, f in zip((rows, columns), stride, size, strict=True))
     products = np.tensordot(_float64(maps), _float64(filters), axes=(1, 0))  # (N, H, W, C, h, w)
-    pixels = np.arange(height * width).reshape(1, 1, height, width)
-    cells = _windows(pixels, size, stride)[0, 0]  # (H, W, h, w)
-    out = np.zeros((height * width, n, c))
-    np.add.at(out, cells, products.transpose(1, 2, 4, 5, 0, 3))
-    return np.moveaxis(out.reshape(height, width, n, c), (2, 3), (0, 1))
+    out = np.zeros((n, c, height, width))
+    for u, v in reversed(list(np.ndindex(*size))):  # so each cell adds up in the order of the responses
+        cells = out[:, :, u :: stride[0], v :: stride[1]][:, :, :rows, :columns]
+        cells += products[..., u, v].transpose(0, 3, 1, 2)
+    return out
 
 
 @public

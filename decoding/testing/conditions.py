@@ -192,7 +192,11 @@ def cover(
 def taking_turns(operator: str, names: list[str], most: float, values: tuple[str, ...], *places: Row) -> list[Row]:
     """Rows that have every class of these conditions beside the first of the places that leaves so few products, if one does."""
     table, products = factors(operator), TABLE[operator].products
-    maps: list[Row] = [{}, *({"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33)))]
+    maps: list[Row] = [{"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33))]
+    rests: list[Row] = [{}, *maps]
+    if any(places):  # two of each where there is room, in which more shows
+        others = [name for name in sides(operator) if name not in ("rows", "columns")]
+        rests = [dict.fromkeys(others, n) | each for n in (2, 1) for each in (*maps, {"rows": 1, "columns": 1})]
     names = sorted(names, key=SIDES.__contains__)
     turned = {name: [*table[name][at:], *table[name][:at]] for at, name in enumerate(names)}  # so that sides differ
     unseen, found = {(name, each) for name in names for each in table[name]} - {("images", 0)}, list[Row]()
@@ -205,7 +209,7 @@ def taking_turns(operator: str, names: list[str], most: float, values: tuple[str
                 classes = [each for each in turned[name] if (name, each) in unseen or not (new or each == 0)]
                 turn = 0 if new else len(found) % len(classes)
                 for each in (*classes[turn:], *classes[:turn]):
-                    fit = (row | rest | fixed | chosen | {name: each} for rest in maps)
+                    fit = (row | rest | fixed | chosen | {name: each} for rest in rests)
                     small = next((each for each in fit if products(each) <= most), None)
                     if small is not None:
                         row, chosen = small, chosen | {name: each}
@@ -300,14 +304,14 @@ def _with_every_class(operator: str) -> Iterator[Row]:
         places.append([{"channels": 256, "window": ((2, 2), (2, 2))}])
     for place in places:
         others = [name for name in table if name not in (*place[0], "values")]
-        yield from taking_turns(operator, others, MOST[False], ("reals", "integers", "negative"), *place)
+        yield from taking_turns(operator, others, 1.05 * MOST[False], ("reals", "integers", "negative"), *place)
 
 
 def _both_long(operator: str) -> Iterator[Row]:
     """Two long sides, each as long as the other allows, or a very long one, the others being 1."""
     for first, second in combinations(sides(operator), 2):
         both = (plain(operator, **{first: n, second: m}) for n, m in product(LENGTHS, LENGTHS))
-        fit = [row for row in both if TABLE[operator].products(row) <= MOST[False]]
+        fit = [row for row in both if TABLE[operator].products(row) <= 1.05 * MOST[False]]
         for row in fit:
             if not any(each is not row and each[first] >= row[first] and each[second] >= row[second] for each in fit):
                 yield row
@@ -317,7 +321,7 @@ def _both_long(operator: str) -> Iterator[Row]:
 
 @lru_cache(maxsize=2)
 def grouped(operator: str) -> tuple[Row, ...]:
-    """Rows of a table of its own for banks in groups, with every pair of classes; its channels and filters are those of one group."""
+    """Rows of a table of its own for banks in groups, with every pair of classes: channels and filters are those of one group."""
     table = factors(operator) | {"groups": GROUPS, "images": (2, 1, 17), "rows": (5, 1, 9, 32), "columns": (5, 8, 33)}
     table |= {"channels": (1, 2, 3, 8), "filters": (1, 2, 3, 8), "window": WINDOWS[:9], "values": ("integers", "reals")}
 
@@ -325,12 +329,13 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return tuple(row | {side: row["groups"] * row[side] for side in ("channels", "filters")} for row in rows)
+    return rows
 
 
 def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
     """Calls in groups, under all pairs of conditions."""
-    return (case(operator, row, precision) for row in grouped(operator))
+    for row in grouped(operator):
+        yield case(operator, row | {side: row["groups"] * row[side] for side in ("channels", "filters")}, precision)
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
@@ -383,6 +388,9 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
+    if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits that lower precision loses
+        x, *others = call.arrays
+        return call._replace(arrays=(x + 10000 * np.sign(np.asarray(x)), *others))
     change: Callable[[Array], Array] = {
         "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(_unequal(a)) - 1, "zeros": lambda a: 0 * a,
     }[values]  # fmt: skip

@@ -303,10 +303,10 @@ def _kin(call: Call) -> Call:
 
 
 @check(
-    says="Answers as if each call were the only one, in whatever order calls come, refused ones among them, and whatever their "
-    "owners do to arrays and answers later.",
-    hunts="what one operator leaves in the memory of another, answers that are kept and handed out again, rings of buffers, "
-    "plans of an earlier call",
+    says="Each answer is as if its call were the only one, in whatever order calls are made, even if some are refused, and whatever is "
+    "done later to their arrays and answers.",
+    hunts="what one operator leaves in the memory of another, answers that are kept and given again, rings of buffers, plans of an earlier "
+    "call",
 )
 def calls_in_any_order(bench: Bench) -> None:
     firsts = bench.right(explicit.probes(bench.operators))
@@ -330,8 +330,9 @@ def calls_in_any_order(bench: Bench) -> None:
 
 
 @check(
-    says="Answers the same however often it is asked, after many other shapes, and, where it says threads = True, in several threads.",
-    hunts="counters that overflow, caches of plans that give another's when they are full, memory that threads share",
+    says="Answers stay the same however often a call is made, after calls of many other shapes, and, if the backend says threads = True, "
+    "in several threads.",
+    hunts="counters that overflow, full caches of plans that give another plan, memory that threads share",
 )
 def many_calls(bench: Bench) -> None:
     count = MANY[bench.thorough]
