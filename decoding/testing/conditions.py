@@ -284,7 +284,7 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
     # Images, channels, filters, rows and columns.
     sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3)]
-    sizes += [size for k in (512, 1025) for size in ((k, 2, 2, 3), (1, k, 2, 3), (1, 2, k, 3))]
+    sizes += [(1025, 2, 2, 3), (1, 1025, 2, 3), *[(1, 2, 1025, 3)] * ("filters" in table)]
     for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
         window = {"window": ((side, side), (step, step)), "pad": "none" if k == c == 128 else "one all around"}
