@@ -34,7 +34,7 @@ from decoding.testing import (
     strategies,
 )
 from decoding.testing.__main__ import main
-from decoding.testing.bounds import Arithmetic
+from decoding.testing.rounding import Arithmetic
 from decoding.testing.calls import Call, source
 from decoding.testing.report import (
     EXPECTED,
@@ -199,9 +199,11 @@ def test_every_failure_prints_as_code_that_shows_it(operators, searched, monkeyp
 
 def test_the_code_of_a_pass_shows_a_failure_that_a_lower_layer_hides():
     net = Network([Conv(np.zeros((1, 1, 1, 2))), MaxPool((1, 2))], input_shape=(1, 3, 4))
-    code = checks._decoding(net, 2, np.ones((1, 1, 1, 1)), "nearest")
-    assert shows(code, backend(unpool=lambda maps, **options: 2 * reference.unpool(maps, **options)))
-    assert not shows(code, backend())
+    wrong = backend(unpool=lambda maps, **options: 2 * reference.unpool(maps, **options))
+    with pytest.raises(Mismatch) as found:
+        checks._decodes(bench.Bench(wrong, 1), (net, 2, 0), "nearest", whole=False)
+    assert shows(found.value.code, wrong)
+    assert not shows(found.value.code, backend())
 
 
 def test_there_are_thirty_mutants_with_names_of_their_own():
