@@ -34,7 +34,6 @@ from decoding.testing import (
     strategies,
 )
 from decoding.testing.__main__ import main
-from decoding.testing.rounding import Arithmetic
 from decoding.testing.calls import Call, source
 from decoding.testing.report import (
     EXPECTED,
@@ -48,6 +47,7 @@ from decoding.testing.report import (
     Report,
     Result,
 )
+from decoding.testing.rounding import Arithmetic
 
 pytestmark = pytest.mark.usefixtures("few_conditions")
 

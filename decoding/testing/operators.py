@@ -1,4 +1,4 @@
-"""What the kit knows of each operator, in one table with a record for each. No other module treats operators apart.
+"""What the kit knows of each operator, in one table with a record for each.
 
 A call is described by a *row*: the sides of its arrays (``images``, ``channels``, ``rows``, ``columns``, ``filters``), its
 ``window`` (size and step), its ``pad``, and its other options. `conditions` says which rows there are.
