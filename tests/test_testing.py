@@ -1133,9 +1133,9 @@ def test_importing_decoding_does_not_load_the_kit():
 
 @pytest.mark.parametrize("kind", ["Conv", "BatchNorm", "LRN", "Sigmoid"])
 def test_layers_that_a_network_computes_itself_are_drawn_for_decoders(kind):
-    from hypothesis import find, settings
+    from hypothesis import Phase, find, settings
 
-    search = settings(max_examples=1000, derandomize=True, database=None, deadline=None)
+    search = settings(max_examples=1000, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     net = find(
         strategies.networks(kinds=("conv", "norm")),
         lambda net: kind in {each.kind for each in net.layers},
