@@ -50,7 +50,7 @@ def in_order(
     several, blocks = _several(made) if takes_threads(backend) else (False, made)
     with _threads() if several else contextlib.nullcontext(1) as threads:
         if several:
-            _keep_memory()
+            keep_memory()
         if threads == 1:
             for block in blocks:
                 collect(compute(block))
@@ -94,7 +94,7 @@ def elsewhere(
     made = Until(blocks)
     several, blocks = _several(made)
     if hold and several and takes_threads(backend):
-        _keep_memory()
+        keep_memory()
         threads = 1 if _blas() else None
     else:
         threads = _blas_threads() if _blas() else None
@@ -236,7 +236,7 @@ def _blas_threads() -> int:
 
 
 @lru_cache(maxsize=1)
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Make the C library's allocator, once, keep the memory that is freed, for the next block.
 
     glibc returns large pieces of memory to the system, and asks for them again page by page, unless it has seen a piece of

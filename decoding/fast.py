@@ -27,6 +27,7 @@ from .arguments import (
     substitute_arguments,
     unpool_arguments,
 )
+from .blocks import keep_memory
 from .boundary import public
 from .interpolation import matrix
 
@@ -71,6 +72,8 @@ def correlate(
     bias = None if bias is None else np.asarray(bias, dtype)[:, np.newaxis]
     (height, width, _, n), (k, c, h, w) = x.shape, filters.shape
     rows, columns = (height + sum(pad[:2]) - h) // stride[0] + 1, (width + sum(pad[2:]) - w) // stride[1] + 1
+    if k == groups > 1 and c == 1 and bias is None and (filters == 1).all():  # windows of a pool, summed
+        return _as_maps(_pooled(np.add, _padded(x, pad, 0), (h, w), stride))
     y = _empty((rows, columns, k, n), dtype)
     if groups > 1 and c == 1:
         (_correlate_depthwise_few if n < FEW else _correlate_depthwise)(x, filters, bias, stride, pad, y)
@@ -334,7 +337,10 @@ def _substitute_pixels(maps: Array, filters: Array, stride: Pair) -> Array:
 
 
 def _substitute_depthwise(maps: Array, filters: Array, stride: Pair, dtype: np.dtype[Any]) -> Array:
-    """One filter for each map, and channels of its own for each: position by position or tap by tap, whichever are fewer."""
+    """One filter for each map, and channels of its own for each: position by position or tap by tap, whichever are fewer.
+
+    Filters of ones, which undo pools, go row by row and then column by column.
+    """
     (n, k, rows, columns), (_, c, h, w) = maps.shape, filters.shape
     out = np.zeros((n, k, c, (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w), dtype)
     maps, filters = np.asarray(maps, dtype), np.asarray(filters, dtype)
@@ -342,6 +348,12 @@ def _substitute_depthwise(maps: Array, filters: Array, stride: Pair, dtype: np.d
         for i, j in np.ndindex(rows, columns):
             cell = maps[:, :, i, j].reshape(n, k, 1, 1, 1)
             out[:, :, :, i * stride[0] :, j * stride[1] :][..., :h, :w] += cell * filters
+    elif (filters == 1).all():
+        tall = np.zeros((n, k, 1, out.shape[3], columns), dtype)
+        for u in range(h):
+            tall[..., u :: stride[0], :][..., :rows, :] += maps[:, :, np.newaxis]
+        for v in range(w):
+            out[..., v :: stride[1]][..., :columns] += tall
     else:
         for u, v in np.ndindex(h, w):
             tap = filters[:, :, u, v].reshape(k, c, 1, 1)
@@ -442,3 +454,6 @@ def _padded(x: Array, pad: Pads, value: float) -> Array:
     out[:, :left], out[:, left + width :] = value, value
     out[top : top + height, left : left + width] = x
     return out
+
+
+keep_memory()

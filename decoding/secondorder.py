@@ -11,8 +11,11 @@ decoding. This module adds only what is new at each layer: the quadratic part (`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +23,7 @@ import numpy as np
 from . import walks
 from .arguments import Array, check_finite, plural
 from .backend import precision, resolve
-from .blocks import gather
+from .blocks import gather, in_order
 from .boundary import public
 from .errors import InvalidValueError, UnsupportedLayerError
 from .gains import bends_responses, check_known, expected, free_gains, linearize, moments, scales, with_gains
@@ -378,35 +381,48 @@ def _sample(net: Network, images: Any) -> list[Array]:
     return found
 
 
-class _Both(NamedTuple):
-    """The true responses of a batch at a layer, and the pair (ℓ, q) that approximates them."""
+class _Seen(NamedTuple):
+    """A batch at a layer: the true responses, the pair (ℓ, q) that approximates them, and the sums that are taken over them.
+
+    While the layer's factors are still to be fitted, `pair` is what the layer reads.
+    """
 
     true: Array
     pair: _Pair
+    sums: Scatter
 
 
 def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) -> Network:
-    """Calibrate in one walk with all batches of the sample side by side: each layer before the layers above it."""
+    """Calibrate in one walk with all batches of the sample side by side: each layer before the layers above it.
+
+    Batches run in threads as those of `measure` do, and sums over them are added in their order.
+    """
     if any(map(scales, net.layers)):  # gates and normalizations have gains, and no curvatures
         net = linearize(net, iter(sample), backend=backend)
-    layers = [layer.replace(curvature=None) if "curvature" in layer.fields() else layer for layer in net.layers]
+    layers = [_of_sums(x.replace(curvature=None) if "curvature" in x.fields() else x) for x in net.layers]
     known, order = dict[int, Any](), walks.under(net, net.ends, net.inputs)
 
-    def up(number: int, *below: list[_Both]) -> list[_Both]:
-        read = list(zip(*below, strict=True))
-        true = [
-            np.asarray(layers[number - 1].forward(*(both.true for both in batch), backend=backend)) for batch in read
-        ]
-        pairs = [[both.pair for both in batch] for batch in read]
-        layer = layers[number - 1] = _fitted(layers[number - 1], pairs, true, backend)
-        known[number] = _moments(true)
+    def each(compute: Callable[[Any], _Seen], batches: Iterable[Any]) -> list[_Seen]:
+        found = list[_Seen]()
+        in_order(backend, compute, batches, found.append)
+        return found
+
+    def up(number: int, *below: list[_Seen]) -> list[_Seen]:
+        layer = layers[number - 1]
+        found = each(lambda batch: _seen(layer, batch, backend), zip(*below, strict=True))
+        sums = reduce(operator.add, (batch.sums for batch in found))
+        known[number] = sums.moments
+        if _takes_curvature(layer):
+            gain, curvature = sums.solution
+            layer = layers[number - 1] = layer.replace(gain=gain, curvature=curvature)
+            found = each(lambda batch: batch._replace(pair=step(layer, [batch.pair], backend)), found)
         if progress is not None:
             progress(len(known) - 1, len(order))
-        return [_Both(t, step(layer, pair, backend)) for t, pair in zip(true, pairs, strict=True)]
+        return found
 
     dtype = precision(backend, np.result_type(net.dtype, *(b.dtype for b in sample if b.dtype.kind == "f")))
-    start = [_Both(x, _Pair(x, None)) for x in (batch.astype(dtype, copy=False) for batch in sample)]
-    known[0] = _moments([both.true for both in start])
+    start = [_Seen(x, _Pair(x, None), Scatter.of([x])) for x in (batch.astype(dtype, copy=False) for batch in sample)]
+    known[0] = reduce(operator.add, (batch.sums for batch in start)).moments
     for number in order:
         with net._blame(number):
             net.layers[number - 1].check()
@@ -415,23 +431,21 @@ def _calibrated(net: Network, sample: list[Array], backend: Any, progress: Any) 
     return net.replace(layers=layers, moments=known)
 
 
-def _fitted(layer: Layer, pairs: Sequence[Sequence[_Pair]], true: Sequence[Array], backend: Any) -> Layer:
-    """The layer with the gain and the curvature that have the least squared error, channel by channel."""
+def _seen(layer: Layer, below: Sequence[_Seen], backend: Any) -> _Seen:
+    """A batch at a layer, from what the layer reads; with the sums over its true responses, and over what they are fitted by."""
+    true, pairs = np.asarray(layer.forward(*(batch.true for batch in below), backend=backend)), [x.pair for x in below]
     if not _takes_curvature(layer):
-        return _of_sums(layer)
-    total = None
-    for (pair, *_), y in zip(pairs, true, strict=True):
-        line = np.asarray(layer.linear(pair.linear + pair.square, backend=backend))
-        part = Scatter.of([line, bend(layer, pair.linear, backend), y])
-        total = part if total is None else total + part
-    assert total is not None
-    gain, curvature = total.solution
-    return layer.replace(gain=gain, curvature=curvature)
+        return _Seen(true, step(layer, pairs, backend), Scatter.of([true]))
+    line = np.asarray(layer.linear(pairs[0].linear + pairs[0].square, backend=backend))
+    return _Seen(true, pairs[0], Scatter.of([line, bend(layer, pairs[0].linear, backend), true]))
 
 
 @dataclass(frozen=True, eq=False)
 class Scatter:
-    """Count, means (3, K), and sums of products about the means (3, 3, K): of two features, and of the target they are fitted to."""
+    """Count, means (3, K), and sums of products about the means (3, 3, K): of two features, and of the target they are fitted to.
+
+    Or of the target alone, (1, K) and (1, 1, K).
+    """
 
     count: int
     mean: Array
@@ -439,23 +453,36 @@ class Scatter:
 
     @classmethod
     def of(cls, maps: Sequence[Array]) -> Scatter:
-        """Sum up maps (N, K, H, W), in their own precision along a row, and in double precision over rows and images."""
-        n, _, h, w = maps[0].shape
+        """Sum up maps (N, K, H, W), in their own precision along a row, and in double precision over rows and images.
+
+        Row by row of all images, so that what is summed several times stays in cache.
+        """
+        (n, k, h, w), m = maps[0].shape, len(maps)
         # Products are taken about a value near the mean, found from the upper rows of the images; else digits would cancel.
-        near = [np.asarray(x[:, :, : 1 + h // 2].mean(axis=(0, 2, 3), keepdims=True)) for x in maps]
-        about = [x - shift for x, shift in zip(maps, near, strict=True)]
-        mean, count = np.stack([_total(x) for x in about]) / (n * h * w), n * h * w
-        products = np.empty((len(maps), *mean.shape))
-        for i, x in enumerate(about):
-            for j, y in enumerate(about[: i + 1]):
-                products[i, j] = products[j, i] = _total(x, y) - count * mean[i] * mean[j]
-        return cls(count, mean + np.stack([shift.ravel() for shift in near]), products)
+        near = [np.asarray(x[:, :, : 1 + h // 2].mean(axis=(0, 2, 3))) for x in maps]
+        total, products, count = np.zeros((m, k)), np.zeros((m, m, k)), n * h * w
+        for rows in zip(*(np.moveaxis(x, 2, 0) for x in maps), strict=True):
+            about = [x - shift[:, np.newaxis] for x, shift in zip(rows, near, strict=True)]
+            for i, x in enumerate(about):
+                total[i] += _total(x)
+                for j, y in enumerate(about[: i + 1]):
+                    products[i, j] += _total(x, y)
+        mean = total / count
+        products -= count * mean[:, np.newaxis] * mean
+        for i, j in combinations(range(m), 2):
+            products[i, j] = products[j, i]
+        return cls(count, mean + np.stack(near), products)
 
     def __add__(self, other: Scatter) -> Scatter:
         count, apart = self.count + other.count, other.mean - self.mean
         between = self.count * other.count / count * apart[:, np.newaxis] * apart
         mean = self.mean + apart * (other.count / count)
         return Scatter(count, mean, self.products + other.products + between)
+
+    @property
+    def moments(self) -> tuple[Array, Array]:
+        """Mean and deviation of the target in each channel."""
+        return self.mean[-1], np.sqrt(np.maximum(self.products[-1, -1], 0) / self.count)
 
     @property
     def solution(self) -> Array:
@@ -469,14 +496,7 @@ class Scatter:
         return np.asarray(np.linalg.solve(np.moveaxis(scaled, 2, 0), aim.T[:, :, np.newaxis])[:, :, 0].T / scale)
 
 
-def _moments(maps: Sequence[Array]) -> tuple[Array, Array]:
-    """Mean and deviation of each channel over all batches."""
-    parts = [Scatter.of([x]) for x in maps]
-    whole = sum(parts[1:], start=parts[0])
-    return whole.mean[0], np.sqrt(np.maximum(whole.products[0, 0], 0) / whole.count)
-
-
-def _total(*maps: Array) -> Array:
-    """The sum over images and places of the product of maps (N, K, H, W), (K,)."""
-    rows = np.einsum(f"{','.join(['nkhw'] * len(maps))}->nkh", *maps)
-    return np.asarray(rows.sum(axis=(0, 2), dtype=np.float64))
+def _total(*rows: Array) -> Array:
+    """The sum over images and places of the product of rows (N, K, W), (K,)."""
+    sums = np.einsum(f"{','.join(['nkw'] * len(rows))}->nk", *rows)
+    return np.asarray(sums.sum(axis=0, dtype=np.float64))

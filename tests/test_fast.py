@@ -1,6 +1,9 @@
 """The fast operators and the reference, in both precisions: equal on integers, and within the bound of a sum's rounding on reals."""
 
 import itertools
+import platform
+import subprocess
+import sys
 import tracemalloc
 from unittest import mock
 
@@ -215,6 +218,24 @@ def test_batches_of_every_size(n, layouts, dtype):
         assert not off(call, fast, dtype, layout), (call.operator, call.options, layout)
 
 
+@pytest.mark.parametrize("filters", [1, 2], ids="{} for each channel".format)
+@pytest.mark.parametrize("n", [1, 17])
+def test_filters_of_ones_sum_windows_and_undo_sums(n, filters):
+    """Which each go another way; windows overlap, or leave cells out, and maps have fewer cells than windows, or more."""
+    random = np.random.default_rng(0)
+    for size, stride in itertools.product([(2, 3), (3, 1)], [(1, 2), (4, 3)]):
+        x = random.integers(-9, 10, (n, 3, 9, 8)).astype(np.float32)
+        ones = np.ones((3 * filters, 1, *size), np.float32)
+        calls = [
+            Call("correlate", (x, ones, bias), {"stride": stride, "pad": (1, 0, 2, 1), "groups": 3})
+            for bias in (None, np.arange(3 * filters))
+        ]
+        for maps in (x, x[:, :, :2, :1]):
+            calls.append(Call("substitute", (maps, np.ones((3, filters, *size))), {"stride": stride, "groups": 3}))
+        for call in calls:
+            assert (call.on(fast) == call.on(reference)).all()
+
+
 @pytest.mark.parametrize(
     ("dtypes", "want"),
     [
@@ -398,3 +419,26 @@ def test_no_filters_give_no_maps():
     for n in (1, 20):
         x = np.ones((n, 2, 3, 4))
         assert fast.correlate(x, np.ones((0, 2, 2, 2))).shape == reference.correlate(x, np.ones((0, 2, 2, 2))).shape
+
+
+MEMORY = """
+import resource, numpy, decoding
+decoding.fast.relu(numpy.zeros((1, 1, 1, 1)))
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def work():
+    return len([numpy.ones(2**18) for _ in range(8)])
+work()
+before = faults()
+work()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory, or not, by rules of their own"
+)
+def test_memory_is_kept_where_one_block_does_all():
+    """Eight arrays of 512 pages: made once more, they take no new pages from the system."""
+    found = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
+    assert int(found) < 512

@@ -3,11 +3,13 @@
 import itertools
 import math
 import pickle
+import threading
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 import decoding
 from decoding import (
@@ -523,6 +525,23 @@ def test_calibration_is_the_same_to_the_bit_and_in_other_batches_within_rounding
                 want = getattr(a, what)
                 # Sums of 40·56 terms in double precision, and systems of two unknowns scaled to a condition below 1e3.
                 assert np.abs(getattr(b, what) - want).max() <= 1e3 * 2240 * 2.0**-53 * np.abs(want).max()
+
+
+def test_calibration_in_threads_has_the_same_bits(monkeypatch):
+    net, images, _ = calibrated()
+    seen, found, where = secondorder._seen, [], [set(), set()]
+    for count in (1, 2):
+
+        def watched(*arguments, count=count):
+            where[count - 1].add(threading.get_ident())
+            return seen(*arguments)
+
+        monkeypatch.setattr(secondorder, "_seen", watched)
+        with threadpool_limits(count, "blas"):
+            found.append(quadratize(net, np.split(images, 5), backend=fast))
+    assert found[0] == found[1]
+    assert where[0] == {threading.get_ident()}
+    assert threading.get_ident() not in where[1]
 
 
 @pytest.mark.parametrize("what", ["gain", "curvature"])

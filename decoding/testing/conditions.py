@@ -20,17 +20,20 @@ import numpy as np
 from ..arguments import Array
 from .calls import Call
 from .operators import PADS as PADS
-from .operators import TABLE, Row
+from .operators import TABLE, WINDOWS, Row, varied
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made
 SIDES = ("images", "channels", "filters", "rows", "columns")
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
+GROUPS = (2, 3, 4, 8, 16, 33)
+WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
-MUTE = {("values", "zeros"), ("layout", "the first one repeated"), ("layout", "the last axis repeated"), ("images", 0)}
+REPEATED = ("the first one repeated", "the last axis repeated", "rows repeated one cell later")
+MUTE = {("values", "zeros"), *(("layout", layout) for layout in REPEATED), ("images", 0)}
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -47,6 +50,8 @@ LAYOUTS = {
     "backwards": "{0} = np.flip(np.flip({0}).copy())",
     "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
+    "rows repeated one cell later": "{0} = {0} if {0}.ndim < 4 else np.lib.stride_tricks.sliding_window_view("
+    "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
     "read-only": "{0}.setflags(write=False)",
 }
 SINGLE = 2.0**-24
@@ -266,6 +271,8 @@ def _large(operator: str) -> Iterator[Row]:
     elif "window" in table:
         maps = {"rows": 2, "columns": 3} if operator == "unpool" else {"rows": 65, "columns": 66}
         large += [{"window": (side, side), "channels": 1, **maps} for side in ((33, 17), (64, 65))]
+    if "pad" in table:
+        large += [{"window": window, "rows": window[0][0], "columns": window[0][1]} for window in WHOLE]
     if "pad" in table and "filters" not in table:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     return (_usual(operator, **row) for row in large)
@@ -274,13 +281,13 @@ def _large(operator: str) -> Iterator[Row]:
 def _usual_layers(operator: str) -> Iterator[Row]:
     """Rows as networks have them, each a fast path of its own: the usual windows, on many channels and filters, on large squares."""
     table = factors(operator)
-    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1))
-    # Images, channels and filters, rows and columns.
-    for (side, step), (n, k, cells) in product(
-        windows if "window" in table else ((1, 1),), ((1, 16, 16), (2, 2, 64), (1, 32, 8), (1, 64, 5))
-    ):
-        shape = {"images": n, "channels": k, "filters": k, "rows": cells, "columns": cells}
-        window = {"window": ((side, side), (step, step)), "pad": "one all around"}
+    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
+    # Images, channels, filters, rows and columns.
+    sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3)]
+    sizes += [size for k in (512, 1025) for size in ((k, 2, 2, 3), (1, k, 2, 3), (1, 2, k, 3))]
+    for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
+        shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
+        window = {"window": ((side, side), (step, step)), "pad": "none" if k == c == 128 else "one all around"}
         row = plain(operator, values="reals", **shape, **window)
         if TABLE[operator].products(row) <= MOST[True]:
             yield row
@@ -312,6 +319,33 @@ def _both_long(operator: str) -> Iterator[Row]:
         yield from (plain(operator, **{side: LONGEST}) for side in sides(operator))
 
 
+@lru_cache(maxsize=2)
+def grouped(operator: str) -> tuple[Row, ...]:
+    """Rows of a table of its own for banks in groups, with every pair of classes: channels and filters are those of one group."""
+    table = factors(operator) | {"groups": GROUPS, "images": (2, 1, 17), "rows": (5, 1, 9, 32), "columns": (5, 8, 33)}
+    table |= {"channels": (1, 2, 3, 8), "filters": (1, 2, 3, 8), "window": WINDOWS[:9], "values": ("integers", "reals")}
+
+    def products(row: Row) -> float:
+        return float(row["groups"] * TABLE[operator].products(row))
+
+    rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
+    return rows
+
+
+def _in_groups(call: Call, groups: int) -> Call:
+    """The call with so many times the channels and filters, in groups."""
+    x, *others = (None if array is None else array.shape for array in call.arrays)
+    assert x is not None
+    banks = (None if shape is None else varied(groups * shape[0], *shape[1:]) for shape in others)
+    arrays = (varied(x[0], groups * x[1], *x[2:]), *banks)
+    return call._replace(arrays=arrays, options={**call.options, "groups": groups})
+
+
+def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
+    """Calls in groups, under all pairs of conditions."""
+    return (case(operator, row, precision) for row in grouped(operator))
+
+
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
     """Calls with all pairs of conditions, the cheap ones first, and then thin ones."""
     rows, *_ = covering(operator, thorough)
@@ -340,7 +374,8 @@ def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     singles, code = TYPES[row["type"]], LAYOUTS[row["layout"]]
     if singles:
         precision = precision._replace(eps=max(precision.eps, SINGLE))
-    call = _valued(TABLE[operator].made(row), row["values"], precision)
+    made = TABLE[operator].made(row)
+    call = _valued(_in_groups(made, row["groups"]) if "groups" in row else made, row["values"], precision)
     typed = [a if a is None or i not in singles else a.astype(np.float32) for i, a in enumerate(call.arrays)]
     call = call._replace(arrays=tuple(typed))
     lines = [code.format(name) for name in call.named if code]
@@ -426,8 +461,9 @@ def _graded(call: Call, precision: Arithmetic) -> Call:
     assert x is not None
     reach = min(precision.range.reach, 50) // 2
     powers = 2.0 ** np.resize(np.array([0, reach, -reach, reach // 2, -(reach // 2), 1]), x.shape[1])
-    if call.operator == "softmax":
-        return call._replace(arrays=(x / 3,))
+    if call.operator == "softmax":  # responses that lie close together in some columns, and far apart in others
+        apart = 2.0 ** np.resize(np.array([0, min(reach, 6), -4, -9, -14, -20, min(reach, 3), -30]), x.shape[3])
+        return call._replace(arrays=(x / 3 * apart,))
     if others and others[0] is not None:
         others[0] = others[0] / powers.reshape((1, -1, 1, 1) if call.operator == "correlate" else (-1, 1, 1, 1))
     return call._replace(arrays=(x * powers.reshape(-1, 1, 1), *others))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -38,14 +39,16 @@ MANY = {False: 3000, True: 14000}
 SECONDS = {False: 2, True: 30}  # that they may take, for each operator
 PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
+FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
 BATCH = 500  # calls that threads are given at a time
 ALL_EQUAL = "assert all(np.array_equal(y, first) for y in found)"
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
 
 
 class Asked(NamedTuple):
-    """A call that was asked: the arrays that were handed over, the answer as it was given, and as it was then."""
+    """A call that was asked: the name of the arrays that were handed over, these, the answer as it was given, and as it was then."""
 
+    name: str
     call: Call
     arrays: list[Array | None]
     answer: Any
@@ -75,19 +78,18 @@ class Sequence(RuleBasedStateMachine):
     @rule(back=st.integers(0, 7))
     def ask_again(self, back: int) -> None:
         """The same call with the same arrays, whatever they hold now."""
-        number = self._earlier(back)
-        one = self.asked[number]
-        self._judge(one.call, one.arrays, f"x{number}")
+        one = self.asked[self._earlier(back)]
+        self._judge(one.call, one.arrays, one.name)
 
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
     def change_arrays(self, back: int) -> None:
-        """Other numbers in the arrays that were handed over."""
-        number = self._earlier(back)
-        for i, array in enumerate(self.asked[number].arrays):
+        """Another number in the middle of each array that was handed over."""
+        one = self.asked[self._earlier(back)]
+        for i, array in enumerate(one.arrays):
             if array is not None:
-                array[...] = 1 - array
-                self.lines.append(f"x{number}[{i}][...] = 1 - x{number}[{i}]")
+                array.flat[array.size // 2] += 7
+                self.lines.append(f"{one.name}[{i}].flat[{array.size // 2}] += 7")
 
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
@@ -116,7 +118,7 @@ class Sequence(RuleBasedStateMachine):
         x, *others = call.arrays
         assert x is not None
         for number in range(length + 1):
-            self._ask(call._replace(arrays=(x * (1 + number % 3), *others)))
+            self._ask(call._replace(arrays=(x * (1 + number), *others)))
 
     @invariant()
     def all_stay(self) -> None:
@@ -149,7 +151,7 @@ class Sequence(RuleBasedStateMachine):
         key = call.operator, options, *(a if a is None else a.tobytes() for a in before)
         with self._noting(arrays), contextlib.suppress(NotJudged):
             answer, got = self.bench.held(lambda: given.on(self.bench.backend), self)
-            self.asked[number] = Asked(call, arrays, answer, got)
+            self.asked[number] = Asked(name, call, arrays, answer, got)
             if key not in self.right or not np.array_equal(got, self.right[key], equal_nan=True):
                 self.bench.agrees(given._replace(arrays=tuple(before)), got, _Later(lambda: f"{self}\ny{number}"))
                 self.right[key] = got
@@ -222,6 +224,7 @@ def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
     calls = range(firsts)
     for which in calls:
         yield [("ask", {"which": which}), ("write_to_answer", {"back": 0}), ("ask", {"which": which})]
+        yield from ([("go_round", {"which": which, "length": length})] for length in (4, RING))
     tour = de_bruijn(len(pool), 2)
     yield [("ask", {"which": which}) for which in (*tour, tour[0])]
     yield [
@@ -242,33 +245,34 @@ def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
         ]
         kinds = de_bruijn(len(steps), 3)
         yield [steps[kind] for kind in (0, *kinds, *kinds[:2])]
-        yield [("go_round", {"which": which, "length": RING})]
 
 
-def played(machine: type[Sequence], steps: list[Step]) -> None:
-    """Take the steps, one after the other, and see what stays at the end.
+def played(machine: type[Sequence], steps: list[Step]) -> tuple[int, Mismatch] | None:
+    """What goes wrong when the steps are taken one after the other, and after how many of them; None if nothing does."""
+    state, taken = machine(), 0
+    try:
+        for name, arguments in steps:
+            taken += 1
+            if state.asked or "back" not in arguments:
+                getattr(state, name)(**arguments)
+        state.all_stay()
+    except Mismatch as mismatch:
+        return taken, mismatch
+    return None
 
-    Raises
-    ------
-    Mismatch
-    """
-    state = machine()
-    for name, arguments in steps:
-        if state.asked or "back" not in arguments:
-            getattr(state, name)(**arguments)
-    state.all_stay()
 
-
-def shortened(machine: type[Sequence], steps: list[Step], mismatch: Mismatch) -> Mismatch:
-    """What goes wrong in the last few of these steps alone, if it does: a reader has less to read."""
-    for length in (2, 3, 4, 6, 8, 12, 16, 32, 64) if len(steps) > 3 else ():
-        for end in range(len(steps), len(steps) - 3, -1):
-            part = steps[max(end - length, 0) : end]
-            if part and part[0][0] in ("ask", "fail", "go_round"):
-                try:
-                    played(machine, part)
-                except Mismatch as shorter:
-                    return shorter
+def shortest(machine: type[Sequence], steps: list[Step]) -> Mismatch | None:
+    """What goes wrong in these steps, or in the last few of them alone: a reader has less to read."""
+    found = played(machine, steps)
+    if found is None:
+        return None
+    taken, mismatch = found
+    for length, end in product((2, 3, 4, 6, 8, 12, 16, 32, 64), range(taken, taken - 3, -1)):
+        part = steps[max(end - length, 0) : end]
+        if len(part) < taken and part and part[0][0] in ("ask", "fail", "go_round"):
+            shorter = played(machine, part)
+            if shorter is not None:
+                return shorter[1]
     return mismatch
 
 
@@ -299,10 +303,10 @@ def _kin(call: Call) -> Call:
 
 
 @check(
-    says="Answers as if each call were the only one, in whatever order calls come, refused ones among them, and whatever their "
-    "owners do to arrays and answers later.",
-    hunts="what one operator leaves in the memory of another, answers that are kept and handed out again, rings of buffers, "
-    "plans of an earlier call",
+    says="Each answer is as if its call were the only one, in whatever order calls are made, even if some are refused, and whatever is "
+    "done later to their arrays and answers.",
+    hunts="what one operator leaves in the memory of another, answers that are kept and given again, rings of buffers, plans of an earlier "
+    "call",
 )
 def calls_in_any_order(bench: Bench) -> None:
     firsts = bench.right(explicit.probes(bench.operators))
@@ -316,10 +320,9 @@ def calls_in_any_order(bench: Bench) -> None:
     Machine.bench = bench
 
     def play(steps: list[Step]) -> None:
-        try:
-            played(Machine, steps)
-        except Mismatch as mismatch:
-            raise shortened(Machine, steps, mismatch) from None
+        mismatch = shortest(Machine, steps)
+        if mismatch is not None:
+            raise mismatch
 
     if firsts:
         bench.look(plays(Machine.pool, len(firsts)), play)
@@ -327,8 +330,9 @@ def calls_in_any_order(bench: Bench) -> None:
 
 
 @check(
-    says="Answers the same however often it is asked, after many other shapes, and, where it says threads = True, in several threads.",
-    hunts="counters that overflow, caches of plans that give another's when they are full, memory that threads share",
+    says="Answers stay the same however often a call is made, after calls of many other shapes, and, if the backend says threads = True, "
+    "in several threads.",
+    hunts="counters that overflow, full caches of plans that give another plan, memory that threads share",
 )
 def many_calls(bench: Bench) -> None:
     count = MANY[bench.thorough]
@@ -341,35 +345,41 @@ def many_calls(bench: Bench) -> None:
         _all_agree(bench, [call], (ask() for _ in range(count)), code)
 
     def in_threads(calls: list[Call]) -> None:
+        total = count if len(calls) < FRESH else len(calls)
         lines = [
             "from concurrent.futures import ThreadPoolExecutor",
             f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
         ]
-        lines += ["first = [np.array(call()) for call in calls]", f"with ThreadPoolExecutor({THREADS}) as pool:"]
-        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({count})))")
-        lines.append(f"assert all(np.array_equal(y, first[n % {len(calls)}]) for n, y in enumerate(found))")
+        lines.append(f"with ThreadPoolExecutor({THREADS}) as pool:")
+        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({total})))")
+        lines.append("alone = [np.array(call()) for call in calls]")
+        lines.append(f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))")
         code = "\n".join(lines)
 
         def ask(number: int) -> Array:
             return bench.asked(lambda: calls[number % len(calls)].on(bench.backend), code)
 
         with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
-            for _ in range(0, count, BATCH):
-                _all_agree(bench, calls, pool.map(ask, range(BATCH)), code)
+            for _ in range(0, total, BATCH):
+                _all_agree(bench, calls, pool.map(ask, range(min(total, BATCH))), code)
 
     def many_shapes(calls: list[Call]) -> None:
-        for call in (*calls, *calls):
-            bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, call)))))
+        fewer = [call._replace(arrays=(np.asarray(call.arrays[0])[1:], *call.arrays[1:])) for call in calls]
+        for call in (*calls, *fewer, *calls):
+            bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, *fewer, call)))))
 
     calls = [
         explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[0] for operator in bench.operators
     ]
     for call in bench.right(calls):
         if takes_threads(bench.backend):
-            bench.look([_of_many_shapes(call, 2)], in_threads)
+            fresh = [each for each in _of_many_shapes(call, FRESH // THREADS, 2) for _ in range(THREADS)]
+            bench.look([_of_many_shapes(call, 2), fresh], in_threads)
         else:
             bench.look([call], repeated)
-        bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
+        bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], many_shapes)
+    if takes_threads(bench.backend):
+        bench.look([bench.right(explicit.probes(bench.operators))], in_threads)
 
 
 def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:
@@ -399,9 +409,9 @@ def _hasty_threads() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
-def _of_many_shapes(call: Call, count: int) -> list[Call]:
+def _of_many_shapes(call: Call, count: int, images: int = 1) -> list[Call]:
     """The same call of so many widths."""
     x, *others = call.arrays
     assert x is not None
     n, c, rows, columns = x.shape
-    return [call._replace(arrays=(varied(n, c, rows, columns + more), *others)) for more in range(count)]
+    return [call._replace(arrays=(varied(images * n, c, rows, columns + more), *others)) for more in range(count)]
