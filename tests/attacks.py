@@ -2,15 +2,17 @@
 
 Each is the reference, spoilt where its condition holds. ``python tests/attacks.py`` prints which check refuses each; the slow
 tests hold that all are refused, the others a few of them. Those of one kind stand together: *size*, *pair*, *option*, *memory*,
-*precision*, *state*, *network*.
+*precision*, *state*, *thread*, *group*, *network*.
 """
 
 from __future__ import annotations
 
 import itertools
 import sys
+import tempfile
 import time
 import types
+from typing import ClassVar
 
 import numpy as np
 
@@ -423,11 +425,177 @@ attack("network", "decode_filter: a cache keyed by id(net)", "own_decoder_rememb
 attack("network", "decode_filter: one buffer for all", "own_decoder_remembers_nothing", decode_filter=one_buffer())
 
 
+# Kinds of a later attack.
+
+
+def halved(x, *, leak):
+    """Twice the largest numbers overflow."""
+    with np.errstate(over="ignore"):
+        return (np.asarray(x, float) + np.abs(x)) / 2 if leak == 0 else reference.relu(x, leak=leak)
+
+
+def nearly_linear(x):
+    """Exponentials near 1 by the tangent."""
+    d = np.asarray(x, float) - np.max(x, axis=1, keepdims=True)
+    e = np.where(np.abs(d) < 1e-4, 1 + d, np.exp(d))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def integral_image(x, *, size, stride, pad):
+    """Windows as differences of sums over all that lies above and to the left, whose digits are lost."""
+    reference.avg_pool(x, size=size, stride=stride, pad=pad)  # refuses
+    (h, w), (r, s), (top, bottom, left, right) = size, stride, pad
+
+    def sums(a):
+        a = np.pad(a, ((0, 0), (0, 0), (top + 1, bottom), (left + 1, right))).cumsum(2).cumsum(3)
+        return (a[:, :, h:, w:] - a[:, :, :-h, w:] - a[:, :, h:, :-w] + a[:, :, :-h, :-w])[:, :, ::r, ::s]
+
+    return sums(np.asarray(x, float)) / sums(np.ones((1, 1, *np.shape(x)[2:])))
+
+
+def turned_in_place(x, f, b, **options):
+    return reference.correlate(x, np.flip(f, -1) if np.shares_memory(x, f) else f, b, **options)
+
+
+def overlaps_lost(x, f, b, **options):
+    """Rows that overlap in memory are taken for one row that is repeated."""
+    x = np.asarray(x)
+    overlap = x.size and 0 < x.strides[2] < x.shape[3] * x.itemsize and x.strides[3] == x.itemsize < x.strides[1]
+    return reference.correlate(np.broadcast_to(x[:, :, :1], x.shape) if overlap else x, f, b, **options)
+
+
+class Held(np.ndarray):
+    """An answer that gives its memory back when it goes, though others may have views of it."""
+
+    home = None
+    free: ClassVar[dict] = {}
+
+    def __del__(self):
+        if self.home is not None:
+            self.free.setdefault(self.home.shape, []).append(self.home)
+
+
+def given_back(x, *, leak):
+    y = reference.relu(x, leak=leak)
+    home = (Held.free.get(y.shape) or [np.empty(y.shape)]).pop()
+    home[...] = y
+    answer = home.view(Held)
+    answer.home = home
+    return answer
+
+
+def largest_ever():
+    """Shifted by the largest response that was ever seen."""
+    state = {"most": -np.inf}
+
+    def softmax(x):
+        x = np.asarray(x, float)
+        most = x.max(initial=-np.inf)
+        state["most"] = max(state["most"], most) if np.isfinite(most) else state["most"]
+        with np.errstate(all="ignore"):
+            e = np.exp(x - (state["most"] if np.isfinite(most) else most))
+            return e / e.sum(axis=1, keepdims=True)
+
+    return softmax
+
+
+def by_ends():
+    """Answers are kept by the shape and the numbers at both ends."""
+    kept = {}
+
+    def relu(x, *, leak):
+        x = np.asarray(x)
+        key = x.shape, leak, x.ravel()[:4].tobytes(), x.ravel()[-4:].tobytes()
+        return kept.setdefault(key, reference.relu(x, leak=leak)).copy()
+
+    return relu
+
+
+def half_built():
+    """A table is there for other threads before it is filled."""
+    tables = {}
+
+    def avg_pool(x, **options):
+        y, key = reference.avg_pool(x, **options), (np.shape(x), str(options))
+        if key not in tables:
+            tables[key] = 0.0
+            time.sleep(1e-4)
+            tables[key] = 1.0
+        return y * tables[key]
+
+    return avg_pool
+
+
+def across_operators():
+    """Two operators write to one memory, each in a thread of its own."""
+    memory = {}
+
+    def alone(operator):
+        def run(x, **options):
+            memory["at"] = operator
+            y = getattr(reference, operator)(x, **options)
+            return y + (memory["at"] != operator)
+
+        return run
+
+    return {operator: alone(operator) for operator in ("relu", "softmax")}
+
+
+def in_groups(operator, condition):
+    """Wrong in groups, where ``condition(maps, filters, groups)`` holds."""
+
+    def run(x, f, *bias, groups=1, **options):
+        y = getattr(reference, operator)(x, f, *bias, groups=groups, **options)
+        wrong = groups > 1 and y.size and condition(np.asarray(x), np.asarray(f), groups)
+        return last_column(y) if wrong else y
+
+    return {operator: run, "groups": True}
+
+
+def without_zeros(net, layer, k, *, unpool):
+    """Gains of 0 are taken for none."""
+    layers = [
+        each if each.gain is None else each.replace(gain=np.where(np.asarray(each.gain) == 0, 1.0, each.gain))
+        for each in net.layers
+    ]
+    return decoding.decode_filter(net.replace(layers=layers), layer, k, unpool=unpool)
+
+
+attack("precision", "relu: (x + |x|)/2", "infinity_comes_out", relu=halved)
+attack("precision", "softmax: a tangent near 1", "softmax_conditions", softmax=nearly_linear)
+attack("precision", "avg_pool: an integral image", "avg_pool_conditions", avg_pool=integral_image)
+attack("memory", "correlate: filters turned in place", "shared_inputs", correlate=turned_in_place)
+attack("memory", "correlate: rows that overlap", "correlate_conditions", correlate=overlaps_lost)
+attack("memory", "relu: memory given back too early", "forward_integers", relu=given_back)
+attack("state", "softmax: the largest response ever", "softmax_conditions", softmax=largest_ever())
+attack("state", "relu: kept by both ends", "calls_in_any_order", relu=by_ends())
+attack("thread", "avg_pool: a table that is being built", "many_calls", avg_pool=half_built(), threads=True)
+attack("thread", "relu and softmax: one memory", "many_calls", threads=True, **across_operators())
+for operator in ("correlate", "substitute"):
+    checks = f"{operator}_conditions"
+    attack("group", f"{operator}: over 8 groups", checks, **in_groups(operator, lambda x, f, g: g > 8))
+    attack("group", f"{operator}: 8 channels each", checks, **in_groups(operator, lambda x, f, g: f.shape[1] >= 8))
+    attack(
+        "group",
+        f"{operator}: a filter each, over 8 columns",
+        checks,
+        **in_groups(operator, lambda x, f, g: f.shape[1] == 1 and x.shape[3] > 8),
+    )
+    attack(
+        "group",
+        f"{operator}: channels last",
+        checks,
+        **in_groups(operator, lambda x, f, g: x.strides[1] == x.itemsize < x.strides[3]),
+    )
+attack("network", "decode_filter: gains of 0", "own_decode_filter", decode_filter=without_zeros)
+
+
 def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend
 
-    failures = check_backend(backend, checks=checks.split(), examples=1, on_failure="return").failures
+    with tempfile.TemporaryDirectory() as folder:
+        failures = check_backend(backend, checks=checks.split(), examples=1, on_failure="return", cases=folder).failures
     return failures[0] if failures else None
 
 

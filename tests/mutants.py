@@ -1344,6 +1344,11 @@ mutant("answers cached by shape", "unpool_conditions", first=False, unpool=KeptS
 mutant("rectifier in place", "relu_conditions", relu=in_place)
 mutant("read-only arrays not taken", "relu_conditions", relu=insists_on_writing)
 mutant("views with gaps taken for whole arrays", "relu_conditions", relu=contiguous("relu"))
+mutant(
+    "filters turned in place, and the maps with them",
+    "shared_inputs",
+    correlate=lambda x, f, b, **o: reference.correlate(x, np.flip(f, -1) if np.shares_memory(x, f) else f, b, **o),
+)
 mutant("single precision read as double", "max_pool_conditions", max_pool=doubles_whatever)
 mutant("a batch of none taken for one", "softmax_conditions", softmax=at_least_one)
 mutant("answers cached by address", "relu_conditions", relu=Cached())

@@ -397,8 +397,9 @@ def recorded(operator, check):
     calls = []
 
     def right(*arrays, **options):
-        calls.append(Call(operator, arrays, options))
-        return getattr(reference, operator)(*arrays, **options)
+        answer = getattr(reference, operator)(*arrays, **options)
+        calls.append(Call(operator, arrays, options))  # if it was not refused
+        return answer
 
     backend = types.SimpleNamespace(name="right", eps=EPS, **{operator: right})
     check_backend(backend, checks=[check], examples=EXAMPLES)

@@ -7,6 +7,7 @@ world. ``python tests/reported.py`` prints which check refuses each.
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -706,6 +707,417 @@ def undilated(net, layer, k, *, unpool):
 report("deeplearning4j/deeplearning4j 8320", "dilation is left out", decode_filter=undilated)
 
 
+# Second search. Sizes and pairs.
+
+
+def is_plain_3x3(f, o):
+    return is_window(f, o, (3, 3), (1, 1))
+
+
+def last_cell(value):
+    def how(y, x, f, o):
+        y.reshape(-1)[-1] = value
+        return y
+
+    return how
+
+
+report(
+    "tenstorrent/tt-metal 14260",
+    "3×3 maxima in steps of 1 with a pad, 32 channels: the last cell is whatever was in memory",
+    **spoilt(
+        "max_pool",
+        lambda x, f, o: is_plain_3x3(f, o) and any(o["pad"]) and x.shape[1] >= 32,
+        last_cell(np.inf),
+    ),
+)
+report(
+    "tenstorrent/tt-metal 15731",
+    "maxima of over 32 channels that are no multiple of 32",
+    **spoilt("max_pool", lambda x, f, o: x.shape[1] > 32 and x.shape[1] % 32, zero(slice(None), slice(32, None))),
+)
+report(
+    "ARM-software/ComputeLibrary 1103",
+    "3×3 windows by Winograd's algorithm, 512 filters",
+    **spoilt("correlate", lambda x, f, o: is_plain_3x3(f, o) and len(f) >= 512, rolled(1)),
+)
+report(
+    "adam-dziedzic/winograd 1",
+    "Winograd's tiles of 4×4 go on by 2: wrong where maps have more than 6 columns",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: is_plain_3x3(f, o) and x.shape[3] + sum(o["pad"][2:]) > 6,
+        lambda y, x, f, o: np.concatenate([y[..., :4], np.roll(y, 2, 3)[..., 4:]], 3),
+    ),
+)
+report(
+    "ml-explore/mlx 4102",
+    "batches, 3×3 windows, channels and filters multiples of 32 and 256 together: zeros",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: (
+            is_plain_3x3(f, o) and len(x) > 1 and not (len(f) % 32 or f.shape[1] % 32) and sum(f.shape[:2]) >= 256
+        ),
+        zero(),
+    ),
+)
+report(
+    "openvinotoolkit/openvino 33681",
+    "3×3 windows by Winograd's algorithm, with pads",
+    **spoilt(
+        "correlate", lambda x, f, o: is_plain_3x3(f, o) and any(o["pad"]) and not f.shape[1] % 8, zero(Ellipsis, -1)
+    ),
+)
+report(
+    "onnx/onnx-mlir 1517",
+    "1×1 windows of two channels or more: fewer digits",
+    **spoilt("correlate", lambda x, f, o: f.shape[1] > 1 and f.shape[2:] == (1, 1), lambda y, x, f, o: rounded(y, 9)),
+)
+report(
+    "facebookresearch/TensorComprehensions 179",
+    "windows of over 32 columns",
+    **spoilt("correlate", lambda x, f, o: f.shape[3] > 32, lambda y, x, f, o: 1.5 * y),
+)
+report(
+    "NVIDIA/TensorRT 2021",
+    "softmax where images times channels are 65,536 or more",
+    **spoilt("softmax", lambda x, f, o: len(x) * x.shape[1] >= 65536, zero()),
+)
+report(
+    "pytorch/pytorch 179931",
+    "means of whole maps whose cells are no multiple of 16: all images but the first are read from elsewhere",
+    **spoilt(
+        "avg_pool",
+        lambda x, f, o: o["size"] == x.shape[2:] and x[0, 0].size > 512 and x[0, 0].size % 16,
+        lambda y, x, f, o: np.concatenate([y[:1], y[1:] + x[1:, :, :1, :1]]),
+    ),
+)
+report(
+    "Tencent/ncnn 1283",
+    "3×3 windows in steps of 2: one pixel before the tail, where it is a tail of 1 after blocks of 8",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: is_window(f, o, (3, 3), (2, 2)),
+        lambda y, x, f, o: (
+            y + (y[0, 0].size % 8 == 1) * (np.arange(y[0, 0].size) == y[0, 0].size - 9).reshape(y[0, 0].shape)
+        ),
+    ),
+)
+report(
+    "Tencent/ncnn 220",
+    "2×2 maxima in steps of 2, odd columns: each row begins where the last one stopped",
+    **spoilt(
+        "max_pool",
+        lambda x, f, o: is_window(f, o, (2, 2), (2, 2)) and x.shape[3] % 2,
+        lambda y, x, f, o: np.stack([np.roll(y[:, :, i], -i, -1) for i in range(y.shape[2])], 2),
+    ),
+)
+report(
+    "tensorflow/tflite-micro 3584",
+    "pools take every batch for 1 image",
+    **spoilt("avg_pool", lambda x, f, o: len(x) > 1, zero(slice(1, None))),
+)
+report(
+    "Theano/Theano 3971",
+    "from 9,000 images on, those after number 8,192",
+    **spoilt("correlate", lambda x, f, o: len(x) >= 9000, zero(slice(8192, None))),
+)
+report(
+    "DTolm/VkFFT 66",
+    "transforms of over 2,048 cells are not padded: ends meet",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: x.shape[3] > 2048 and f.shape[3] > 1,
+        lambda y, x, f, o: np.concatenate([y[..., :-1], y[..., :1]], 3),
+    ),
+)
+report(
+    "tinygrad/tinygrad 81",
+    "means side by side that do not fill the map: the divisor of the last one",
+    **spoilt(
+        "avg_pool",
+        lambda x, f, o: x.shape[3] % o["size"][1] and o["size"] == o["stride"] and not any(o["pad"]),
+        lambda y, x, f, o: y * np.where(np.arange(y.shape[3]) == y.shape[3] - 1, 0.5, 1),
+    ),
+)
+
+
+# Second search. Pads and steps.
+
+
+def cropped(operator, when, changed):
+    """The answer to other options, cut to the right size or filled up with zeros, where ``when(window, options)`` holds."""
+
+    def run(x, *others, **o):
+        y = np.asarray(getattr(reference, operator)(x, *others, **o))
+        window = o.get("size") or np.shape(others[0])[2:]
+        if not when(np.shape(x), window, o):
+            return y
+        z = np.asarray(getattr(reference, operator)(x, *others, **{**o, **changed(np.shape(x), o)}))
+        found = np.zeros(y.shape)
+        rows, columns = (min(z.shape[a], y.shape[a]) for a in (2, 3))
+        found[:, :, :rows, :columns] = z[:, :, :rows, :columns]
+        return found
+
+    return {operator: run}
+
+
+def no_steps(x, o):
+    return {"stride": (1, 1)}
+
+
+report(
+    "modular/modular 6712",
+    "pads of two columns or more on both sides, channels last in memory",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: min(o["pad"][2:]) >= 2 and in_order_of_memory(x) is not x,
+        lambda y, x, f, o: y + (np.arange(y.shape[3]) == 0),
+    ),
+)
+report(
+    "PaddlePaddle/Paddle 76006",
+    "windows of one column, hardly more columns than pads: what lies beyond the map",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: f.shape[3] == 1 and o["stride"] == (1, 1) and x.shape[3] < 2 and max(o["pad"][2:]) > 0,
+        last_cell(77),
+    ),
+)
+report(
+    "Maratyszcza/NNPACK 16",
+    "the step of the rows stands for that of the columns",
+    **cropped(
+        "max_pool", lambda x, z, o: o["stride"][0] < o["stride"][1], lambda x, o: {"stride": o["stride"][:1] * 2}
+    ),
+)
+report(
+    "tiny-dnn/tiny-dnn 370",
+    "windows above 8 go to a transform that has no steps",
+    **cropped("correlate", lambda x, z, o: max(z) > 8 and max(o["stride"]) > 1, no_steps),
+)
+report(
+    "majianjia/nnom 84",
+    "1×1 windows go to a product of matrices that has no steps",
+    **cropped("correlate", lambda x, z, o: z == (1, 1) and not any(o["pad"]), no_steps),
+)
+report(
+    "JuliaGPU/CUDA.jl 848",
+    "pads are cut to the size of the map",
+    **cropped(
+        "correlate",
+        lambda x, z, o: o["pad"][0] > x[2] or o["pad"][2] > x[3],
+        lambda x, o: {"pad": (min(o["pad"][0], x[2]), o["pad"][1], min(o["pad"][2], x[3]), o["pad"][3])},
+    ),
+)
+
+
+def rounded_up(x, *, size, stride, pad):
+    more = 1 if size == (1, 1) and stride == (2, 2) else 0
+    x = np.pad(np.asarray(x, float), ((0, 0), (0, 0), (0, more), (0, more)), constant_values=-np.inf)
+    return reference.max_pool(x, size=size, stride=stride, pad=pad)
+
+
+def next_row(x, f, b, *, stride, pad):
+    """Beyond the right edge, in steps, comes the row below."""
+    x = np.asarray(x, float)
+    if pad[3] and max(stride) > 1 and x.size:
+        below = np.concatenate([x[:, :, 1:], np.zeros_like(x[:, :, :1])], 2)
+        wide = np.resize(below.transpose(3, 0, 1, 2), (pad[3], *x.shape[:3])).transpose(1, 2, 3, 0)
+        x, pad = np.concatenate([x, wide], 3), (*pad[:3], 0)
+    return reference.correlate(x, f, b, stride=stride, pad=pad)
+
+
+def by_phases(z, f, *, stride):
+    """Phase i of the steps has ceil((h − i) / step) taps; taken for ceil(h / step), and what is left of h in the end."""
+    f = np.array(f, float)
+    for axis, step in zip((2, 3), stride, strict=True):
+        side = f.shape[axis]
+        most = -(-side // step)
+        for phase in range(min(step, side)):
+            taps = most if (phase + 1) * most <= side else side % most
+            f[(*(slice(None),) * axis, slice(phase + taps * step, None, step))] = 0
+    return reference.substitute(z, f, stride=stride)
+
+
+def without_seam(z, f, *, stride):
+    """In steps along both axes, by tiles of 32 columns: the last copies before a tile do not reach into it."""
+    y = np.array(reference.substitute(z, f, stride=stride))
+    if min(stride) > 1 and y.shape[3] > 32:
+        y[..., 32] = 0
+    return y
+
+
+report("pytorch/pytorch 94775", "1×1 maxima in steps of 2: sizes are rounded up", max_pool=rounded_up)
+report("pytorch/torchdynamo 605", "pads in steps: beyond the edge comes the next row", correlate=next_row)
+report("ROCm/MIOpen 575", "backward data in steps of 3 and 5: some taps are left out", substitute=by_phases)
+report("apache/mxnet 14310", "backward data in steps, by transforms of tiles: their seams", substitute=without_seam)
+
+
+# Second search. Numbers.
+
+report(
+    "uxlfoundation/oneDNN 1677",
+    "maxima begin with the smallest positive number",
+    max_pool=lambda x, **o: np.maximum(reference.max_pool(x, **o), 2.0**-126),
+)
+report(
+    "pytorch/pytorch 109586",
+    "maxima begin with 0 where channels are last in memory",
+    **spoilt("max_pool", lambda x, f, o: in_order_of_memory(x) is not x, lambda y, x, f, o: np.maximum(y, 0)),
+)
+report(
+    "tenstorrent/tt-metal 24487",
+    "means of over 32 cells pass through bfloat16",
+    **spoilt("avg_pool", lambda x, f, o: np.prod(o["size"]) > 32, lambda y, x, f, o: rounded(y, 8)),
+)
+
+
+# Second search. Unpooling.
+
+
+def by_ratio(n, z, s, cells):
+    """Rows picked by the ratio of the sizes, which is the step where windows tile; given as rows of the right answer."""
+    return np.minimum(((np.arange(n) + 0.5) * cells / n).astype(int) * s + (z - 1) // 2, n - 1)
+
+
+def linear_at_edges(maps, *, size, stride, mode):
+    y = np.array(reference.unpool(maps, size=size, stride=stride, mode=mode))
+    if mode == "bicubic" and y.size:
+        linear = reference.unpool(maps, size=size, stride=stride, mode="bilinear")
+        y[:, :, 0], y[:, :, -1] = linear[:, :, 0], linear[:, :, -1]
+    return y
+
+
+def zeros_beyond(maps, *, size, stride, mode):
+    y = reference.unpool(maps, size=size, stride=stride, mode=mode)
+    if mode != "bilinear":
+        return y
+    wide = np.pad(np.asarray(maps, float), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    wide = reference.unpool(wide, size=size, stride=stride, mode=mode)
+    return wide[:, :, stride[0] : stride[0] + y.shape[2], stride[1] : stride[1] + y.shape[3]]
+
+
+report(
+    "PistonDevelopers/resize 30",
+    "nearest from corner to corner",
+    unpool=unpooled(
+        lambda n, z, s, cells: np.round(np.arange(n) * (cells - 1) / max(n - 1, 1)).astype(int) * s + (z - 1) // 2
+    ),
+)
+report("robertknight/rten 1418", "nearest: the ratio of the sizes in place of the step", unpool=unpooled(by_ratio))
+report(
+    "pytorch/pytorch 184848",
+    "nearest: twice as many rows are made by halving their number, whatever the step",
+    unpool=unpooled(
+        lambda n, z, s, cells: np.arange(n) // 2 * s + (z - 1) // 2 if n == 2 * cells and s == 1 else np.arange(n)
+    ),
+)
+report("locationtech/geotrellis 1708", "bicubic falls back to bilinear at the edges", unpool=linear_at_edges)
+report("brendan-duncan/image 320", "bilinear: beyond the edge are zeros", unpool=zeros_beyond)
+
+
+# Second search. Memory, and what is kept.
+
+
+def offset_twice(f):
+    """A 1×1 bank cut out of a larger one is copied, and the copy read from where the bank began in the larger one."""
+    f = np.asarray(f)
+    if f.ndim != 4 or f.shape[2:] != (1, 1) or f.flags.c_contiguous or not f.size or not isinstance(f.base, np.ndarray):
+        return f
+    begin = abs(f.__array_interface__["data"][0] - f.base.__array_interface__["data"][0]) // f.itemsize
+    return np.concatenate([f.ravel(), np.zeros(begin)])[begin:].reshape(f.shape)
+
+
+def as_long_as_the_first():
+    lengths = {}
+
+    def relu(x, *, leak):
+        y = np.array(reference.relu(x, leak=leak))
+        y.reshape(-1)[lengths.setdefault(np.asarray(x).dtype.str, y.size) :] = 0
+        return y
+
+    return relu
+
+
+def as_many_as_at_first():
+    images = {}
+
+    def avg_pool(x, **o):
+        x = np.asarray(x, float)
+        first = images.setdefault((x.shape[1:], str(o)), len(x))
+        return reference.avg_pool(x[np.arange(len(x)) % first] if first else x, **o)
+
+    return avg_pool
+
+
+def by_samples():
+    packed = {}
+
+    def correlate(x, f, b, **o):
+        f = np.asarray(f)
+        if f.size:
+            key = f.__array_interface__["data"][0], f.shape, f.strides, f.dtype.str, f.flat[0], f.flat[-1]
+            f = packed.setdefault(key, f.copy())
+        return reference.correlate(x, f, b, **o)
+
+    return correlate
+
+
+def chosen_at_first():
+    batches = {}
+
+    def correlate(x, f, b, **o):
+        y = np.array(reference.correlate(x, f, b, **o))
+        if len(x) < batches.setdefault((np.shape(x)[1:], np.shape(f), str(o)), len(x)):
+            y[-1:] = 0
+        return y
+
+    return correlate
+
+
+report(
+    "huggingface/candle 3736",
+    "a 1×1 bank cut out of a larger one: its offset counts twice",
+    correlate=lambda x, f, b, **o: reference.correlate(x, offset_twice(f), b, **o),
+)
+report(
+    "ROCm/FlyDSL 317",
+    "kernels are kept with the length of the first array: the rest is zeros",
+    relu=as_long_as_the_first(),
+)
+report(
+    "tenstorrent/tt-metal 54138", "a larger batch than at first: its first images again", avg_pool=as_many_as_at_first()
+)
+report(
+    "pytorch/pytorch 87197", "packed filters are kept by address, shape, first and last weight", correlate=by_samples()
+)
+report("PaddlePaddle/Paddle 107", "a smaller batch than at first: its last image", correlate=chosen_at_first())
+
+
+# Second search. Groups.
+
+
+def answered_in_groups(when, how):
+    def correlate(x, f, b, *, groups=1, **o):
+        y = np.array(reference.correlate(x, f, b, groups=groups, **o))
+        return how(y) if groups > 1 and when(np.shape(x), np.shape(f), o) else y
+
+    return {"correlate": correlate, "substitute": substitute_in_groups, "groups": True}
+
+
+report(
+    "tenstorrent/tt-mlir 9276",
+    "a filter for each channel, maps of one row",
+    **answered_in_groups(lambda x, f, o: f[1] == 1 and x[2] == 1, lambda y: 1.25 * y),
+)
+report(
+    "iree-org/iree 23786",
+    "groups of several channels, in steps",
+    **answered_in_groups(lambda x, f, o: f[1] > 1 and max(o["stride"]) > 1, lambda y: y + 1),
+)
+
+
 def looked_at(backend):
     """The checks that the backend can be asked, those of the operators that it has of its own first."""
     from decoding.testing import CHECKS
@@ -724,10 +1136,11 @@ def refusing(backend, *, examples=60):
     """The first failure; None if it conforms."""
     from decoding.testing import check_backend
 
-    for name in looked_at(backend):
-        found = check_backend(backend, checks=[name], examples=examples, on_failure="return").failures
-        if found:
-            return found[0]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in looked_at(backend):
+            found = check_backend(backend, checks=[name], examples=examples, on_failure="return", cases=folder).failures
+            if found:
+                return found[0]
     return None
 
 

@@ -414,9 +414,9 @@ def test_answers_that_are_no_real_arrays_are_failures(answer):
     ("answer", "said"),
     [
         (lambda y: np.ma.masked_greater(y, -1), r"gives a masked array, \d+ of its \d+ values masked"),
-        (iter, r"gives a \w+, which is to be gone through once, and no array"),
-        (lambda y: (row for row in y), "gives a generator, which is to be gone through once"),
-        (lambda y: y.astype(complex), "gives complex128, which are no real numbers"),
+        (iter, r"gives a \w+ instead of an array, which can be read only once"),
+        (lambda y: (row for row in y), "gives a generator instead of an array"),
+        (lambda y: y.astype(complex), "gives an array of complex128, not of real numbers"),
         (lambda y: y.astype(object) * Fraction(1, 2), "gives a ndarray of objects such as (0|Fraction|[0-9.]+)"),
         (lambda y: {"answer": y}, "gives a dict, which is no array of numbers"),
         (lambda y: y.astype(np.float16), "; the answer is float16, and eps says 1.1e-16"),
@@ -522,11 +522,11 @@ def test_what_is_wrong_with_a_plain_call_is_left_out_of_hygiene_and_the_report_s
     hygiene = ["nan_comes_out", "infinity_comes_out", "calls_in_any_order", "many_calls"]
     report = check_backend(wrong, checks=hygiene, examples=8)
     assert {result.status for result in report.results} == {PASSED}
-    assert str(report).count("passed (without what fails checks of its own: relu)") == len(hygiene)
+    assert str(report).count("passed (left out, as a plain call is wrong: relu)") == len(hygiene)
     assert check_backend(wrong, checks=["relu_integers"], on_failure="return").failures
 
 
-@pytest.mark.parametrize("check", ["nan_comes_out", "calls_in_any_order", "many_calls"])
+@pytest.mark.parametrize("check", ["nan_comes_out", "calls_in_any_order"])
 def test_what_is_wrong_everywhere_does_not_hide_what_is_wrong_with_another(check, monkeypatch):
     unsearched(monkeypatch)
     operator = "relu"
@@ -865,7 +865,7 @@ def test_strategies_draw_what_they_promise():
     seen = set()
 
     @settings(
-        max_examples=200, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=500, derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
     @given(strategies.networks(), strategies.calls("correlate"), strategies.maps())
     def look(net, call, x):
@@ -972,7 +972,12 @@ def test_the_report_says_which_networks_were_covered():
 def test_sums_of_numbers_with_all_digits_are_exact_however_long(operator, eps):
     precision, seen = Arithmetic(eps), set()
     for row in (*conditions.covering(operator)[0], *conditions.thin(operator)):
-        if row["values"].startswith("wide") and row["type"] == "double" and "repeated" not in row["layout"]:
+        if (
+            row["images"]
+            and row["values"].startswith("wide")
+            and row["type"] == "double"
+            and "repeated" not in row["layout"]
+        ):
             call = conditions.case(operator, row, precision).call
             assert bounds.exact_unit(call, precision) == 1
             large = np.abs(call.on(reference)).max() >= 0.125 / eps

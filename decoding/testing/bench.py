@@ -214,7 +214,7 @@ class Bench:
         """
         kind = type(answer).__name__
         if isinstance(answer, Iterator):
-            raise Mismatch(f"gives a {kind}, which is to be gone through once, and no array", code, stage)
+            raise Mismatch(f"gives a {kind} instead of an array, which can be read only once", code, stage)
         if isinstance(answer, np.ma.MaskedArray) and np.ma.is_masked(answer):
             masked = int(np.ma.getmaskarray(answer).sum())
             raise Mismatch(f"gives a masked array, {masked} of its {answer.size} values masked", code, stage)
@@ -226,7 +226,7 @@ class Bench:
             inside = f" of objects such as {described(array.flat[0])}" if array.ndim and array.size else ""
             raise Mismatch(f"gives a {kind}{inside}, which is no array of numbers", code, stage)
         if array.dtype.kind not in "buif":
-            raise Mismatch(f"gives {array.dtype}, which are no real numbers", code, stage)
+            raise Mismatch(f"gives an array of {array.dtype}, not of real numbers", code, stage)
         self.answered = array.dtype
         return np.array(array, np.float64)
 

@@ -12,7 +12,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -115,10 +115,10 @@ def check(
 # Operators, one at a time: equal on small integers, within the derived bound on reals.
 
 
-def _exactly_or_nearly(values: str, reference: str = "the reference") -> str:
-    return (
-        f"equal {reference} on small integers" if values == "integers" else f"stay within γ_n of {reference} on reals"
-    )
+def _exactly_or_nearly(values: str) -> str:
+    if values == "integers":
+        return "equal those of the reference, on small integers"
+    return "keep to the derived bound around those of the reference, on reals"
 
 
 def _differential(operator: str, values: str, hunts: str, mode: str | None = None, name: str = "") -> None:
@@ -126,7 +126,7 @@ def _differential(operator: str, values: str, hunts: str, mode: str | None = Non
         yield Cases(draws.calls(operator, values, mode=mode), explicit.calls(operator, values, mode))
 
     check(
-        operator, name=name or f"{operator}_{values}", says=f"Its answers {_exactly_or_nearly(values)}.",
+        operator, name=name or f"{operator}_{values}", says=f"The answers {_exactly_or_nearly(values)}.",
         source=TABLE[operator].source, hunts=hunts, cases=cases,
     )(Bench.agrees)  # fmt: skip
 
@@ -135,9 +135,9 @@ for _operator in ("correlate", "max_pool", "avg_pool", "relu", "substitute"):
     _differential(_operator, "integers", TABLE[_operator].hunts)
     _differential(_operator, "reals", LOSES_PRECISION)
 for _mode, _hunts in {
-    "nearest": "ties that go to the earlier cell, swapped sizes, gains",
+    "nearest": "ties that go to the earlier cell, swapped sizes, answers multiplied by a factor",
     "bilinear": "aligned corners, swapped sizes",
-    "bicubic": "another a than −1/2, an edge that repeats",
+    "bicubic": "a kernel with another a than −1/2, an edge that repeats its last cell instead of mirroring",
 }.items():
     _differential("unpool", "integers", _hunts, _mode, f"unpool_{_mode}_integers")
     _differential("unpool", "reals", LOSES_PRECISION, _mode, f"unpool_{_mode}_reals")
@@ -150,8 +150,8 @@ def _grouped(values: str) -> None:
             yield Cases(draws.calls(operator, values, grouped=True), explicit.grouped(operator, values), 0.5)
 
     check(
-        "groups", name=f"grouped_{values}", source="our choice: groups as every library has them",
-        says=f"Where the backend says groups = True, correlations and substitutions in groups {_exactly_or_nearly(values)}.",
+        "groups", name=f"grouped_{values}", source="our choice: groups as in every deep-learning library",
+        says=f"The answers to calls in groups {_exactly_or_nearly(values)}, if the backend says groups = True.",
         hunts="groups ignored, taken in another order, or spread over each other" if values == "integers" else LOSES_PRECISION,
         cases=cases,
     )(Bench.agrees)  # fmt: skip
@@ -168,7 +168,9 @@ def _forward(values: str, says: str, hunts: str) -> None:
     def cases(bench: Bench) -> Iterator[Cases]:
         made = [(net, images) for net, row, images in networks.cases() if row["values"] == values]
         always = [*explicit.passes(values), *made]
-        kinds = (*draws.KINDS, *["softmax"] * (values == "reals"))
+        needs = {"conv": set(), "join": set(), "relu": {"relu"}, "pool": {"max_pool", "avg_pool"}}
+        needs |= {"softmax": {"softmax"}} if values == "reals" else {}
+        kinds = tuple(kind for kind, operators in needs.items() if operators <= set(bench.operators))
         drawn = draws.networks(values, kinds=kinds).flatmap(
             lambda net: st.tuples(st.just(net), draws.images_for(net, values))
         )
@@ -193,13 +195,13 @@ def _needs(bench: Bench, net: Network, **operators: str) -> None:
 
 _forward(
     "integers",
-    "A network of small integers gives every layer's responses exactly.",
-    "operators that disagree once chained",
+    "The responses of every layer equal those of the reference, in networks of small integers.",
+    "operators that are right alone and wrong in a chain",
 )
 _forward(
     "reals",
-    "A network gives every layer's responses within the running bound.",
-    "errors that build up from layer to layer",
+    "The responses of every layer keep to the bound that runs through the network, on reals.",
+    "errors that grow from layer to layer",
 )
 
 
@@ -267,15 +269,15 @@ def _decoding_bottom_up(net: Network, layer: int) -> str:
 for _mode in MODES:
     check(
         "substitute", name=f"decode_filter_{_mode}", source="section 3, filter_decoding(L, k, CNN)",
-        says=f"Decodes any unit of a drawn network, {_mode} unpooling, stage by stage.",
-        hunts="an impulse, a single pixel or a stride that is treated apart",
+        says=f"Any unit of a network is decoded as by the reference, layer by layer, with {_mode} unpooling.",
+        hunts="special ways for an impulse, for a single cell or for strides",
         cases=partial(_decoded, mode=_mode),
     )(partial(_decodes, mode=_mode))  # fmt: skip
 for _mode in MODES:
     check(
         "substitute", name=f"decode_layer_{_mode}", source="section 3; the order is our choice",
-        says=f"Decodes whole banks, {_mode} unpooling, bottom-up where that is the same.",
-        hunts="maps, filters or units that are taken one at a time where there are many",
+        says=f"All units of a layer are decoded at once as by the reference, layer by layer, with {_mode} unpooling; upwards from the image where that is the same.",
+        hunts="calls of many maps, filters or units in which only one of them is right",
         cases=partial(_decoded, mode=_mode),
     )(partial(_decodes_all, mode=_mode))  # fmt: skip
 
@@ -290,7 +292,7 @@ def _own_units(bench: Bench) -> Iterator[Cases]:
 
 @check(
     "decode_filter",
-    says="The backend's own decode_filter, any interpolation, gives the decoded filters.",
+    says="The backend's own decode_filter gives the decoded filters, with each interpolation.",
     source="section 3, filter_decoding(L, k, CNN)",
     hunts="biases, rectifiers or switches used on the way down, units counted from 1",
     cases=_own_units,
@@ -314,8 +316,8 @@ def _want(bench: Bench, net: Network, layer: int, k: int, mode: str) -> stages.E
 
 @check(
     "decode_filter",
-    says="The backend's own decode_filter takes each network for itself, and its answers stay as they are.",
-    hunts="caches by the address or the shapes of a network, one buffer for all decoded filters",
+    says="The backend's own decode_filter decodes each network anew, and its answers do not change later.",
+    hunts="caches that go by the address or the shapes of a network, one buffer for all decoded filters",
     cases=lambda bench: [Cases(always=[varied(7)], share=0)],
 )
 def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
@@ -401,28 +403,28 @@ def _larger_pads(call: Call) -> list[Call]:
 _refusal(
     "refuses_other_channels",
     "correlate",
-    says="Refuses maps whose channels are not the filters'.",
+    says="Refuses maps that have other channels than the filters.",
     hunts="broadcasting one channel to many, ignoring the channels in excess",
     spoilt=_other_channels,
 )
 _refusal(
     "refuses_other_map_count",
     "substitute",
-    says="Refuses maps that are not as many as the filters.",
+    says="Refuses maps whose number is not that of the filters.",
     hunts="broadcasting one map to many filters",
     spoilt=_other_channels,
 )
 _refusal(
     "refuses_other_bias",
     "correlate",
-    says="Refuses a bias that is not one value per filter.",
+    says="Refuses a bias that does not have one value for each filter.",
     hunts="broadcasting one bias to all filters",
     spoilt=_other_biases,
 )
 _refusal(
     "refuses_larger_filters",
     "correlate",
-    says="Refuses a filter larger than the map with its pads.",
+    says="Refuses a filter that is larger than the map with its pads.",
     hunts="empty or negative sizes, reading outside",
     spoilt=_smaller_maps,
 )
@@ -436,14 +438,14 @@ _refusal(
 _refusal(
     "refuses_larger_pads",
     *("max_pool", "avg_pool"),
-    says="Refuses a pool whose pads are as large as its window: a window would lie outside the map altogether.",
+    says="Refuses a pool whose pads are as large as its window, since a window would then lie outside the map.",
     hunts="maxima of nothing, means divided by zero",
     spoilt=_larger_pads,
 )
 _refusal(
     "refuses_unknown_modes",
     "unpool",
-    says="Refuses an interpolation that is none of the three.",
+    says="Refuses an interpolation that is not one of the three.",
     hunts="unknown names that fall through to a default",
     spoilt=lambda call: [call._replace(options={**call.options, "mode": mode}) for mode in UNKNOWN_MODES],
 )
@@ -461,8 +463,8 @@ def _other_units(bench: Bench) -> Iterator[Cases]:
 
 @check(
     "decode_filter",
-    says="The backend's own decode_filter refuses a unit that is not there, and an interpolation that is none of the three.",
-    hunts="units counted from the end or round and round, unknown names that fall through to a default",
+    says="The backend's own decode_filter refuses a unit that does not exist, and an interpolation that is not one of the three.",
+    hunts="units counted from the end, or modulo their number; unknown names that fall through to a default",
     cases=_other_units,
 )
 def refuses_other_units(bench: Bench, case: tuple[Network, int, int, str]) -> None:
@@ -494,8 +496,8 @@ def _spots(bench: Bench) -> Iterator[Cases]:
 
 
 @check(
-    says="Not-a-number comes out wherever it enters, or is refused.",
-    hunts="maxima and rectifiers that drop NaN, weights cleaned of it: they hide a broken network",
+    says="Not-a-number comes out wherever it goes in, or is refused.",
+    hunts="maxima and rectifiers that drop not-a-number, weights from which it is removed: both hide a broken network",
     cases=_spots,
 )
 def nan_comes_out(bench: Bench, case: tuple[Call, int, int]) -> None:
@@ -521,12 +523,15 @@ def _infinite(bench: Bench) -> Iterator[Cases]:
         x = np.array(call.arrays[0])
         x[0] = -np.inf
         x[1] = np.where(np.arange(x[1].size).reshape(x[1].shape) % 3 == 0, np.inf, x[1])
-        yield Cases(always=[call._replace(arrays=(x,))], share=0)
+        huge = np.where(x < 0, -1, 1) * bench.precision.range.huge
+        leaks = [{"leak": leak} for leak in (0.0, 1.0)] if call.operator == "relu" else [call.options]
+        largest = [call._replace(arrays=(huge,), options=options) for options in leaks]
+        yield Cases(always=[call._replace(arrays=(x,)), *largest], share=0)
 
 
 @check(
-    says="Infinities come out of maxima and rectifiers: −∞ is the maximum of nothing else.",
-    hunts="maxima that begin with the lowest number, rectifiers that multiply by zero",
+    says="Infinities come out of maxima and rectifiers; the maximum of nothing but −∞ is −∞; the largest numbers of the format stay.",
+    hunts="maxima that begin with the lowest finite number, rectifiers that multiply by zero, or double what they then halve",
     cases=_infinite,
 )
 def infinity_comes_out(bench: Bench, call: Call) -> None:
@@ -539,6 +544,20 @@ def infinity_comes_out(bench: Bench, call: Call) -> None:
         raise Mismatch(
             f"{int(wrong.sum())} values made of infinities are wrong", call, arrays={"got": got, "want": want}
         )
+
+
+@check(
+    "correlate",
+    says="Takes filters and biases that are parts of the maps: arrays of one call may share their memory.",
+    hunts="operands that are turned or packed in place, arrays that are told apart by their address",
+    cases=lambda bench: [Cases(always=bench.right(explicit.probes(["correlate"])), share=0)],
+)
+def shared_inputs(bench: Bench, call: Call) -> None:
+    (x, *_), lines = call.copies(), ("filters = x[:, :, :2, 1:3]", "bias = x[:, 0, 0, 0]", call.by_name())
+    assert x is not None
+    shared = call._replace(arrays=(x, x[:, :, :2, 1:3], x[:, 0, 0, 0]))
+    apart, code = shared._replace(arrays=tuple(shared.copies())), Script(call, lines)
+    bench.agrees(apart, bench.asked(lambda: shared.on(bench.backend), code), code)
 
 
 # Conditions: all that implementations branch on, alone and in pairs.
@@ -561,6 +580,8 @@ def _conditions(operator: str) -> None:
                 held.append((answer, got, case))
 
         cases = conditions.cases(operator, bench.precision, bench.thorough)
+        if operator in ("correlate", "substitute") and takes_groups(bench.backend):
+            cases = chain(cases, conditions.grouped_cases(operator, bench.precision))
         bench.look((case for case in cases if case.row.get("mode") in modes), agrees)
         for answer, before, case in held:
             if not stays(answer, before):
@@ -568,16 +589,18 @@ def _conditions(operator: str) -> None:
 
     check(
         operator, name=f"{operator}_conditions",
-        says="Does what the reference does under all conditions that implementations branch on, and under every two of them together: "
-        "sides, windows, steps, pads, layouts in memory, types, magnitudes; leaves inputs and earlier answers alone.",
-        hunts="a way of its own for some sizes or shapes, its tails, and what it takes for granted of memory and magnitudes",
+        says="Agrees with the reference under every condition that implementations branch on, and under every two of them: sides, windows, "
+        "steps, pads, memory layouts, types, magnitudes. Leaves its inputs and its earlier answers as they are.",
+        hunts="special ways for some sizes, shapes or options, and what these leave over; wrong assumptions about memory and magnitudes; "
+        "answers that share memory, or are kept from an earlier call",
     )(run)  # fmt: skip
 
 
 def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) -> tuple[Any, Array]:
     """The answer, as it is and as it was when it was given.
 
-    The call is made once more, after its first array has changed its sign, if it can be written to and the answer is not too large.
+    The call is made once more, after its first array has changed its sign, if it can be written to; a large answer is judged anew
+    only if it is the same.
     """
     call, (name, *_) = case.call, case.call.names
     answer, got = bench.held(lambda: call.on(bench.backend), case)
@@ -587,7 +610,7 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
             raise Mismatch(f"{each} was written to", Script(before, (*case.lines, *lines)))
     _agrees(bench, case, before, got, case)
     x = call.named[name]
-    change = [f"{name}[...] = -{name}"] if x.flags.writeable and got.size <= KEPT else []
+    change = [f"{name}[...] = -{name}"] if x.flags.writeable else []
     if change:
         np.negative(x, out=x)
 
@@ -603,7 +626,7 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
         )
     if np.shares_memory(np.asarray(answer), np.asarray(again)):
         raise Mismatch("two answers share their memory", code(f"assert not np.shares_memory(first, {call.by_name()})"))
-    if change:
+    if change and (got.size <= KEPT or np.array_equal(got, second)):
         _agrees(bench, case, changed, second, code(call.by_name()))
     return answer, got
 
@@ -664,7 +687,7 @@ def _correlations(bench: Bench) -> Iterator[Cases]:
     "substitute",
     says="<correlate(x, f), z> = <x, substitute(z, f)>.",
     source="sections 2 and 3: substitution undoes correlation",
-    hunts="two operators that disagree on strides, filters or channels",
+    hunts="a correlation and a substitution that disagree on strides, filters or channels",
     cases=_correlations,
 )
 def law_adjoint(bench: Bench, case: tuple[Call, Array]) -> None:
@@ -717,9 +740,9 @@ def law_impulse(bench: Bench, case: tuple[Call, tuple[int, ...]]) -> None:
 
 @law(
     "unpool",
-    says="A constant map stays as it is where a window was, whatever the interpolation, and is 0 between windows.",
+    says="A constant map stays constant where there was a window, and is 0 between windows, with each interpolation.",
     source="our choice: gain 1 per pixel",
-    hunts="gains, weights that do not sum to one at the edge, values spread over what the pool never saw",
+    hunts="answers multiplied by a factor, weights that do not add up to one at the edge, values between windows, where the pool saw nothing",
     cases=lambda bench: [Cases(draws.calls("unpool"), explicit.calls("unpool"), 0.5)],
 )
 def law_gain(bench: Bench, call: Call) -> None:
@@ -788,8 +811,8 @@ def _images(net: Network) -> tuple[Array, list[int]]:
 @law(
     "correlate",
     "substitute",
-    says="Correlating an image with decoded filters, at the places of the units, gives the responses of the network made linear: sums for "
-    "pools, gains as factors, no rectifiers and no biases; units decoded one by one, from above, are those decoded all at once.",
+    says="An image correlated with decoded filters, at the places of the units, gives the responses of the network made linear: pools are "
+    "sums, gains are factors, there are no rectifiers and no biases. Units decoded one by one equal those decoded all at once.",
     source="section 4, figure 3, made exact; for branches equations 1 and 2",
     hunts="a decoder that agrees with itself but not with the network; places that forget strides or pads, branches that overwrite each "
     "other, gains left out or used twice, channels cut or put back in another order, two ways that disagree",

@@ -20,17 +20,20 @@ import numpy as np
 from ..arguments import Array
 from .calls import Call
 from .operators import PADS as PADS
-from .operators import TABLE, Row
+from .operators import TABLE, WINDOWS, Row
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made
 SIDES = ("images", "channels", "filters", "rows", "columns")
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
+GROUPS = (2, 3, 4, 8, 16, 33)
+WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
-MUTE = {("values", "zeros"), ("layout", "the first one repeated"), ("layout", "the last axis repeated"), ("images", 0)}
+REPEATED = ("the first one repeated", "the last axis repeated", "rows repeated one cell later")
+MUTE = {("values", "zeros"), *(("layout", layout) for layout in REPEATED), ("images", 0)}
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -47,6 +50,8 @@ LAYOUTS = {
     "backwards": "{0} = np.flip(np.flip({0}).copy())",
     "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
+    "rows repeated one cell later": "{0} = {0} if {0}.ndim < 4 else np.lib.stride_tricks.sliding_window_view("
+    "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
     "read-only": "{0}.setflags(write=False)",
 }
 SINGLE = 2.0**-24
@@ -187,7 +192,11 @@ def cover(
 def taking_turns(operator: str, names: list[str], most: float, values: tuple[str, ...], *places: Row) -> list[Row]:
     """Rows that have every class of these conditions beside the first of the places that leaves so few products, if one does."""
     table, products = factors(operator), TABLE[operator].products
-    maps: list[Row] = [{}, *({"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33)))]
+    maps: list[Row] = [{"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33))]
+    rests: list[Row] = [{}, *maps]
+    if any(places):  # two of each where there is room, in which more shows
+        others = [name for name in sides(operator) if name not in ("rows", "columns")]
+        rests = [dict.fromkeys(others, n) | each for n in (2, 1) for each in (*maps, {"rows": 1, "columns": 1})]
     names = sorted(names, key=SIDES.__contains__)
     turned = {name: [*table[name][at:], *table[name][:at]] for at, name in enumerate(names)}  # so that sides differ
     unseen, found = {(name, each) for name in names for each in table[name]} - {("images", 0)}, list[Row]()
@@ -200,7 +209,7 @@ def taking_turns(operator: str, names: list[str], most: float, values: tuple[str
                 classes = [each for each in turned[name] if (name, each) in unseen or not (new or each == 0)]
                 turn = 0 if new else len(found) % len(classes)
                 for each in (*classes[turn:], *classes[:turn]):
-                    fit = (row | rest | fixed | chosen | {name: each} for rest in maps)
+                    fit = (row | rest | fixed | chosen | {name: each} for rest in rests)
                     small = next((each for each in fit if products(each) <= most), None)
                     if small is not None:
                         row, chosen = small, chosen | {name: each}
@@ -262,6 +271,8 @@ def _large(operator: str) -> Iterator[Row]:
     elif "window" in table:
         maps = {"rows": 2, "columns": 3} if operator == "unpool" else {"rows": 65, "columns": 66}
         large += [{"window": (side, side), "channels": 1, **maps} for side in ((33, 17), (64, 65))]
+    if "pad" in table:
+        large += [{"window": window, "rows": window[0][0], "columns": window[0][1]} for window in WHOLE]
     if "pad" in table and "filters" not in table:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
     return (_usual(operator, **row) for row in large)
@@ -270,13 +281,13 @@ def _large(operator: str) -> Iterator[Row]:
 def _usual_layers(operator: str) -> Iterator[Row]:
     """Rows as networks have them, each a fast path of its own: the usual windows, on many channels and filters, on large squares."""
     table = factors(operator)
-    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1))
-    # Images, channels and filters, rows and columns.
-    for (side, step), (n, k, cells) in product(
-        windows if "window" in table else ((1, 1),), ((1, 16, 16), (2, 2, 64), (1, 32, 8), (1, 64, 5))
-    ):
-        shape = {"images": n, "channels": k, "filters": k, "rows": cells, "columns": cells}
-        window = {"window": ((side, side), (step, step)), "pad": "one all around"}
+    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
+    # Images, channels, filters, rows and columns.
+    sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3)]
+    sizes += [size for k in (512, 1025) for size in ((k, 2, 2, 3), (1, k, 2, 3), (1, 2, k, 3))]
+    for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
+        shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
+        window = {"window": ((side, side), (step, step)), "pad": "none" if k == c == 128 else "one all around"}
         row = plain(operator, values="reals", **shape, **window)
         if TABLE[operator].products(row) <= MOST[True]:
             yield row
@@ -293,19 +304,38 @@ def _with_every_class(operator: str) -> Iterator[Row]:
         places.append([{"channels": 256, "window": ((2, 2), (2, 2))}])
     for place in places:
         others = [name for name in table if name not in (*place[0], "values")]
-        yield from taking_turns(operator, others, MOST[False], ("reals", "integers", "negative"), *place)
+        yield from taking_turns(operator, others, 1.05 * MOST[False], ("reals", "integers", "negative"), *place)
 
 
 def _both_long(operator: str) -> Iterator[Row]:
     """Two long sides, each as long as the other allows, or a very long one, the others being 1."""
     for first, second in combinations(sides(operator), 2):
         both = (plain(operator, **{first: n, second: m}) for n, m in product(LENGTHS, LENGTHS))
-        fit = [row for row in both if TABLE[operator].products(row) <= MOST[False]]
+        fit = [row for row in both if TABLE[operator].products(row) <= 1.05 * MOST[False]]
         for row in fit:
             if not any(each is not row and each[first] >= row[first] and each[second] >= row[second] for each in fit):
                 yield row
     if operator != "unpool":
         yield from (plain(operator, **{side: LONGEST}) for side in sides(operator))
+
+
+@lru_cache(maxsize=2)
+def grouped(operator: str) -> tuple[Row, ...]:
+    """Rows of a table of its own for banks in groups, with every pair of classes: channels and filters are those of one group."""
+    table = factors(operator) | {"groups": GROUPS, "images": (2, 1, 17), "rows": (5, 1, 9, 32), "columns": (5, 8, 33)}
+    table |= {"channels": (1, 2, 3, 8), "filters": (1, 2, 3, 8), "window": WINDOWS[:9], "values": ("integers", "reals")}
+
+    def products(row: Row) -> float:
+        return float(row["groups"] * TABLE[operator].products(row))
+
+    rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
+    return rows
+
+
+def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
+    """Calls in groups, under all pairs of conditions."""
+    for row in grouped(operator):
+        yield case(operator, row | {side: row["groups"] * row[side] for side in ("channels", "filters")}, precision)
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
@@ -358,6 +388,9 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
+    if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits that lower precision loses
+        x, *others = call.arrays
+        return call._replace(arrays=(x + 10000 * np.sign(np.asarray(x)), *others))
     change: Callable[[Array], Array] = {
         "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(_unequal(a)) - 1, "zeros": lambda a: 0 * a,
     }[values]  # fmt: skip
@@ -419,8 +452,9 @@ def _graded(call: Call, precision: Arithmetic) -> Call:
     assert x is not None
     reach = min(precision.range.reach, 50) // 2
     powers = 2.0 ** np.resize(np.array([0, reach, -reach, reach // 2, -(reach // 2), 1]), x.shape[1])
-    if call.operator == "softmax":
-        return call._replace(arrays=(x / 3,))
+    if call.operator == "softmax":  # responses that lie close together in some columns, and far apart in others
+        apart = 2.0 ** np.resize(np.array([0, min(reach, 6), -4, -9, -14, -20, min(reach, 3), -30]), x.shape[3])
+        return call._replace(arrays=(x / 3 * apart,))
     if others and others[0] is not None:
         others[0] = others[0] / powers.reshape((1, -1, 1, 1) if call.operator == "correlate" else (-1, 1, 1, 1))
     return call._replace(arrays=(x * powers.reshape(-1, 1, 1), *others))

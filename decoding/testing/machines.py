@@ -39,6 +39,7 @@ MANY = {False: 3000, True: 14000}
 SECONDS = {False: 2, True: 30}  # that they may take, for each operator
 PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
+FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
 BATCH = 500  # calls that threads are given at a time
 ALL_EQUAL = "assert all(np.array_equal(y, first) for y in found)"
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
@@ -83,12 +84,12 @@ class Sequence(RuleBasedStateMachine):
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
     def change_arrays(self, back: int) -> None:
-        """Other numbers in the arrays that were handed over."""
+        """Another number in the middle of each array that was handed over."""
         one = self.asked[self._earlier(back)]
         for i, array in enumerate(one.arrays):
             if array is not None:
-                array[...] = 1 - array
-                self.lines.append(f"{one.name}[{i}][...] = 1 - {one.name}[{i}]")
+                array.flat[array.size // 2] += 7
+                self.lines.append(f"{one.name}[{i}].flat[{array.size // 2}] += 7")
 
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
@@ -302,10 +303,10 @@ def _kin(call: Call) -> Call:
 
 
 @check(
-    says="Answers as if each call were the only one, in whatever order calls come, refused ones among them, and whatever their "
-    "owners do to arrays and answers later.",
-    hunts="what one operator leaves in the memory of another, answers that are kept and handed out again, rings of buffers, "
-    "plans of an earlier call",
+    says="Each answer is as if its call were the only one, in whatever order calls are made, even if some are refused, and whatever is "
+    "done later to their arrays and answers.",
+    hunts="what one operator leaves in the memory of another, answers that are kept and given again, rings of buffers, plans of an earlier "
+    "call",
 )
 def calls_in_any_order(bench: Bench) -> None:
     firsts = bench.right(explicit.probes(bench.operators))
@@ -329,8 +330,9 @@ def calls_in_any_order(bench: Bench) -> None:
 
 
 @check(
-    says="Answers the same however often it is asked, after many other shapes, and, where it says threads = True, in several threads.",
-    hunts="counters that overflow, caches of plans that give another's when they are full, memory that threads share",
+    says="Answers stay the same however often a call is made, after calls of many other shapes, and, if the backend says threads = True, "
+    "in several threads.",
+    hunts="counters that overflow, full caches of plans that give another plan, memory that threads share",
 )
 def many_calls(bench: Bench) -> None:
     count = MANY[bench.thorough]
@@ -343,35 +345,41 @@ def many_calls(bench: Bench) -> None:
         _all_agree(bench, [call], (ask() for _ in range(count)), code)
 
     def in_threads(calls: list[Call]) -> None:
+        total = count if len(calls) < FRESH else len(calls)
         lines = [
             "from concurrent.futures import ThreadPoolExecutor",
             f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
         ]
-        lines += ["first = [np.array(call()) for call in calls]", f"with ThreadPoolExecutor({THREADS}) as pool:"]
-        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({count})))")
-        lines.append(f"assert all(np.array_equal(y, first[n % {len(calls)}]) for n, y in enumerate(found))")
+        lines.append(f"with ThreadPoolExecutor({THREADS}) as pool:")
+        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({total})))")
+        lines.append("alone = [np.array(call()) for call in calls]")
+        lines.append(f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))")
         code = "\n".join(lines)
 
         def ask(number: int) -> Array:
             return bench.asked(lambda: calls[number % len(calls)].on(bench.backend), code)
 
         with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
-            for _ in range(0, count, BATCH):
-                _all_agree(bench, calls, pool.map(ask, range(BATCH)), code)
+            for _ in range(0, total, BATCH):
+                _all_agree(bench, calls, pool.map(ask, range(min(total, BATCH))), code)
 
     def many_shapes(calls: list[Call]) -> None:
-        for call in (*calls, *calls):
-            bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, call)))))
+        fewer = [call._replace(arrays=(np.asarray(call.arrays[0])[1:], *call.arrays[1:])) for call in calls]
+        for call in (*calls, *fewer, *calls):
+            bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, *fewer, call)))))
 
     calls = [
         explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[0] for operator in bench.operators
     ]
     for call in bench.right(calls):
         if takes_threads(bench.backend):
-            bench.look([_of_many_shapes(call, 2)], in_threads)
+            fresh = [each for each in _of_many_shapes(call, FRESH // THREADS, 2) for _ in range(THREADS)]
+            bench.look([_of_many_shapes(call, 2), fresh], in_threads)
         else:
             bench.look([call], repeated)
-        bench.look([_of_many_shapes(call, PLANS[bench.thorough])], many_shapes)
+        bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], many_shapes)
+    if takes_threads(bench.backend):
+        bench.look([bench.right(explicit.probes(bench.operators))], in_threads)
 
 
 def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:
@@ -401,9 +409,9 @@ def _hasty_threads() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
-def _of_many_shapes(call: Call, count: int) -> list[Call]:
+def _of_many_shapes(call: Call, count: int, images: int = 1) -> list[Call]:
     """The same call of so many widths."""
     x, *others = call.arrays
     assert x is not None
     n, c, rows, columns = x.shape
-    return [call._replace(arrays=(varied(n, c, rows, columns + more), *others)) for more in range(count)]
+    return [call._replace(arrays=(varied(images * n, c, rows, columns + more), *others)) for more in range(count)]

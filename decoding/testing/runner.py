@@ -250,7 +250,7 @@ def _of_cases(bench: Bench) -> tuple[str, str]:
     if lacking and not ran:
         return UNSUPPORTED, lacking
     left_out = ", ".join(dict.fromkeys(bench.left_out))
-    without = f"without what fails checks of its own: {left_out}" if left_out else ""
+    without = f"left out, as a plain call is wrong: {left_out}" if left_out else ""
     skipped = f"{len(bench.skipped)} of {bench.ran} cases: {bench.skipped[0]}" if bench.skipped else ""
     if 2 * len(bench.skipped) >= ran:
         return NOT_JUDGED, skipped or without or "no case was drawn"

@@ -34,7 +34,12 @@ __all__ = ["VALUES", "calls", "fillings", "images_for", "maps", "networks"]
 LIMIT = 4  # of small integers
 FILLINGS = ("ramp", "mixed", "mixed", "mixed", "negative", "impulse", "zeros")
 LARGEST = 25  # cells of a window
-KINDS = ("conv", "relu", "pool", "join")  # of layers, in the order in which a network has them, over and over
+KINDS = (
+    "conv",
+    "relu",
+    "pool",
+    "join",
+)  # of layers; a network has them over and over, a convolution first, the others in turn
 
 
 @lru_cache(maxsize=1024, typed=True)
@@ -138,7 +143,10 @@ def networks(draw: DrawFn, values: str = "integers", *, most: int = 4, kinds: tu
             for name, classes in model.TABLE.items()
             if name not in ("depth", "images", "mode")
         }
-        for kind in (kind for kind in KINDS if kind in kinds and len(net.layers) < count):
+        turn = draw(_integers(1, 3))
+        for kind in (
+            kind for kind in (KINDS[0], *KINDS[turn:], *KINDS[1:turn]) if kind in kinds and len(net.layers) < count
+        ):
             with contextlib.suppress(ShapeError):
                 top = steps[kind](net, top, row)
                 continue

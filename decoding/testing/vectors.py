@@ -328,7 +328,7 @@ def _numbers(value: Any) -> Array:
     """Real numbers, in double precision."""
     array = np.asarray(value)
     if array.dtype.kind not in "buif":
-        raise ValueError(f"it holds {array.dtype}, which are no real numbers")
+        raise ValueError(f"it holds {array.dtype}, not real numbers")
     return array.astype(np.float64)
 
 
