@@ -34,7 +34,6 @@ from decoding.testing import (
     strategies,
 )
 from decoding.testing.__main__ import main
-from decoding.testing.bounds import Arithmetic
 from decoding.testing.calls import Call, source
 from decoding.testing.report import (
     EXPECTED,
@@ -48,6 +47,7 @@ from decoding.testing.report import (
     Report,
     Result,
 )
+from decoding.testing.rounding import Arithmetic
 
 pytestmark = pytest.mark.usefixtures("few_conditions")
 
@@ -199,9 +199,11 @@ def test_every_failure_prints_as_code_that_shows_it(operators, searched, monkeyp
 
 def test_the_code_of_a_pass_shows_a_failure_that_a_lower_layer_hides():
     net = Network([Conv(np.zeros((1, 1, 1, 2))), MaxPool((1, 2))], input_shape=(1, 3, 4))
-    code = checks._decoding(net, 2, np.ones((1, 1, 1, 1)), "nearest")
-    assert shows(code, backend(unpool=lambda maps, **options: 2 * reference.unpool(maps, **options)))
-    assert not shows(code, backend())
+    wrong = backend(unpool=lambda maps, **options: 2 * reference.unpool(maps, **options))
+    with pytest.raises(Mismatch) as found:
+        checks._decodes(bench.Bench(wrong, 1), (net, 2, 0), "nearest", whole=False)
+    assert shows(found.value.code, wrong)
+    assert not shows(found.value.code, backend())
 
 
 def test_there_are_thirty_mutants_with_names_of_their_own():
@@ -1131,9 +1133,9 @@ def test_importing_decoding_does_not_load_the_kit():
 
 @pytest.mark.parametrize("kind", ["Conv", "BatchNorm", "LRN", "Sigmoid"])
 def test_layers_that_a_network_computes_itself_are_drawn_for_decoders(kind):
-    from hypothesis import find, settings
+    from hypothesis import Phase, find, settings
 
-    search = settings(max_examples=1000, derandomize=True, database=None, deadline=None)
+    search = settings(max_examples=1000, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     net = find(
         strategies.networks(kinds=("conv", "norm")),
         lambda net: kind in {each.kind for each in net.layers},

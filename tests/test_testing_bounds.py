@@ -10,8 +10,9 @@ import decoding
 from decoding import BatchNorm, Concat, Conv, Gate, Network, ReLU, Sum, reference
 from decoding.interpolation import MODES, matrix
 from decoding.testing import CHECKS, Call, bench, check_backend, explicit, operators, stages, strategies
-from decoding.testing.bounds import Arithmetic, NotJudged, error_bound, exact_unit, running_error
+from decoding.testing.bounds import error_bound, exact_unit, running_error
 from decoding.testing.report import FAILED, NOT_JUDGED, PASSED, Mismatch
+from decoding.testing.rounding import Arithmetic, NotJudged
 
 pytestmark = pytest.mark.usefixtures("few_conditions")
 

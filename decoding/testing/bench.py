@@ -22,9 +22,10 @@ from .. import reference
 from ..arguments import Array, described
 from ..backend import OPERATORS, precision, takes_groups
 from ..errors import InvalidValueError
-from .bounds import NotJudged, arithmetic, error_bound, exact_unit
+from .bounds import arithmetic, error_bound, exact_unit
 from .calls import Call, Script, in_shape, inputs
 from .report import Mismatch
+from .rounding import NotJudged
 from .stages import Expected, Pass, expectations
 
 T = TypeVar("T")

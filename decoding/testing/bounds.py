@@ -14,20 +14,7 @@ from ..arguments import Array, described
 from ..errors import InvalidValueError
 from .calls import Call
 from .operators import TABLE
-from .rounding import RANGES, Arithmetic, NotJudged, Range, axis_weights, largest, unit
-
-__all__ = [
-    "Arithmetic",
-    "NotJudged",
-    "Range",
-    "arithmetic",
-    "axis_weights",
-    "error_bound",
-    "exact_unit",
-    "refuse_vacuous",
-    "running_error",
-    "unit",
-]
+from .rounding import RANGES, Arithmetic, NotJudged, Range, largest, unit
 
 
 def arithmetic(backend: Any) -> Arithmetic:

@@ -1,7 +1,7 @@
-"""The golden cases: a table, of one or two lines for each.
+"""The golden cases: a table with one or two lines for each.
 
-A case has an id, the flags of the bugs that it hunts, a comment, and what its operator is given. Fillings are asymmetric,
-the same on every machine, and made by formula, so that nothing is stored.
+A case has an id, the flags of the bugs that it is there for, a comment, and the inputs of its operator. The inputs are made by formulas that give
+the same numbers on every machine, so none are stored. No flip or exchange of axes leaves them as they are.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The registry: every check has a name, a sentence, a source, the bug it hunts, cases, and a judge of one case.
+"""The registry of checks: each has a name, a sentence, a source, the bugs that it is there for, cases, and a judge of one case.
 
-Each searches, and then looks at cases that are always the same: what hypothesis draws depends on its version and on the
-modules that are loaded, and what a check must catch may not.
+A check first looks at cases that hypothesis draws, and then at cases that are always the same. What hypothesis draws depends on its version
+and on the modules that are loaded; what a check finds may not depend on them.
 
-Operators come first, then whole networks, refusals, hygiene, conditions, and last the laws, which need no reference at all.
+Operators come first, then whole networks, refusals, values that are not finite, conditions, and last the laws, which need no reference.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from ..network import Network
 from . import conditions, explicit, networks, stages
 from . import strategies as draws
 from .bench import NOTHING, Bench, Unsupported, stays
-from .bounds import NotJudged, error_bound
+from .bounds import error_bound
 from .calls import Call, Script, source
 from .operators import TABLE, varied
 from .report import Mismatch
+from .rounding import NotJudged
 
 # fmt: off
 UNKNOWN_MODES = (
@@ -47,7 +48,7 @@ Unit = tuple[Network, int, int]  # a network, a layer, and a channel of it
 
 
 class Cases(NamedTuple):
-    """What a check looks at: cases that are drawn, a share of the usual number, and those that always come after them."""
+    """What a check looks at: cases to be drawn, and how many as a share of the usual number; and cases that always come after them."""
 
     drawn: SearchStrategy[Any] = NOTHING
     always: Iterable[Any] = ()
@@ -234,36 +235,18 @@ def _eye(channels: int, unit: int | None = None) -> Array:
     return np.eye(channels)[slice(None) if unit is None else [unit], :, np.newaxis, np.newaxis]
 
 
-def _decodes(bench: Bench, case: Unit, mode: str) -> None:
+def _decodes(bench: Bench, case: Unit, mode: str, whole: bool) -> None:
+    """One unit, or the whole layer, layer by layer: the image alone may be right where a layer on the way is not."""
     net, layer, k = case
     _needs(bench, net, MaxPool="unpool", AvgPool="unpool")
-    impulse = _eye(net.channels(layer), k)
-    bench.agrees_on_pass(stages.decode(net, layer, mode), impulse, _decoding(net, layer, impulse, mode))
-
-
-def _decodes_all(bench: Bench, case: Unit, mode: str) -> None:
-    net, layer, _ = case
-    _needs(bench, net, MaxPool="unpool", AvgPool="unpool")
-    if _goes_up(net, layer, mode):
-        bench.agrees_on_pass(
-            stages.decode_bottom_up(net, layer), _eye(net.channels(0)), _decoding_bottom_up(net, layer)
-        )
+    if whole and _goes_up(net, layer, mode):
+        steps, start = stages.decode_bottom_up(net, layer), _eye(net.channels(0))
+        walk = f"walks.up(net, {layer}, 0, backend, float)"
     else:
-        start = _eye(net.channels(layer))
-        bench.agrees_on_pass(stages.decode(net, layer, mode), start, _decoding(net, layer, start, mode))
-
-
-def _decoding(net: Network, layer: int, maps: Array, mode: str) -> str:
-    """Code of the pass from above, down to every layer: the image alone may be right where a layer on the way is not."""
-    lines = ["from decoding import walks", f"net = {source(net)}", f"start = walks.Placed({source(maps)}, (0, 0))"]
-    walk = f"walks.down(net, start, {layer}, 0, {mode!r}, backend)"
-    return "\n".join([*lines, f"[placed.maps for _, placed in {walk}]"])
-
-
-def _decoding_bottom_up(net: Network, layer: int) -> str:
-    """Code of the pass from below, layer by layer: the last bank alone may be right where one on the way is not."""
-    walk = f"walks.up(net, {layer}, 0, backend, float)"
-    return f"from decoding import walks\nnet = {source(net)}\n[placed.maps for _, placed in {walk}]"
+        steps, start = stages.decode(net, layer, mode), _eye(net.channels(layer), None if whole else k)
+        walk = f"walks.down(net, walks.Placed({source(start)}, (0, 0)), {layer}, 0, {mode!r}, backend)"
+    lines = "from decoding import walks", f"net = {source(net)}", f"[placed.maps for _, placed in {walk}]"
+    bench.agrees_on_pass(steps, start, "\n".join(lines))
 
 
 for _mode in MODES:
@@ -272,14 +255,14 @@ for _mode in MODES:
         says=f"Any unit of a network is decoded as by the reference, layer by layer, with {_mode} unpooling.",
         hunts="special ways for an impulse, for a single cell or for strides",
         cases=partial(_decoded, mode=_mode),
-    )(partial(_decodes, mode=_mode))  # fmt: skip
+    )(partial(_decodes, mode=_mode, whole=False))  # fmt: skip
 for _mode in MODES:
     check(
         "substitute", name=f"decode_layer_{_mode}", source="section 3; the order is our choice",
         says=f"All units of a layer are decoded at once as by the reference, layer by layer, with {_mode} unpooling; upwards from the image where that is the same.",
         hunts="calls of many maps, filters or units in which only one of them is right",
         cases=partial(_decoded, mode=_mode),
-    )(partial(_decodes_all, mode=_mode))  # fmt: skip
+    )(partial(_decodes, mode=_mode, whole=True))  # fmt: skip
 
 
 def _own_units(bench: Bench) -> Iterator[Cases]:
@@ -334,7 +317,7 @@ def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
     bench.holds("a decoded filter is another's, or changed when others were decoded later", lines)
 
 
-# What must be refused: any exception will do, in whatever words, but NotImplementedError says "unsupported".
+# What must be refused. Any exception will do, with any message, but NotImplementedError means "unsupported".
 
 
 def _refusal(name: str, *operators: str, says: str, hunts: str, spoilt: Callable[[Call], list[Call]]) -> None:
@@ -475,7 +458,7 @@ def refuses_other_units(bench: Bench, case: tuple[Network, int, int, str]) -> No
         raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", code)
 
 
-# Hygiene.
+# Values that are not finite.
 
 
 def _spots(bench: Bench) -> Iterator[Cases]:

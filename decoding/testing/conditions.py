@@ -1,10 +1,10 @@
-"""The conditions that implementations branch on, as classes, and calls in which every class and every pair of them occurs.
+"""The conditions that implementations branch on, as classes, and calls in which every class and every pair of classes occurs.
 
-A fast path and its tail hang on a few conditions at a time: 3×3 windows in steps of 1 on 8 channels or more, say. So the
-conditions of an operator are written down as a table, a *factor* with its classes a line: how many images, channels, rows,
-windows with their steps, pads, layouts in memory, types, magnitudes. A *covering array* is a list of calls in which every two
-classes of different factors occur together somewhere, if they can (Kuhn, Kacker and Lei, *Practical Combinatorial Testing*,
-NIST 800-142); it is found greedily, and much shorter than the product. Long sides, up to 4,097, come one at a time and thin.
+A fast path depends on a few conditions at a time: windows of 3×3 in steps of 1, on 8 channels or more, say. So each operator has a table of
+conditions. A *factor* is one condition, such as the number of channels, the window with its steps, the pads, the layout in memory, or the
+type; its *classes* are the values that it takes in the calls. A *covering array* is a list of calls in which every two classes of different
+factors occur together in some call, if they can (Kuhn, Kacker and Lei, *Practical Combinatorial Testing*, NIST 800-142). It is found greedily,
+and is much shorter than a list of all combinations. Long sides, up to 4,097, are not paired: they come one at a time, in calls of their own.
 """
 
 from __future__ import annotations

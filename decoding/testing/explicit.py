@@ -1,6 +1,6 @@
-"""Cases that a check always looks at, the same everywhere: what it must catch does not hang on what is drawn.
+"""Cases that a check always looks at, whatever hypothesis draws, so that what it must find does not depend on chance.
 
-They are the golden vectors, and calls and networks that have every class of the conditions that do not hang on memory.
+They are the golden vectors, and calls and networks with every class of the conditions that do not concern memory.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Sequences of calls of one backend: what it keeps from one call must show in no other.
+"""Sequences of calls to one backend: what it keeps from one call must not show in another.
 
-`Sequence` is a rule-based state machine of hypothesis: a call is asked, asked again with the same arrays, its arrays change, its
-answer is written to by whoever got it, a call is refused or has not-a-number in it, and so many answers are held at a time. After
-each step every answer that is held must be what it was. Whatever is drawn, some sequences are always played: one in which each
-call follows each other one (a de Bruijn sequence), and for each operator one in which every three kinds of steps follow each other.
+`Sequence` is a rule-based state machine of hypothesis. Its steps are: a call; the same call again with the same arrays; a change of the arrays of an
+earlier call; a change of an earlier answer; a call that must be refused or that has not-a-number in an array; and many calls of one shape.
+After each step, every answer that was given before must be what it was. hypothesis draws such sequences. Besides, some sequences are always
+played: one in which every call follows every other one (a de Bruijn sequence), and for each operator one in which every three kinds of steps
+follow each other.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from ..arguments import Array
 from ..backend import takes_threads
 from . import explicit
 from .bench import NOT_THE_SAME, Bench, stays
-from .bounds import NotJudged
 from .calls import Call, inputs, source
 from .checks import check
 from .operators import varied
 from .report import Mismatch
+from .rounding import NotJudged
 
 RING = 128  # the longest ring of buffers that is gone round
 # Calls of one kind in a row, by default and thoroughly: a fault in one of 3,000 shows with 63 %, and with 99 %.

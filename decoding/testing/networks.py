@@ -1,8 +1,8 @@
-"""Networks in which every class of what layers can be occurs, and every two classes together that can.
+"""Networks in which every class of what layers can be occurs, and every two classes that can occur together.
 
-A network is described by a row, as a call is in `conditions`: how deep it is, the groups, dilation, window, steps and pads of
-its main convolution, how branches meet, the rectifier, the pool and the gain beside it, the interpolation of its unpooling.
-What a row does not speak of is filled up with plain layers, half of them below and half above.
+Like a call in `conditions`, a network is described by a row, with a class for each factor: the depth, the window, steps, pads, groups and
+dilation of its main convolution, how branches meet, the rectifier, the pool, their gain, and the interpolation of the unpooling. If the
+network is deeper than the layers that the row describes, plain layers are added, half of them below these and half above.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the kit knows of each operator, in one table: a record for each, and nothing about one of them elsewhere.
+"""What the kit knows of each operator, in one table with a record for each.
 
 A call is described by a *row*: the sides of its arrays (``images``, ``channels``, ``rows``, ``columns``, ``filters``), its
-``window`` (size and step), its ``pad``, and what else the operator takes. `conditions` says which rows there are.
+``window`` (size and step), its ``pad``, and its other options. `conditions` says which rows there are.
 """
 
 from __future__ import annotations

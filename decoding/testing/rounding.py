@@ -1,15 +1,15 @@
 """What rounding does to each operator: how far an honest answer may be from the exact one, and where it must be exact.
 
 A sum of n rounded terms errs by at most ``γ_n(eps) · Σ |terms|``, ``γ_n = n·eps / (1 − n·eps)``, in whatever order it is
-taken (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1). Every operator is such a sum, or does not
-amplify errors at all; so the bound of one is the same operator on absolute values.
+taken (Higham, *Accuracy and Stability of Numerical Algorithms*, section 3.1). Each operator is such a sum, or does not make errors
+larger. So its bound is the same operator, applied to absolute values. The unit roundoff in it is that of the backend plus that of
+the reference, so the bound covers both.
 
-The unit roundoff used is that of the backend plus that of the reference, so that the bound covers both.
-
-A function of errors takes a call, the precision, the sizes of its first array, their errors, and those of its filters (None
-where they have none). It gives the errors that the operator makes of its own, those it carries on, and the sizes of its
-largest partial sums. A function of grids takes a call, the precision and the grids that its arrays lie on. It gives the
-largest partial sum, the grid of the sums and that of the answers, or None where something may round.
+There are two functions for each operator. The one of errors takes a call, the precision, the sizes of the first array, the errors of
+the first array, and the errors of the filters (None if they have none). It gives the errors that the operator makes by itself, the
+errors that it passes on, and the sizes of its largest partial sums. The function of grids takes a call, the precision, and the grids on which
+the arrays lie: powers of two of which all numbers are multiples. It gives the largest partial sum, the grid of the sums, and the grid of the
+answers, or None if something may be rounded.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""A network's passes, stage by stage, with the bound of each: where does a backend first differ?
+"""The passes through a network, stage by stage, each stage with its bound: where does a backend first differ?
 
-A pass is one of the three walks of `decoding.walks`, which are the library's own: what is judged here is what users run.
-The reference walks in front and its calls are recorded. Two more walks keep step with it, over the same layers: one
-carries errors, whose operators give the largest honest error of each recorded call; the other carries sizes, whose
-operators give the size of each recorded answer and its error, so that where parts are added, it adds up their sizes. What
-the walk itself multiplies and adds, gains and sums, is rounded too: these roundings are written into the errors wherever
-a walk stops, before it goes on.
+A pass is one of the three algorithms of `decoding.walks`, forward, down or up. They are the library's own, so the kit judges what users
+run. To find what each stage must give, the algorithm runs three times side by side:
+
+- with the reference's operators, whose calls are recorded;
+- with operators that take errors and give the largest honest error of each recorded call;
+- with operators that give the size of each recorded answer plus its error. Where branches are added, this adds up their sizes.
+
+The algorithm itself rounds, too, when it multiplies by gains and adds branches. These roundings are added to the errors after each stage,
+before the algorithm goes on.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from ..arguments import Array
 from ..layers import Concat, Conv, Dropout, Gate, Layer, Loss, Select, Sum
 from ..network import Network
 from ..walks import Placed
-from .bounds import Arithmetic, NotJudged, exact_unit, refuse_vacuous, running_error, unit
+from .bounds import exact_unit, refuse_vacuous, running_error
 from .calls import Call
+from .rounding import Arithmetic, NotJudged, unit
 
 Steps = Iterator[tuple[int, Array]]
 

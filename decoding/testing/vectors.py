@@ -22,9 +22,10 @@ from ..files import replacing
 from ..layers import Conv
 from ..network import Network
 from . import loops, stages
-from .bounds import Arithmetic, NotJudged, error_bound, exact_unit
+from .bounds import error_bound, exact_unit
 from .calls import Call, in_shape
 from .cases import FLAGS, Case, cases
+from .rounding import Arithmetic, NotJudged
 
 __all__ = [
     "FLAGS",
