@@ -103,7 +103,7 @@ def stale(y, memory):
 
 
 def last_channel(y, _):
-    y[:, -1] = y[:, 0] + (y.shape[1] == 1)
+    y[:, -1] = y[:, 0]
 
 
 def shared(y, memory):
@@ -136,9 +136,9 @@ def written_to(arrays, options):
 
 
 def option_ignored(arrays, options):
-    """The first that there is: pads, a bias, steps that are unequal, the leak, the interpolation."""
-    if any(options.get("pad", ())):
-        top, bottom, left, right = options["pad"]
+    """The first that there is: pads that are unequal, a bias, the leak, the interpolation."""
+    top, bottom, left, right = options.get("pad", (0, 0, 0, 0))
+    if (top, left) != (bottom, right):
         return arrays, {**options, "pad": (bottom, top, right, left)}
     if len(arrays) == 3 and arrays[2] is not None:
         return [*arrays[:2], None], options

@@ -33,7 +33,7 @@ ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alon
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 REPEATED = ("the first one repeated", "the last axis repeated", "rows repeated one cell later")
-MUTE = {("values", "zeros"), *(("layout", layout) for layout in REPEATED), ("images", 0)}
+MUTE = {("values", "zeros"), ("values", "large"), *(("layout", layout) for layout in REPEATED), ("images", 0)}
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -310,10 +310,12 @@ def _with_every_class(operator: str) -> Iterator[Row]:
 def _both_long(operator: str) -> Iterator[Row]:
     """Two long sides, each as long as the other allows, or a very long one, the others being 1."""
     for first, second in combinations(sides(operator), 2):
-        both = (plain(operator, **{first: n, second: m}) for n, m in product(LENGTHS, LENGTHS))
-        fit = [row for row in both if TABLE[operator].products(row) <= 1.05 * MOST[False]]
-        for row in fit:
-            if not any(each is not row and each[first] >= row[first] and each[second] >= row[second] for each in fit):
+        long = [{first: n, second: m} for n, m in product(LENGTHS, LENGTHS)]
+        both = [[plain(operator, **{"columns": cells, **each}) for cells in (2, 1)] for each in long]
+        fit = [[row for row in rows if TABLE[operator].products(row) <= 1.05 * MOST[False]][:1] for rows in both]
+        found = [row for rows in fit for row in rows]
+        for row in found:
+            if not any(each is not row and each[first] >= row[first] and each[second] >= row[second] for each in found):
                 yield row
     if operator != "unpool":
         yield from (plain(operator, **{side: LONGEST}) for side in sides(operator))
@@ -388,9 +390,9 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
-    if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits that lower precision loses
+    if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
-        return call._replace(arrays=(x + 10000 * np.sign(np.asarray(x)), *others))
+        return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
     change: Callable[[Array], Array] = {
         "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(_unequal(a)) - 1, "zeros": lambda a: 0 * a,
     }[values]  # fmt: skip
@@ -399,7 +401,12 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
 
 def _unequal(array: Array) -> Array:
     """Sevenths, below 1 and above, every seventh of which is small: less than 1e-4 of the largest, where some might leave it out."""
-    return array * 5 / 7 * np.where(np.arange(array.size) % 7 == 5, 2.0**-17, 1).reshape(array.shape)
+    return array * 5 / 7 * np.where(_seventh(array), 2.0**-17, 1)
+
+
+def _seventh(array: Array) -> Array:
+    """Every seventh place."""
+    return np.asarray(np.arange(array.size) % 7 == 5).reshape(array.shape)
 
 
 def extreme(call: Call, maps: int = 1, weights: int = 1, reach: int = 0) -> Call:
@@ -423,7 +430,7 @@ def _wide(call: Call, weights: bool, digits: int) -> Call:
 
     def wide(array: Array) -> Array:
         odd = 2.0 ** (digits - 2) + 2 * (np.arange(array.size) % 13) + 1
-        return np.asarray(np.sign(array) * odd.reshape(array.shape))
+        return np.asarray(np.sign(array) * np.where(_seventh(array), 1, odd.reshape(array.shape)))
 
     x, *others = call.arrays
     assert x is not None
