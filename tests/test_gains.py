@@ -530,7 +530,9 @@ def test_decoding_with_gains_is_the_gradient_of_the_network_of_these_factors(see
         else:
             y = gain * below[0]
         live[number] = y
-    want = decode_layer(net, 10, unpool="sum")
+    want = np.stack(
+        [decoder.decode_filter(net, 10, k, unpool="sum") for k in range(6)]
+    )  # from the unit down, not a bank up
     place = y.shape[2] // 2
     for k in range(6):
         (gradient,) = torch.autograd.grad(live[10][0, k, place, place], x, retain_graph=True)
