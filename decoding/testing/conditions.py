@@ -376,7 +376,7 @@ def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     singles, code = TYPES[row["type"]], LAYOUTS[row["layout"]]
     if singles:
         precision = precision._replace(eps=max(precision.eps, SINGLE))
-    made = TABLE[operator].made(row)
+    made = TABLE[operator].made({name: value for name, value in row.items() if name != "groups"})  # those of one group
     call = _valued(_in_groups(made, row["groups"]) if "groups" in row else made, row["values"], precision)
     typed = [a if a is None or i not in singles else a.astype(np.float32) for i, a in enumerate(call.arrays)]
     call = call._replace(arrays=tuple(typed))
