@@ -193,6 +193,17 @@ def test_every_failure_prints_as_code_that_shows_it(operators, searched, monkeyp
         assert shows(failure.code, wrong), failure
 
 
+def test_a_module_that_lacks_operators_is_judged_by_the_laws_of_networks():
+    module = types.ModuleType("partial")
+    module.eps, module.correlate, module.substitute = 2.0**-53, reference.correlate, reference.substitute
+    (result,) = check_backend(module, checks=["law_response"], examples=4).results
+    assert result.status == PASSED
+    module.substitute = turned("substitute")
+    (result,) = check_backend(module, checks=["law_response"], examples=4, on_failure="return").results
+    assert result.status == FAILED
+    assert shows(result.code, module)
+
+
 def test_the_code_of_a_pass_shows_a_failure_that_a_lower_layer_hides():
     net = Network([Conv(np.zeros((1, 1, 1, 2))), MaxPool((1, 2))], input_shape=(1, 3, 4))
     wrong = backend(unpool=lambda maps, **options: 2 * reference.unpool(maps, **options))

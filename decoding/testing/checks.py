@@ -183,7 +183,7 @@ def _forward(values: str, says: str, hunts: str) -> None:
 def _runs(bench: Bench, case: tuple[Network, Array]) -> None:
     net, images = case
     _needs(bench, net, MaxPool="max_pool", AvgPool="avg_pool", ReLU="relu", Softmax="softmax")
-    code = f"net = {source(net)}\nnet.activations({source(images)}, backend=backend)"
+    code = "\n".join([*bench.as_object, f"net = {source(net)}", f"net.activations({source(images)}, backend=backend)"])
     bench.agrees_on_pass(stages.forward(net, len(net.layers)), images, code)
 
 
