@@ -394,7 +394,7 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": _unequal, "negative": lambda a: -np.abs(_unequal(a)) - 1, "zeros": lambda a: 0 * a,
+        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, "zeros": lambda a: 0 * a,
     }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 
@@ -402,6 +402,11 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
 def _unequal(array: Array) -> Array:
     """Sevenths, below 1 and above, every seventh of which is small: less than 1e-4 of the largest, where some might leave it out."""
     return array * 5 / 7 * np.where(_seventh(array), 2.0**-17, 1)
+
+
+def _below_zero(array: Array) -> Array:
+    """Negative ones, every seventh of which is small: the largest of a window, where that has seven cells."""
+    return np.asarray(-np.abs(_unequal(array)) - np.where(_seventh(array), 2.0**-18, 1))
 
 
 def _seventh(array: Array) -> Array:
