@@ -405,8 +405,11 @@ def _unequal(array: Array) -> Array:
 
 
 def _below_zero(array: Array) -> Array:
-    """Negative ones, every seventh of which is small: the largest of a window, where that has seven cells."""
-    return np.asarray(-np.abs(_unequal(array)) - np.where(_seventh(array), 2.0**-18, 1))
+    """Negative ones, every seventh of which is small: the largest of a window, where that has seven cells.
+
+    The others are so large that between them bicubic interpolation goes above 1.
+    """
+    return np.asarray(-16 * np.abs(_unequal(array)) - np.where(_seventh(array), 2.0**-18, 1))
 
 
 def _seventh(array: Array) -> Array:
