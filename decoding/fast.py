@@ -12,9 +12,6 @@ Gains are of one thread in float32: a forward pass of LeNet is twice as fast as 
 
 from __future__ import annotations
 
-import sys
-from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +27,7 @@ from .arguments import (
     substitute_arguments,
     unpool_arguments,
 )
-from .blocks import in_order, keep_memory
+from .blocks import keep_memory
 from .boundary import public
 from .interpolation import matrix
 
@@ -45,7 +42,6 @@ MANY = 49
 # Products that are made, then added where they belong, at a time: few enough for the cache, and so many that the threads of
 # a product seldom wait. With 2^16, LeNet's bilinear bank takes 1.1 times as long; with 2^18, a VGG's twice on a busy machine.
 BLOCK = 2**20
-SHARED = 2**26  # multiplications that are shared out among threads: fewer take less time than that
 COLUMNS = 2**18  # numbers of windows that are copied for a product, or made by it, at a time: they stay in cache
 FILL = 196  # positions that fill a product
 # Numbers of maps whose taps are added up at a time. They stay in cache; of fewer, each sum is so short that two threads mostly
@@ -304,7 +300,7 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, 
 
 
 def _substitute(maps: Array, filters: Array, stride: Pair, dtype: np.dtype[Any]) -> Array:
-    (n, _, rows, columns), (_, c, h, w) = maps.shape, filters.shape
+    (n, k, rows, columns), (_, c, h, w) = maps.shape, filters.shape
     shape = (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w, c, n
     if h * w == 1 and rows * columns >= MANY:
         return _substitute_pixels(maps.astype(dtype, copy=False), np.asarray(filters, dtype), stride)
@@ -312,34 +308,20 @@ def _substitute(maps: Array, filters: Array, stride: Pair, dtype: np.dtype[Any])
     if n < FEW and not bank.flags.c_contiguous:  # a bank decoded from below is, and need not be copied
         return _as_maps(_substitute_few(maps.astype(dtype, copy=False), np.asarray(filters, dtype), stride, shape))
     bank, maps = np.ascontiguousarray(bank, dtype), np.ascontiguousarray(maps.transpose(2, 3, 1, 0), dtype)
-    out = np.empty(shape, dtype)
-    # So many blocks of rows of the result, whatever the number of threads, so that sums are rounded alike.
-    parts = min(len(out), 4 + 4 * (out.size // BLOCK)) if bank.size * rows * columns * n >= SHARED else 1
-    edges = [len(out) * i // parts for i in range(parts + 1)]
-    fill = partial(_substitute_rows, maps, bank, stride, out)
-    in_order(sys.modules[__name__], fill, pairwise(edges), lambda done: None)
-    return _as_maps(out)
-
-
-def _substitute_rows(maps: Array, bank: Array, stride: Pair, out: Array, some: tuple[int, int]) -> None:
-    """Into some rows of out (H, W, C, N), the products of the bank (h, w, C, K) with maps (rows, columns, K, N).
-
-    Products are made and added block by block, which stay in cache: some columns of the map, or some rows of the filters.
-    """
-    (rows, columns, k, n), (h, w, c, _), (first, end) = maps.shape, bank.shape, some
-    out[first:end] = 0
+    out = np.zeros(shape, dtype)
+    # Products that are made and added block by block stay in cache: some columns of the map, or some rows of the filters.
     some_columns = max(1, BLOCK // max(1, h * w * c * n))
     some_rows = max(1, min(h, BLOCK // max(1, w * c * n)))
-    scratch = np.empty((min(some_columns, columns), min(some_rows, end - first), w, c, n), out.dtype)
-    for i in range(rows):
-        top = i * stride[0]
-        for u in range(max(0, first - top), min(h, end - top), some_rows):
-            part = bank[u : min(u + some_rows, end - top)]
+    scratch = np.empty((min(some_columns, columns), some_rows, w, c, n), dtype)
+    for u in range(0, h, some_rows):
+        part = bank[u : u + some_rows]
+        for i in range(rows):
             for j in range(0, columns, some_columns):
                 responses = maps[i, j : j + some_columns]
                 products = scratch[: len(responses), : len(part)]
                 np.matmul(part.reshape(-1, k), responses, out=products.reshape(len(responses), len(part) * w * c, n))
-                _add_copies(out[top + u :][: len(part), j * stride[1] :], products, stride[1])
+                _add_copies(out[i * stride[0] + u :][: len(part), j * stride[1] :], products, stride[1])
+    return _as_maps(out)
 
 
 def _substitute_pixels(maps: Array, filters: Array, stride: Pair) -> Array:

@@ -4,7 +4,6 @@ import itertools
 import platform
 import subprocess
 import sys
-import threading
 import tracemalloc
 from unittest import mock
 
@@ -13,7 +12,6 @@ import pytest
 from by_day import partly
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_limits
 
 import decoding
 from decoding import AvgPool, Conv, DecodingError, MaxPool, Network, ReLU, Softmax, decode, fast, reference
@@ -27,10 +25,9 @@ DTYPES = tuple(EPS)
 
 # What decides how an operator goes about it: with FEW = 0 any batch is a large one, and with a BLOCK of 1 or 7 products
 # every block is a part: of the columns, of the rows of the filters, of the rows of the map. With MANY = 1 any map is a large one.
-# SHARED is the number of multiplications from which on a result is made in blocks of rows, any or 16 or 784.
 # COLUMNS and FILL say how many positions a product of a convolution has: with 1, those of one row; with 7, of some rows or images.
 WAYS = tuple(
-    {"FEW": few, "BLOCK": block, "MANY": many, "COLUMNS": block, "FILL": min(block, 7), "SHARED": many * few}
+    {"FEW": few, "BLOCK": block, "MANY": many, "COLUMNS": block, "FILL": min(block, 7)}
     for few, (block, many) in itertools.product((0, 16), ((1, 1), (7, 49), (2**18, 1), (2**18, 49)))
 )
 
@@ -424,24 +421,6 @@ def test_no_filters_give_no_maps():
     for n in (1, 20):
         x = np.ones((n, 2, 3, 4))
         assert fast.correlate(x, np.ones((0, 2, 2, 2))).shape == reference.correlate(x, np.ones((0, 2, 2, 2))).shape
-
-
-def test_threads_share_a_large_product_with_the_same_bits(monkeypatch):
-    random, found, where, fill = np.random.default_rng(0), [], [set(), set()], fast._substitute_rows
-    maps, filters = random.standard_normal((20, 8, 3, 2)), random.standard_normal((8, 5, 9, 7))
-    monkeypatch.setattr(fast, "SHARED", 20 * 8 * 3 * 2 * 5 * 9 * 7)
-    for count in (1, 2):
-
-        def watched(*arguments, count=count):
-            where[count - 1].add(threading.get_ident())
-            return fill(*arguments)
-
-        monkeypatch.setattr(fast, "_substitute_rows", watched)
-        with threadpool_limits(count, "blas"):
-            found.append(fast.substitute(maps, filters, stride=2))
-    assert (found[0] == found[1]).all()
-    assert where[0] == {threading.get_ident()}
-    assert threading.get_ident() not in where[1]
 
 
 MEMORY = """
