@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 UNPOOLS = (*MODES, "sum")
-NEARLY = 1.2  # a way that takes at most this many times the fewest multiplications counts as equally good
+NEARLY = 1.1  # a way that takes at most this many times the fewest multiplications counts as equally good
+WHOLE = 1.2  # so does one that goes all the way up, as its products are the largest
 BLOCK_BYTES = 64 * 2**20  # memory for the maps of units that are carried down together
 
 
@@ -362,7 +363,7 @@ class _Plan:
     def __init__(self, net: Network, top: int, count: int, some: int, unpool: str, operators: Backend) -> None:
         self.net, self.top, self.unpool, self.operators = net, top, unpool, operators
         self.dtype = precision(operators, net.dtype)
-        self.way = _best(_ways(net, top, count, some, unpool, self.dtype.itemsize))
+        self.way = _best(_ways(net, top, count, some, unpool, self.dtype.itemsize), top)
         self.bank: Placed | None = None
         if self.way.turn > self.way.base:
             self.bank = walks.last(walks.up(net, self.way.turn, self.way.base, operators, self.dtype))
@@ -441,14 +442,15 @@ def _ways(net: Network, top: int, count: int, some: int, unpool: str, itemsize: 
     return ways
 
 
-def _best(ways: Sequence[_Way]) -> _Way:
-    """The way with the fewest multiplications; of those that are equally good (`NEARLY`), the one that goes up furthest.
+def _best(ways: Sequence[_Way], top: int) -> _Way:
+    """The way with the fewest multiplications; of those that are equally good (`NEARLY`, `WHOLE`), the one that goes up furthest.
 
     Going up makes larger matrix products, which are faster. For VGG-16's conv4_3, stopping at conv4_1 and decoding units in
     blocks from there takes 0.87 times as many multiplications as going up all the way, and 1.7 times as long.
     """
     least = min(way.cost for way in ways)
-    return max((way for way in ways if way.cost <= NEARLY * least), key=lambda way: (-way.base, way.turn))
+    good = [way for way in ways if way.cost <= (WHOLE if way.turn == top else NEARLY) * least]
+    return max(good, key=lambda way: (-way.base, way.turn))
 
 
 def _down_cost(net: Network, channels: dict[int, int], number: int, begin: int, top: int, unpool: str) -> float:

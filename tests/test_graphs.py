@@ -265,13 +265,18 @@ def test_the_cost_of_a_way_is_what_it_multiplies_and_one_of_the_cheapest_is_take
             decode_layer(net, top, units=units, backend=backend)
             assert backend.count == way.cost
     decode_layer(net, top, units=units, backend=plain)
-    assert plain.count <= decoder.NEARLY * min(way.cost for way in ways)
+    assert plain.count <= decoder.WHOLE * min(way.cost for way in ways)
 
 
 def test_of_ways_that_cost_about_as_much_the_one_that_goes_up_furthest_is_taken():
     least = decoder._Way(0, 3, 100.0)
-    for cost, further in ((100 * decoder.NEARLY, True), (101 * decoder.NEARLY, False)):
-        assert decoder._best([decoder._Way(0, 9, cost), least, decoder._Way(2, 9, 100.0)]).turn == (9 if further else 3)
+    for most, top in (
+        (decoder.WHOLE, 9),
+        (decoder.NEARLY, 10),
+    ):  # of a way up to the top, and of one that ends below it
+        for cost, turn in ((100 * most, 9), (101 * most, 3)):
+            ways = [decoder._Way(0, 9, cost), least, decoder._Way(2, 9, 100.0)]
+            assert decoder._best(ways, top).turn == turn
 
 
 # 5. Symmetry.
