@@ -456,4 +456,4 @@ def _padded(x: Array, pad: Pads, value: float) -> Array:
     return out
 
 
-keep_memory()
+keep_memory()  # also for maps that are made in one block, as a unit's are

@@ -218,9 +218,7 @@ class Condition(NamedTuple):
 
     def least(self):
         """The smallest row of the kit's table that it asks for, as far as it says."""
-        if self.factor in SIDES or self.factor == "filters":
-            return {self.factor: self.value}
-        if self.factor in ("window", "pad"):
+        if self.factor in (*SIDES, "filters", "window", "pad"):
             return {self.factor: self.value}
         return {"rows": self.value} if self.factor in ("cells", "numbers") else {}
 
@@ -267,14 +265,9 @@ def condition(operator, draw):
 def possible(pair):
     """Whether two conditions can hold together in a call of the size that the kit promises."""
     operator = pair[0].operator
-    table = conditions.factors(operator)
-    plain = {name: classes[0] for name, classes in table.items()}
-    plain |= {side: 1 for side in (*SIDES, "filters") if side in table} | (
-        {"window": ((1, 1), (1, 1))} if "window" in table else {}
-    )
     least = {name: value for each in pair for name, value in each.least().items()}
-    sizes = [{"rows": rows, "columns": columns} for rows, columns in ((1, 1), (9, 9), (33, 33))]
-    return any(TABLE[operator].products(plain | size | least) <= conditions.MOST[False] for size in sizes)
+    rows = (conditions.plain(operator, **{"rows": cells, "columns": cells, **least}) for cells in (1, 9, 33))
+    return any(TABLE[operator].products(row) <= conditions.MOST[False] for row in rows)
 
 
 class Mutant:
@@ -359,7 +352,7 @@ class Mutant:
         """Calls in which its conditions hold, of no more products than the kit promises."""
         draw = random.Random(str(self))
         table, products = conditions.factors(self.operator), TABLE[self.operator].products
-        sides = [name for name in (*SIDES, "filters") if name in table]
+        sides = conditions.sides(self.operator)
         for _ in range(TRIES):
             row = {
                 name: draw.choice((1, 1, 2, 3, 5, 9, 17)) if name in sides else draw.choice(classes)

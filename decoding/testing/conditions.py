@@ -37,6 +37,11 @@ MUTE = {("values", "zeros"), ("values", "large"), *(("layout", layout) for layou
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
+ROUGHLY = 1.05 * MOST[False]  # of the same size: with it 4,097 and 32, say
+# Maps in which something may fit, and one of a single cell.
+MAPS: tuple[Row, ...] = tuple({"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33)))
+CELL: Row = {"rows": 1, "columns": 1}
+
 # How arrays lie in memory: a line of code, {0} being the array.
 LAYOUTS = {
     "in C's order": "",
@@ -137,13 +142,10 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
 
 def _completions(operator: str) -> list[Row]:
     """The rest of rows, which tells what fits: some map must be large enough for what is chosen, and some window for the pads."""
-    maps: list[Row] = [
-        {"rows": rows, "columns": columns} for rows, columns in ((1, 1), (2, 3), (5, 8), (9, 9), (33, 33))
-    ]
     sides = dict.fromkeys(("images", "channels", "filters"), 1)
     sizes = ((1, 1), (2, 2), (9, 9)) if "window" in TABLE[operator].factors else ()
     windows: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
-    return [{**sides, **size, **window} for window in windows for size in maps]
+    return [{**sides, **size, **window} for window in windows for size in (CELL, *MAPS)]
 
 
 def cover(
@@ -192,11 +194,10 @@ def cover(
 def taking_turns(operator: str, names: list[str], most: float, values: tuple[str, ...], *places: Row) -> list[Row]:
     """Rows that have every class of these conditions beside the first of the places that leaves so few products, if one does."""
     table, products = factors(operator), TABLE[operator].products
-    maps: list[Row] = [{"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33))]
-    rests: list[Row] = [{}, *maps]
+    rests: list[Row] = [{}, *MAPS]
     if any(places):  # two of each where there is room, in which more shows
         others = [name for name in sides(operator) if name not in ("rows", "columns")]
-        rests = [dict.fromkeys(others, n) | each for n in (2, 1) for each in (*maps, {"rows": 1, "columns": 1})]
+        rests = [dict.fromkeys(others, n) | each for n in (2, 1) for each in (*MAPS, CELL)]
     names = sorted(names, key=SIDES.__contains__)
     turned = {name: [*table[name][at:], *table[name][:at]] for at, name in enumerate(names)}  # so that sides differ
     unseen, found = {(name, each) for name in names for each in table[name]} - {("images", 0)}, list[Row]()
@@ -304,7 +305,7 @@ def _with_every_class(operator: str) -> Iterator[Row]:
         places.append([{"channels": 256, "window": ((2, 2), (2, 2))}])
     for place in places:
         others = [name for name in table if name not in (*place[0], "values")]
-        yield from taking_turns(operator, others, 1.05 * MOST[False], ("reals", "integers", "negative"), *place)
+        yield from taking_turns(operator, others, ROUGHLY, ("reals", "integers", "negative"), *place)
 
 
 def _both_long(operator: str) -> Iterator[Row]:
@@ -312,7 +313,7 @@ def _both_long(operator: str) -> Iterator[Row]:
     for first, second in combinations(sides(operator), 2):
         long = [{first: n, second: m} for n, m in product(LENGTHS, LENGTHS)]
         both = [[plain(operator, **{"columns": cells, **each}) for cells in (2, 1)] for each in long]
-        fit = [[row for row in rows if TABLE[operator].products(row) <= 1.05 * MOST[False]][:1] for rows in both]
+        fit = [[row for row in rows if TABLE[operator].products(row) <= ROUGHLY][:1] for rows in both]
         found = [row for rows in fit for row in rows]
         for row in found:
             if not any(each is not row and each[first] >= row[first] and each[second] >= row[second] for each in found):

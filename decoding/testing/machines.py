@@ -42,7 +42,6 @@ PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
 FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
 BATCH = 500  # calls that threads are given at a time
-ALL_EQUAL = "assert all(np.array_equal(y, first) for y in found)"
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
 
 
@@ -340,13 +339,15 @@ def many_calls(bench: Bench) -> None:
 
     def repeated(call: Call) -> None:
         code = call.script(
-            f"first = np.array({call.by_name()})", f"found = [{call.by_name()} for _ in range({count})]", ALL_EQUAL
+            f"first = np.array({call.by_name()})",
+            f"found = [{call.by_name()} for _ in range({count})]",
+            "assert all(np.array_equal(y, first) for y in found)",
         )
         ask = partial(bench.asked, lambda: call.on(bench.backend), code)
         _all_agree(bench, [call], (ask() for _ in range(count)), code)
 
-    def in_threads(calls: list[Call]) -> None:
-        total = count if len(calls) < FRESH else len(calls)
+    def in_threads(case: tuple[list[Call], int]) -> None:
+        calls, total = case
         lines = [
             "from concurrent.futures import ThreadPoolExecutor",
             f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
@@ -375,12 +376,12 @@ def many_calls(bench: Bench) -> None:
     for call in bench.right(calls):
         if takes_threads(bench.backend):
             fresh = [each for each in _of_many_shapes(call, FRESH // THREADS, 2) for _ in range(THREADS)]
-            bench.look([_of_many_shapes(call, 2), fresh], in_threads)
+            bench.look([(_of_many_shapes(call, 2), count), (fresh, len(fresh))], in_threads)
         else:
             bench.look([call], repeated)
         bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], many_shapes)
     if takes_threads(bench.backend):
-        bench.look([bench.right(explicit.probes(bench.operators))], in_threads)
+        bench.look([(bench.right(explicit.probes(bench.operators)), count)], in_threads)
 
 
 def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:
