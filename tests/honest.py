@@ -362,7 +362,7 @@ WALKS = [
 HONEST_IN_ONE_WAY = [
     (MeanOverShare(np.float64), ["avg_pool_integers", "avg_pool_reals", "forward_integers", "forward_reals"]),
     (MeanOverShare(np.float16), ["avg_pool_integers", "avg_pool_reals", "forward_integers"]),
-    (TwoInOne, ["correlate_integers", "correlate_reals", "forward_integers", "forward_reals", "law_adjoint"]),
+    (TwoInOne, ["correlate_integers", "correlate_reals", "forward_integers", "forward_reals", "law_linear"]),
     (PairsOfSingles(), ["correlate_integers", "correlate_reals", "substitute_integers", "substitute_reals", "relu_reals", "forward_reals", "decode_filter_nearest"]),
     (Answering("read-only answers", read_only), WALKS),
     (Answering("another type", np.longdouble), ["correlate_integers", "softmax", "forward_reals", "decode_layer_nearest"]),

@@ -489,7 +489,7 @@ def test_no_answer_destroys_the_report(operator, spoil, monkeypatch):
     assert all(result.status in (FAILED, NOT_JUDGED) for result in echoes)
     assert "the check stops" not in str(report)
     statuses = {result.check: result.status for result in report.results}
-    laws = {"substitute": "law_impulse", "correlate": "law_adjoint", "unpool": "law_gain"}
+    laws = {"substitute": "law_linear", "correlate": "law_linear", "unpool": "law_gain"}
     assert operator not in laws or statuses[laws[operator]] == FAILED
 
 
@@ -657,9 +657,9 @@ def test_missing_operators_are_unsupported_and_never_a_pass():
     lone = types.SimpleNamespace(name="relu alone", eps=2.0**-53, relu=reference.relu)
     report = check_backend(lone, examples=5)
     assert report.status("relu_integers") == PASSED
-    for check in ("correlate_integers", "decode_filter_nearest", "law_adjoint", "refuses_larger_windows"):
+    for check in ("correlate_integers", "decode_filter_nearest", "law_linear", "refuses_larger_windows"):
         assert report.status(check) == UNSUPPORTED
-    nothing = check_backend(lone, checks=["softmax", "law_adjoint"], on_failure="return")
+    nothing = check_backend(lone, checks=["softmax", "law_linear"], on_failure="return")
     assert not nothing.ok
     with pytest.raises(decoding.ConformanceFailure):
         check_backend(lone, checks=["softmax"])

@@ -73,7 +73,7 @@ def test_answers_that_are_rounded_are_not_judged_where_the_bound_exceeds_the_rou
     call = Call("correlate", (x, filters, None), {"stride": (1, 1), "pad": (0,) * 4})
     with pytest.raises(NotJudged):
         bench.Bench(wrong, 4).agrees(call)
-    names = ["correlate_integers", "law_adjoint", "forward_integers"]
+    names = ["correlate_integers", "law_linear", "forward_integers"]
     report = check_backend(wrong, checks=names, on_failure="return", examples=20)
     assert {report.status(name) for name in names} <= {FAILED, NOT_JUDGED}
 

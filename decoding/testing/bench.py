@@ -291,24 +291,6 @@ class Bench:
             problem += f"; the answer is {self.answered}, and eps says {self.precision.eps:.2g}"
         raise Mismatch(problem, code, should.name, arrays)
 
-    def grid(self, *calls: Call) -> float:
-        """The grid that all partial sums of these calls lie on.
-
-        Raises
-        ------
-        NotJudged
-            If one may round.
-        """
-        units = []
-        for call in calls:
-            unit = exact_unit(call, self.precision)
-            if unit is None:
-                raise NotJudged("a partial sum may round")
-            if not self.precision.exact and not (error_bound(call, self.precision) < unit / 2).all():
-                raise NotJudged("the bound exceeds what is rounded away")
-            units.append(unit)
-        return min(units)
-
     def on_grid(self, grid: float, *names: str) -> list[str]:
         """A line of code that rounds to the grid what a Fourier transform leaves beside it, if the backend has such."""
         if self.precision.exact:

@@ -100,7 +100,7 @@ def check_backend(
     Examples
     --------
     >>> import decoding
-    >>> check_backend(decoding.reference, checks=["law_impulse"], examples=10).ok
+    >>> check_backend(decoding.reference, checks=["softmax"], examples=10).ok
     True
     """
     if on_failure not in ("raise", "return"):
