@@ -771,14 +771,14 @@ for _mode in MODES:
     )
 mutant(
     "substitution that forgets the order of the filters' axes",
-    "decode_layer_nearest",
+    "decode_filter_nearest",
     substitute=lambda z, f, *, stride: reference.substitute(z, as_if_contiguous(f), stride=stride),
 )
 for _mode in MODES[1:]:
     _fused = Fused(_mode, 2)
     mutant(
         f"{_mode} unpooling fused with substitution, flipped, of several units",
-        f"decode_layer_{_mode}",
+        f"decode_filter_{_mode}",
         unpool=_fused.unpool,
         substitute=_fused.substitute,
     )

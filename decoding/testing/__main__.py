@@ -16,7 +16,7 @@ from ..terminal import Parser, run
 from . import vectors
 from .bench import STOPS
 from .checks import CHECKS
-from .report import REQUIRED, Result
+from .report import REQUIRED, RUNNING, Result
 from .runner import EXAMPLES, check_backend
 
 SLOW = 10  # seconds that a check takes
@@ -119,11 +119,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _tell(result: Result, done: int, total: int) -> None:
-    """A line for each check as it ends, with its time, so that one sees what takes long."""
-    if sys.stderr is not None:
+    """A line for each check, whose name is there while it runs, and whose time is there when it ends."""
+    if sys.stderr is None:
+        return
+    if result.status == RUNNING:
+        print(f"[{done + 1:2}/{total}] {result.check}: ", end="", file=sys.stderr, flush=True)
+    else:
         slow = ", slow" if result.seconds > SLOW else ""
-        line = f"[{done:2}/{total}] {result.check}: {result.status}, {result.seconds:.1f} s{slow}"
-        print(line, file=sys.stderr, flush=True)
+        print(f"{result.status}, {result.seconds:.1f} s{slow}", file=sys.stderr, flush=True)
 
 
 def _names(text: str) -> list[str]:

@@ -145,9 +145,7 @@ class Bench:
             report_multiple_bugs=False,
             print_blob=False,
             # How long a case takes is the backend's business; check_backend may itself be called from a test.
-            suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.nested_given)
-            if hasattr(HealthCheck, "nested_given")
-            else (HealthCheck.too_slow, HealthCheck.data_too_large),
+            suppress_health_check=list(HealthCheck),
             **more,
         )
 

@@ -235,34 +235,29 @@ def _eye(channels: int, unit: int | None = None) -> Array:
     return np.eye(channels)[slice(None) if unit is None else [unit], :, np.newaxis, np.newaxis]
 
 
-def _decodes(bench: Bench, case: Unit, mode: str, whole: bool) -> None:
-    """One unit, or the whole layer, layer by layer: the image alone may be right where a layer on the way is not."""
+def _decodes(bench: Bench, case: Unit, mode: str) -> None:
+    """One unit, and the whole layer, layer by layer: the image alone may be right where a layer on the way is not."""
     net, layer, k = case
     _needs(bench, net, MaxPool="unpool", AvgPool="unpool")
-    if whole and _goes_up(net, layer, mode):
-        steps, start = stages.decode_bottom_up(net, layer), _eye(net.channels(0))
-        walk = f"walks.up(net, {layer}, 0, backend, float)"
-    else:
-        steps, start = stages.decode(net, layer, mode), _eye(net.channels(layer), None if whole else k)
-        walk = f"walks.down(net, walks.Placed({source(start)}, (0, 0)), {layer}, 0, {mode!r}, backend)"
-    lines = "from decoding import walks", f"net = {source(net)}", f"[placed.maps for _, placed in {walk}]"
-    bench.agrees_on_pass(steps, start, "\n".join(lines))
+    for unit in (k, None):
+        if unit is None and _goes_up(net, layer, mode):
+            steps, start = stages.decode_bottom_up(net, layer), _eye(net.channels(0))
+            walk = f"walks.up(net, {layer}, 0, backend, float)"
+        else:
+            steps, start = stages.decode(net, layer, mode), _eye(net.channels(layer), unit)
+            walk = f"walks.down(net, walks.Placed({source(start)}, (0, 0)), {layer}, 0, {mode!r}, backend)"
+        lines = "from decoding import walks", f"net = {source(net)}", f"[placed.maps for _, placed in {walk}]"
+        bench.agrees_on_pass(steps, start, "\n".join(lines))
 
 
 for _mode in MODES:
     check(
         "substitute", name=f"decode_filter_{_mode}", source="section 3, filter_decoding(L, k, CNN)",
-        says=f"Any unit of a network is decoded as by the reference, layer by layer, with {_mode} unpooling.",
-        hunts="special ways for an impulse, for a single cell or for strides",
+        says="Any unit of a network, and all units of its layer at once, are decoded as by the reference, layer by layer, with "
+        f"{_mode} unpooling; all units upwards from the image where that is the same.",
+        hunts="special ways for an impulse, a single cell or strides; calls of many maps, filters or units in which only one is right",
         cases=partial(_decoded, mode=_mode),
-    )(partial(_decodes, mode=_mode, whole=False))  # fmt: skip
-for _mode in MODES:
-    check(
-        "substitute", name=f"decode_layer_{_mode}", source="section 3; the order is our choice",
-        says=f"All units of a layer are decoded at once as by the reference, layer by layer, with {_mode} unpooling; upwards from the image where that is the same.",
-        hunts="calls of many maps, filters or units in which only one of them is right",
-        cases=partial(_decoded, mode=_mode),
-    )(partial(_decodes, mode=_mode, whole=True))  # fmt: skip
+    )(partial(_decodes, mode=_mode))  # fmt: skip
 
 
 def _own_units(bench: Bench) -> Iterator[Cases]:
