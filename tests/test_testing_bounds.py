@@ -194,7 +194,7 @@ def test_what_is_cut_or_put_together_is_not_rounded():
     assert (both.bound == np.concatenate([first.bound, second.bound], axis=1)).all()
 
 
-@pytest.mark.parametrize("net", [net for net, _ in explicit.linear() if not net.is_chain][:8])
+@pytest.mark.parametrize("net", [net for net in explicit.linear() if not net.is_chain][:8])
 def test_branches_of_small_integers_must_be_exact(net):
     top, precision = len(net), Arithmetic(SINGLE)
     passes = [

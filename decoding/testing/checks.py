@@ -165,19 +165,15 @@ for _values in draws.VALUES:
 # Whole networks.
 
 
-def _forward(values: str, says: str, hunts: str) -> None:
-    def cases(bench: Bench) -> Iterator[Cases]:
-        made = [(net, images) for net, row, images in networks.cases() if row["values"] == values]
-        always = [*explicit.passes(values), *made]
-        needs = {"conv": set(), "join": set(), "relu": {"relu"}, "pool": {"max_pool", "avg_pool"}}
-        needs |= {"softmax": {"softmax"}} if values == "reals" else {}
-        kinds = tuple(kind for kind, operators in needs.items() if operators <= set(bench.operators))
-        drawn = draws.networks(values, kinds=kinds).flatmap(
-            lambda net: st.tuples(st.just(net), draws.images_for(net, values))
-        )
-        yield Cases(drawn, always, 0.5)
-
-    check("correlate", name=f"forward_{values}", says=says, source="section 3, z^L", hunts=hunts, cases=cases)(_runs)
+def _passes(bench: Bench, values: str) -> Iterator[Cases]:
+    needs = {"conv": set(), "join": set(), "relu": {"relu"}, "pool": {"max_pool", "avg_pool"}}
+    needs |= {"softmax": {"softmax"}} if values == "reals" else {}
+    kinds = tuple(kind for kind, operators in needs.items() if operators <= set(bench.operators))
+    drawn = draws.networks(values, kinds=kinds).flatmap(
+        lambda net: st.tuples(st.just(net), draws.images_for(net, values))
+    )
+    made = [(net, images) for net, row, images in networks.cases() if row["values"] == values]
+    yield Cases(drawn, [*explicit.passes(values), *made], 0.5)
 
 
 def _runs(bench: Bench, case: tuple[Network, Array]) -> None:
@@ -194,16 +190,18 @@ def _needs(bench: Bench, net: Network, **operators: str) -> None:
         raise Unsupported(f"no {', '.join(sorted(lacking))}")
 
 
-_forward(
-    "integers",
-    "The responses of every layer equal those of the reference, in networks of small integers.",
-    "operators that are right alone and wrong in a chain",
-)
-_forward(
-    "reals",
-    "The responses of every layer keep to the bound that runs through the network, on reals.",
-    "errors that grow from layer to layer",
-)
+for _values, _says, _hunts in (
+    (
+        "integers",
+        "equal those of the reference, in networks of small integers",
+        "operators that are right alone and wrong in a chain",
+    ),
+    ("reals", "keep to the bound that runs through the network, on reals", "errors that grow from layer to layer"),
+):
+    check(
+        "correlate", name=f"forward_{_values}", source="section 3, z^L", says=f"The responses of every layer {_says}.", hunts=_hunts,
+        cases=partial(_passes, values=_values),
+    )(_runs)  # fmt: skip
 
 
 @st.composite
@@ -315,16 +313,11 @@ def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
 # What must be refused. Any exception will do, with any message, but NotImplementedError means "unsupported".
 
 
-def _refusal(name: str, *operators: str, says: str, hunts: str, spoilt: Callable[[Call], list[Call]]) -> None:
-    """Enter the check that calls are refused when they are spoilt, in any of some ways, for those that have any of the operators."""
-
-    def spoil(operator: str) -> Cases:
+def _spoilt(bench: Bench, operators: tuple[str, ...], spoilt: Callable[[Call], list[Call]]) -> Iterator[Cases]:
+    """Calls that are spoilt in any of some ways, of those of the operators that the backend has."""
+    for operator in _present(bench, *operators):
         drawn = draws.calls(operator).map(spoilt).filter(bool).flatmap(st.sampled_from)
-        return Cases(drawn, [wrong for call in explicit.calls(operator) for wrong in spoilt(call)], 0.25)
-
-    needed = operators if len(operators) == 1 else ()
-    cases = lambda bench: [spoil(operator) for operator in _present(bench, *operators)]  # noqa: E731
-    check(*needed, name=name, says=says, hunts=hunts, cases=cases)(_refused)
+        yield Cases(drawn, [wrong for call in explicit.calls(operator) for wrong in spoilt(call)], 0.25)
 
 
 def _refused(bench: Bench, call: Call) -> None:
@@ -378,55 +371,42 @@ def _larger_pads(call: Call) -> list[Call]:
     return found
 
 
-_refusal(
-    "refuses_other_channels",
-    "correlate",
-    says="Refuses maps that have other channels than the filters.",
-    hunts="broadcasting one channel to many, ignoring the channels in excess",
-    spoilt=_other_channels,
-)
-_refusal(
-    "refuses_other_map_count",
-    "substitute",
-    says="Refuses maps whose number is not that of the filters.",
-    hunts="broadcasting one map to many filters",
-    spoilt=_other_channels,
-)
-_refusal(
-    "refuses_other_bias",
-    "correlate",
-    says="Refuses a bias that does not have one value for each filter.",
-    hunts="broadcasting one bias to all filters",
-    spoilt=_other_biases,
-)
-_refusal(
-    "refuses_larger_filters",
-    "correlate",
-    says="Refuses a filter that is larger than the map with its pads.",
-    hunts="empty or negative sizes, reading outside",
-    spoilt=_smaller_maps,
-)
-_refusal(
-    "refuses_larger_windows",
-    *("max_pool", "avg_pool"),
-    says="Refuses a pool whose window is larger than the map with its pads.",
-    hunts="empty sizes, maxima of nothing",
-    spoilt=_smaller_maps,
-)
-_refusal(
-    "refuses_larger_pads",
-    *("max_pool", "avg_pool"),
-    says="Refuses a pool whose pads are as large as its window, since a window would then lie outside the map.",
-    hunts="maxima of nothing, means divided by zero",
-    spoilt=_larger_pads,
-)
-_refusal(
-    "refuses_unknown_modes",
-    "unpool",
-    says="Refuses an interpolation that is not one of the three.",
-    hunts="unknown names that fall through to a default",
-    spoilt=lambda call: [call._replace(options={**call.options, "mode": mode}) for mode in UNKNOWN_MODES],
-)
+def _unknown_modes(call: Call) -> list[Call]:
+    return [call._replace(options={**call.options, "mode": mode}) for mode in UNKNOWN_MODES]
+
+
+REFUSALS: dict[str, tuple[tuple[str, ...], Callable[[Call], list[Call]], str, str]] = {
+    "other_channels": (
+        ("correlate",), _other_channels, "maps that have other channels than the filters",
+        "broadcasting one channel to many, ignoring the channels in excess",
+    ),
+    "other_map_count": (
+        ("substitute",), _other_channels, "maps whose number is not that of the filters", "broadcasting one map to many filters",
+    ),
+    "other_bias": (
+        ("correlate",), _other_biases, "a bias that does not have one value for each filter", "broadcasting one bias to all filters",
+    ),
+    "larger_filters": (
+        ("correlate",), _smaller_maps, "a filter that is larger than the map with its pads", "empty or negative sizes, reading outside",
+    ),
+    "larger_windows": (
+        ("max_pool", "avg_pool"), _smaller_maps, "a pool whose window is larger than the map with its pads",
+        "empty sizes, maxima of nothing",
+    ),
+    "larger_pads": (
+        ("max_pool", "avg_pool"), _larger_pads,
+        "a pool whose pads are as large as its window, since a window would then lie outside the map",
+        "maxima of nothing, means divided by zero",
+    ),
+    "unknown_modes": (
+        ("unpool",), _unknown_modes, "an interpolation that is not one of the three", "unknown names that fall through to a default",
+    ),
+}  # fmt: skip
+for _what, (_operators, _ways, _says, _hunts) in REFUSALS.items():
+    check(
+        *(_operators if len(_operators) == 1 else ()), name=f"refuses_{_what}", says=f"Refuses {_says}.", hunts=_hunts,
+        cases=partial(_spoilt, operators=_operators, spoilt=_ways),
+    )(_refused)  # fmt: skip
 
 
 def _other_units(bench: Bench) -> Iterator[Cases]:
@@ -794,7 +774,7 @@ def law_linear(bench: Bench, case: tuple[Layer, tuple[Array, ...], str]) -> None
     if not z.any():  # no window lies inside
         return
     calls = stages.Calls(bench.precision)
-    answering = calls.backend(calls.answer, takes_groups(bench.backend))
+    answering = stages.Operators(calls.answer, takes_groups(bench.backend))
     layer.linear(*xs, backend=answering)
     layer.decode(z, widths, mode, answering)
     if None in calls.taken():

@@ -91,9 +91,9 @@ def expectations(steps: Pass, start: Array, precision: Arithmetic, *, groups: bo
     ledger = {"forward": _Up, "up": _Up, "down": _Down}[steps.way](steps, start, calls)
     errors, sizes = _twin(net, ledger.rounding), _twin(net, 1 + ledger.rounding)
     walking = zip(
-        steps.walk(net, start, calls.backend(calls.answer, groups)),
-        steps.walk(errors, np.zeros_like(start), calls.backend(calls.error, groups)),
-        steps.walk(sizes, np.abs(start), calls.backend(calls.size, groups)),
+        steps.walk(net, start, Operators(calls.answer, groups)),
+        steps.walk(errors, np.zeros_like(start), Operators(calls.error, groups)),
+        steps.walk(sizes, np.abs(start), Operators(calls.size, groups)),
         strict=False,  # the first stops first
     )
     for (number, want), (_, error), (_, size) in walking:
@@ -119,7 +119,6 @@ class _Ledger:
         self.net, self.way, self.precision, self.calls = steps.net, steps.way, calls.precision, calls
         self.rounding = self.precision.growth(1)  # of a weight that is read
         self.grids: dict[int, float | None] = {}
-        self.begun = False
 
     def arrive(
         self, number: int, want: Array, error: Array, size: Array, units: list[float | None]
@@ -253,10 +252,6 @@ class Calls:
         self.errors: list[Array] = []
         self.sized = 0
 
-    def backend(self, run: Callable[[Call], Any], groups: bool) -> _Backend:
-        """Operators that hand their calls to `answer`, `error` or `size`."""
-        return _Backend(run, groups)
-
     def answer(self, call: Call) -> Any:
         self.made.append((call, np.asarray(call.on(reference))))
         return np.asarray(self.made[-1][1])
@@ -284,8 +279,8 @@ class Calls:
         return units
 
 
-class _Backend:
-    """A backend whose operators hand their calls to a function."""
+class Operators:
+    """A backend whose operators hand their calls to a function, such as those of `Calls`."""
 
     def __init__(self, run: Callable[[Call], Any], groups: bool) -> None:
         self.run, self.groups = run, groups
