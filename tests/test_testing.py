@@ -736,6 +736,18 @@ def test_progress_is_told_check_by_check_with_its_time(capsys):
     assert not capsys.readouterr().err
 
 
+def test_who_stops_the_command_sees_what_failed_until_then(tmp_path, monkeypatch, capsys):
+    (tmp_path / "interrupted.py").write_text(
+        "eps = 2.0**-53\ndef relu(x, *, leak): return 2 * x\ndef softmax(x): raise KeyboardInterrupt\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["check", "interrupted", "--only", "relu_integers", "softmax"]) != 0
+    out, err = capsys.readouterr()
+    assert "relu_integers: FAILED" in out
+    assert "backend.relu(" in out
+    assert "softmax: " in err
+
+
 def test_a_fault_of_one_operator_fails_no_check_of_another():
     """One ulp wherever more than three cells in a row are averaged."""
 

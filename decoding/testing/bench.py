@@ -78,10 +78,7 @@ class Bench:
     ) -> None:
         """Search `cases` for one that `body` objects to, and shrink it; then look at those that are `always` looked at.
 
-        Raises
-        ------
-        Mismatch
-            For the smallest such case that was found; it carries the arrays of the case.
+        The `Mismatch` of the first that is found carries the arrays of the case.
         """
 
         def judge(case: T) -> None:
@@ -204,13 +201,7 @@ class Bench:
         return self.read(answer, code)
 
     def read(self, answer: Any, code: object, stage: str = "") -> Array:
-        """An answer as a copy in double precision.
-
-        Raises
-        ------
-        Mismatch
-            If it is no array of real numbers.
-        """
+        """An answer as a copy in double precision; a mismatch if it is no array of real numbers."""
         kind = type(answer).__name__
         if isinstance(answer, Iterator):
             raise Mismatch(f"gives a {kind} instead of an array, which can be read only once", code, stage)
@@ -255,13 +246,7 @@ class Bench:
             self.compare(values, should, code, {"start": start, "stage_input": given})
 
     def compare(self, got: Array, should: Expected, code: object, arrays: dict[str, Array] | None = None) -> None:
-        """Equality where every partial sum is exact, the bound elsewhere.
-
-        Raises
-        ------
-        Mismatch
-            It says where the largest violation is, and how many times the bound.
-        """
+        """A mismatch unless the answer is equal, where every partial sum is exact, or keeps to the bound elsewhere."""
         _, want, bound, unit = should
         got = in_shape(got, want)
         arrays = {**(arrays or {}), "got": got, "want": want, "bound": bound}
@@ -303,13 +288,7 @@ class Bench:
         return []
 
     def holds(self, problem: str, lines: Iterable[str], given: Call | None = None) -> None:
-        """Run the code that a failure prints, the call's arrays being there; its last line is an assertion.
-
-        Raises
-        ------
-        Mismatch
-            If the assertion does not hold, or the code raises another exception.
-        """
+        """Run the code that a failure prints, the call's arrays being there; a mismatch if its last line, an assertion, does not hold."""
         code = Script(given, (*self.as_object, *lines))
         scope = {name: getattr(decoding, name) for name in decoding.__all__} | {"np": np, "backend": self.backend}
         if given is not None:

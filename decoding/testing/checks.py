@@ -664,13 +664,7 @@ def _adjoint(net: Network, bench: Bench) -> str:
 
 
 def _exactly(bench: Bench, steps: stages.Pass, start: Array) -> float:
-    """The grid that the last stage lies on.
-
-    Raises
-    ------
-    NotJudged
-        If a partial sum may round.
-    """
+    """The grid that the last stage lies on; not judged if a partial sum may round."""
     grid = 1.0
     for stage in stages.expectations(steps, start, bench.precision, groups=takes_groups(bench.backend)):
         if stage.unit is None:

@@ -79,16 +79,10 @@ def decode_bottom_up(net: Network, top: int) -> Pass:
 
 
 def expectations(steps: Pass, start: Array, precision: Arithmetic, *, groups: bool = False) -> Iterator[Expected]:
-    """What each stage must give; with `groups`, to a backend that takes them.
-
-    Raises
-    ------
-    NotJudged
-        Where the bound says nothing any more: at the first stage where zeros would pass.
-    """
+    """What each stage must give, with `groups` to a backend that takes them; not judged from where zeros would pass on."""
     start, net = np.asarray(start, np.float64), steps.net
     calls = Calls(precision)
-    ledger = {"forward": _Up, "up": _Up, "down": _Down}[steps.way](steps, start, calls)
+    ledger = {"forward": _Up, "up": _Up, "down": _Down}[steps.way](steps, precision)
     errors, sizes = _twin(net, ledger.rounding), _twin(net, 1 + ledger.rounding)
     walking = zip(
         steps.walk(net, start, Operators(calls.answer, groups)),
@@ -115,8 +109,8 @@ class _Ledger:
     A grid is None where something was rounded on the way.
     """
 
-    def __init__(self, steps: Pass, start: Array, calls: Calls) -> None:
-        self.net, self.way, self.precision, self.calls = steps.net, steps.way, calls.precision, calls
+    def __init__(self, steps: Pass, precision: Arithmetic) -> None:
+        self.net, self.way, self.precision = steps.net, steps.way, precision
         self.rounding = self.precision.growth(1)  # of a weight that is read
         self.grids: dict[int, float | None] = {}
 
