@@ -96,7 +96,7 @@ class Bench:
                 raise Mismatch(problem, repr(case), arrays=inputs(case)) from error
             self.ran += 1
 
-        if share:
+        if cases is not NOTHING:
             self.search(cases, judge, max(2, int(self.examples * share)))
         for case in always:
             try:
@@ -128,7 +128,7 @@ class Bench:
 
     def look(self, cases: Iterable[T], body: Callable[[T], None]) -> None:
         """Look at these cases alone, as `forall` looks at those that are always looked at."""
-        self.forall(NOTHING, body, 0, cases)
+        self.forall(NOTHING, body, always=cases)
 
     def settings(self, examples: int, **more: Any) -> settings:
         """How hypothesis draws: as many examples, the same ones each time unless there is a seed."""
@@ -165,27 +165,24 @@ class Bench:
             found[-1].problem += NOT_THE_SAME
             raise found[-1] from None
 
-    def asked(self, function: Callable[[], Any], code: object, stage: str = "") -> Array:
-        """What the backend answers, as a copy in double precision."""
+    def given(self, function: Callable[[], Any], code: object, stage: str = "") -> Any:
+        """What the backend answers, as it gives it."""
         try:
             with np.errstate():  # what a backend sets with `numpy.seterr` ends with its call
-                answer = function()
+                return function()
         except NotImplementedError as error:
             raise Unsupported(str(error)) from None
         except STOPS as error:
             raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
-        return self.read(answer, code, stage)
+
+    def asked(self, function: Callable[[], Any], code: object, stage: str = "") -> Array:
+        """What the backend answers, as a copy in double precision."""
+        return self.read(self.given(function, code, stage), code, stage)
 
     def held(self, function: Callable[[], Any], code: object) -> tuple[Any, Array]:
-        """What the backend answers, as it gave it and as `asked` reads it, to see later whether it `stays`."""
-        given: list[Any] = []
-
-        def ask() -> Any:
-            given.append(function())
-            return given[-1]
-
-        got = self.asked(ask, code)
-        return given[-1], got
+        """What the backend answers, as it gives it and as `asked` reads it, to see later whether it `stays`."""
+        answer = self.given(function, code)
+        return answer, self.read(answer, code)
 
     def unless_refused(self, function: Callable[[], Any], code: object) -> Array | None:
         """What the backend answers, as `asked` does; None if it refuses, in whatever words."""
