@@ -274,15 +274,10 @@ def _own_units(bench: Bench) -> Iterator[Cases]:
     cases=_own_units,
 )
 def own_decode_filter(bench: Bench, case: tuple[Unit, str]) -> None:
-    unit, mode = case
-    function, code = _own_call(bench, *unit, mode)
-    bench.compare(bench.asked(function, code), _want(bench, *unit, mode), code)
-
-
-def _own_call(bench: Bench, net: Network, layer: int, k: int, mode: str) -> tuple[Callable[[], Any], str]:
-    """The call of the backend's own decoder, and its code."""
+    (net, layer, k), mode = case
     code = f"net = {source(net)}\nbackend.decode_filter(net, {layer}, {k}, unpool={mode!r})"
-    return partial(bench.backend.decode_filter, net, layer, k, unpool=mode), code
+    want = _want(bench, net, layer, k, mode)
+    bench.compare(bench.asked(lambda: bench.backend.decode_filter(net, layer, k, unpool=mode), code), want, code)
 
 
 def _want(bench: Bench, net: Network, layer: int, k: int, mode: str) -> stages.Expected:
@@ -299,7 +294,7 @@ def _want(bench: Bench, net: Network, layer: int, k: int, mode: str) -> stages.E
     "decode_filter",
     says="The backend's own decode_filter decodes each network anew, and its answers do not change later.",
     hunts="caches that go by the address or the shapes of a network, one buffer for all decoded filters",
-    cases=lambda bench: [Cases(always=[varied(7)])],
+    cases=lambda bench: [Cases(always=[varied(7)], share=0)],
 )
 def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
     # Networks of the same shapes, each gone when the next is made, so that addresses come again.
@@ -326,13 +321,9 @@ def _spoilt(bench: Bench, operators: tuple[str, ...], spoilt: Callable[[Call], l
 
 
 def _refused(bench: Bench, call: Call) -> None:
-    _must_refuse(bench, lambda: call.on(bench.backend, *call.copies()), call)
-
-
-def _must_refuse(bench: Bench, function: Callable[[], Any], code: object) -> None:
-    answer = bench.unless_refused(function, code)
+    answer = bench.unless_refused(lambda: call.on(bench.backend, *call.copies()), call)
     if answer is not None:
-        raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", code)
+        raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", call)
 
 
 def _other_channels(call: Call) -> list[Call]:
@@ -435,7 +426,11 @@ def _other_units(bench: Bench) -> Iterator[Cases]:
     cases=_other_units,
 )
 def refuses_other_units(bench: Bench, case: tuple[Network, int, int, str]) -> None:
-    _must_refuse(bench, *_own_call(bench, *case))
+    net, layer, k, mode = case
+    code = f"net = {source(net)}\nbackend.decode_filter(net, {layer}, {k}, unpool={mode!r})"
+    answer = bench.unless_refused(lambda: bench.backend.decode_filter(net, layer, k, unpool=mode), code)
+    if answer is not None:
+        raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", code)
 
 
 # Values that are not finite.
@@ -513,7 +508,7 @@ def infinity_comes_out(bench: Bench, call: Call) -> None:
     "correlate",
     says="Takes filters and biases that are parts of the maps: arrays of one call may share their memory.",
     hunts="operands that are turned or packed in place, arrays that are told apart by their address",
-    cases=lambda bench: [Cases(always=bench.right(explicit.probes(["correlate"])))],
+    cases=lambda bench: [Cases(always=bench.right(explicit.probes(["correlate"])), share=0)],
 )
 def shared_inputs(bench: Bench, call: Call) -> None:
     (x, *_), lines = call.copies(), ("filters = x[:, :, :2, 1:3]", "bias = x[:, 0, 0, 0]", call.by_name())
