@@ -33,7 +33,13 @@ ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alon
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 REPEATED = ("the first one repeated", "the last axis repeated", "rows repeated one cell later")
-MUTE = {("values", "zeros"), ("values", "large"), *(("layout", layout) for layout in REPEATED), ("images", 0)}
+MUTE = {
+    ("values", "zeros"),
+    ("values", "large"),
+    *(("layout", each) for each in REPEATED),
+    ("images", 0),
+    ("channels", 1),
+}
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -309,10 +315,12 @@ def _with_every_class(operator: str) -> Iterator[Row]:
 
 
 def _both_long(operator: str) -> Iterator[Row]:
-    """Two long sides, each as long as the other allows, or a very long one, the others being 1."""
+    """Two long sides, each as long as the other allows, or a very long one, the others being 2 or 1."""
+    others = [name for name in sides(operator) if name not in ("rows", "columns")]
+    least = [{"columns": cells, **dict.fromkeys(others, n)} for n in (2, 1) for cells in (2, 1)]
     for first, second in combinations(sides(operator), 2):
         long = [{first: n, second: m} for n, m in product(LENGTHS, LENGTHS)]
-        both = [[plain(operator, **{"columns": cells, **each}) for cells in (2, 1)] for each in long]
+        both = [[plain(operator, **small | each) for small in least] for each in long]
         fit = [[row for row in rows if TABLE[operator].products(row) <= ROUGHLY][:1] for rows in both]
         found = [row for rows in fit for row in rows]
         for row in found:
