@@ -9,12 +9,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import sys
 import time
 import types
 from collections import Counter
 from pathlib import Path
 from unittest import mock
+
+# Read when libraries are imported. Threads that share a small product mostly wait for each other.
+if __name__ == "__main__":
+    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | os.environ
 
 import numpy as np
 from scipy.signal import oaconvolve
