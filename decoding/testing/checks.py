@@ -360,17 +360,13 @@ def _window(call: Call) -> Pair:
 
 
 def _smaller_maps(call: Call) -> list[Call]:
-    """One cell too small along one axis, with the pads."""
+    """One cell too small along one axis, with the pads, or along both."""
     x, *others = call.arrays
     assert x is not None
-    found = []
-    for axis in (0, 1):
-        cells = _window(call)[axis] - 1 - sum(call.options["pad"][2 * axis : 2 * axis + 2])
-        if cells > 0:
-            shape = list(x.shape)
-            shape[2 + axis] = cells
-            found.append(call._replace(arrays=(np.resize(x, shape), *others)))
-    return found
+    (top, bottom, left, right), (h, w) = call.options["pad"], _window(call)
+    small = h - 1 - top - bottom, w - 1 - left - right
+    sides = (small[0], x.shape[3]), (x.shape[2], small[1]), small
+    return [call._replace(arrays=(np.resize(x, (*x.shape[:2], *side)), *others)) for side in sides if min(side) > 0]
 
 
 def _larger_pads(call: Call) -> list[Call]:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import Array
+from ..interpolation import MODES
 from .calls import Call
 from .operators import PADS as PADS
 from .operators import TABLE, WINDOWS, Row
@@ -30,6 +31,8 @@ LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4
 GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
+BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
+LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 REPEATED = ("the first one repeated", "the last axis repeated", "rows repeated one cell later")
@@ -40,6 +43,7 @@ MUTE = {
     ("images", 0),
     ("channels", 1),
 }
+ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -76,6 +80,9 @@ TYPES: dict[str, tuple[int, ...]] = {
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
+# In thin rows alone: every second row and column of the weights 0, as dilation makes them; and numbers that rise along each map, so
+# that a window's largest lies in its last cell, and in its first one when the sign is changed.
+SPREAD, RISING = "weights apart", "rising"
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -143,6 +150,8 @@ def plain(operator: str, **given: Any) -> Row:
 @lru_cache(maxsize=32)
 def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], int, int]:
     """Rows of the table in which every class occurs, and every pair that can: the cheap ones first; pairs found, and possible."""
+    if operator in ALIKE:
+        return covering(ALIKE[operator], thorough)
     return cover(factors(operator, thorough), TABLE[operator].products, MOST[thorough], _completions(operator))
 
 
@@ -240,12 +249,15 @@ def short(operator: str) -> tuple[Row, ...]:
 @lru_cache(maxsize=32)
 def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
-    ways = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
-    return tuple(row for way in ways for row in way(operator))
+    if operator in ALIKE:
+        return thin(ALIKE[operator])
+    small = (_every_window, _one_row, _between, _spread, _long_windows)
+    large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
+    return tuple(row for way in (*small, *large) for row in way(operator))
 
 
-def _lengths(operator: str) -> list[int]:
-    return [n for n in sorted((*LENGTHS, *ALMOST)) if operator != "unpool" or n <= LONGEST_UNPOOLED]
+def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST)) -> list[int]:
+    return [n for n in sorted(among) if operator != "unpool" or n <= LONGEST_UNPOOLED]
 
 
 def _usual(operator: str, **given: Any) -> Row:
@@ -255,11 +267,58 @@ def _usual(operator: str, **given: Any) -> Row:
     return plain(operator, **usual | given)
 
 
+def _every_window(operator: str) -> Iterator[Row]:
+    """Squares of up to 8 cells in all usual steps, and patches side by side, on three channels, as a network's first layer has."""
+    table = factors(operator)
+    squares = [(side, step) for side in range(1, 9) for step in sorted({1, 2, 3, 4, side}) if step <= side]
+    windows = (*squares, (11, 4), (14, 14), (16, 8), (16, 16)) if "window" in table else ()
+    for i, (side, step) in enumerate(windows):
+        rows, columns = (2 * side + i % 2, 2 * side + 1) if "pad" in table else (2 + i % 2, 3)
+        values = RISING if "pad" in table and "filters" not in table else ("integers", "reals")[i % 2]
+        row = {"channels": 3, "filters": 2, "rows": rows, "columns": columns, "window": ((side, side), (step, step))}
+        yield plain(operator, **row, pad="half a window", mode=MODES[i % 3], values=values)
+
+
+def _one_row(operator: str) -> Iterator[Row]:
+    """Maps of one row, or of one column, under windows along it: signals."""
+    table = factors(operator)
+    windows = ((2, 2), (3, 1), (3, 2), (2, 1)) if "window" in table else ()
+    others = [{"mode": mode} for mode in MODES] if "mode" in table else [{"pad": "none"}, {"pad": "half a window"}]
+    for (side, step), other in product(windows, others):
+        yield _usual(operator, rows=1, columns=9, window=((1, side), (1, step)), **other)
+        yield _usual(operator, rows=9, columns=1, window=((side, 1), (step, 1)), **other)
+
+
+def _between(operator: str) -> Iterator[Row]:
+    """One side that is long, and no power of two nor one more, the others being short."""
+    short = {"images": 2, "channels": 1, "filters": 1, "rows": 2, "columns": 3, "window": ((2, 2), (1, 1))}
+    for n, side in product(_lengths(operator, (*ALMOST, *BETWEEN)), sides(operator)):
+        yield plain(operator, **short | {side: n})
+
+
+def _long_windows(operator: str) -> Iterator[Row]:
+    """Windows that are long along one axis."""
+    for n in _lengths(operator, LONG_WINDOWS) if "window" in factors(operator) else ():
+        cells = n + 2 if "pad" in factors(operator) else 3
+        yield _usual(operator, rows=2, columns=cells, window=((1, n), (1, 1)), values="integers")
+        yield _usual(operator, rows=cells, columns=2, window=((n, 1), (1, 1)), values="reals")
+
+
+def _spread(operator: str) -> Iterator[Row]:
+    """Filters whose weights lie apart, as dilation spreads them."""
+    windows = (((3, 3), (1, 1)), ((5, 5), (1, 1)), ((5, 3), (2, 1)), ((5, 5), (2, 2)))
+    sizes = ((2, 3, 4, 12), (1, 16, 16, 9)) if "filters" in factors(operator) else ()
+    for (n, c, k, cells), window in product(sizes, windows):
+        shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
+        yield plain(operator, window=window, values=SPREAD, **shape)
+
+
 def _one_long(operator: str) -> Iterator[Row]:
     """One long side, the shortest first; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values")]
-    for i, (n, side) in enumerate(product(_lengths(operator), sides(operator))):
+    lengths = [n for n in _lengths(operator, LENGTHS) if n not in FEW]
+    for i, (n, side) in enumerate(product(lengths, sides(operator))):
         row = _usual(operator, **{side: n, "values": "integers" if n % 2 else "reals"})
         turned = row | {name: table[name][i % len(table[name])] for name in others}
         yield turned if products(turned) <= MOST[False] else row
@@ -340,7 +399,26 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return rows
+    return (*rows, *_grouped_layers(operator), *_grouped_long(operator))
+
+
+def _grouped_layers(operator: str) -> Iterator[Row]:
+    """The usual windows in groups of one or two channels and filters, as networks have them; and weights that lie apart."""
+    windows = [((side, side), (step, step)) for side, step in ((1, 1), (3, 1), (3, 2), (5, 1))]
+    cells = {"rows": 6, "columns": 9, "pad": "one all around"}
+    for groups, c, k, window in product((2, 4), (1, 2), (1, 2), windows):
+        row = cells | {"channels": c, "filters": k, "window": window}
+        yield _usual(operator, **row) | {"groups": groups}
+        if window == ((5, 5), (1, 1)):
+            yield _usual(operator, **row, values=SPREAD) | {"groups": groups}
+
+
+def _grouped_long(operator: str) -> Iterator[Row]:
+    """One long side, that of the window or the number of groups among them."""
+    for n in (65, 257):
+        for side in ("groups", *sides(operator)):
+            yield _usual(operator, values="integers") | {"groups": 2, side: n}
+    yield from (row | {"groups": 2} for row in _long_windows(operator))
 
 
 def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
@@ -399,11 +477,13 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
+    if values == SPREAD:
+        return _apart(call)
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, "zeros": lambda a: 0 * a,
+        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, "zeros": lambda a: 0 * a, RISING: _rising,
     }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 
@@ -419,6 +499,11 @@ def _below_zero(array: Array) -> Array:
     The others are so large that between them bicubic interpolation goes above 1.
     """
     return np.asarray(-16 * np.abs(_unequal(array)) - np.where(_seventh(array), 2.0**-18, 1))
+
+
+def _rising(array: Array) -> Array:
+    """From cell to cell, unequally."""
+    return array + 8.0 * np.arange(array[0, 0].size).reshape(array.shape[2:])
 
 
 def _seventh(array: Array) -> Array:
@@ -437,6 +522,14 @@ def extreme(call: Call, maps: int = 1, weights: int = 1, reach: int = 0) -> Call
     powers = (maps, weights, maps + weights) if len(call.arrays) > 1 else (maps + weights,)
     scaled = (None if a is None else a * 2.0 ** (reach * p) for a, p in zip(call.arrays, powers, strict=False))
     return call._replace(arrays=tuple(scaled))
+
+
+def _apart(call: Call) -> Call:
+    """The call with zeros for every second row and column of the weights."""
+    x, filters, *others = call.arrays
+    filters = np.array(filters)
+    filters[:, :, 1::2] = filters[..., 1::2] = 0
+    return call._replace(arrays=(x, filters, *others))
 
 
 def _wide(call: Call, weights: bool, digits: int) -> Call:
