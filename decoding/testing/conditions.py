@@ -49,10 +49,13 @@ LAYOUTS = {
     "channels last": "{0} = np.moveaxis(np.moveaxis({0}, 1 % {0}.ndim, -1).copy(), -1, 1 % {0}.ndim)",
     "every second column": "{0} = np.stack([{0}, np.full_like({0}, 77)], -1)[..., 0]",
     "every second of the first axis": "{0} = np.stack([{0}, np.full_like({0}, 77)], 1)[:, 0]",
-    "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}[:1], {0}])[1:]",
+    "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}.ravel()[:1], {0}.ravel()])[1:].reshape({0}.shape)",
     "channels last, not where memory begins": "{0} = np.moveaxis(np.moveaxis(np.concatenate([77 + 0 * {0}[:1], {0}]), 1 % {0}.ndim, -1).copy()[1:], -1, 1 % {0}.ndim)",
     "cut out": "{0} = np.pad({0}, 1, constant_values=77)[(slice(1, -1),) * {0}.ndim]",
     "backwards": "{0} = np.flip(np.flip({0}).copy())",
+    "one axis backwards": "{0} = np.flip(np.flip({0}, sum({0}.shape) % {0}.ndim).copy(), sum({0}.shape) % {0}.ndim)",
+    "two axes exchanged": "{0} = {0} if {0}.ndim < 4 else {0}.swapaxes(*(axes := ((0, 1), (2, 3))[sum({0}.shape) % 2])).copy().swapaxes(*axes)",
+    "in records": "{0} = np.rec.fromarrays([np.ones(len({0}), 'u1'), {0}], [('label', 'u1'), ('it', {0}.dtype, {0}.shape[1:])])['it']",
     "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
     "rows repeated one cell later": "{0} = {0} if {0}.ndim < 4 else np.lib.stride_tricks.sliding_window_view("
@@ -70,6 +73,8 @@ TYPES: dict[str, tuple[int, ...]] = {
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
+# Numbers that fast paths look for: whole ones of 8 and of 15 bits, some zeros, and weights that are all one or copy a channel.
+SPECIAL = ("bytes", "some zeros", "words", "ones", "identity")
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -234,7 +239,7 @@ def short(operator: str) -> tuple[Row, ...]:
 @lru_cache(maxsize=32)
 def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
-    ways = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
+    ways = (_special, _one_long, _large, _usual_layers, _with_every_class, _both_long)
     return tuple(row for way in ways for row in way(operator))
 
 
@@ -247,6 +252,23 @@ def _usual(operator: str, **given: Any) -> Row:
     window = (2, 2 if operator in ("max_pool", "avg_pool") else 3), (1, 2)
     usual = {"images": 2, "channels": 2, "filters": 2, "rows": 4, "columns": 5, "window": window}
     return plain(operator, **usual | given)
+
+
+def _special(operator: str) -> Iterator[Row]:
+    """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
+    table, products = factors(operator), TABLE[operator].products
+    others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
+    for number, values in enumerate(SPECIAL if "filters" in table else SPECIAL[:2]):
+        for i, window in enumerate(table.get("window", LAYOUTS)):
+            row = _usual(operator, channels=3, filters=3, values=values)
+            row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
+            row |= {"window": window} if "window" in table else {}
+            row |= {"pad": "half a window", "bias": False} if values == "identity" and "pad" in table else {}
+            fit = (row | pad | each for pad in ({}, {"pad": "none"} if "pad" in table else {}) for each in MAPS)
+            if i < len(LAYOUTS):
+                yield next(each for each in fit if products(each) <= MOST[False])
+    if "filters" in table:
+        yield _usual(operator, channels=300, filters=2, rows=3, window=((1, 1), (1, 1)), values="some zeros")
 
 
 def _one_long(operator: str) -> Iterator[Row]:
@@ -303,6 +325,8 @@ def _with_every_class(operator: str) -> Iterator[Row]:
     ]
     if "filters" in table:
         places.append([{"channels": 256, "window": ((2, 2), (2, 2))}])
+    if "pad" in table:  # a window that is the map: a product of matrices
+        places.append([{"images": 1, "rows": 3, "columns": 3, "window": ((3, 3), (1, 1)), "pad": "none"}])
     for place in places:
         others = [name for name in table if name not in (*place[0], "values")]
         yield from taking_turns(operator, others, ROUGHLY, ("reals", "integers", "negative"), *place)
@@ -394,10 +418,43 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
-    change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, "zeros": lambda a: 0 * a,
-    }[values]  # fmt: skip
+    if values in ("zeros", *SPECIAL):
+        return _specially(call, values, precision.range.reach)
+    change: Callable[[Array], Array] = {"integers": lambda a: a, "reals": _unequal, "negative": _below_zero}[values]
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
+
+
+def _specially(call: Call, values: str, reach: int) -> Call:
+    """The call with numbers, or weights, that a fast path may look for."""
+    x, *others = call.arrays
+    assert x is not None
+    weights = others[:1] if call.operator in ("correlate", "substitute") else []
+    if values == "zeros":
+        x = 0 * x
+    elif (
+        values == "some zeros"
+    ):  # whole channels and images, and rows where there is one of each; weights without order
+        n, c, rows, _ = x.shape
+        x = x * (sum(np.ogrid[:n, :c, : rows if n * c == 1 else 1]) % 2 == 0)[..., np.newaxis]
+        weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
+    elif values in ("bytes", "words"):  # of one sign, nearly: sums of a few no longer have so few bits
+        most, of_weights = (255, 127) if values == "bytes" else (30000, 30000)
+        x = np.where(_seventh(x), 0, most - np.abs(x))
+        weights = [np.where(_seventh(f), -of_weights, of_weights - np.abs(f)) for f in weights if f is not None]
+    elif values == "ones":  # beside a column that is large, for running sums to lose the others
+        x = x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1)
+        weights = [np.ones_like(f) for f in weights if f is not None]
+    else:
+        weights = [_identity(f) for f in weights if f is not None]
+    return call._replace(arrays=(x, *weights, *others[len(weights) :]))
+
+
+def _identity(filters: Array) -> Array:
+    """Filters that copy a channel each, by a 1 in the middle."""
+    k, c, h, w = filters.shape
+    out = np.zeros(filters.shape)
+    out[:, :, h // 2, w // 2] = np.eye(k, c)
+    return out
 
 
 def _unequal(array: Array) -> Array:
