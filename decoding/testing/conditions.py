@@ -62,6 +62,16 @@ LAYOUTS = {
     "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
     "read-only": "{0}.setflags(write=False)",
 }
+# The maps in C's order, and the weights and the bias in another one, by turns.
+OTHERS = "the others in another order"
+OTHER = (
+    "two axes exchanged",
+    "in Fortran's order",
+    "every second of the first axis",
+    "backwards",
+    "channels last",
+    "cut out",
+)
 SINGLE = 2.0**-24
 # Which arrays are of single precision.
 TYPES: dict[str, tuple[int, ...]] = {
@@ -125,7 +135,7 @@ def factors(operator: str, thorough: bool = False) -> Table:
     weights = "filters" in others
     types = [name for name, which in TYPES.items() if weights or which in ((), (0, 1, 2))]
     values = [name for name in VALUES if weights or name not in ("wide weights", "large maps", "large weights")]
-    return {**maps, "layout": tuple(LAYOUTS), "type": tuple(types), **others, "values": tuple(values)}
+    return {**maps, "layout": (*LAYOUTS, *[OTHERS] * weights), "type": tuple(types), **others, "values": tuple(values)}
 
 
 def sides(operator: str) -> list[str]:
@@ -306,11 +316,11 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     table = factors(operator)
     windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
     # Images, channels, filters, rows and columns.
-    sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3)]
+    sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
     sizes += [(1025, 2, 2, 3), (1, 1025, 2, 3), *[(1, 2, 1025, 3)] * ("filters" in table)]
     for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
-        window = {"window": ((side, side), (step, step)), "pad": "none" if k == c == 128 else "one all around"}
+        window = {"window": ((side, side), (step, step)), "pad": "none" if k == c in (128, 17) else "one all around"}
         row = plain(operator, values="reals", **shape, **window)
         if TABLE[operator].products(row) <= MOST[True]:
             yield row
@@ -390,15 +400,24 @@ def coverage(operator: str, thorough: bool = False) -> Coverage:
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    singles, code = TYPES[row["type"]], LAYOUTS[row["layout"]]
+    singles = TYPES[row["type"]]
     if singles:
         precision = precision._replace(eps=max(precision.eps, SINGLE))
     call = _valued(TABLE[operator].made(row), row["values"], precision)
     typed = [a if a is None or i not in singles else a.astype(np.float32) for i, a in enumerate(call.arrays)]
     call = call._replace(arrays=tuple(typed))
-    lines = [code.format(name) for name in call.named if code]
-    laid = tuple(None if array is None else _laid(code, array) for array in typed)
+    codes = _codes(row)
+    lines = [code.format(name) for name, code in zip(call.names, codes, strict=False) if code and name in call.named]
+    laid = tuple(a if a is None else _laid(code, a) for code, a in zip(codes, typed, strict=False))
     return Case(call._replace(arrays=laid), lines, row)
+
+
+def _codes(row: Row) -> list[str]:
+    """The code that lays out each array of a call."""
+    if row["layout"] != OTHERS:
+        return [LAYOUTS[row["layout"]]] * 3
+    turn = sum(row[side] for side in SIDES)
+    return ["", *[LAYOUTS[OTHER[turn % len(OTHER)]]] * 2]
 
 
 def _laid(code: str, array: Array) -> Array:
