@@ -454,7 +454,8 @@ def _specially(call: Call, values: str, reach: int) -> Call:
         values == "some zeros"
     ):  # whole channels and images, and rows where there is one of each; weights without order
         n, c, rows, _ = x.shape
-        x = x * (sum(np.ogrid[:n, :c, : rows if n * c == 1 else 1]) % 2 == 0)[..., np.newaxis]
+        i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
+        x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]
         weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
     elif values in ("bytes", "words"):  # of one sign, nearly: sums of a few no longer have so few bits
         most, of_weights = (255, 127) if values == "bytes" else (30000, 30000)
