@@ -60,7 +60,7 @@ LAYOUTS = {
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
     "rows repeated one cell later": "{0} = {0} if {0}.ndim < 4 else np.lib.stride_tricks.sliding_window_view("
     "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
-    "read-only": "{0}.setflags(write=False)",
+    "read-only": "{0} = np.ndarray({0}.shape, {0}.dtype, {0}.tobytes())",
 }
 # The maps in C's order, and the weights and the bias in another one, by turns.
 OTHERS = "the others in another order"
@@ -360,7 +360,8 @@ def _both_long(operator: str) -> Iterator[Row]:
 def grouped(operator: str) -> tuple[Row, ...]:
     """Rows of a table of its own for banks in groups, with every pair of classes: channels and filters are those of one group."""
     table = factors(operator) | {"groups": GROUPS, "images": (2, 1, 17), "rows": (5, 1, 9, 32), "columns": (5, 8, 33)}
-    table |= {"channels": (1, 2, 3, 8), "filters": (1, 2, 3, 8), "window": WINDOWS[:9], "values": ("integers", "reals")}
+    table |= {"channels": (1, 2, 3, 8), "filters": (1, 2, 3, 8), "window": WINDOWS[:9]}
+    table["values"] = ("integers", "reals", "ones")
 
     def products(row: Row) -> float:
         return float(row["groups"] * TABLE[operator].products(row))

@@ -43,6 +43,7 @@ THREADS = 4
 FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
 BATCH = 500  # calls that threads are given at a time
 ANY_SHAPE = ("relu", "softmax", "max_pool", "avg_pool")  # which take what any other operator answers
+REFUSED = 5  # of so many calls in threads, one comes after a call that must be refused
 GROUPED = ("correlate", "substitute")  # which take groups
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
 
@@ -371,16 +372,28 @@ def many_calls(bench: Bench) -> None:
     def in_threads(case: tuple[list[Call], int]) -> None:
         calls, total = case
         lines = [
+            "import contextlib",
             "from concurrent.futures import ThreadPoolExecutor",
             f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
         ]
+        wrong = [spoilt_ways(call)[-1] for call in calls]  # refused in between
+        lines += [f"wrong = [{', '.join(f'lambda: {call}' for call in wrong)}]", "def ask(n):"]
+        lines += [
+            f"    if not n % {REFUSED}:",
+            "        with contextlib.suppress(Exception):",
+            f"            wrong[n % {len(calls)}]()",
+        ]
+        lines.append(f"    return calls[n % {len(calls)}]()")
         lines.append(f"with ThreadPoolExecutor({THREADS}) as pool:")
-        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({total})))")
+        lines.append(f"    found = list(pool.map(ask, range({total})))")
         lines.append("alone = [np.array(call()) for call in calls]")
         lines.append(f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))")
         code = "\n".join(lines)
 
         def ask(number: int) -> Array:
+            refused = wrong[number % len(calls)]
+            if not number % REFUSED:
+                bench.unless_refused(lambda: refused.on(bench.backend), code)
             return bench.asked(lambda: calls[number % len(calls)].on(bench.backend), code)
 
         with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
