@@ -358,7 +358,7 @@ WALKS = [
     "softmax",
     "forward_reals",
     "decode_filter_bilinear",
-    "decode_layer_nearest",
+    "decode_filter_nearest",
     "calls_in_any_order",
     "law_response",
     "law_linear",
@@ -368,11 +368,11 @@ WALKS = [
 HONEST_IN_ONE_WAY = [
     (MeanOverShare(np.float64), ["avg_pool_integers", "avg_pool_reals", "forward_integers", "forward_reals"]),
     (MeanOverShare(np.float16), ["avg_pool_integers", "avg_pool_reals", "forward_integers"]),
-    (TwoInOne, ["correlate_integers", "correlate_reals", "forward_integers", "forward_reals", "law_adjoint"]),
+    (TwoInOne, ["correlate_integers", "correlate_reals", "forward_integers", "forward_reals", "law_linear"]),
     (PairsOfSingles(), ["correlate_integers", "correlate_reals", "substitute_integers", "substitute_reals", "relu_reals", "forward_reals", "decode_filter_nearest"]),
     (Answering("read-only answers", read_only), WALKS),
-    (Answering("another type", np.longdouble), ["correlate_integers", "softmax", "forward_reals", "decode_layer_nearest"]),
-    (Answering("a masked array of which nothing is masked", np.ma.array), ["correlate_integers", "softmax", "decode_layer_nearest"]),
+    (Answering("another type", np.longdouble), ["correlate_integers", "softmax", "forward_reals", "decode_filter_nearest"]),
+    (Answering("a masked array of which nothing is masked", np.ma.array), ["correlate_integers", "softmax", "decode_filter_nearest"]),
     (Answering("a library that sets NumPy's flags", raising), WALKS),
 ]  # fmt: skip
 

@@ -27,9 +27,7 @@ from .operators import PADS, Row, varied
 VALUES = ("integers", "reals")
 DEEPEST = 16
 # The checks that look at all of them, each at those of one interpolation, or of one kind of numbers.
-CHECKED = {f"forward_{values}" for values in VALUES} | {
-    f"decode_{what}_{mode}" for what in ("filter", "layer") for mode in MODES
-}
+CHECKED = {f"forward_{values}" for values in VALUES} | {f"decode_filter_{mode}" for mode in MODES}
 EACH = "one for each channel"
 # What meets, and in what: the convolution's responses, and beside them …
 JOINS: dict[str, tuple[type[Layer], str] | None] = {
