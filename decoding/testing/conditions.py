@@ -208,7 +208,8 @@ def cover(
                 for value in table[name]
                 if (name, value) not in MUTE and fits({**chosen, name: value})
             }
-            chosen[name] = max(gain, key=lambda value: gain[value]) if gain else table[name][0]
+            small = (value for value in table[name] if fits({**chosen, name: value}))
+            chosen[name] = max(gain, key=lambda value: gain[value]) if gain else next(small, table[name][0])
         mute = {each for each in chosen.items() if each in MUTE}
         together = combinations([(name, chosen[name]) for name in names], 2)
         for pair in {(first, second), *(pair for pair in together if pair in missing and mute <= set(pair))}:
