@@ -21,7 +21,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from .. import reference
 from ..arguments import Array, Pair
-from ..backend import OPERATORS, takes_groups
+from ..backend import OPERATORS, takes_groups, takes_threads
 from ..decoder import decode_layer
 from ..interpolation import MODES
 from ..layers import AvgPool, Conv, Dropout, Layer, Pool, Select
@@ -220,7 +220,8 @@ def _decoded(bench: Bench, mode: str) -> Iterator[Cases]:
 def _always(mode: str) -> list[Unit]:
     """Units of networks that people build, and of those of all conditions, carried down in this mode."""
     nets = [net for net, row, _ in networks.cases() if row["mode"] == mode]
-    return [*explicit.units(mode), *((net, len(net), net.channels(len(net)) - 1) for net in nets)]
+    tops = [(net, net.channels(len(net))) for net in nets]
+    return [*explicit.units(mode), *((net, len(net), (number + 2) % k) for number, (net, k) in enumerate(tops))]
 
 
 def _goes_up(net: Network, layer: int, mode: str) -> bool:
@@ -261,9 +262,24 @@ for _mode in MODES:
 def _own_units(bench: Bench) -> Iterator[Cases]:
     for mode in MODES:
         for values, always in zip(draws.VALUES, (_always(mode), ()), strict=True):
-            yield Cases(
-                st.tuples(_units(values, "pool", "norm"), st.just(mode)), [(unit, mode) for unit in always], 0.25
-            )
+            more = [_of_singles(unit) if number % 2 else _halfway(unit) for number, unit in enumerate(always)]
+            fixed = [(unit, mode) for unit in (*always, *more)]
+            yield Cases(st.tuples(_units(values, "pool", "norm"), st.just(mode)), fixed, 0.25)
+
+
+def _of_singles(unit: Unit) -> Unit:
+    """The unit of the same network in single precision."""
+    net, layer, k = unit
+    singles = [
+        each.replace(filters=np.float32(each.filters)) if isinstance(each, Conv) else each for each in net.layers
+    ]
+    return net.replace(layers=singles), layer, k
+
+
+def _halfway(unit: Unit) -> Unit:
+    """A unit of a layer in the middle of the network, the first one."""
+    net, layer, _ = unit
+    return net, (layer + 1) // 2, 0
 
 
 @check(
@@ -274,10 +290,16 @@ def _own_units(bench: Bench) -> Iterator[Cases]:
     cases=_own_units,
 )
 def own_decode_filter(bench: Bench, case: tuple[Unit, str]) -> None:
-    (net, layer, k), mode = case
+    unit, mode = case
+    function, code = _own_call(bench, *unit, mode)
+    desk = bench.at(conditions.SINGLE) if unit[0].dtype == np.float32 else bench
+    desk.compare(desk.asked(function, code), _want(desk, *unit, mode), code)
+
+
+def _own_call(bench: Bench, net: Network, layer: int, k: int, mode: str) -> tuple[Callable[[], Any], str]:
+    """The call of the backend's own decoder, and its code."""
     code = f"net = {source(net)}\nbackend.decode_filter(net, {layer}, {k}, unpool={mode!r})"
-    want = _want(bench, net, layer, k, mode)
-    bench.compare(bench.asked(lambda: bench.backend.decode_filter(net, layer, k, unpool=mode), code), want, code)
+    return partial(bench.backend.decode_filter, net, layer, k, unpool=mode), code
 
 
 def _want(bench: Bench, net: Network, layer: int, k: int, mode: str) -> stages.Expected:
@@ -292,18 +314,26 @@ def _want(bench: Bench, net: Network, layer: int, k: int, mode: str) -> stages.E
 
 @check(
     "decode_filter",
-    says="The backend's own decode_filter decodes each network anew, and its answers do not change later.",
-    hunts="caches that go by the address or the shapes of a network, one buffer for all decoded filters",
-    cases=lambda bench: [Cases(always=[varied(7)], share=0)],
+    says="The backend's own decode_filter decodes each network anew, in threads, too, if it says threads = True, and its answers do not change "
+    "later.",
+    hunts="caches that go by the address or the shapes of a network, one buffer for all decoded filters, memory that threads share",
+    cases=lambda bench: [Cases(always=[varied(7)])],
 )
 def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
     # Networks of the same shapes, each gone when the next is made, so that addresses come again.
+    in_threads = [
+        "from concurrent.futures import ThreadPoolExecutor",
+        "with ThreadPoolExecutor(4) as pool:",
+        "    more = list(pool.map(lambda n: backend.decode_filter(made(n % 48), 3, 2, unpool='nearest'), range(480)))",
+        "found += [each for n, each in enumerate(more) if n < 48 or not np.array_equal(each, found[n % 48])]",
+    ]
     lines = [
         *(f"weights = {source(weights)}", "def made(number):"),
         "    first, second = np.resize(np.roll(weights, number), (2, 1, 2, 3)), np.resize(weights + number // 7, (3, 2, 2, 1))",
         "    return Network([Conv(first), MaxPool(2), Conv(second)], input_shape=(1, 7, 8))",
         "found = [backend.decode_filter(made(n), 3, 2, unpool='nearest') for n in range(48)]",
-        "right = [decode_filter(made(n), 3, 2) for n in range(48)]",
+        *(in_threads if takes_threads(bench.backend) else []),
+        "right = [decode_filter(made(n % 48), 3, 2) for n in range(len(found))]",
         *([] if bench.precision.exact else ["found = [np.rint(each) for each in found]"]),
         "assert all(map(np.array_equal, found, right)), found",
     ]
@@ -321,9 +351,17 @@ def _spoilt(bench: Bench, operators: tuple[str, ...], spoilt: Callable[[Call], l
 
 
 def _refused(bench: Bench, call: Call) -> None:
-    answer = bench.unless_refused(lambda: call.on(bench.backend, *call.copies()), call)
+    arrays = call.copies()
+    _must_refuse(bench, lambda: call.on(bench.backend, *arrays), call)
+    for name, now in call._replace(arrays=tuple(arrays)).named.items():
+        if not np.array_equal(now, call.named[name]):
+            raise Mismatch(f"{name} was written to before the call was refused", call)
+
+
+def _must_refuse(bench: Bench, function: Callable[[], Any], code: object) -> None:
+    answer = bench.unless_refused(function, code)
     if answer is not None:
-        raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", call)
+        raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", code)
 
 
 def _other_channels(call: Call) -> list[Call]:
@@ -348,17 +386,13 @@ def _window(call: Call) -> Pair:
 
 
 def _smaller_maps(call: Call) -> list[Call]:
-    """One cell too small along one axis, with the pads."""
+    """One cell too small along one axis, with the pads, or along both."""
     x, *others = call.arrays
     assert x is not None
-    found = []
-    for axis in (0, 1):
-        cells = _window(call)[axis] - 1 - sum(call.options["pad"][2 * axis : 2 * axis + 2])
-        if cells > 0:
-            shape = list(x.shape)
-            shape[2 + axis] = cells
-            found.append(call._replace(arrays=(np.resize(x, shape), *others)))
-    return found
+    (top, bottom, left, right), (h, w) = call.options["pad"], _window(call)
+    small = h - 1 - top - bottom, w - 1 - left - right
+    sides = (small[0], x.shape[3]), (x.shape[2], small[1]), small
+    return [call._replace(arrays=(np.resize(x, (*x.shape[:2], *side)), *others)) for side in sides if min(side) > 0]
 
 
 def _larger_pads(call: Call) -> list[Call]:
@@ -426,11 +460,7 @@ def _other_units(bench: Bench) -> Iterator[Cases]:
     cases=_other_units,
 )
 def refuses_other_units(bench: Bench, case: tuple[Network, int, int, str]) -> None:
-    net, layer, k, mode = case
-    code = f"net = {source(net)}\nbackend.decode_filter(net, {layer}, {k}, unpool={mode!r})"
-    answer = bench.unless_refused(lambda: bench.backend.decode_filter(net, layer, k, unpool=mode), code)
-    if answer is not None:
-        raise Mismatch(f"gives the shape {answer.shape} where it must raise an exception", code)
+    _must_refuse(bench, *_own_call(bench, *case))
 
 
 # Values that are not finite.
@@ -454,8 +484,9 @@ def _spots(bench: Bench) -> Iterator[Cases]:
 
 
 @check(
-    says="Not-a-number comes out wherever it goes in, or is refused.",
-    hunts="maxima and rectifiers that drop not-a-number, weights from which it is removed: both hide a broken network",
+    says="Not-a-number comes out wherever it goes in, and of no other image, or is refused.",
+    hunts="maxima and rectifiers that drop not-a-number, weights from which it is removed: both hide a broken network; a maximum or a product "
+    "over all images",
     cases=_spots,
 )
 def nan_comes_out(bench: Bench, case: tuple[Call, int, int]) -> None:
@@ -472,6 +503,9 @@ def nan_comes_out(bench: Bench, case: tuple[Call, int, int]) -> None:
     missing = touched & ~np.isnan(got)
     if missing.any():
         raise Mismatch(f"{int(missing.sum())} values made of NaN are not NaN", spoilt, arrays={"got": got})
+    image = spot * len(got) // spoilt.named[spoilt.names[0]].size
+    if which == 0 and bench.precision.exact and np.isnan(np.delete(got, image, axis=0)).any():
+        raise Mismatch("NaN of one image comes out of others", spoilt, arrays={"got": got})
 
 
 def _infinite(bench: Bench) -> Iterator[Cases]:
@@ -504,17 +538,23 @@ def infinity_comes_out(bench: Bench, call: Call) -> None:
         )
 
 
+def _with_filters(bench: Bench) -> list[Cases]:
+    return [Cases(always=bench.right(explicit.probes(_present(bench, "correlate", "substitute"))))]
+
+
 @check(
-    "correlate",
     says="Takes filters and biases that are parts of the maps: arrays of one call may share their memory.",
     hunts="operands that are turned or packed in place, arrays that are told apart by their address",
-    cases=lambda bench: [Cases(always=bench.right(explicit.probes(["correlate"])), share=0)],
+    cases=_with_filters,
 )
 def shared_inputs(bench: Bench, call: Call) -> None:
-    (x, *_), lines = call.copies(), ("filters = x[:, :, :2, 1:3]", "bias = x[:, 0, 0, 0]", call.by_name())
+    x, *_ = call.copies()
     assert x is not None
     shared = call._replace(arrays=(x, x[:, :, :2, 1:3], x[:, 0, 0, 0]))
-    apart, code = shared._replace(arrays=tuple(shared.copies())), Script(call, lines)
+    lines = ["filters = x[:, :, :2, 1:3]", "bias = x[:, 0, 0, 0]"]
+    if call.operator == "substitute":
+        shared, lines = call._replace(arrays=(x, x[:2, :, :2, 1:3])), ["filters = maps[:2, :, :2, 1:3]"]
+    apart, code = shared._replace(arrays=tuple(shared.copies())), Script(call, (*lines, call.by_name()))
     bench.agrees(apart, bench.asked(lambda: shared.on(bench.backend), code), code)
 
 
