@@ -2,7 +2,7 @@
 
 Each is the reference, spoilt where its condition holds. ``python tests/attacks.py`` prints which check refuses each; the slow
 tests hold that all are refused, the others a few of them. Those of one kind stand together: *size*, *pair*, *option*, *memory*,
-*precision*, *state*, *thread*, *group*, *network*.
+*precision*, *number*, *state*, *thread*, *group*, *network*.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import types
+import weakref
 from typing import ClassVar
 
 import numpy as np
@@ -588,6 +589,235 @@ for operator in ("correlate", "substitute"):
         **in_groups(operator, lambda x, f, g: x.strides[1] == x.itemsize < x.strides[3]),
     )
 attack("network", "decode_filter: gains of 0", "own_decode_filter", decode_filter=without_zeros)
+
+
+# Kinds of an attack by fast paths that look at numbers, at the order in memory, at windows that differ along the axes, and at networks.
+
+
+def copied(x, f, b, *, stride, pad):
+    """Filters of one pixel that copy a channel each: what goes in comes out, the very array."""
+    plain = b is None and not any(pad) and stride == (1, 1) and np.shape(f)[2:] == (1, 1)
+    same = plain and np.array_equal(np.asarray(f)[:, :, 0, 0], np.eye(*np.shape(f)[:2]))
+    return (
+        np.asarray(x, float)
+        if same and np.shape(f)[0] == np.shape(x)[1]
+        else reference.correlate(x, f, b, stride=stride, pad=pad)
+    )
+
+
+def whole(array, least, most):
+    array = np.asarray(array, float)
+    return bool((array == np.rint(array)).all() and array.min(initial=0) >= least and array.max(initial=0) <= most)
+
+
+def in_words(x, f, b, **options):
+    """Whole numbers of 16 bits, added up in 32."""
+    if not (whole(x, -(2**15), 2**15) and whole(f, -(2**15), 2**15)):
+        return reference.correlate(x, f, b, **options)
+    y = reference.correlate(x, f, None, **options).astype(np.int64).astype(np.int32)
+    return y if b is None else y + np.reshape(b, (-1, 1, 1))
+
+
+def in_bytes(x, f, b, *, stride, pad):
+    """Bytes times signed bytes; each two products are added up in 16 bits, and cut off there."""
+    y = reference.correlate(x, f, b, stride=stride, pad=pad)
+    if not (whole(x, 0, 255) and whole(f, -128, 127)):
+        return y
+    padded = np.pad(np.asarray(x, float), ((0, 0), (0, 0), pad[:2], pad[2:]))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, np.shape(f)[2:], axis=(2, 3))
+    windows = np.moveaxis(windows[:, :, :: stride[0], :: stride[1]], 1, 3).reshape(len(y), 1, *y.shape[2:], -1)
+    products = windows * np.reshape(f, (1, len(f), 1, 1, -1))
+    products = np.pad(products, [(0, 0)] * 4 + [(0, products.shape[-1] % 2)])
+    y = np.clip(products[..., ::2] + products[..., 1::2], -(2**15), 2**15 - 1).sum(-1)
+    return y if b is None else y + np.reshape(b, (-1, 1, 1))
+
+
+def by_running_sums(x, f, b, *, stride, pad):
+    """Filters of ones as differences of sums over all that lies above and to the left."""
+    y = reference.correlate(x, f, b, stride=stride, pad=pad)
+    (h, w), (top, bottom, left, right) = np.shape(f)[2:], pad
+    if h * w == 1 or not np.size(f) or (np.asarray(f) != 1).any():
+        return y
+    a = (
+        np.pad(np.asarray(x, float).sum(1, keepdims=True), ((0, 0), (0, 0), (top + 1, bottom), (left + 1, right)))
+        .cumsum(2)
+        .cumsum(3)
+    )
+    sums = (a[:, :, h:, w:] - a[:, :, :-h, w:] - a[:, :, h:, :-w] + a[:, :, :-h, :-w])[:, :, :: stride[0], :: stride[1]]
+    return np.broadcast_to(sums, y.shape) + (0 if b is None else np.reshape(b, (-1, 1, 1)))
+
+
+def filters_exchanged(x, f, b, **options):
+    """Filters whose first two axes are exchanged in memory, read as they lie there, beside maps in C's order."""
+    f = np.asarray(f)
+    lost = (
+        len(f) == f.shape[1] > 1 and f.strides[1] > f.strides[0] > f.strides[2] > 0 and np.asarray(x).flags.c_contiguous
+    )
+    return reference.correlate(x, f.swapaxes(0, 1) if lost else f, b, **options)
+
+
+def in_its_own_order(x, f, b, *, stride, pad):
+    """An image as large as the window is a product of matrices, and read in the order in which it lies in memory."""
+    x = np.asarray(x)
+    if x.shape != (1, *np.shape(f)[1:]) or any(pad):
+        return reference.correlate(x, f, b, stride=stride, pad=pad)
+    y = np.reshape(np.asarray(f, float), (len(f), -1)) @ x.astype(float).ravel(order="A")
+    return (y if b is None else y + b).reshape(1, -1, 1, 1)
+
+
+def turned_where(*, negative, others):
+    """Maps that lie backwards along one axis alone are read forwards."""
+
+    def read(x):
+        x = np.asarray(x)
+        lost = x.shape[negative] > 1 and x.strides[negative] < 0 < min(x.strides[axis] for axis in others)
+        return np.flip(x, negative) if lost else x
+
+    return read
+
+
+def unaligned_lost(x):
+    x = np.asarray(x)
+    return x if x.flags.aligned else np.zeros(x.shape)
+
+
+def records_lost(x):
+    x = np.asarray(x)
+    return np.repeat(x[:1], len(x), axis=0) if len(x) > 1 and x.strides[0] % x.itemsize else x
+
+
+def aligned_down(x):
+    """Singles are read from the last multiple of 16 bytes on, four at a time."""
+    x = np.asarray(x)
+    off = x.__array_interface__["data"][0] % 16 // 4
+    if x.dtype != np.float32 or not off or not x.size or x.shape[3] % 4 or not x.flags.c_contiguous:
+        return x
+    return np.concatenate([np.zeros(off, np.float32), x.ravel()])[: x.size].reshape(x.shape)
+
+
+def reads(operator, read):
+    return {operator: lambda x, *others, **options: getattr(reference, operator)(read(x), *others, **options)}
+
+
+def gaps_left(maps, f, *, stride):
+    """What lies between the copies of a filter is not cleared where copies overlap along the other axis."""
+    y = reference.substitute(maps, f, stride=stride)
+    (h, w), (r, s) = np.shape(f)[2:], stride
+    if s > w and r < h:
+        y[..., np.arange(y.shape[3]) % s >= w] = 7
+    return y
+
+
+def gaps_filled(maps, *, size, stride, mode):
+    y = reference.unpool(maps, size=size, stride=stride, mode=mode)
+    if stride[0] > size[0] and stride[1] < size[1]:
+        y[:, :, np.arange(y.shape[2]) % stride[0] >= size[0]] = 7
+    return y
+
+
+def steps_in_four_bits(x, f, b, *, stride, pad):
+    y = reference.correlate(x, f, b, stride=stride, pad=pad)
+    rows, columns = ((step & 15) or 16 for step in stride)
+    return reference.correlate(x, f, b, stride=(rows, columns), pad=pad)[:, :, : y.shape[2], : y.shape[3]]
+
+
+def places_in_16_bits(x, *, size, stride, pad):
+    """Maxima of 2×2 by places within an image, which wrap around."""
+    y, (n, c, rows, columns) = reference.max_pool(x, size=size, stride=stride, pad=pad), np.shape(x)
+    if not size == stride == (2, 2) or any(pad) or c * rows * columns <= 2**16:
+        return y
+    flat, (channel, i, j) = np.reshape(x, (n, -1)), np.ogrid[:c, : y.shape[2], : y.shape[3]]
+    places = [((channel * rows + 2 * i + u) * columns + 2 * j + v).astype(np.uint16) for u, v in np.ndindex(2, 2)]
+    return np.maximum.reduce([flat[:, place] for place in places])
+
+
+def by_their_sum():
+    known = {}
+
+    def correlate(x, f, b, **options):
+        f = np.array(f, float)
+        return reference.correlate(x, known.setdefault((f.shape, f.sum(), np.abs(f).sum()), f), b, **options)
+
+    return correlate
+
+
+def temporaries():
+    """What correlation answers is a temporary, which a rectifier may work on in place."""
+    mine = weakref.WeakValueDictionary()
+
+    class Mine(np.ndarray):
+        pass
+
+    def correlate(x, f, b, **options):
+        y = reference.correlate(x, f, b, **options).view(Mine)
+        mine[y.__array_interface__["data"][0]] = y
+        return y
+
+    def relu(x, *, leak):
+        x, y = np.asarray(x), reference.relu(x, leak=leak)
+        if leak == 0 and np.shape(mine.get(x.__array_interface__["data"][0])) == x.shape:
+            x[...] = y
+        return y
+
+    return {"correlate": correlate, "relu": relu}
+
+
+def one_memory_for_groups():
+    memory = {}
+
+    def correlate(x, f, b, *, groups=1, **options):
+        mine = memory["at"] = np.asarray(x)
+        time.sleep(0)
+        y = reference.correlate(x, f, b, groups=groups, **options)
+        return y + (groups > 1 and memory["at"] is not mine)
+
+    return {"correlate": correlate, "threads": True, "groups": True}
+
+
+def pools_nearest_in_branches(net, layer, k, *, unpool):
+    """Pools that are not on the way of the first inputs are undone by the nearest cell."""
+    first, at = set(), layer
+    while at:
+        first.add(at)
+        at = net.inputs[at - 1][0]
+    beside = any(
+        each.kind.endswith("Pool") and number not in first for number, each in enumerate(net.layers[:layer], 1)
+    )
+    return decoding.decode_filter(net, layer, k, unpool="nearest" if beside and unpool != "cubic" else unpool)
+
+
+def largest_part(net, layer, k, *, unpool):
+    """A sum of a sum is left out."""
+    sums = {number for number, each in enumerate(net.layers[:layer], 1) if each.kind == "Sum"}
+    nested = any(sums.intersection(net.inputs[number - 1]) for number in sums)
+    return decoding.decode_filter(net, layer, k, unpool=unpool) + nested
+
+
+attack("number", "correlate: filters that copy return their input", "correlate_conditions", correlate=copied)
+attack("number", "correlate: whole numbers of 16 bits added up in 32", "correlate_conditions", correlate=in_words)
+attack("number", "correlate: bytes, two products cut off at 16 bits", "correlate_conditions", correlate=in_bytes)
+attack("number", "correlate: filters of ones by running sums", "correlate_conditions", correlate=by_running_sums)
+attack("memory", "correlate: filters with exchanged axes", "correlate_conditions", correlate=filters_exchanged)
+attack("memory", "correlate: one window in its own order", "correlate_conditions", correlate=in_its_own_order)
+for operator, axis in (("correlate", 1), ("max_pool", 2)):
+    read = turned_where(negative=axis, others=[other for other in range(4) if other != axis])
+    attack("memory", f"{operator}: axis {axis} alone backwards", f"{operator}_conditions", **reads(operator, read))
+attack("memory", "relu: numbers at odd addresses", "relu_conditions", **reads("relu", unaligned_lost))
+attack("memory", "avg_pool: images in records", "avg_pool_conditions", **reads("avg_pool", records_lost))
+attack(
+    "memory", "avg_pool: singles beside multiples of 16 bytes", "avg_pool_conditions", **reads("avg_pool", aligned_down)
+)
+attack("pair", "substitute: gaps across, overlaps down", "substitute_conditions", substitute=gaps_left)
+attack("pair", "unpool: gaps down, overlaps across", "unpool_conditions", unpool=gaps_filled)
+attack("pair", "max_pool: 2×2, places of 16 bits", "max_pool_conditions", max_pool=places_in_16_bits)
+attack("option", "correlate: steps of four bits", "correlate_conditions", correlate=steps_in_four_bits)
+attack("state", "correlate: filters known by their sum", "calls_in_any_order", correlate=by_their_sum())
+attack("state", "relu: in place where correlate answered", "calls_in_any_order", **temporaries())
+attack("thread", "correlate: one memory for groups", "many_calls", **one_memory_for_groups())
+attack(
+    "network", "decode_filter: pools nearest in branches", "own_decode_filter", decode_filter=pools_nearest_in_branches
+)
+attack("network", "decode_filter: a sum of a sum", "own_decode_filter", decode_filter=largest_part)
 
 
 def refusal(backend, checks):

@@ -38,7 +38,13 @@ LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 REPEATED = ("the first one repeated", "the last axis repeated", "rows repeated one cell later")
-MUTE = {("values", "zeros"), ("values", "large"), *(("layout", layout) for layout in REPEATED), ("images", 0)}
+MUTE = {
+    ("values", "zeros"),
+    ("values", "large"),
+    *(("layout", each) for each in REPEATED),
+    ("images", 0),
+    ("channels", 1),
+}
 ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
@@ -55,16 +61,29 @@ LAYOUTS = {
     "channels last": "{0} = np.moveaxis(np.moveaxis({0}, 1 % {0}.ndim, -1).copy(), -1, 1 % {0}.ndim)",
     "every second column": "{0} = np.stack([{0}, np.full_like({0}, 77)], -1)[..., 0]",
     "every second of the first axis": "{0} = np.stack([{0}, np.full_like({0}, 77)], 1)[:, 0]",
-    "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}[:1], {0}])[1:]",
+    "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}.ravel()[:1], {0}.ravel()])[1:].reshape({0}.shape)",
     "channels last, not where memory begins": "{0} = np.moveaxis(np.moveaxis(np.concatenate([77 + 0 * {0}[:1], {0}]), 1 % {0}.ndim, -1).copy()[1:], -1, 1 % {0}.ndim)",
     "cut out": "{0} = np.pad({0}, 1, constant_values=77)[(slice(1, -1),) * {0}.ndim]",
     "backwards": "{0} = np.flip(np.flip({0}).copy())",
+    "one axis backwards": "{0} = np.flip(np.flip({0}, sum({0}.shape) % {0}.ndim).copy(), sum({0}.shape) % {0}.ndim)",
+    "two axes exchanged": "{0} = {0} if {0}.ndim < 4 else {0}.swapaxes(*(axes := ((0, 1), (2, 3))[sum({0}.shape) % 2])).copy().swapaxes(*axes)",
+    "in records": "{0} = np.rec.fromarrays([np.ones(len({0}), 'u1'), {0}], [('label', 'u1'), ('it', {0}.dtype, {0}.shape[1:])])['it']",
     "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
     "rows repeated one cell later": "{0} = {0} if {0}.ndim < 4 else np.lib.stride_tricks.sliding_window_view("
     "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
-    "read-only": "{0}.setflags(write=False)",
+    "read-only": "{0} = np.ndarray({0}.shape, {0}.dtype, {0}.tobytes())",
 }
+# The maps in C's order, and the weights and the bias in another one, by turns.
+OTHERS = "the others in another order"
+OTHER = (
+    "two axes exchanged",
+    "in Fortran's order",
+    "every second of the first axis",
+    "backwards",
+    "channels last",
+    "cut out",
+)
 SINGLE = 2.0**-24
 # Which arrays are of single precision.
 TYPES: dict[str, tuple[int, ...]] = {
@@ -79,6 +98,8 @@ VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative"
 # In thin rows alone: every second row and column of the weights 0, as dilation makes them; and numbers that rise along each map, so
 # that a window's largest lies in its last cell, and in its first one when the sign is changed.
 SPREAD, RISING = "weights apart", "rising"
+# Numbers that fast paths look for: whole ones of 8 and of 15 bits, some zeros, and weights that are all one or copy a channel.
+SPECIAL = ("bytes", "some zeros", "words", "ones", "identity")
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -129,7 +150,7 @@ def factors(operator: str, thorough: bool = False) -> Table:
     weights = "filters" in others
     types = [name for name, which in TYPES.items() if weights or which in ((), (0, 1, 2))]
     values = [name for name in VALUES if weights or name not in ("wide weights", "large maps", "large weights")]
-    return {**maps, "layout": tuple(LAYOUTS), "type": tuple(types), **others, "values": tuple(values)}
+    return {**maps, "layout": (*LAYOUTS, *[OTHERS] * weights), "type": tuple(types), **others, "values": tuple(values)}
 
 
 def sides(operator: str) -> list[str]:
@@ -189,10 +210,9 @@ def cover(
                 for value in table[name]
                 if (name, value) not in MUTE
             }
-            best = sorted(
-                gain, key=lambda value: gain[value], reverse=True
-            )  # the first of those that gain as much comes first
-            chosen[name] = next((value for value in best if fits({**chosen, name: value})), table[name][0])
+            best = sorted(gain, key=lambda value: gain[value], reverse=True)  # the first of equals first
+            small = (value for value in (*best, *table[name]) if fits({**chosen, name: value}))
+            chosen[name] = next(small, table[name][0])
         mute = {each for each in chosen.items() if each in MUTE}
         together = combinations([(name, chosen[name]) for name in names], 2)
         for pair in {(first, second), *(pair for pair in together if pair in missing and mute <= set(pair))}:
@@ -250,7 +270,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_every_window, _one_row, _rounded_up, _between, _spread, _long_windows)
+    small = (_special, _every_window, _one_row, _rounded_up, _between, _spread, _long_windows)
     large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
     return tuple(row for way in (*small, *large) for row in way(operator))
 
@@ -320,6 +340,23 @@ def _spread(operator: str) -> Iterator[Row]:
         yield plain(operator, window=window, values=SPREAD, **shape)
 
 
+def _special(operator: str) -> Iterator[Row]:
+    """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
+    table, products = factors(operator), TABLE[operator].products
+    others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
+    for number, values in enumerate(SPECIAL if "filters" in table else SPECIAL[:2]):
+        for i, window in enumerate(table.get("window", LAYOUTS)):
+            row = _usual(operator, channels=3, filters=3, values=values)
+            row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
+            row |= {"window": window} if "window" in table else {}
+            row |= {"pad": "half a window", "bias": False} if values == "identity" and "pad" in table else {}
+            fit = (row | pad | each for pad in ({}, {"pad": "none"} if "pad" in table else {}) for each in MAPS)
+            if i < len(LAYOUTS):
+                yield next(each for each in fit if products(each) <= MOST[False])
+    if "filters" in table:
+        yield _usual(operator, channels=300, filters=2, rows=3, window=((1, 1), (1, 1)), values="some zeros")
+
+
 def _one_long(operator: str) -> Iterator[Row]:
     """One long side, the shortest first; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
@@ -355,11 +392,11 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     table = factors(operator)
     windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
     # Images, channels, filters, rows and columns.
-    sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3)]
+    sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
     sizes += [(1025, 2, 2, 3), (1, 1025, 2, 3), *[(1, 2, 1025, 3)] * ("filters" in table)]
     for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
-        window = {"window": ((side, side), (step, step)), "pad": "none" if k == c == 128 else "one all around"}
+        window = {"window": ((side, side), (step, step)), "pad": "none" if k == c in (128, 17) else "one all around"}
         row = plain(operator, values="reals", **shape, **window)
         if TABLE[operator].products(row) <= MOST[True]:
             yield row
@@ -374,16 +411,20 @@ def _with_every_class(operator: str) -> Iterator[Row]:
     ]
     if "filters" in table:
         places.append([{"channels": 256, "window": ((2, 2), (2, 2))}])
+    if "pad" in table:  # a window that is the map: a product of matrices
+        places.append([{"images": 1, "rows": 3, "columns": 3, "window": ((3, 3), (1, 1)), "pad": "none"}])
     for place in places:
         others = [name for name in table if name not in (*place[0], "values")]
         yield from taking_turns(operator, others, ROUGHLY, ("reals", "integers", "negative"), *place)
 
 
 def _both_long(operator: str) -> Iterator[Row]:
-    """Two long sides, each as long as the other allows, or a very long one, the others being 1."""
+    """Two long sides, each as long as the other allows, or a very long one, the others being 2 or 1."""
+    others = [name for name in sides(operator) if name not in ("rows", "columns")]
+    least = [{"columns": cells, **dict.fromkeys(others, n)} for n in (2, 1) for cells in (2, 1)]
     for first, second in combinations(sides(operator), 2):
         long = [{first: n, second: m} for n, m in product(LENGTHS, LENGTHS)]
-        both = [[plain(operator, **{"columns": cells, **each}) for cells in (2, 1)] for each in long]
+        both = [[plain(operator, **small | each) for small in least] for each in long]
         fit = [[row for row in rows if TABLE[operator].products(row) <= ROUGHLY][:1] for rows in both]
         found = [row for rows in fit for row in rows]
         for row in found:
@@ -397,7 +438,8 @@ def _both_long(operator: str) -> Iterator[Row]:
 def grouped(operator: str) -> tuple[Row, ...]:
     """Rows of a table of its own for banks in groups, with every pair of classes: channels and filters are those of one group."""
     table = factors(operator) | {"groups": GROUPS, "images": (2, 1, 17), "rows": (5, 1, 9, 32), "columns": (5, 8, 33)}
-    table |= {"channels": (1, 2, 3, 8), "filters": (1, 2, 3, 8), "window": WINDOWS[:9], "values": ("integers", "reals")}
+    table |= {"channels": (1, 2, 3, 8), "filters": (1, 2, 3, 8), "window": WINDOWS[:9]}
+    table["values"] = ("integers", "reals", "ones")
 
     def products(row: Row) -> float:
         return float(row["groups"] * TABLE[operator].products(row))
@@ -456,15 +498,24 @@ def coverage(operator: str, thorough: bool = False) -> Coverage:
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    singles, code = TYPES[row["type"]], LAYOUTS[row["layout"]]
+    singles = TYPES[row["type"]]
     if singles:
         precision = precision._replace(eps=max(precision.eps, SINGLE))
     call = _valued(TABLE[operator].made(row), row["values"], precision)
     typed = [a if a is None or i not in singles else a.astype(np.float32) for i, a in enumerate(call.arrays)]
     call = call._replace(arrays=tuple(typed))
-    lines = [code.format(name) for name in call.named if code]
-    laid = tuple(None if array is None else _laid(code, array) for array in typed)
+    codes = _codes(row)
+    lines = [code.format(name) for name, code in zip(call.names, codes, strict=False) if code and name in call.named]
+    laid = tuple(a if a is None else _laid(code, a) for code, a in zip(codes, typed, strict=False))
     return Case(call._replace(arrays=laid), lines, row)
+
+
+def _codes(row: Row) -> list[str]:
+    """The code that lays out each array of a call."""
+    if row["layout"] != OTHERS:
+        return [LAYOUTS[row["layout"]]] * 3
+    turn = sum(row[side] for side in SIDES)
+    return ["", *[LAYOUTS[OTHER[turn % len(OTHER)]]] * 2]
 
 
 def _laid(code: str, array: Array) -> Array:
@@ -486,10 +537,46 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
+    if values in ("zeros", *SPECIAL):
+        return _specially(call, values, precision.range.reach)
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, "zeros": lambda a: 0 * a, RISING: _rising,
+        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: _rising,
     }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
+
+
+def _specially(call: Call, values: str, reach: int) -> Call:
+    """The call with numbers, or weights, that a fast path may look for."""
+    x, *others = call.arrays
+    assert x is not None
+    weights = others[:1] if call.operator in ("correlate", "substitute") else []
+    if values == "zeros":
+        x = 0 * x
+    elif (
+        values == "some zeros"
+    ):  # whole channels and images, and rows where there is one of each; weights without order
+        n, c, rows, _ = x.shape
+        i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
+        x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]
+        weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
+    elif values in ("bytes", "words"):  # of one sign, nearly: sums of a few no longer have so few bits
+        most, of_weights = (255, 127) if values == "bytes" else (30000, 30000)
+        x = np.where(_seventh(x), 0, most - np.abs(x))
+        weights = [np.where(_seventh(f), -of_weights, of_weights - np.abs(f)) for f in weights if f is not None]
+    elif values == "ones":  # beside a column that is large, for running sums to lose the others
+        x = x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1)
+        weights = [np.ones_like(f) for f in weights if f is not None]
+    else:
+        weights = [_identity(f) for f in weights if f is not None]
+    return call._replace(arrays=(x, *weights, *others[len(weights) :]))
+
+
+def _identity(filters: Array) -> Array:
+    """Filters that copy a channel each, by a 1 in the middle."""
+    k, c, h, w = filters.shape
+    out = np.zeros(filters.shape)
+    out[:, :, h // 2, w // 2] = np.eye(k, c)
+    return out
 
 
 def _unequal(array: Array) -> Array:

@@ -1,8 +1,8 @@
 """Sequences of calls to one backend: what it keeps from one call must not show in another.
 
 `Sequence` is a rule-based state machine of hypothesis. Its steps are: a call; the same call again with the same arrays; a change of the arrays of an
-earlier call; a change of an earlier answer; a call that must be refused or that has not-a-number in an array; and many calls of one shape.
-After each step, every answer that was given before must be what it was. hypothesis draws such sequences. Besides, some sequences are always
+earlier call; a change of an earlier answer; an earlier answer that is given to another operator; a call that must be refused or that has
+not-a-number in an array; and many calls of one shape. After each step, every answer that was given before must be what it was. hypothesis draws such sequences. Besides, some sequences are always
 played: one in which every call follows every other one (a de Bruijn sequence), and for each operator one in which every three kinds of steps
 follow each other.
 """
@@ -25,7 +25,7 @@ from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from ..arguments import Array
-from ..backend import takes_threads
+from ..backend import takes_groups, takes_threads
 from . import explicit
 from .bench import NOT_THE_SAME, Bench, stays
 from .calls import Call, inputs, source
@@ -42,6 +42,9 @@ PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
 FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
 BATCH = 500  # calls that threads are given at a time
+ANY_SHAPE = ("relu", "softmax", "max_pool", "avg_pool")  # which take what any other operator answers
+REFUSED = 5  # of so many calls in threads, one comes after a call that must be refused
+GROUPED = ("correlate", "substitute")  # which take groups
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
 
 
@@ -84,12 +87,16 @@ class Sequence(RuleBasedStateMachine):
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
     def change_arrays(self, back: int) -> None:
-        """Another number in the middle of each array that was handed over."""
+        """Two numbers in the middle of each array that was handed over change places, so that their sum stays; equal ones change."""
         one = self.asked[self._earlier(back)]
         for i, array in enumerate(one.arrays):
             if array is not None:
-                array.flat[array.size // 2] += 7
-                self.lines.append(f"{one.name}[{i}].flat[{array.size // 2}] += 7")
+                at, name = array.size // 2, f"{one.name}[{i}].flat"
+                first, second = array.flat[at - 1], array.flat[at]
+                if first == second:
+                    second += 7
+                array.flat[at - 1], array.flat[at] = second, first
+                self.lines.append(f"{name}[{at - 1}], {name}[{at}] = {second}, {first}")
 
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
@@ -101,6 +108,20 @@ class Sequence(RuleBasedStateMachine):
             answer[...] = 77
             self.lines += [f"y{number}[...] = 77", f"kept{number} = np.array(y{number})"]
             self.asked[number] = self.asked[number]._replace(before=np.array(answer))
+
+    @precondition(lambda self: self.asked)
+    @rule(back=st.integers(0, 7), which=st.integers(0, 63))
+    def pass_on(self, back: int, which: int) -> None:
+        """An earlier answer is given to a rectifier, a softmax or a pool, as in a network; it must stay as it is."""
+        number, call = self._earlier(back), self._call(which)
+        given = np.asarray(self.asked[number].answer)
+        if call.operator in ANY_SHAPE:
+            options = {**call.options, **({"leak": 0.0} if "leak" in call.options else {})}
+            call = call._replace(arrays=(given,), options=options)
+            code = "".join(f", {key}={value!r}" for key, value in options.items())
+            self.lines.append(f"backend.{call.operator}(np.asarray(y{number}){code})")
+            with self._noting([given]):
+                self.bench.asked(lambda: call.on(self.bench.backend), self)
 
     @rule(which=st.integers(0, 63), way=st.integers(0, 3))
     def fail(self, which: int, way: int) -> None:
@@ -225,6 +246,8 @@ def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
     for which in calls:
         yield [("ask", {"which": which}), ("write_to_answer", {"back": 0}), ("ask", {"which": which})]
         yield from ([("go_round", {"which": which, "length": length})] for length in (4, RING))
+        for then in calls:
+            yield [("ask", {"which": which}), ("pass_on", {"back": 0, "which": then})]
     tour = de_bruijn(len(pool), 2)
     yield [("ask", {"which": which}) for which in (*tour, tour[0])]
     yield [
@@ -349,16 +372,28 @@ def many_calls(bench: Bench) -> None:
     def in_threads(case: tuple[list[Call], int]) -> None:
         calls, total = case
         lines = [
+            "import contextlib",
             "from concurrent.futures import ThreadPoolExecutor",
             f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
         ]
+        wrong = [spoilt_ways(call)[-1] for call in calls]  # refused in between
+        lines += [f"wrong = [{', '.join(f'lambda: {call}' for call in wrong)}]", "def ask(n):"]
+        lines += [
+            f"    if not n % {REFUSED}:",
+            "        with contextlib.suppress(Exception):",
+            f"            wrong[n % {len(calls)}]()",
+        ]
+        lines.append(f"    return calls[n % {len(calls)}]()")
         lines.append(f"with ThreadPoolExecutor({THREADS}) as pool:")
-        lines.append(f"    found = list(pool.map(lambda n: calls[n % {len(calls)}](), range({total})))")
+        lines.append(f"    found = list(pool.map(ask, range({total})))")
         lines.append("alone = [np.array(call()) for call in calls]")
         lines.append(f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))")
         code = "\n".join(lines)
 
         def ask(number: int) -> Array:
+            refused = wrong[number % len(calls)]
+            if not number % REFUSED:
+                bench.unless_refused(lambda: refused.on(bench.backend), code)
             return bench.asked(lambda: calls[number % len(calls)].on(bench.backend), code)
 
         with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
@@ -381,7 +416,13 @@ def many_calls(bench: Bench) -> None:
             bench.look([call], repeated)
         bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], many_shapes)
     if takes_threads(bench.backend):
-        bench.look([(bench.right(explicit.probes(bench.operators)), count)], in_threads)
+        grouped = _in_groups(bench) if takes_groups(bench.backend) else []
+        bench.look([(bench.right([*explicit.probes(bench.operators), *grouped]), count)], in_threads)
+
+
+def _in_groups(bench: Bench) -> list[Call]:
+    """Calls in groups, two of each operator that takes them."""
+    return [call for each in GROUPED if each in bench.operators for call in explicit.grouped(each)[::4][:2]]
 
 
 def _all_agree(bench: Bench, calls: list[Call], answers: Iterable[Array], code: str) -> None:

@@ -27,9 +27,7 @@ from .operators import PADS, Row, varied
 VALUES = ("integers", "reals")
 DEEPEST = 16
 # The checks that look at all of them, each at those of one interpolation, or of one kind of numbers.
-CHECKED = {f"forward_{values}" for values in VALUES} | {
-    f"decode_{what}_{mode}" for what in ("filter", "layer") for mode in MODES
-}
+CHECKED = {f"forward_{values}" for values in VALUES} | {f"decode_filter_{mode}" for mode in MODES}
 EACH = "one for each channel"
 # What meets, and in what: the convolution's responses, and beside them …
 JOINS: dict[str, tuple[type[Layer], str] | None] = {
@@ -37,15 +35,22 @@ JOINS: dict[str, tuple[type[Layer], str] | None] = {
     "sum with what it reads": (Sum, "below"),
     "sum with itself": (Sum, "itself"),
     "sum with channels that are picked": (Sum, "picked"),
-    "sum with a convolution": (Sum, "convolution"),
+    "sum with a sum": (Sum, "sum"),
     "sum with two convolutions": (Sum, "two convolutions"),
     "sum of what is picked in steps": (Sum, "steps"),
     "concatenation with what it reads": (Concat, "below"),
     "concatenation with channels that are picked twice, left out or new": (Concat, "new"),
-    "concatenation with a convolution": (Concat, "convolution"),
-    "gate": (Gate, "gate"),
+    "concatenation with a convolution of maxima": (Concat, "maxima"),
+    "sum with a gate": (Gate, "gate"),
 }
-MORE = {"below": 0, "itself": 0, "two convolutions": 2}  # layers beside those two; else one
+MORE = {
+    "below": 0,
+    "itself": 0,
+    "two convolutions": 2,
+    "sum": 2,
+    "maxima": 2,
+    "gate": 2,
+}  # layers beside those two; else one
 RECTIFIERS: dict[str, Callable[[Any], Layer] | None] = {
     "none": None,
     "plain": lambda gain: ReLU(gain=gain),
@@ -67,7 +72,7 @@ GAINS: dict[str, Callable[[int], Any]] = {
     "none": lambda channels: None,
     "one for all": lambda channels: 2.0,
     "one for each channel": lambda channels: np.resize([1.0, 2.0, 0.5, -1.0], channels),
-    "zero for some": lambda channels: np.resize([1.0, 0.0, 3.0], channels),
+    "zero for some": lambda channels: np.append(np.resize([0.0, 3.0], channels - 1), 1.0),
 }
 TABLE: Table = {
     "depth": (8, 1, 2, 3, 4, 5, 6, 7, 9, 12, 13, DEEPEST),
@@ -237,7 +242,7 @@ def joined(net: Sketch, top: int, row: Row) -> int:
     def conv(filters: int, window: Pair, pad: Pads, stride: int = 1, below: int = top) -> int:
         return net.put(Conv(varied(filters, net.shapes[below][0], *window, most=1), stride=stride, pad=pad), below)
 
-    first = conv(channels, (3, 2), (1, 1, 0, 1), step)
+    gain, first = GAINS[row["gain"]](channels), conv(channels, (3, 2), (1, 1, 0, 1), step)
     second = {
         "below": lambda: top,
         "itself": lambda: first,
@@ -246,10 +251,13 @@ def joined(net: Sketch, top: int, row: Row) -> int:
         "steps": lambda: net.put(
             Select(np.roll(np.arange(channels), -1).tolist(), stride=2, start=(0, min(1, net.shapes[top][2] - 1))), top
         ),
-        "convolution": lambda: conv(channels, (1, 3), (0, 0, 2, 0)),
+        "sum": lambda: net.put(Sum(), conv(channels, (1, 3), (0, 0, 2, 0)), top),
+        "maxima": lambda: conv(
+            channels, (1, 3), (0, 0, 2, 0), below=net.put(MaxPool((3, 2), 1, pad=(1, 1, 0, 1), gain=gain), top)
+        ),
         "two convolutions": lambda: conv(channels, (1, 1), (0, 0, 0, 0), 1, conv(channels + 1, (2, 1), (1, 0, 0, 0))),
         "gate": lambda: conv(1, (2, 1), (0, 1, 0, 0)),
     }[beside]()
-    gain = GAINS[row["gain"]](channels)
-    made = Gate(gain=1.0 if gain is None else gain) if kind is Gate else kind()
-    return net.put(made, first, second)
+    if kind is Gate:
+        return net.put(Sum(), net.put(Gate(gain=1.0 if gain is None else gain), first, second), top)
+    return net.put(kind(), first, second)
