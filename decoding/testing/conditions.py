@@ -32,6 +32,8 @@ GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
+# Cells and steps of unpooling at which (n − 1)/(m − 1)·(m − 1), m being the pixels, is above n − 1, rounded to double or single precision.
+ROUNDED_UP = ((29, 3), (32, 5), (31, 3), (15, 6))
 LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
@@ -206,10 +208,11 @@ def cover(
                     ((n, v), (name, value)) in missing or ((name, value), (n, v)) in missing for n, v in chosen.items()
                 )
                 for value in table[name]
-                if (name, value) not in MUTE and fits({**chosen, name: value})
+                if (name, value) not in MUTE
             }
-            small = (value for value in table[name] if fits({**chosen, name: value}))
-            chosen[name] = max(gain, key=lambda value: gain[value]) if gain else next(small, table[name][0])
+            best = sorted(gain, key=lambda value: gain[value], reverse=True)  # the first of equals first
+            small = (value for value in (*best, *table[name]) if fits({**chosen, name: value}))
+            chosen[name] = next(small, table[name][0])
         mute = {each for each in chosen.items() if each in MUTE}
         together = combinations([(name, chosen[name]) for name in names], 2)
         for pair in {(first, second), *(pair for pair in together if pair in missing and mute <= set(pair))}:
@@ -267,7 +270,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_special, _every_window, _one_row, _between, _spread, _long_windows)
+    small = (_special, _every_window, _one_row, _rounded_up, _between, _spread, _long_windows)
     large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
     return tuple(row for way in (*small, *large) for row in way(operator))
 
@@ -306,10 +309,18 @@ def _one_row(operator: str) -> Iterator[Row]:
 
 
 def _between(operator: str) -> Iterator[Row]:
-    """One side that is long, and no power of two nor one more, the others being short."""
-    short = {"images": 2, "channels": 1, "filters": 1, "rows": 2, "columns": 3, "window": ((2, 2), (1, 1))}
-    for n, side in product(_lengths(operator, (*ALMOST, *BETWEEN)), sides(operator)):
-        yield plain(operator, **short | {side: n})
+    """One side that is long, and far from powers of two, the others being short; in every mode."""
+    short = {"images": 2, "channels": 1, "filters": 1, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
+    modes, lengths = factors(operator).get("mode", ("",)), _lengths(operator, BETWEEN)
+    for n, side, mode in product(lengths, sides(operator), modes):
+        yield plain(operator, **short | {side: n}, mode=mode)
+
+
+def _rounded_up(operator: str) -> Iterator[Row]:
+    """Sides of which the last pixel may be placed beyond the map."""
+    for (n, step), mode in product(ROUNDED_UP, factors(operator).get("mode", ())):
+        yield plain(operator, rows=2, columns=n, window=((1, step), (1, step)), mode=mode)
+        yield plain(operator, rows=n, columns=2, window=((step, 1), (step, 1)), mode=mode)
 
 
 def _long_windows(operator: str) -> Iterator[Row]:
@@ -350,8 +361,7 @@ def _one_long(operator: str) -> Iterator[Row]:
     """One long side, the shortest first; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values")]
-    lengths = [n for n in _lengths(operator, LENGTHS) if n not in FEW]
-    for i, (n, side) in enumerate(product(lengths, sides(operator))):
+    for i, (n, side) in enumerate(product(_lengths(operator), sides(operator))):
         row = _usual(operator, **{side: n, "values": "integers" if n % 2 else "reals"})
         turned = row | {name: table[name][i % len(table[name])] for name in others}
         yield turned if products(turned) <= MOST[False] else row
