@@ -727,7 +727,7 @@ def patterns(
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     batch_size : int, optional
-        How many images to run at a time; what `Network.batch_size` finds, unless given.
+        How many images to run at a time; unless given, at most what `Network.batch_size` finds.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional

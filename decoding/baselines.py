@@ -201,7 +201,7 @@ def least_squares_filters(
     backend : object or module, optional
         The operators to use for the network's responses; `decoding.reference` unless given.
     batch_size : int, optional
-        How many images to run at a time; what `Network.batch_size` finds, unless given.
+        How many images to run at a time; unless given, at most what `Network.batch_size` finds.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional

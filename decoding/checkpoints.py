@@ -25,7 +25,7 @@ from .errors import DataFormatError, InvalidValueError
 from .files import check_writable, replacing, shown
 from .network import Network
 
-MAGIC = b"decoding checkpoint 1\n"
+MAGIC = b"decoding checkpoint 2\n"
 SHARE = 20  # a checkpoint is written when measuring has taken so many times as long as writing the last one
 SOME = 16  # how many images of an array, evenly spaced, go into its fingerprint
 NUMPY = ("_reconstruct", "_frombuffer", "scalar", "ndarray", "dtype")

@@ -227,7 +227,7 @@ def reconstruction_error(
     bias : array_like of shape (K,), optional
         Added to the responses of each filter; zeros unless given.
     batch_size : int, optional
-        How many images to run at a time; what `Network.batch_size` finds, unless given.
+        How many images to run at a time; unless given, at most what `Network.batch_size` finds.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
@@ -528,7 +528,7 @@ def top_images(
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     batch_size : int, optional
-        How many images to run at a time; what `Network.batch_size` finds, unless given.
+        How many images to run at a time; unless given, at most what `Network.batch_size` finds.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
@@ -671,7 +671,7 @@ def response_matrix(
     backend : object or module, optional
         The operators to use; `decoding.reference` unless given.
     batch_size : int, optional
-        How many images to run at a time; what `Network.batch_size` finds, unless given.
+        How many images to run at a time; unless given, at most what `Network.batch_size` finds.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional

@@ -8,7 +8,7 @@ several measurements share one forward pass, and runs only the layers that meter
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -88,7 +88,7 @@ def measure(
         The operators to use for the network's responses; `decoding.reference` unless given. With `decoding.fast`, batches
         are computed in threads, and so is ``part`` of each meter.
     batch_size : int, optional
-        How many images to run at a time; what `Network.batch_size` finds, unless given.
+        How many images to run at a time; unless given, at most what `Network.batch_size` finds, in batches of about one size.
     progress : callable, optional
         Called as ``progress(done, total)`` after each batch, in images; total is None for an iterable.
     executor : concurrent.futures.Executor, optional
@@ -404,10 +404,9 @@ def _numbered(job: Job, sequence: Any) -> Iterator[Block]:
     count, start = len(sequence), 0
     several = count > 0 and _is_one(sequence.sizes)
     some = max(1, job.step(job.as_images(sequence[0]).shape[1:]) // sequence.sizes) if several else 1
-    for i in range(0, count, some):
-        items = range(i, min(i + some, count))
-        yield start, items
-        start += sum(_size(sequence, i) for i in items)
+    for i, j in pairwise(_edges(job, count, some)):
+        yield start, range(i, j)
+        start += sum(_size(sequence, item) for item in range(i, j))
 
 
 def _split(job: Job, parts: Iterable[Any]) -> Iterator[Block]:
@@ -415,10 +414,22 @@ def _split(job: Job, parts: Iterable[Any]) -> Iterator[Block]:
     done = 0
     for part in parts:
         array = job.as_images(part)
-        step = job.step(array.shape[1:])
-        for start in range(0, len(array), step):
-            yield done + start, array[start : start + step]
+        for start, stop in pairwise(_edges(job, len(array), job.step(array.shape[1:]))):
+            yield done + start, array[start:stop]
         done += len(array)
+
+
+def _edges(job: Job, count: int, step: int) -> list[int]:
+    """Where batches of at most `step` images, or items, begin and end.
+
+    Unless the caller has given their size, they are as equal as can be and even in number, so that two threads end together. This
+    does not depend on how many threads or workers there are: neither may the order of sums.
+    """
+    number = -(-count // step)
+    if getattr(job, "size", None) is not None or number < 2:
+        return [*range(0, count, step), count]
+    number = min(count, number + number % 2)
+    return [count * i // number for i in range(number + 1)]
 
 
 def within(images: Array, pads: Pads) -> tuple[Array, Pads]:

@@ -307,20 +307,20 @@ for _name, _turned in (
 ):
     mutant(
         f"turned {_name} both ways",
-        "law_impulse",
+        "law_response",
         first=False,
         correlate=with_filters(_turned),
         substitute=substituted(_turned),
     )
 mutant(
     "flipped in both directions at once",
-    "law_impulse",
+    "law_response",
     first=False,
     correlate=with_filters(lambda f: f[:, :, ::-1, ::-1]),
     substitute=substituted(lambda f: f[:, :, ::-1, ::-1]),
 )
 mutant(
-    "substitution flipped, correlation not", "law_adjoint", first=False, substitute=substituted(lambda f: f[..., ::-1])
+    "substitution flipped, correlation not", "law_linear", first=False, substitute=substituted(lambda f: f[..., ::-1])
 )
 
 
@@ -771,14 +771,14 @@ for _mode in MODES:
     )
 mutant(
     "substitution that forgets the order of the filters' axes",
-    "decode_layer_nearest",
+    "decode_filter_nearest",
     substitute=lambda z, f, *, stride: reference.substitute(z, as_if_contiguous(f), stride=stride),
 )
 for _mode in MODES[1:]:
     _fused = Fused(_mode, 2)
     mutant(
         f"{_mode} unpooling fused with substitution, flipped, of several units",
-        f"decode_layer_{_mode}",
+        f"decode_filter_{_mode}",
         unpool=_fused.unpool,
         substitute=_fused.substitute,
     )
@@ -1500,14 +1500,6 @@ wrong_library(
     "decode",
     "return (backend.substitute(maps, filters, stride=self.stride, **options),)",
     "return (np.asarray(backend.substitute(maps, filters, stride=self.stride, **options)) + self.bias.sum(),)",
-)
-wrong_library(
-    "the forward pass of a rectifier with its gain",
-    "law_gains",
-    decoding.ReLU,
-    "forward",
-    "backend.relu(xs[0], leak=self.leak)",
-    "backend.relu(xs[0], leak=self.leak) * (1 if self.gain is None else np.reshape(self.gain, (-1, 1, 1)))",
 )
 wrong_library("a linear part with biases", "law_linear", decoding.Conv, "linear", "None, stride", "self.bias, stride")
 wrong_library(

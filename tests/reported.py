@@ -1118,6 +1118,517 @@ report(
 )
 
 
+# Third search. Correlations.
+
+
+def in_any_groups(wrong, operator="correlate"):
+    """Both operators in groups, and what ``wrong(answer, first array, filters, options)`` makes of the answers of one."""
+
+    def run(x, f, *b, groups=1, **o):
+        y = np.array(getattr(reference, operator)(x, f, *b, groups=groups, **o))
+        return wrong(y, np.asarray(x), np.asarray(f), {**o, "groups": groups}) if y.size else y
+
+    other = {"correlate": correlate_in_groups, "substitute": substitute_in_groups}
+    return {**other, operator: run, "groups": True}
+
+
+def taps_of_folds(f, stride):
+    """Filters folded into steps: ``h % s`` rows are added before they are cut into pieces of s, where ``-h % s`` should be."""
+    f = np.array(f, float)
+    for axis, step in zip((2, 3), stride, strict=True):
+        side = f.shape[axis]
+        if side >= step > 1:
+            f[(*(slice(None),) * axis, slice((side + side % step) // step * step, None))] = 0
+    return f
+
+
+def accumulated():
+    """The answer is added to what the last call of these shapes left in its place."""
+    left = {}
+
+    def correlate(x, f, b, **o):
+        y = np.asarray(reference.correlate(x, f, b, **o))
+        key = np.shape(x), np.shape(f), str(o)
+        left[key] = left.get(key, 0) + y
+        return np.array(left[key])
+
+    return correlate
+
+
+def exchanged(x, f, b, *, stride, pad):
+    """The larger of the two is the map, as both would be in a convolution."""
+    fits = np.ndim(x) == np.ndim(f) == 4 and not any(pad) and np.shape(x)[1] == np.shape(f)[1]
+    if fits and np.shape(x)[2] < np.shape(f)[2] and np.shape(x)[3] < np.shape(f)[3]:
+        y = reference.correlate(f, x, None, stride=stride, pad=pad).swapaxes(0, 1)
+        return y if b is None else y + np.reshape(b, (-1, 1, 1))
+    return reference.correlate(x, f, b, stride=stride, pad=pad)
+
+
+report(
+    "pytorch/pytorch 188335",
+    "windows of 256 rows or columns, batches: all images but the first",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: len(x) > 1 and max(f.shape[2:]) >= 256,
+        lambda y, x, f, o: np.concatenate([y[:1], y[1:] + 1]),
+    ),
+)
+report(
+    "NVIDIA/TensorRT 4678",
+    "windows of 14×14 in steps of 14",
+    **spoilt("correlate", lambda x, f, o: is_window(f, o, (14, 14), (14, 14)), lambda y, x, f, o: y + 1),
+)
+report(
+    "tenstorrent/tt-metal 30263",
+    "windows folded into their steps: 7×7 in steps of 3 lose the last row and column",
+    correlate=lambda x, f, b, **o: reference.correlate(
+        x, taps_of_folds(f, o["stride"]) if np.ndim(f) == 4 else f, b, **o
+    ),
+)
+report(
+    "mit-han-lab/tinyengine 95",
+    "3×3 windows in steps of 2, 3 channels, a pad: odd maps need it at the end, too",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: (
+            x.shape[1] == 3 and is_window(f, o, (3, 3), (2, 2)) and set(o["pad"]) == {1} and x.shape[3] % 2 == 1
+        ),
+        lambda y, x, f, o: np.concatenate([y[..., :-1], y[..., -1:] + 1], 3),
+    ),
+)
+report(
+    "scipy/scipy 14369",
+    "maps smaller than the window along both axes are taken for the window, and not refused",
+    correlate=exchanged,
+)
+report("ROCm/composable_kernel 95", "the second run adds to the answer of the first", correlate=accumulated())
+
+
+# Third search. Groups.
+
+report(
+    "Tencent/ncnn 315",
+    "a filter for each channel, 3×3 in dilation 2: zeros come out",
+    **in_any_groups(
+        lambda y, x, f, o: y * (not (o["groups"] == x.shape[1] == len(f) > 1 and f.shape[2:] == (5, 5) and dilated(f)))
+    ),
+)
+report(
+    "openxla/xla 49123",
+    "1×1 windows in two groups of two channels: the last map",
+    **in_any_groups(
+        lambda y, x, f, o: (
+            y + (o["groups"] == 2 and f.shape[1:] == (2, 1, 1)) * (np.arange(len(f)) == len(f) - 1).reshape(-1, 1, 1)
+        )
+    ),
+)
+report(
+    "modular/modular 6129",
+    "groups, and windows of over 64 columns",
+    **in_any_groups(lambda y, x, f, o: y + (o["groups"] > 1 and f.shape[3] > 64)),
+)
+report(
+    "ml-explore/mlx 3800",
+    "backward data in groups, in steps",
+    **in_any_groups(lambda y, x, f, o: y + (o["groups"] > 1 and max(o["stride"]) > 1), "substitute"),
+)
+report(
+    "uxlfoundation/oneDNN 352",
+    "transposed convolutions in groups: the channels that come out take turns among the groups",
+    **in_any_groups(
+        lambda y, x, f, o: y.reshape(len(y), o["groups"], -1, *y.shape[2:]).swapaxes(1, 2).reshape(y.shape),
+        "substitute",
+    ),
+)
+report(
+    "VeriSilicon/TIM-VX 277",
+    "transposed convolutions with a filter for each channel: all channels of one map are its first",
+    **in_any_groups(
+        lambda y, x, f, o: (
+            np.repeat(y[:, :: f.shape[1]], f.shape[1], 1) if o["groups"] == len(f) > 1 and f.shape[1] > 1 else y
+        ),
+        "substitute",
+    ),
+)
+
+
+# Third search. Backward data.
+
+
+def first_phase(y, x, f, o):
+    """Of the products that the steps divide the answer into, the first alone is made."""
+    kept = np.zeros(y.shape)
+    kept[:, :, :: o["stride"][0], :: o["stride"][1]] = 1
+    return y * kept
+
+
+def tables():
+    """Where the addends of each pixel lie is worked out anew when the maps' sizes change, though not when the step does."""
+    last = {}
+
+    def substitute(z, f, *, stride):
+        y = np.array(reference.substitute(z, f, stride=stride))
+        if last.get("maps") != np.shape(z)[2:]:
+            last.update(maps=np.shape(z)[2:], rows=y.shape[2], columns=y.shape[3])
+        y[:, :, last["rows"] :] = 0
+        y[:, :, :, last["columns"] :] = 0
+        return y
+
+    return substitute
+
+
+report(
+    "ROCm/rocm-libraries 7732",
+    "backward data in steps, one group: pixels that no first cell reaches are zeros",
+    **spoilt("substitute", lambda x, f, o: max(o["stride"]) > 1, first_phase),
+)
+report(
+    "google/XNNPACK 10791",
+    "tables are made anew where the maps' sizes change, not where those of the answer do",
+    substitute=tables(),
+)
+
+
+# Third search. Pools.
+
+
+def edges_above_zero(y, x, f, o):
+    """Where a window reaches beyond the map, the mean is at least 0."""
+    ones = np.ones((1, 1, *x.shape[2:]))
+    inside = reference.correlate(ones, np.ones((1, 1, *o["size"])), None, stride=o["stride"], pad=o["pad"])
+    return np.where(inside < np.prod(o["size"]), np.maximum(y, 0), y)
+
+
+def first_cell_unseen(y, x, f, o):
+    """The windows of a block but the first do not see the first column."""
+    rest = np.array(x, float)
+    rest[..., 0] = -np.inf
+    z = reference.max_pool(rest, **o)
+    return np.where(np.arange(y.shape[3]) % 8 > 0, z, y)
+
+
+report(
+    "tensorflow/tensorflow 12293",
+    "means of 7×7 and more cells in steps of 1, large maps: zeros",
+    **spoilt(
+        "avg_pool",
+        lambda x, f, o: o["stride"] == (1, 1) and min(o["size"]) >= 7 and x.shape[2] * x.shape[3] > 1024,
+        lambda y, x, f, o: 0 * y,
+    ),
+)
+report(
+    "apple/coremltools 1901",
+    "means of 7×7 cells in steps of 4 with pads of 3",
+    **spoilt(
+        "avg_pool",
+        lambda x, f, o: is_window(f, o, (7, 7), (4, 4)) and o["pad"] == (3, 3, 3, 3),
+        lambda y, x, f, o: 1.25 * y,
+    ),
+)
+report(
+    "tenstorrent/tt-metal 53267",
+    "means of whole maps, 2,048 channels, columns no multiple of 32",
+    **spoilt(
+        "avg_pool",
+        lambda x, f, o: o["size"] == x.shape[2:] and x.shape[3] % 32 and x.shape[1] >= 2048,
+        rolled(1),
+    ),
+)
+report(
+    "FluxML/NNlib.jl 229",
+    "means at the edges of padded maps are at least 0",
+    **spoilt("avg_pool", lambda x, f, o: any(o["pad"]), edges_above_zero),
+)
+report(
+    "AlexeyAB/darknet 5793",
+    "5×5 maxima in steps of 1 with pads, by blocks of 8: the second and third do not see the first column",
+    **spoilt(
+        "max_pool",
+        lambda x, f, o: o["stride"] == (1, 1) and o["size"] == (5, 5) and o["pad"][2] > 0 and x.shape[3] > 8,
+        first_cell_unseen,
+    ),
+)
+report(
+    "tenstorrent/tt-metal 27738",
+    "maxima of over 256 channels, over 16 of them beyond a multiple of 32",
+    **spoilt(
+        "max_pool", lambda x, f, o: x.shape[1] > 256 and x.shape[1] % 32 > 16, zero(slice(None), slice(-16, None))
+    ),
+)
+
+
+# Third search. Softmax.
+
+
+def without_gaps(x):
+    """Some channels of larger maps, read as if they were all."""
+    x = np.asarray(x)
+    packed = x.ndim == 4 and x.size and x[0].flags.c_contiguous and x.strides[0] > x[0].size * x.itemsize
+    return as_whole(x) if packed else x
+
+
+def powers_of_two(x):
+    """The exponential without the polynomial between two powers of two, in vectors of over 4 channels."""
+    x = np.asarray(x, float)
+    if x.shape[1] <= 4 or not x.size:
+        return reference.softmax(x)
+    e = np.exp2(np.rint((x - x.max(axis=1, keepdims=True)) / np.log(2)))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def odd_rows(x, f, o):
+    c = x.shape[1]
+    return 512 < c < 1024 and c % 2 and c % 32 != 31 and x.size > c
+
+
+report(
+    "pytorch/pytorch 147284",
+    "double precision, two rows or more of 513, 515, … channels, below 1,024 and not 31 beyond a multiple of 32",
+    **spoilt("softmax", odd_rows, lambda y, x, f, o: 1.001 * y),
+)
+report("Maratyszcza/NNPACK 174", "from some channels on, exponentials are powers of two", softmax=powers_of_two)
+report(
+    "ml-explore/mlx 657",
+    "some channels of larger maps are read as if they were all",
+    softmax=lambda x: reference.softmax(without_gaps(x)),
+)
+
+
+# Third search. Unpooling.
+
+
+def rounded_beyond(maps, *, size, stride, mode):
+    """The last row and column lie beyond the map, and are 0, where (n − 1)/(m − 1), times m − 1, rounds up."""
+    y = np.array(reference.unpool(maps, size=size, stride=stride, mode=mode))
+    for axis in (2, 3):
+        n, m = np.shape(maps)[axis], y.shape[axis]
+        if mode == "bilinear" and n and m > n and (n - 1) / (m - 1) * (m - 1) > n - 1:
+            y[(*(slice(None),) * axis, -1)] = 0
+    return y
+
+
+def by_fixed_point(maps, *, size, stride, mode):
+    """The nearest cell by steps of 2⁻¹⁶, where windows tile."""
+
+    def index(n, z, s, cells):
+        if z != s:
+            return np.arange(n)
+        step = ((cells << 16) + n // 2) // n
+        found = (step * np.arange(n) + step // 2 - cells % 2) >> 16
+        return np.minimum(np.maximum(found, 0), cells - 1) * s + np.arange(n) % s
+
+    return unpooled(index)(maps, size=size, stride=stride, mode=mode)
+
+
+def ends_meet(y, x, f, o):
+    """The last rows of every image but the last are blended with zeros."""
+    if len(y) > 1 and o["size"][0] > 1:
+        y[:-1, :, -1] *= 0.75
+    return y
+
+
+report(
+    "scipy/scipy 6713",
+    "bilinear: the place of the last row and column is rounded to beyond the map",
+    unpool=rounded_beyond,
+)
+report(
+    "opencv/opencv 27191",
+    "nearest by a step of 16 binary digits: far from the beginning, the pixel beside",
+    unpool=by_fixed_point,
+)
+report(
+    "pytorch/pytorch 49159",
+    "bicubic to the size that the maps have: only the first image is copied",
+    **spoilt(
+        "unpool", lambda x, f, o: o["mode"] == "bicubic" and o["size"] == o["stride"] == (1, 1), zero(slice(1, None))
+    ),
+)
+report(
+    "microsoft/onnxruntime 12019",
+    "bilinear, one column that stays one: the second half of the answer",
+    **spoilt(
+        "unpool",
+        lambda x, f, o: o["mode"] == "bilinear" and x.shape[3] == 1 == o["size"][1] and o["size"][0] > 1,
+        lambda y, x, f, o: y + (np.arange(y.size) >= y.size // 2).reshape(y.shape),
+    ),
+)
+report(
+    "microsoft/onnxruntime 5151",
+    "nearest, other than by 2: each image from the next one",
+    **spoilt(
+        "unpool",
+        lambda x, f, o: o["mode"] == "nearest" and o["size"] != (2, 2),
+        lambda y, x, f, o: np.concatenate([y[1:], y[-1:]]),
+    ),
+)
+report(
+    "tenstorrent/tt-metal 24621",
+    "bilinear, batches: images meet at their edges",
+    **spoilt("unpool", lambda x, f, o: o["mode"] == "bilinear", ends_meet),
+)
+report(
+    "tenstorrent/tt-metal 21950",
+    "bilinear, over 256 channels",
+    **spoilt(
+        "unpool", lambda x, f, o: o["mode"] == "bilinear" and x.shape[1] > 256, zero(slice(None), slice(256, None))
+    ),
+)
+
+
+# Fourth search.
+
+
+def truncated(x, f, b, *, stride, pad):
+    """The size by a division that cuts off towards 0, so that a window that does not fit by less than a step has one place."""
+    if np.ndim(x) == 4 and np.ndim(f) == 4 and np.size(x) and min(stride) > 0:
+        lacks = [h - n - sum(p) for n, h, p in zip(np.shape(x)[2:], np.shape(f)[2:], (pad[:2], pad[2:]), strict=True)]
+        if all(n < s for n, s in zip(lacks, stride, strict=True)):
+            more = [max(n, 0) for n in lacks]
+            pad = (pad[0], pad[1] + more[0], pad[2], pad[3] + more[1])
+    return reference.correlate(x, f, b, stride=stride, pad=pad)
+
+
+def as_one_for_all(x, f, b, **o):
+    """A bias of one number is that of all maps."""
+    return reference.correlate(x, f, np.repeat(b, len(f)) if np.shape(b) == (1,) and np.ndim(f) == 4 else b, **o)
+
+
+def biased_by_image(x, f, b, **o):
+    y = reference.correlate(x, f, b, **o)
+    if b is None or not len(b):
+        return y
+    b = np.asarray(b, float)
+    return y + (b[np.arange(len(y)) % len(b)][:, None] - b)[:, :, None, None]
+
+
+def pointers():
+    """Where the cells lie is looked up again if the sizes of the maps change, though not if they lie elsewhere."""
+    last = {}
+
+    def correlate(x, f, b, **o):
+        x = np.asarray(x)
+        key = x.shape, np.shape(f), str(o)
+        if last.get("key") != key:
+            last.update(key=key, at=x)
+        return reference.correlate(last["at"], f, b, **o)
+
+    return correlate
+
+
+def uncleared():
+    """The answer is added to what lies in the memory of the last one of that size."""
+    memory = {}
+
+    def wrong(y, x, f, o):
+        if o["groups"] > 1 and f.shape[1] == 1 and len(f) > o["groups"]:
+            y = y + memory.get(y.shape, 0)
+            memory[y.shape] = y
+        return np.array(y)
+
+    return wrong
+
+
+def largest_from_zero(x):
+    """Lanes that hold no channel take part in the search for the largest, with 0."""
+    x = np.asarray(x, float)
+    m = x.max(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        e = np.exp(x - np.where(x.shape[1] < 32, np.maximum(m, 0), m))
+        return e / e.sum(axis=1, keepdims=True)
+
+
+def channels_last_inside(y, x, f, o):
+    return y.transpose(0, 2, 3, 1).reshape(y.shape) if x.size >= 4096 else y
+
+
+def clipped_between(maps, *, size, stride, mode):
+    """After the columns, and before the rows, what lies beyond the smallest and the largest number of the maps is cut off."""
+    maps = np.asarray(maps, float)
+    if mode != "bicubic" or not maps.size:
+        return reference.unpool(maps, size=size, stride=stride, mode=mode)
+    wide = reference.unpool(maps, size=(1, size[1]), stride=(1, stride[1]), mode=mode)
+    wide = np.clip(wide, maps.min(), maps.max())
+    return reference.unpool(wide, size=(size[0], 1), stride=(stride[0], 1), mode=mode)
+
+
+report(
+    "pytorch/pytorch 141221",
+    "double precision, dilation 2, 4 filters or more, maps of more than 7×7: nine times as much",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: x.dtype == float and dilated(f) and len(f) >= 4 and min(x.shape[2:]) > 7,
+        lambda y, x, f, o: 9 * y,
+    ),
+)
+report(
+    "pytorch/pytorch 9592",
+    "in steps, windows that are larger than the map by less than a step are not refused",
+    correlate=truncated,
+)
+report("kraiskil/onnx2c 7", "the bias is looked up by the image", correlate=biased_by_image)
+report("sonots/cumo 443", "a bias of one number is not refused, but added to all maps", correlate=as_one_for_all)
+report(
+    "ARM-software/ComputeLibrary 78",
+    "even windows: the last column",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: f.shape[3] % 2 == 0,
+        lambda y, x, f, o: y + (np.arange(y.shape[3]) == y.shape[3] - 1),
+    ),
+)
+report(
+    "ARM-software/CMSIS_5 1168",
+    "columns in pairs: the last of an odd number is left out",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: x.shape[1] % 2 == 0 == len(f) % 2,
+        lambda y, x, f, o: y * (np.arange(y.shape[3]) < y.shape[3] // 2 * 2),
+    ),
+)
+report(
+    "pytorch/pytorch 52463",
+    "addresses are kept while the sizes stay: the maps of an earlier call",
+    correlate=pointers(),
+)
+report(
+    "ROCm/rocm-libraries 4998",
+    "3×3 windows by Winograd's algorithm in groups: nothing but the first group",
+    **in_any_groups(
+        lambda y, x, f, o: (
+            y * (np.arange(len(f)) < len(f) // o["groups"]).reshape(-1, 1, 1) if is_plain_3x3(f, o) else y
+        )
+    ),
+)
+report(
+    "FluxML/NNlib.jl 147",
+    "two filters and more for each channel: memory that is not cleared",
+    **in_any_groups(uncleared()),
+)
+report(
+    "tenstorrent/tt-metal 14249",
+    "maxima of more than 4×4 cells, 512 channels",
+    **spoilt("max_pool", lambda x, f, o: np.prod(o["size"]) > 16 and x.shape[1] >= 512, last_cell(77)),
+)
+report(
+    "intel/torch-xpu-ops 2766",
+    "maxima of large maps come out with channels last, and are read in the usual order",
+    **spoilt("max_pool", plain, channels_last_inside),
+)
+report(
+    "fastmachinelearning/hls4ml 314",
+    "means: sums beyond ±64 are cut off",
+    **spoilt("avg_pool", plain, lambda y, x, f, o: np.clip(y, -64 / np.prod(o["size"]), 64 / np.prod(o["size"]))),
+)
+report("m0at/rvllm 1", "under 32 channels, exponentials are shifted by 0 at least", softmax=largest_from_zero)
+report(
+    "CVCUDA/CV-CUDA 44",
+    "bicubic in steps of over 4 columns",
+    **spoilt("unpool", lambda x, f, o: o["mode"] == "bicubic" and o["stride"][1] > 4, rolled(3)),
+)
+report("python-pillow/Pillow 7184", "bicubic: what overshoots along the columns is cut off", unpool=clipped_between)
+
+
 def looked_at(backend):
     """The checks that the backend can be asked, those of the operators that it has of its own first."""
     from decoding.testing import CHECKS

@@ -234,3 +234,15 @@ def test_images_are_measured_in_threads_as_in_one(two_threads):
     whole = found(reference, images, batch_size=7)
     for parts in (found(fast, images, batch_size=7), found(fast, [images[i : i + 7] for i in range(0, 40, 7)])):
         assert all((a == b).all() for a, b in zip(parts, whole, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 15, 21, 40])
+def test_batches_are_equal_and_even_in_number_so_that_threads_end_together(count, monkeypatch):
+    net = Network([Conv(np.ones((1, 1, 1, 1)))], input_shape=(1, 1, 1))
+    monkeypatch.setattr(decoding.network, "BATCH", 7 * net.alive((1, 1, 1), [1]))  # seven images at a time
+    seen = [0]
+    meter = decoding.TopImagesMeter(net, 1)
+    decoding.measure(net, np.ones((count, 1, 1, 1)), [meter], progress=lambda done, total: seen.append(done))
+    sizes = np.diff(seen)
+    assert (sizes.sum(), sizes.max() <= 7, np.ptp(sizes) <= 1) == (count, True, True)
+    assert len(sizes) == {1: 1, 7: 1, 8: 2, 15: 4, 21: 4, 40: 6}[count]

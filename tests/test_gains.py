@@ -62,6 +62,7 @@ from decoding.layers import (
     Softsign,
     Tanh,
 )
+from decoding.testing import networks
 
 EPS = np.finfo(float).eps
 
@@ -307,6 +308,21 @@ def test_gains_of_one_change_nothing_to_the_bit():
     ones = net.replace(layers=[layer.replace(gain=1) if "gain" in layer.fields() else layer for layer in net.layers])
     for unpool in ("nearest", "bicubic", "sum"):
         assert (decode_layer(ones, 10, unpool=unpool) == decode_layer(net, 10, unpool=unpool)).all()
+
+
+def test_the_forward_pass_is_the_same_with_gains_and_without(monkeypatch):
+    def holds():
+        for net, _, images in networks.cases()[:60]:
+            plain = net.replace(layers=[each if each.gain is None else each.replace(gain=1) for each in net.layers])
+            assert np.array_equal(net.forward(images), plain.forward(images))
+
+    holds()
+    forward = ReLU.forward
+    monkeypatch.setattr(
+        ReLU, "forward", lambda self, *xs, **more: walks.times(forward(self, *xs, **more), self.gain, 1)
+    )
+    with pytest.raises(AssertionError):
+        holds()
 
 
 # Gains on images

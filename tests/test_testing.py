@@ -208,7 +208,7 @@ def test_the_code_of_a_pass_shows_a_failure_that_a_lower_layer_hides():
     net = Network([Conv(np.zeros((1, 1, 1, 2))), MaxPool((1, 2))], input_shape=(1, 3, 4))
     wrong = backend(unpool=lambda maps, **options: 2 * reference.unpool(maps, **options))
     with pytest.raises(Mismatch) as found:
-        checks._decodes(bench.Bench(wrong, 1), (net, 2, 0), "nearest", whole=False)
+        checks._decodes(bench.Bench(wrong, 1), (net, 2, 0), "nearest")
     assert shows(found.value.code, wrong)
     assert not shows(found.value.code, backend())
 
@@ -489,7 +489,7 @@ def test_no_answer_destroys_the_report(operator, spoil, monkeypatch):
     assert all(result.status in (FAILED, NOT_JUDGED) for result in echoes)
     assert "the check stops" not in str(report)
     statuses = {result.check: result.status for result in report.results}
-    laws = {"substitute": "law_impulse", "correlate": "law_adjoint", "unpool": "law_gain"}
+    laws = {"substitute": "law_linear", "correlate": "law_linear", "unpool": "law_gain"}
     assert operator not in laws or statuses[laws[operator]] == FAILED
 
 
@@ -657,9 +657,9 @@ def test_missing_operators_are_unsupported_and_never_a_pass():
     lone = types.SimpleNamespace(name="relu alone", eps=2.0**-53, relu=reference.relu)
     report = check_backend(lone, examples=5)
     assert report.status("relu_integers") == PASSED
-    for check in ("correlate_integers", "decode_filter_nearest", "law_adjoint", "refuses_larger_windows"):
+    for check in ("correlate_integers", "decode_filter_nearest", "law_linear", "refuses_larger_windows"):
         assert report.status(check) == UNSUPPORTED
-    nothing = check_backend(lone, checks=["softmax", "law_adjoint"], on_failure="return")
+    nothing = check_backend(lone, checks=["softmax", "law_linear"], on_failure="return")
     assert not nothing.ok
     with pytest.raises(decoding.ConformanceFailure):
         check_backend(lone, checks=["softmax"])
@@ -718,19 +718,34 @@ def test_what_fails_most_often_runs_first_and_the_report_keeps_the_order():
     told, names = [], ["relu_reals", "nan_comes_out", "relu_conditions", "relu_integers"]
     lone = types.SimpleNamespace(name="x", eps=2.0**-53, relu=reference.relu)
     report = check_backend(lone, checks=names, examples=2, progress=lambda result, *_: told.append(result.check))
-    assert told == ["relu_integers", "relu_conditions", "relu_reals", "nan_comes_out"]
+    assert told[::2] == told[1::2] == ["relu_integers", "relu_conditions", "relu_reals", "nan_comes_out"]
     assert [result.check for result in report.results] == names
 
 
 def test_progress_is_told_check_by_check_with_its_time(capsys):
     told = []
     check_backend(reference, checks=["softmax", "relu_integers"], examples=2, progress=lambda *now: told.append(now))
-    assert [(result.check, done, total) for result, done, total in told] == [("softmax", 1, 2), ("relu_integers", 2, 2)]
-    assert all(result.seconds > 0 for result, *_ in told)
+    assert [(result.check, result.status, done, total) for result, done, total in told] == [
+        *(("softmax", "running", 0, 2), ("softmax", PASSED, 1, 2)),
+        *(("relu_integers", "running", 1, 2), ("relu_integers", PASSED, 2, 2)),
+    ]
+    assert all(result.seconds > 0 for result, *_ in told[1::2])
     assert main(["check", "decoding.reference", "--only", "softmax", "--examples", "2"]) == 0
     assert re.fullmatch(r"\[ 1/1\] softmax: passed, \d+\.\d s\n", capsys.readouterr().err)
     assert main(["check", "decoding.reference", "--only", "softmax", "--examples", "2", "--quiet"]) == 0
     assert not capsys.readouterr().err
+
+
+def test_who_stops_the_command_sees_what_failed_until_then(tmp_path, monkeypatch, capsys):
+    (tmp_path / "interrupted.py").write_text(
+        "eps = 2.0**-53\ndef relu(x, *, leak): return 2 * x\ndef softmax(x): raise KeyboardInterrupt\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["check", "interrupted", "--only", "relu_integers", "softmax"]) != 0
+    out, err = capsys.readouterr()
+    assert "relu_integers: FAILED" in out
+    assert "backend.relu(" in out
+    assert "softmax: " in err
 
 
 def test_a_fault_of_one_operator_fails_no_check_of_another():

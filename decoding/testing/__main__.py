@@ -16,7 +16,7 @@ from ..terminal import Parser, run
 from . import vectors
 from .bench import STOPS
 from .checks import CHECKS
-from .report import REQUIRED, Result
+from .report import FAILED, REQUIRED, RUNNING, Result
 from .runner import EXAMPLES, check_backend
 
 SLOW = 10  # seconds that a check takes
@@ -99,18 +99,29 @@ def _check(options: argparse.Namespace) -> int:
         raise InvalidValueError(f"--examples must be at least 1, not {options.examples}.")
     if options.json:
         check_writable(options.json, "--json")
-    report = check_backend(
-        _imported(options.backend),
-        expected_failures=_expected(options.expected) if options.expected else None,
-        examples=options.examples,
-        seed=options.seed,
-        on_failure="return",
-        checks=options.only,
-        cases=options.cases,
-        require=options.require,
-        thorough=options.thorough,
-        progress=None if options.quiet else _tell,
-    )
+    found: list[Result] = []
+
+    def tell(result: Result, done: int, total: int) -> None:
+        found.append(result)
+        if not options.quiet and sys.stderr is not None:
+            print(_progress(result, done, total), end="", file=sys.stderr, flush=True)
+
+    try:
+        report = check_backend(
+            _imported(options.backend),
+            expected_failures=_expected(options.expected) if options.expected else None,
+            examples=options.examples,
+            seed=options.seed,
+            on_failure="return",
+            checks=options.only,
+            cases=options.cases,
+            require=options.require,
+            thorough=options.thorough,
+            progress=tell,
+        )
+    except KeyboardInterrupt:  # what failed until now has been waited for
+        print("", *(result for result in found if result.status == FAILED), sep="\n", flush=True)
+        raise
     if options.json:
         with replacing(options.json) as file:
             file.write(report.json().encode())
@@ -118,12 +129,11 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _tell(result: Result, done: int, total: int) -> None:
-    """A line for each check as it ends, with its time, so that one sees what takes long."""
-    if sys.stderr is not None:
-        slow = ", slow" if result.seconds > SLOW else ""
-        line = f"[{done:2}/{total}] {result.check}: {result.status}, {result.seconds:.1f} s{slow}"
-        print(line, file=sys.stderr, flush=True)
+def _progress(result: Result, done: int, total: int) -> str:
+    """Of the line of a check, the name when it begins, and the rest when it ends."""
+    if result.status == RUNNING:
+        return f"[{done + 1:2}/{total}] {result.check}: "
+    return f"{result.status}, {result.seconds:.1f} s{', slow' if result.seconds > SLOW else ''}\n"
 
 
 def _names(text: str) -> list[str]:

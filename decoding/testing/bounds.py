@@ -55,38 +55,20 @@ def _stated_range(backend: Any) -> Range | None:
 
 
 def error_bound(call: Call, precision: Arithmetic) -> Array:
-    """The largest honest error of each cell of the call's output.
-
-    Raises
-    ------
-    NotJudged
-        If the bound says nothing, or the backend's format could overflow.
-    """
+    """The largest honest error of each cell of the call's output; not judged if it says nothing, or the format could overflow."""
     bound = running_error(call, precision)
     refuse_vacuous(np.asarray(call.on(reference)), bound)
     return bound
 
 
 def refuse_vacuous(want: Array, bound: Array) -> None:
-    """Refuse a bound that lets zeros pass for `want`.
-
-    Raises
-    ------
-    NotJudged
-        If `want` is not zero, and nowhere larger than the bound.
-    """
+    """Not judged if zeros would pass: if `want` is not zero, and nowhere larger than the bound."""
     if want.any() and (np.abs(want) <= bound).all():
         raise NotJudged(f"the bound reaches {largest(bound):.2g}, and the values {largest(want):.2g}: zeros would pass")
 
 
 def running_error(call: Call, precision: Arithmetic, errors: tuple[Array | None, ...] = ()) -> Array:
-    """The largest honest error of each cell of the call's output, its arrays carrying `errors` themselves.
-
-    Raises
-    ------
-    NotJudged
-        If there are so many roundings that γ ≥ 1, or the backend's format could overflow.
-    """
+    """The same whatever it says, of arrays that carry `errors` themselves."""
     x = np.abs(np.asarray(call.arrays[0], np.float64))
     first, second, *_ = (*errors, None, None)
     error = np.zeros_like(x) if first is None else first

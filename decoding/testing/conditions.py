@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import Array
+from ..interpolation import MODES
 from .calls import Call
 from .operators import PADS as PADS
 from .operators import TABLE, WINDOWS, Row
@@ -30,10 +31,21 @@ LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4
 GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
+BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
+# Cells and steps of unpooling at which (n − 1)/(m − 1)·(m − 1), m being the pixels, is above n − 1, rounded to double or single precision.
+ROUNDED_UP = ((29, 3), (32, 5), (31, 3), (15, 6))
+LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 REPEATED = ("the first one repeated", "the last axis repeated", "rows repeated one cell later")
-MUTE = {("values", "zeros"), ("values", "large"), *(("layout", layout) for layout in REPEATED), ("images", 0)}
+MUTE = {
+    ("values", "zeros"),
+    ("values", "large"),
+    *(("layout", each) for each in REPEATED),
+    ("images", 0),
+    ("channels", 1),
+}
+ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -83,6 +95,9 @@ TYPES: dict[str, tuple[int, ...]] = {
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
+# In thin rows alone: every second row and column of the weights 0, as dilation makes them; and numbers that rise along each map, so
+# that a window's largest lies in its last cell, and in its first one when the sign is changed.
+SPREAD, RISING = "weights apart", "rising"
 # Numbers that fast paths look for: whole ones of 8 and of 15 bits, some zeros, and weights that are all one or copy a channel.
 SPECIAL = ("bytes", "some zeros", "words", "ones", "identity")
 
@@ -152,6 +167,8 @@ def plain(operator: str, **given: Any) -> Row:
 @lru_cache(maxsize=32)
 def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], int, int]:
     """Rows of the table in which every class occurs, and every pair that can: the cheap ones first; pairs found, and possible."""
+    if operator in ALIKE:
+        return covering(ALIKE[operator], thorough)
     return cover(factors(operator, thorough), TABLE[operator].products, MOST[thorough], _completions(operator))
 
 
@@ -191,9 +208,11 @@ def cover(
                     ((n, v), (name, value)) in missing or ((name, value), (n, v)) in missing for n, v in chosen.items()
                 )
                 for value in table[name]
-                if (name, value) not in MUTE and fits({**chosen, name: value})
+                if (name, value) not in MUTE
             }
-            chosen[name] = max(gain, key=lambda value: gain[value]) if gain else table[name][0]
+            best = sorted(gain, key=lambda value: gain[value], reverse=True)  # the first of equals first
+            small = (value for value in (*best, *table[name]) if fits({**chosen, name: value}))
+            chosen[name] = next(small, table[name][0])
         mute = {each for each in chosen.items() if each in MUTE}
         together = combinations([(name, chosen[name]) for name in names], 2)
         for pair in {(first, second), *(pair for pair in together if pair in missing and mute <= set(pair))}:
@@ -249,12 +268,15 @@ def short(operator: str) -> tuple[Row, ...]:
 @lru_cache(maxsize=32)
 def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
-    ways = (_special, _one_long, _large, _usual_layers, _with_every_class, _both_long)
-    return tuple(row for way in ways for row in way(operator))
+    if operator in ALIKE:
+        return thin(ALIKE[operator])
+    small = (_special, _every_window, _one_row, _rounded_up, _between, _spread, _long_windows)
+    large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
+    return tuple(row for way in (*small, *large) for row in way(operator))
 
 
-def _lengths(operator: str) -> list[int]:
-    return [n for n in sorted((*LENGTHS, *ALMOST)) if operator != "unpool" or n <= LONGEST_UNPOOLED]
+def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST)) -> list[int]:
+    return [n for n in sorted(among) if operator != "unpool" or n <= LONGEST_UNPOOLED]
 
 
 def _usual(operator: str, **given: Any) -> Row:
@@ -262,6 +284,60 @@ def _usual(operator: str, **given: Any) -> Row:
     window = (2, 2 if operator in ("max_pool", "avg_pool") else 3), (1, 2)
     usual = {"images": 2, "channels": 2, "filters": 2, "rows": 4, "columns": 5, "window": window}
     return plain(operator, **usual | given)
+
+
+def _every_window(operator: str) -> Iterator[Row]:
+    """Squares of up to 8 cells in all usual steps, and patches side by side, on three channels, as a network's first layer has."""
+    table = factors(operator)
+    squares = [(side, step) for side in range(1, 9) for step in sorted({1, 2, 3, 4, side}) if step <= side]
+    windows = (*squares, (11, 4), (14, 14), (16, 8), (16, 16)) if "window" in table else ()
+    for i, (side, step) in enumerate(windows):
+        rows, columns = (2 * side + i % 2, 2 * side + 1) if "pad" in table else (2 + i % 2, 3)
+        values = RISING if "pad" in table and "filters" not in table else ("integers", "reals")[i % 2]
+        row = {"channels": 3, "filters": 2, "rows": rows, "columns": columns, "window": ((side, side), (step, step))}
+        yield plain(operator, **row, pad="half a window", mode=MODES[i % 3], values=values)
+
+
+def _one_row(operator: str) -> Iterator[Row]:
+    """Maps of one row, or of one column, under windows along it: signals."""
+    table = factors(operator)
+    windows = ((2, 2), (3, 1), (3, 2), (2, 1)) if "window" in table else ()
+    others = [{"mode": mode} for mode in MODES] if "mode" in table else [{"pad": "none"}, {"pad": "half a window"}]
+    for (side, step), other in product(windows, others):
+        yield _usual(operator, rows=1, columns=9, window=((1, side), (1, step)), **other)
+        yield _usual(operator, rows=9, columns=1, window=((side, 1), (step, 1)), **other)
+
+
+def _between(operator: str) -> Iterator[Row]:
+    """One side that is long, and far from powers of two, the others being short; in every mode."""
+    short = {"images": 2, "channels": 1, "filters": 1, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
+    modes, lengths = factors(operator).get("mode", ("",)), _lengths(operator, BETWEEN)
+    for n, side, mode in product(lengths, sides(operator), modes):
+        yield plain(operator, **short | {side: n}, mode=mode)
+
+
+def _rounded_up(operator: str) -> Iterator[Row]:
+    """Sides of which the last pixel may be placed beyond the map."""
+    for (n, step), mode in product(ROUNDED_UP, factors(operator).get("mode", ())):
+        yield plain(operator, rows=2, columns=n, window=((1, step), (1, step)), mode=mode)
+        yield plain(operator, rows=n, columns=2, window=((step, 1), (step, 1)), mode=mode)
+
+
+def _long_windows(operator: str) -> Iterator[Row]:
+    """Windows that are long along one axis."""
+    for n in _lengths(operator, LONG_WINDOWS) if "window" in factors(operator) else ():
+        cells = n + 2 if "pad" in factors(operator) else 3
+        yield _usual(operator, rows=2, columns=cells, window=((1, n), (1, 1)), values="integers")
+        yield _usual(operator, rows=cells, columns=2, window=((n, 1), (1, 1)), values="reals")
+
+
+def _spread(operator: str) -> Iterator[Row]:
+    """Filters whose weights lie apart, as dilation spreads them."""
+    windows = (((3, 3), (1, 1)), ((5, 5), (1, 1)), ((5, 3), (2, 1)), ((5, 5), (2, 2)))
+    sizes = ((2, 3, 4, 12), (1, 16, 16, 9)) if "filters" in factors(operator) else ()
+    for (n, c, k, cells), window in product(sizes, windows):
+        shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
+        yield plain(operator, window=window, values=SPREAD, **shape)
 
 
 def _special(operator: str) -> Iterator[Row]:
@@ -343,10 +419,12 @@ def _with_every_class(operator: str) -> Iterator[Row]:
 
 
 def _both_long(operator: str) -> Iterator[Row]:
-    """Two long sides, each as long as the other allows, or a very long one, the others being 1."""
+    """Two long sides, each as long as the other allows, or a very long one, the others being 2 or 1."""
+    others = [name for name in sides(operator) if name not in ("rows", "columns")]
+    least = [{"columns": cells, **dict.fromkeys(others, n)} for n in (2, 1) for cells in (2, 1)]
     for first, second in combinations(sides(operator), 2):
         long = [{first: n, second: m} for n, m in product(LENGTHS, LENGTHS)]
-        both = [[plain(operator, **{"columns": cells, **each}) for cells in (2, 1)] for each in long]
+        both = [[plain(operator, **small | each) for small in least] for each in long]
         fit = [[row for row in rows if TABLE[operator].products(row) <= ROUGHLY][:1] for rows in both]
         found = [row for rows in fit for row in rows]
         for row in found:
@@ -367,7 +445,26 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return rows
+    return (*rows, *_grouped_layers(operator), *_grouped_long(operator))
+
+
+def _grouped_layers(operator: str) -> Iterator[Row]:
+    """The usual windows in groups of one or two channels and filters, as networks have them; and weights that lie apart."""
+    windows = [((side, side), (step, step)) for side, step in ((1, 1), (3, 1), (3, 2), (5, 1))]
+    cells = {"rows": 6, "columns": 9, "pad": "one all around"}
+    for groups, c, k, window in product((2, 4), (1, 2), (1, 2), windows):
+        row = cells | {"channels": c, "filters": k, "window": window}
+        yield _usual(operator, **row) | {"groups": groups}
+        if window == ((5, 5), (1, 1)):
+            yield _usual(operator, **row, values=SPREAD) | {"groups": groups}
+
+
+def _grouped_long(operator: str) -> Iterator[Row]:
+    """One long side, that of the window or the number of groups among them."""
+    for n in (65, 257):
+        for side in ("groups", *sides(operator)):
+            yield _usual(operator, values="integers") | {"groups": 2, side: n}
+    yield from (row | {"groups": 2} for row in _long_windows(operator))
 
 
 def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
@@ -435,12 +532,16 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
+    if values == SPREAD:
+        return _apart(call)
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
     if values in ("zeros", *SPECIAL):
         return _specially(call, values, precision.range.reach)
-    change: Callable[[Array], Array] = {"integers": lambda a: a, "reals": _unequal, "negative": _below_zero}[values]
+    change: Callable[[Array], Array] = {
+        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: _rising,
+    }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 
 
@@ -491,6 +592,11 @@ def _below_zero(array: Array) -> Array:
     return np.asarray(-16 * np.abs(_unequal(array)) - np.where(_seventh(array), 2.0**-18, 1))
 
 
+def _rising(array: Array) -> Array:
+    """From cell to cell, unequally."""
+    return array + 8.0 * np.arange(array[0, 0].size).reshape(array.shape[2:])
+
+
 def _seventh(array: Array) -> Array:
     """Every seventh place."""
     return np.asarray(np.arange(array.size) % 7 == 5).reshape(array.shape)
@@ -507,6 +613,14 @@ def extreme(call: Call, maps: int = 1, weights: int = 1, reach: int = 0) -> Call
     powers = (maps, weights, maps + weights) if len(call.arrays) > 1 else (maps + weights,)
     scaled = (None if a is None else a * 2.0 ** (reach * p) for a, p in zip(call.arrays, powers, strict=False))
     return call._replace(arrays=tuple(scaled))
+
+
+def _apart(call: Call) -> Call:
+    """The call with zeros for every second row and column of the weights."""
+    x, filters, *others = call.arrays
+    filters = np.array(filters)
+    filters[:, :, 1::2] = filters[..., 1::2] = 0
+    return call._replace(arrays=(x, filters, *others))
 
 
 def _wide(call: Call, weights: bool, digits: int) -> Call:

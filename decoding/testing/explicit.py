@@ -88,9 +88,9 @@ def units(mode: str) -> list[tuple[Network, int, int]]:
 
 
 @lru_cache(maxsize=1)
-def linear() -> tuple[tuple[Network, Array], ...]:
-    """Networks of small integers and images for the laws, which no softmax may end: golden ones, and some of all conditions."""
-    return (*passes(), *((net, images) for net, _, images in networks.few()))
+def linear() -> tuple[Network, ...]:
+    """Networks of small integers for the laws, which no softmax may end: golden ones, and some of all conditions."""
+    return (*(net for net, _ in passes()), *(case.net for case in networks.few()))
 
 
 def _golden(operator: str, mode: str | None) -> list[Call]:

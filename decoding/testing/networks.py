@@ -11,7 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import count
+from itertools import count, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,9 +27,7 @@ from .operators import PADS, Row, varied
 VALUES = ("integers", "reals")
 DEEPEST = 16
 # The checks that look at all of them, each at those of one interpolation, or of one kind of numbers.
-CHECKED = {f"forward_{values}" for values in VALUES} | {
-    f"decode_{what}_{mode}" for what in ("filter", "layer") for mode in MODES
-}
+CHECKED = {f"forward_{values}" for values in VALUES} | {f"decode_filter_{mode}" for mode in MODES}
 EACH = "one for each channel"
 # What meets, and in what: the convolution's responses, and beside them …
 JOINS: dict[str, tuple[type[Layer], str] | None] = {
@@ -131,13 +129,24 @@ def covering() -> tuple[tuple[Row, ...], int, int]:
 def coverage() -> Coverage:
     """What `cases` have in them; the longest is the deepest."""
     rows, pairs, possible = covering()
-    return Coverage(len(TABLE), sum(map(len, TABLE.values())), pairs, possible, len(rows), DEEPEST)
+    return Coverage(len(TABLE), sum(map(len, TABLE.values())), pairs, possible, len(rows) + len(usual()), DEEPEST)
+
+
+def usual() -> list[Row]:
+    """Rows with a filter for each channel, or few groups, under 3×3 windows, in steps or spread out, as networks have them."""
+    base = {name: classes[0] for name, classes in TABLE.items()}
+    base |= {"depth": 2, "window": (3, 3), "pad": "one all around", "rectifier": "plain"}
+    kinds = product(((EACH, 1, 1), (EACH, 1, 2), (2, 2, 2)), (((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (2, 2))))
+    return [
+        base | {"groups": groups, "channels": c, "filters": k, "stride": stride, "dilation": dilation}
+        for (groups, c, k), (stride, dilation) in kinds
+    ]
 
 
 @lru_cache(maxsize=1)
 def cases() -> tuple[Case, ...]:
-    """A network for each row of the covering array."""
-    return tuple(map(case, covering()[0]))
+    """A network for each row of the covering array, and for the usual ones."""
+    return tuple(map(case, (*covering()[0], *usual())))
 
 
 @lru_cache(maxsize=1)

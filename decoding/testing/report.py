@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from .conditions import FEW, Coverage
 
 PASSED, FAILED, UNSUPPORTED, NOT_JUDGED = "passed", "FAILED", "unsupported", "not judged"
 PARTLY = "passed in part"  # what was asked passed; of the rest the backend says that it cannot do it
+RUNNING = "running"  # has begun; no report has it
 EXPECTED, UNEXPECTED = "expected failure", "PASSED UNEXPECTEDLY"
 REQUIRED = ("some", "all")  # of the checks, to have passed
 
@@ -118,22 +119,18 @@ class Report:
         """The status of one check."""
         return next(result.status for result in self.results if result.check == check)
 
-    @property
-    def unjudged(self) -> list[Result]:
-        """Checks of which nothing was judged."""
-        return [result for result in self.results if result.status in (UNSUPPORTED, NOT_JUDGED)]
-
     def __str__(self) -> str:
         settings = ", ".join(f"{key} {value}" for key, value in self.header.items())
-        reasons = Counter(result.detail for result in self.unjudged)
-        unjudged = [f"NOT JUDGED, {plural(count, 'check')}: {reason}" for reason, count in reasons.items()]
-        others = [
-            result
-            for result in self.results
-            if result not in self.failures and (result.status != PASSED or result.detail)
-        ]
-        body = [str(result) for result in [*self.failures, *others]]
-        lines = [f"{self.backend}: {settings}", *unjudged, *body, *self._covered(), self.summary()]
+        unjudged, others = defaultdict[str, list[str]](list), list[str]()
+        for result in self.results:
+            if result.status in (UNSUPPORTED, NOT_JUDGED):
+                unjudged[result.detail].append(result.check)
+            elif result not in self.failures and (result.status != PASSED or result.detail):
+                others.append(str(result))
+        lines = [f"{self.backend}: {settings}"]
+        for reason, names in unjudged.items():
+            lines += [f"NOT JUDGED, {plural(len(names), 'check')}: {reason}", f"    {', '.join(names)}"]
+        lines += [*map(str, self.failures), *others, *self._covered(), self.summary()]
         return "\n".join(printable(line, 10**6) for text in lines for line in text.splitlines())
 
     def _covered(self) -> Iterator[str]:

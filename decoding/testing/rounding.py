@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from .. import reference
-from ..arguments import Array, as_pads, as_pair
+from ..arguments import Array
 from . import loops
 from .calls import Call
 
@@ -131,7 +131,7 @@ def linear_error(call: Call, precision: Arithmetic, x: Array, error: Array, filt
     x = x + error
     mass, terms = _unbiased(call, x, loose), math.prod(filters.shape[1:])
     if call.operator == "substitute":
-        size, stride = filters.shape[2:], as_pair(call.options["stride"], "a call")
+        size, stride = filters.shape[2:], call.options["stride"]
         terms = len(filters) // call.options.get("groups", 1)
         terms *= math.prod(min(-(-z // s), n) for z, s, n in zip(size, stride, x.shape[2:], strict=True))
     if not precision.exact:
@@ -189,7 +189,7 @@ def max_pool_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grid
 
 def avg_pool_error(call: Call, precision: Arithmetic, x: Array, error: Array, _: Array | None) -> Errors:
     """The sum is formed before it is divided."""
-    cells = math.prod(as_pair(call.options["size"], "a call"))
+    cells = math.prod(call.options["size"])
     mass = call.on(reference, x + error)
     return precision.growth(cells + 3, 2) * mass, call.on(reference, error), cells * mass
 
@@ -199,7 +199,7 @@ def avg_pool_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grid
 
     They may be counted by adding up ones, which the format must hold.
     """
-    cells = math.prod(as_pair(call.options["size"], "a call"))
+    cells = math.prod(call.options["size"])
     if cells > 1 / precision.eps:
         return None
     counts = np.rint(cells * _inside(call))
@@ -290,10 +290,8 @@ def _weight_grids(call: Call, precision: Arithmetic) -> list[float | None]:
 
 def _axes(call: Call) -> list[tuple[int, int, int]]:
     """(cells, size, stride) for rows and for columns."""
-    x, size = call.arrays[0], as_pair(call.options["size"], "a call")
-    assert x is not None
-    stride = size if call.options.get("stride") is None else as_pair(call.options["stride"], "a call")
-    return list(zip(np.shape(x)[2:], size, stride, strict=True))
+    sides = np.shape(call.arrays[0])[2:]  # type: ignore[arg-type]
+    return list(zip(sides, call.options["size"], call.options["stride"], strict=True))
 
 
 def _blur(weights: Array, exact: bool, size: int, stride: int, mode: str, precision: Arithmetic) -> Array:
@@ -329,11 +327,10 @@ def _blur(weights: Array, exact: bool, size: int, stride: int, mode: str, precis
 
 def _inside(call: Call) -> Array:
     """The share of each window's cells that lie inside the map."""
-    x = call.arrays[0]
-    assert x is not None
-    top, bottom, left, right = as_pads(call.options.get("pad", 0), "a call")
-    ones = np.pad(np.ones((1, 1, *x.shape[2:])), ((0, 0), (0, 0), (top, bottom), (left, right)))
-    return np.asarray(reference.avg_pool(ones, size=call.options["size"], stride=call.options["stride"]))
+    top, bottom, left, right = call.options["pad"]
+    ones = np.ones((1, 1, *np.shape(call.arrays[0])[2:]))  # type: ignore[arg-type]
+    padded = np.pad(ones, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    return np.asarray(reference.avg_pool(padded, size=call.options["size"], stride=call.options["stride"]))
 
 
 def _rounded(x: Array, eps: float) -> Array:

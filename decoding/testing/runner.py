@@ -28,6 +28,7 @@ from .report import (
     PARTLY,
     PASSED,
     REQUIRED,
+    RUNNING,
     UNEXPECTED,
     UNSUPPORTED,
     Mismatch,
@@ -78,8 +79,8 @@ def check_backend(
     thorough : bool
         Whether long sides are paired with all other conditions, too (`Report.coverage`): minutes instead of seconds.
     progress : callable, optional
-        Called after each check with its result, how many checks are done, and how many there are. What fails most often is run
-        first; the report has the checks in the order of the registry.
+        Called when a check begins, with a result that is ``"running"``, and when it ends, with its result; in both cases with the number
+        of checks that are done, and of all. What fails most often is run first; the report has the checks in the order of the registry.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def check_backend(
     Examples
     --------
     >>> import decoding
-    >>> check_backend(decoding.reference, checks=["law_impulse"], examples=10).ok
+    >>> check_backend(decoding.reference, checks=["softmax"], examples=10).ok
     True
     """
     if on_failure not in ("raise", "return"):
@@ -113,11 +114,12 @@ def check_backend(
     bench = Bench(backend, examples, seed)
     offered = [check for check in chosen if checks is not None or _offered(check, backend, expected)]
     found = dict[str, Result]()
+    tell = progress or (lambda *_: None)
     for check in sorted(offered, key=_turn):
+        tell(Result(check.name, RUNNING), len(found), len(offered))
         result = _as_expected(_run(check, backend, examples, seed, thorough), expected.get(check.name))
         found[check.name] = result
-        if progress is not None:
-            progress(result, len(found), len(offered))
+        tell(result, len(found), len(offered))
     results = [found[check.name] for check in offered]
     if any(result.code for result in results):
         folder = _folder(cases)
@@ -235,11 +237,13 @@ def _judged(check: Check, bench: Bench) -> Result:
     if lacking:
         return Result(check.name, UNSUPPORTED, f"no {', '.join(lacking)}")
     try:
-        _stopped_is_wrong(check, bench)
+        check.run(bench)
     except Mismatch as wrong:
         return Result(check.name, FAILED, wrong.problem, wrong.code, wrong.stage, "", wrong.arrays)
     except Unsupported as lack:
         return Result(check.name, UNSUPPORTED, str(lack))
+    except STOPS as error:  # the other checks still run
+        return Result(check.name, FAILED, f"the check stops with {type(error).__name__}: {error}")
     return Result(check.name, *_of_cases(bench))
 
 
@@ -268,16 +272,6 @@ def _leaving_no_folder() -> Iterator[None]:
             yield
         finally:
             configuration.set_hypothesis_home_dir(kept)
-
-
-def _stopped_is_wrong(check: Check, bench: Bench) -> None:
-    """Run a check; whatever stops it is a failure of that check, and the others still run."""
-    try:
-        check.run(bench)
-    except (Mismatch, Unsupported):
-        raise
-    except STOPS as error:
-        raise Mismatch(f"the check stops with {type(error).__name__}: {error}") from error
 
 
 def _named(names: Iterable[str]) -> list[Check]:

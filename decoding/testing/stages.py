@@ -79,21 +79,15 @@ def decode_bottom_up(net: Network, top: int) -> Pass:
 
 
 def expectations(steps: Pass, start: Array, precision: Arithmetic, *, groups: bool = False) -> Iterator[Expected]:
-    """What each stage must give; with `groups`, to a backend that takes them.
-
-    Raises
-    ------
-    NotJudged
-        Where the bound says nothing any more: at the first stage where zeros would pass.
-    """
+    """What each stage must give, with `groups` to a backend that takes them; not judged from where zeros would pass on."""
     start, net = np.asarray(start, np.float64), steps.net
     calls = Calls(precision)
-    ledger = {"forward": _Up, "up": _Up, "down": _Down}[steps.way](steps, start, calls)
+    ledger = {"forward": _Up, "up": _Up, "down": _Down}[steps.way](steps, precision)
     errors, sizes = _twin(net, ledger.rounding), _twin(net, 1 + ledger.rounding)
     walking = zip(
-        steps.walk(net, start, calls.backend(calls.answer, groups)),
-        steps.walk(errors, np.zeros_like(start), calls.backend(calls.error, groups)),
-        steps.walk(sizes, np.abs(start), calls.backend(calls.size, groups)),
+        steps.walk(net, start, Operators(calls.answer, groups)),
+        steps.walk(errors, np.zeros_like(start), Operators(calls.error, groups)),
+        steps.walk(sizes, np.abs(start), Operators(calls.size, groups)),
         strict=False,  # the first stops first
     )
     for (number, want), (_, error), (_, size) in walking:
@@ -115,11 +109,10 @@ class _Ledger:
     A grid is None where something was rounded on the way.
     """
 
-    def __init__(self, steps: Pass, start: Array, calls: Calls) -> None:
-        self.net, self.way, self.precision, self.calls = steps.net, steps.way, calls.precision, calls
+    def __init__(self, steps: Pass, precision: Arithmetic) -> None:
+        self.net, self.way, self.precision = steps.net, steps.way, precision
         self.rounding = self.precision.growth(1)  # of a weight that is read
         self.grids: dict[int, float | None] = {}
-        self.begun = False
 
     def arrive(
         self, number: int, want: Array, error: Array, size: Array, units: list[float | None]
@@ -253,10 +246,6 @@ class Calls:
         self.errors: list[Array] = []
         self.sized = 0
 
-    def backend(self, run: Callable[[Call], Any], groups: bool) -> _Backend:
-        """Operators that hand their calls to `answer`, `error` or `size`."""
-        return _Backend(run, groups)
-
     def answer(self, call: Call) -> Any:
         self.made.append((call, np.asarray(call.on(reference))))
         return np.asarray(self.made[-1][1])
@@ -284,8 +273,8 @@ class Calls:
         return units
 
 
-class _Backend:
-    """A backend whose operators hand their calls to a function."""
+class Operators:
+    """A backend whose operators hand their calls to a function, such as those of `Calls`."""
 
     def __init__(self, run: Callable[[Call], Any], groups: bool) -> None:
         self.run, self.groups = run, groups

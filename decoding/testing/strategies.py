@@ -34,12 +34,7 @@ __all__ = ["VALUES", "calls", "fillings", "images_for", "maps", "networks"]
 LIMIT = 4  # of small integers
 FILLINGS = ("ramp", "mixed", "mixed", "mixed", "negative", "impulse", "zeros")
 LARGEST = 25  # cells of a window
-KINDS = (
-    "conv",
-    "relu",
-    "pool",
-    "join",
-)  # of layers; a network has them over and over, a convolution first, the others in turn
+KINDS = ("conv", "relu", "pool", "join")  # a network has them over and over, a convolution first, the others in turn
 
 
 @lru_cache(maxsize=1024, typed=True)
@@ -182,8 +177,7 @@ def _norms(draw: DrawFn, channels: int, values: str) -> Layer:
 
 
 @st.composite
-def images_for(draw: DrawFn, net: Network, values: str = "integers", *, batch: int | None = None) -> Array:
+def images_for(draw: DrawFn, net: Network, values: str = "integers") -> Array:
     """Images that the network takes, (N, C, H, W)."""
     assert net.input_shape is not None
-    n = draw(_one_of(1, 2)) if batch is None else batch
-    return draw(fillings((n, *net.input_shape), values))
+    return draw(fillings((draw(_one_of(1, 2)), *net.input_shape), values))

@@ -74,13 +74,9 @@ def answer(case: Case, precision: str = "double") -> Answer:
     if case.operator == "forward":
         steps, start = stages.forward(case.net, len(case.net.layers)), case.arrays["x"]
     else:
-        layer, k = case.parameters["layer"], case.parameters["k"]
-        steps, start = (
-            stages.decode(case.net, layer, case.parameters["mode"]),
-            np.zeros((1, case.net.channels(layer), 1, 1)),
-        )
+        layer, k, mode = (case.parameters[key] for key in ("layer", "k", "mode"))
+        steps, start = stages.decode(case.net, layer, mode), np.zeros((1, case.net.channels(layer), 1, 1))
         start[0, k] = 1
-    assert start is not None
     should = stages.expectations(steps, start, arithmetic)
     passed, lost = [], False
     for _, values in steps.answers(start, loops):
