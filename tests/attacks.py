@@ -687,10 +687,10 @@ def records_lost(x):
 
 
 def aligned_down(x):
-    """Singles are read from the last multiple of 16 bytes on, four at a time."""
+    """Singles are read from the last multiple of 16 bytes on."""
     x = np.asarray(x)
     off = x.__array_interface__["data"][0] % 16 // 4
-    if x.dtype != np.float32 or not off or not x.size or x.shape[3] % 4 or not x.flags.c_contiguous:
+    if x.dtype != np.float32 or not off or not x.size or not x.flags.c_contiguous:
         return x
     return np.concatenate([np.zeros(off, np.float32), x.ravel()])[: x.size].reshape(x.shape)
 

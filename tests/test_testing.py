@@ -968,11 +968,11 @@ def test_a_network_has_what_its_row_says(monkeypatch):
         groups = len(main.filters) // row["filters"]
         if (main.dilation, main.groups) == (row["dilation"], groups):
             assert groups >= 5 if row["groups"] == networks.EACH else groups == row["groups"]
-        joins = {each.kind for each in net.layers if each.joins}
-        assert joins == (set() if networks.JOINS[row["join"]] is None else {networks.JOINS[row["join"]][0].__name__})
+        join, joins = networks.JOINS[row["join"]], {each.kind for each in net.layers if each.joins}
+        assert joins == (set() if join is None else {join[0].__name__, *["Sum"] * (join[1] == "gate")})
         assert any(each.gain is not None for each in net.layers) >= (row["gain"] != "none")
         pools = [each for each in net.layers if isinstance(each, (MaxPool, AvgPool))]
-        assert len(pools) == (row["pool"] != "none")
+        assert len(pools) == (row["pool"] != "none") + (join is not None and join[1] == "maxima")
         assert len(images) == row["images"]
         assert net.forward(images).size
         assert (images == np.rint(images)).all() == (row["values"] == "integers") or not images.any()
