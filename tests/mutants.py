@@ -673,7 +673,8 @@ def padded_with(value):
 
 
 for _operator in ("substitute", "correlate", "max_pool", "avg_pool", "relu", "unpool"):
-    mutant(f"{_operator} clipped at 1e75", f"{_operator}_conditions", **clipped(_operator, 1e75))
+    _clipped = _operator in ("max_pool", "relu")  # infinities, too, which a check of their own refuses
+    mutant(f"{_operator} clipped at 1e75", f"{_operator}_conditions", first=not _clipped, **clipped(_operator, 1e75))
     mutant(f"{_operator} flushed below 1e-75", f"{_operator}_conditions", **flushed(_operator, 1e-75))
 mutant("max pool padded with -10,000", "max_pool_conditions", max_pool=padded_with(-1e4))
 mutant("max pool padded with the least single", "max_pool_conditions", max_pool=padded_with(-3.4e38))
