@@ -286,6 +286,7 @@ mutant(
 mutant(
     "filters and channels exchanged where they are as many",
     "substitute_conditions",
+    first=False,  # networks are decoded earlier
     substitute=substituted(lambda f: f.swapaxes(0, 1) if f.shape[0] == f.shape[1] else f),
 )
 mutant(
