@@ -271,7 +271,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     if operator in ALIKE:
         return thin(ALIKE[operator])
     small = (_special, _every_window, _one_row, _rounded_up, _between, _spread, _long_windows)
-    large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
+    large = (_all_digits, _one_long, _large, _usual_layers, _with_every_class, _both_long)
     return tuple(row for way in (*small, *large) for row in way(operator))
 
 
@@ -365,8 +365,13 @@ def _one_long(operator: str) -> Iterator[Row]:
         row = _usual(operator, **{side: n, "values": "integers" if n % 2 else "reals"})
         turned = row | {name: table[name][i % len(table[name])] for name in others}
         yield turned if products(turned) <= MOST[False] else row
-        if side == "channels":  # of which sums are made
-            yield _usual(operator, channels=n, values="wide weights" if n % 2 and "filters" in table else "wide maps")
+
+
+def _all_digits(operator: str) -> Iterator[Row]:
+    """Sums of every length, of numbers that have all digits."""
+    weights = "filters" in factors(operator)
+    for n in sorted({*FEW, *_lengths(operator)}):
+        yield _usual(operator, channels=n, values="wide weights" if n % 2 and weights else "wide maps")
 
 
 def _large(operator: str) -> Iterator[Row]:
