@@ -55,6 +55,8 @@ def bound(call, eps):
     x, *others = (None if a is None else np.abs(np.asarray(a, np.float64)) for a in call.arrays)
     if call.operator == "max_pool":
         return np.zeros(())
+    if call.operator == "relu":  # the leak, the product and the sum
+        return gamma(4, eps) * x * max(1, abs(call.options["leak"]))
     if call.operator == "softmax":
         spread = float(np.ptp(call.arrays[0], axis=1).max(initial=0))
         return gamma(2 * spread + x.shape[1] + 8, eps) * call.on(reference) + np.finfo(np.float32).tiny
@@ -62,8 +64,7 @@ def bound(call, eps):
         size, stride, mode = call.options["size"], call.options["stride"], call.options["mode"]
         rows, columns = (np.abs(matrix(*axis, mode)) for axis in zip(x.shape[2:], size, stride, strict=True))
         return gamma(12, eps) * (rows @ x @ columns.T)
-    terms = {"relu": 2, "avg_pool": 0, "correlate": 0, "substitute": 0}[call.operator]
-    terms += np.prod(call.options["size"]) if call.operator == "avg_pool" else 0
+    terms = np.prod(call.options["size"]) if call.operator == "avg_pool" else 0
     terms += others[0].size if others else 0  # at most so many products meet in one cell
     return gamma(terms + 2, eps) * call.on(reference, x, *others)
 
