@@ -1,6 +1,10 @@
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import decoding
 from decoding import (
     AvgPool,
     Conv,
@@ -188,3 +192,13 @@ def test_a_decoded_filter_of_the_first_layer_is_a_copy(colour):
     first = decode_filter(colour, 1, 0)
     first += 1
     assert (decode_filter(colour, 1, 0) == first - 1).all()
+
+
+def test_the_benchmarks_count_the_way_that_is_taken(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent / "benchmarks")
+    work = importlib.import_module("work")
+    net = decoding.lenet()
+    for top, unpool in ((3, "nearest"), (5, "nearest"), (5, "bilinear")):
+        plan = decoding.decoder._Plan(net, top, net.channels(top), net.channels(top), unpool, decoding.fast)
+        taken, down = work.multiplications(net, top, unpool)
+        assert taken == plan.way.cost <= down

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 from nets import TorchGraph
-from work import THREADS, Torch, TorchSubstitution, basic_blocks, plain18, stem, vgg16
+from work import THREADS, Torch, TorchSubstitution, basic_blocks, multiplications, plain18, stem, vgg16
 
 import decoding
 from decoding import Conv, Network, fast, reference
-from decoding.decoder import _best, _ways
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PICTURE, NUMBERS = DOCS / "images" / "benchmarks-growth.png", DOCS / "benchmarks-growth.json"
@@ -101,13 +100,6 @@ def measured_ours(backend: Any) -> dict[str, list[float]]:
         "size": [best(lambda n=n: graph.forward(pictures[n], backend=backend)) for n in SIZES],
         "branches": [best(lambda n=n: decode(residuals[n], len(residuals[n]), unpool="sum")) for n in BLOCKS],
     }
-
-
-def multiplications(net: Network, top: int, unpool: str) -> tuple[float, float]:
-    """That all units of a layer need: the way that is taken, and from the layer down, unit by unit."""
-    count = net.channels(top)
-    ways = _ways(net, top, count, count, unpool, 4)
-    return _best(ways).cost, ways[0].cost
 
 
 def draw(found: dict[str, dict[str, list[float]]]) -> None:

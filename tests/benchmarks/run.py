@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))  # what is measured is this checkout, here as in the processes below, installed or not
 
-from work import THREADS, WORK, multiplications  # noqa: E402
+from work import THREADS, WORK, multiplications, vgg16  # noqa: E402
 
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
@@ -174,7 +174,9 @@ def measure(name: str, rounds: int) -> list[list[str]]:
         share = [ratio * 10_000 * LENET / PRODUCT for ratio in ratios(answers, "sgemm", "fast")]
         rows.append(row("the same: its speed ÷ that of one 2048×2048 matrix product", share, least=0.6))
     if name.startswith("conv"):
-        share = [ratio * 2 * multiplications(name) / PRODUCT for ratio in ratios(answers, "sgemm", "fast")]
+        net = vgg16()
+        taken, _ = multiplications(net, net.index(name), "nearest")
+        share = [ratio * 2 * taken / PRODUCT for ratio in ratios(answers, "sgemm", "fast")]
         rows.append(row("the same: its multiplications' speed ÷ that of one matrix product", share, least=0.75))
     if name == "equation3":
         rows.append(row("the same: peak memory in MB", [ours["peak"]], most=700))

@@ -115,13 +115,13 @@ def one_filter(backend: Any) -> Side:
     return Side(lambda: decoding.decode_filter(net, 7, 3, backend=backend))
 
 
-def multiplications(name: str) -> float:
-    """How many the way that is taken for a bank of VGG-16 needs."""
+def multiplications(net: Network, top: int, unpool: str) -> tuple[float, float]:
+    """That all units of a layer need: the way that is taken, and from the layer down, unit by unit."""
     from decoding.decoder import _best, _ways
 
-    net = vgg16()
-    top = net.index(name)
-    return _best(_ways(net, top, net.channels(top), net.channels(top), "nearest", 4)).cost
+    count = net.channels(top)
+    ways = _ways(net, top, count, count, unpool, 4)
+    return _best(ways, top).cost, ways[0].cost
 
 
 def layer5(backend: Any, mode: str) -> Side:
