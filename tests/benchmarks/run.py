@@ -222,8 +222,35 @@ def shown(values: list[float]) -> str:
 HEADER = ["work", "PyTorch ÷ fast", "goal", "met", "reference ÷ fast", "peak MB, fast / PyTorch", "notes"]
 
 
+# Why a goal is not met, by the title of the row; docs/benchmarks.rst says more.
+LIMITS = {
+    "``from decoding import decode_filter, lenet`` ÷ ``import numpy``": "modules that decoding needs are read",
+    "the same: its speed ÷ that of one 2048×2048 matrix product": "63 % of the time are products at 0.75 of that speed",
+    "``decode_filter``, LeNet layer 7, warm": "a graph is checked, and errors name their layer",
+    "``decode_layer``, VGG-16 conv3_3, nearest": "9 times fewer multiplications, near the limit of the machine",
+    "``decode_layer``, VGG-16 conv4_3, nearest": "7 times fewer multiplications, near the limit of the machine",
+    "``decode_layer``, VGG-16 conv5_3, nearest": "8 times fewer multiplications, near the limit of the machine",
+    "the same: its multiplications' speed ÷ that of one matrix product": "copies are added, and filters laid out, in memory",
+    "forward, ResNet-18's shape, 16 images of 224×224": "each cell is copied nine times for 3×3 windows",
+    "the same, MobileNetV2's (depthwise 3×3)": "18 passes over memory where compiled code needs one",
+    "forward, ResNet-20's shape, 1,000 images of 32×32": "products of 16 to 64 filters are too small",
+    "forward, ``resnet()``, 10,000 digits": "products of 16 to 64 filters are too small",
+    "``decode_layer``, ResNet-18's shape, all units of 2.1, ``unpool=\"sum\"``": "1.46 times fewer multiplications",
+    "``decode_layer``, ResNet-18's shape, all units of 3.1, ``unpool=\"sum\"``": "1.17 times fewer multiplications",
+    "``decode_layer``, ResNet-18's shape, all units of 4.1, ``unpool=\"sum\"``": "1.05 times fewer multiplications",
+    "``linearize(net, images)``, ``resnet()``, 2,000 digits ÷ their forward pass": "five maps are read for each rectifier",
+}
+
+
+def with_limit(cells: list[str]) -> list[str]:
+    """The row, with the reason where its goal is not met."""
+    limit = LIMITS.get(cells[0], "") if cells[3] == "no" else ""
+    return [*cells[:-1], "; ".join(filter(None, (limit and f"limit: {limit}", cells[-1])))]
+
+
 def table(rows: list[list[str]]) -> str:
     """A list table of reStructuredText."""
+    rows = list(map(with_limit, rows))
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 30 16 8 6 12 14 14", ""]
     for cells in [HEADER, *rows]:
         lines += [f"   {' ' if number else '*'} - {cell}".rstrip() for number, cell in enumerate(cells)]
