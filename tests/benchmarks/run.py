@@ -235,9 +235,9 @@ LIMITS = {
     "the same, MobileNetV2's (depthwise 3×3)": "18 passes over memory where compiled code needs one",
     "forward, ResNet-20's shape, 1,000 images of 32×32": "products of 16 to 64 filters are too small",
     "forward, ``resnet()``, 10,000 digits": "products of 16 to 64 filters are too small",
-    "``decode_layer``, ResNet-18's shape, all units of 2.1, ``unpool=\"sum\"``": "1.46 times fewer multiplications",
-    "``decode_layer``, ResNet-18's shape, all units of 3.1, ``unpool=\"sum\"``": "1.17 times fewer multiplications",
-    "``decode_layer``, ResNet-18's shape, all units of 4.1, ``unpool=\"sum\"``": "1.05 times fewer multiplications",
+    '``decode_layer``, ResNet-18\'s shape, all units of 2.1, ``unpool="sum"``': "1.46 times fewer multiplications",
+    '``decode_layer``, ResNet-18\'s shape, all units of 3.1, ``unpool="sum"``': "1.17 times fewer multiplications",
+    '``decode_layer``, ResNet-18\'s shape, all units of 4.1, ``unpool="sum"``': "1.05 times fewer multiplications",
     "``linearize(net, images)``, ``resnet()``, 2,000 digits ÷ their forward pass": "five maps are read for each rectifier",
 }
 
