@@ -115,11 +115,7 @@ def gather(
 
     The blocks are as equal in size as can be, and enough to keep all threads busy. Further options are those of `in_order`.
     """
-    out, number = empty, -(-count // step)
-    if takes_threads(backend) and number > 1:
-        threads = _blas_threads()
-        number = min(count, -(-number // threads) * threads)
-    edges = [count * i // number for i in range(number + 1)] if number else []
+    out, edges = empty, cut(count, step, _blas_threads() if takes_threads(backend) and count > step else 1)
 
     def collect(found: tuple[int, Array]) -> None:
         nonlocal out
@@ -130,6 +126,14 @@ def gather(
 
     in_order(backend, _Rows(compute), pairwise(edges), collect, **elsewhere)
     return out
+
+
+def cut(count: int, step: int, threads: int) -> list[int]:
+    """Where blocks of at most `step` of `count` rows begin and end: as equal as can be, and so many that threads end together."""
+    number = -(-count // step)
+    if number > 1:
+        number = min(count, -(-number // threads) * threads)
+    return [count * i // number for i in range(number + 1)] if number else []
 
 
 class _Rows:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from . import walks
 from .arguments import Array, Pads, as_array, as_count, as_sequence, check_finite, described, plural, refuse_pair
 from .backend import resolve
-from .blocks import in_order
+from .blocks import cut, in_order
 from .boundary import public
 from .errors import DecodingError, ExecutorError, InvalidValueError, ShapeError
 from .layers import BatchNorm, Sum
@@ -422,14 +422,10 @@ def _split(job: Job, parts: Iterable[Any]) -> Iterator[Block]:
 def _edges(job: Job, count: int, step: int) -> list[int]:
     """Where batches of at most `step` images, or items, begin and end.
 
-    Unless the caller has given their size, they are as equal as can be and even in number, so that two threads end together. This
-    does not depend on how many threads or workers there are: neither may the order of sums.
+    Unless the caller has given their size, they are cut for two threads, however many threads or workers there are: the order
+    of sums may not depend on these.
     """
-    number = -(-count // step)
-    if getattr(job, "size", None) is not None or number < 2:
-        return [*range(0, count, step), count]
-    number = min(count, number + number % 2)
-    return [count * i // number for i in range(number + 1)]
+    return cut(count, step, 2) if getattr(job, "size", None) is None else [*range(0, count, step), count]
 
 
 def within(images: Array, pads: Pads) -> tuple[Array, Pads]:

@@ -1,6 +1,6 @@
 """Wrong backends made by the thousand: what goes wrong, where a condition of the kit's model holds or two of them do.
 
-``python tests/mutation.py --count 600 --seed 4242`` draws so many for each operator, half with one condition and half with two, and
+``python tests/mutation.py --count 600 --seed 70707`` draws so many for each operator, half with one condition and half with two, and
 prints how many the kit refuses: by its check of conditions, or, where that lets one through, by another check of the operator.
 Only the calls that meet a mutant's conditions are made, as it is right in all others; what the other checks call is drawn once,
 of a backend that is right, and only those are asked that meet the conditions. So a mutant takes some hundredths of a second.

@@ -55,7 +55,7 @@ class Call(NamedTuple):
 
     def by_name(self) -> str:
         """The call as code, after such a `script`."""
-        return self._code([name if name in self.named else "None" for name in self.names])
+        return self.code([name if name in self.named else "None" for name in self.names])
 
     def copies(self) -> list[Array | None]:
         """The arrays, copied, so that nobody can change those of the call."""
@@ -65,12 +65,13 @@ class Call(NamedTuple):
         """The answer of a backend; with `arrays`, to these in place of its own."""
         return getattr(backend, self.operator)(*(arrays or self.arrays), **self.options)
 
-    def _code(self, arrays: list[str]) -> str:
+    def code(self, arrays: list[str]) -> str:
+        """The call as code, with this in place of its arrays."""
         options = [f"{key}={value!r}" for key, value in self.options.items()]
         return f"backend.{self.operator}({', '.join(arrays + options)})"
 
     def __repr__(self) -> str:
-        return self._code([source(array) for array in self.arrays])
+        return self.code([source(array) for array in self.arrays])
 
 
 class Script(NamedTuple):

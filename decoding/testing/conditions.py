@@ -557,9 +557,8 @@ def _specially(call: Call, values: str, reach: int) -> Call:
     weights = others[:1] if call.operator in ("correlate", "substitute") else []
     if values == "zeros":
         x = 0 * x
-    elif (
-        values == "some zeros"
-    ):  # whole channels and images, and rows where there is one of each; weights without order
+    elif values == "some zeros":
+        # Whole channels and images, and rows where there is one of each; weights without order.
         n, c, rows, _ = x.shape
         i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
         x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]

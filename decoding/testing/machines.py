@@ -116,11 +116,10 @@ class Sequence(RuleBasedStateMachine):
         number, call = self._earlier(back), self._call(which)
         given = np.asarray(self.asked[number].answer)
         if call.operator in ANY_SHAPE:
-            options = {**call.options, **({"leak": 0.0} if "leak" in call.options else {})}
+            options = {"leak": 0.0} if call.operator == "relu" else call.options
             call = call._replace(arrays=(given,), options=options)
-            code = "".join(f", {key}={value!r}" for key, value in options.items())
-            self.lines.append("with contextlib.suppress(Exception):  # the window may not fit")
-            self.lines.append(f"    backend.{call.operator}(np.asarray(y{number}){code})")
+            code = call.code([f"np.asarray(y{number})"])
+            self.lines += ["with contextlib.suppress(Exception):  # the window may not fit", f"    {code}"]
             with self._noting([given]):
                 self.bench.unless_refused(lambda: call.on(self.bench.backend), self)
 
@@ -247,7 +246,7 @@ def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
     for which in calls:
         yield [("ask", {"which": which}), ("write_to_answer", {"back": 0}), ("ask", {"which": which})]
         yield from ([("go_round", {"which": which, "length": length})] for length in (4, RING))
-        for then in calls:
+        for then in (each for each in calls if pool[each].operator in ANY_SHAPE):
             yield [("ask", {"which": which}), ("pass_on", {"back": 0, "which": then})]
     tour = de_bruijn(len(pool), 2)
     yield [("ask", {"which": which}) for which in (*tour, tour[0])]
@@ -372,30 +371,29 @@ def many_calls(bench: Bench) -> None:
 
     def in_threads(case: tuple[list[Call], int]) -> None:
         calls, total = case
+        wrong = [spoilt_ways(call)[-1] for call in calls]  # refused in between
         lines = [
             "import contextlib",
             "from concurrent.futures import ThreadPoolExecutor",
             f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
-        ]
-        wrong = [spoilt_ways(call)[-1] for call in calls]  # refused in between
-        lines += [f"wrong = [{', '.join(f'lambda: {call}' for call in wrong)}]", "def ask(n):"]
-        lines += [
+            f"wrong = [{', '.join(f'lambda: {call}' for call in wrong)}]",
+            "def ask(n):",
             f"    if not n % {REFUSED}:",
             "        with contextlib.suppress(Exception):",
             f"            wrong[n % {len(calls)}]()",
+            f"    return calls[n % {len(calls)}]()",
+            f"with ThreadPoolExecutor({THREADS}) as pool:",
+            f"    found = list(pool.map(ask, range({total})))",
+            "alone = [np.array(call()) for call in calls]",
+            f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))",
         ]
-        lines.append(f"    return calls[n % {len(calls)}]()")
-        lines.append(f"with ThreadPoolExecutor({THREADS}) as pool:")
-        lines.append(f"    found = list(pool.map(ask, range({total})))")
-        lines.append("alone = [np.array(call()) for call in calls]")
-        lines.append(f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))")
         code = "\n".join(lines)
 
         def ask(number: int) -> Array:
-            refused = wrong[number % len(calls)]
+            at = number % len(calls)
             if not number % REFUSED:
-                bench.unless_refused(lambda: refused.on(bench.backend), code)
-            return bench.asked(lambda: calls[number % len(calls)].on(bench.backend), code)
+                bench.unless_refused(lambda: wrong[at].on(bench.backend), code)
+            return bench.asked(lambda: calls[at].on(bench.backend), code)
 
         with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
             for _ in range(0, total, BATCH):

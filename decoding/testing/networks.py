@@ -43,14 +43,8 @@ JOINS: dict[str, tuple[type[Layer], str] | None] = {
     "concatenation with a convolution of maxima": (Concat, "maxima"),
     "sum with a gate": (Gate, "gate"),
 }
-MORE = {
-    "below": 0,
-    "itself": 0,
-    "two convolutions": 2,
-    "sum": 2,
-    "maxima": 2,
-    "gate": 2,
-}  # layers beside those two; else one
+# Layers beside those two; else one.
+MORE = {"below": 0, "itself": 0, "two convolutions": 2, "sum": 2, "maxima": 2, "gate": 2}
 RECTIFIERS: dict[str, Callable[[Any], Layer] | None] = {
     "none": None,
     "plain": lambda gain: ReLU(gain=gain),
