@@ -1,7 +1,9 @@
 """What an earlier kit let through is refused, kind by kind, on the cases that are always looked at."""
 
 import mutation
+import numpy as np
 import pytest
+from afresh import afresh
 from attacks import ATTACKS, refusal
 
 from decoding.testing import check_backend, conditions, operators
@@ -21,6 +23,17 @@ SAMPLE["group"] = ""
 )
 def test_an_attack_is_refused(name, checks, backend):
     assert refusal(backend, checks) is not None
+
+
+def test_a_wrong_backend_remembers_no_other_test():
+    backend = next(
+        backend for _, name, _, backend in ATTACKS if name == "relu: an answer that is kept and handed out again"
+    )
+    x = np.ones((1, 1, 1, 1))
+    first = afresh(backend)
+    first.relu(x, leak=0.0)[...] = 77
+    assert first.relu(x, leak=0.0) == 77
+    assert afresh(backend).relu(x, leak=0.0) == backend.relu(x, leak=0.0) == 1
 
 
 OPERATORS = ("correlate", "max_pool", "avg_pool", "relu", "softmax", "substitute", "unpool")
