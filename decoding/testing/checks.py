@@ -510,9 +510,15 @@ def nan_comes_out(bench: Bench, case: tuple[Call, int, int]) -> None:
 
 def _infinite(bench: Bench) -> Iterator[Cases]:
     stated = inspect.getattr_static(bench.backend, "range", None) is not None  # pairs of singles have no infinity, say
-    operators = _present(bench, "max_pool", *([] if stated else ["relu"]))
+    operators = _present(bench, "max_pool", *([] if stated else ["relu", "softmax"]))
     for call in bench.right(explicit.probes(operators)):
         x = np.array(call.arrays[0])
+        if call.operator == "softmax":  # some channels left out, but never all of them
+            channel = np.arange(x.shape[1]).reshape(-1, 1, 1)
+            yield Cases(
+                always=[call._replace(arrays=(np.where(channel == n, -np.inf, x),)) for n in (0, len(channel) - 1)]
+            )
+            continue
         x[0] = -np.inf
         x[1] = np.where(np.arange(x[1].size).reshape(x[1].shape) % 3 == 0, np.inf, x[1])
         huge = np.where(x < 0, -1, 1) * bench.precision.range.huge
@@ -522,8 +528,10 @@ def _infinite(bench: Bench) -> Iterator[Cases]:
 
 
 @check(
-    says="Infinities come out of maxima and rectifiers; the maximum of nothing but −∞ is −∞; the largest numbers of the format stay.",
-    hunts="maxima that begin with the lowest finite number, rectifiers that multiply by zero, or double what they then halve",
+    says="Infinities come out of maxima and rectifiers; the maximum of nothing but −∞ is −∞; the largest numbers of the format stay; "
+    "a channel of −∞, which has no probability, leaves the others theirs.",
+    hunts="maxima that begin with the lowest finite number, rectifiers that multiply by zero, or double what they then halve, "
+    "exponentials of −∞ − (−∞)",
     cases=_infinite,
 )
 def infinity_comes_out(bench: Bench, call: Call) -> None:
@@ -543,8 +551,9 @@ def _with_filters(bench: Bench) -> list[Cases]:
 
 
 @check(
-    says="Takes filters and biases that are parts of the maps: arrays of one call may share their memory.",
-    hunts="operands that are turned or packed in place, arrays that are told apart by their address",
+    says="Takes filters and biases that are parts of the maps, filters that lie where those of the call before lay, in another order, and "
+    "filters that are an earlier answer.",
+    hunts="operands that are turned or packed in place, arrays that are told apart by their address, copies that are kept elsewhere",
     cases=_with_filters,
 )
 def shared_inputs(bench: Bench, call: Call) -> None:
@@ -556,6 +565,36 @@ def shared_inputs(bench: Bench, call: Call) -> None:
         shared, lines = call._replace(arrays=(x, x[:2, :, :2, 1:3])), ["filters = maps[:2, :, :2, 1:3]"]
     apart, code = shared._replace(arrays=tuple(shared.copies())), Script(call, (*lines, call.by_name()))
     bench.agrees(apart, bench.asked(lambda: shared.on(bench.backend), code), code)
+    _turned(bench, call)
+    _answered(bench, call)
+
+
+def _turned(bench: Bench, call: Call) -> None:
+    """The same filters twice, the second time with rows and columns exchanged: in the same place, and of the same shape."""
+    x, filters, *bias = call.copies()
+    assert filters is not None
+    side = min(filters.shape[2:])
+    square = filters[:, :, :side, :side]
+    lines = [f"filters = filters[:, :, :{side}, :{side}]", call.by_name(), "filters = filters.swapaxes(2, 3)"]
+    for view in (square, square.swapaxes(2, 3)):
+        given = call._replace(arrays=(x, view, *bias))
+        code = Script(call, (*lines, call.by_name()) if view is not square else (lines[0], call.by_name()))
+        bench.agrees(given, bench.asked(partial(given.on, bench.backend), code), code)
+
+
+def _answered(bench: Bench, call: Call) -> None:
+    """An answer that its owner has doubled serves as filters, of one cell of maps or on maps of one window."""
+    y = bench.given(lambda: call.on(bench.backend), call)
+    if not isinstance(y, np.ndarray) or not y.flags.writeable:
+        return
+    y *= 2
+    cells = (y.shape[1], *y.shape[2:]) if call.operator == "correlate" else (len(y), 2, 2)
+    options = {"stride": (1, 1)} | ({"pad": (0, 0, 0, 0)} if "pad" in call.options else {})
+    x = np.resize(np.asarray(call.arrays[0]), (2, *cells))
+    given = Call(call.operator, (x, y, *[None] * len(call.arrays[2:])), options)
+    first, name = f"filters = {call.by_name()}", call.names[0]
+    code = Script(call, (first, "filters *= 2", f"{name} = np.resize({name}, {x.shape})", given.by_name()))
+    bench.agrees(given._replace(arrays=tuple(given.copies())), bench.asked(lambda: given.on(bench.backend), code), code)
 
 
 # Conditions: all that implementations branch on, alone and in pairs.
@@ -574,8 +613,9 @@ def _conditions(operator: str) -> None:
                 for now, then in zip(case.call.named.values(), before.named.values(), strict=True):
                     if now.flags.writeable:
                         now[...] = then  # so that the case is what it was
-            if got.size <= KEPT:
-                held.append((answer, got, case))
+            if got.size <= KEPT:  # by turns the answer, and a part of it alone, which must keep its memory as well
+                part = len(held) % 2 and isinstance(answer, np.ndarray)
+                held.append((answer[:1], got[:1], case) if part else (answer, got, case))
 
         cases = conditions.cases(operator, bench.precision, bench.thorough)
         if operator in ("correlate", "substitute") and takes_groups(bench.backend):
@@ -597,8 +637,8 @@ def _conditions(operator: str) -> None:
 def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) -> tuple[Any, Array]:
     """The answer, as it is and as it was when it was given.
 
-    The call is made once more, after its first array has changed its sign, if it can be written to; a large answer is judged anew
-    only if it is the same.
+    The call is made once more, after its first array and the last number of each other one have changed their signs, if they can be written
+    to; a large answer is judged anew only if it is the same.
     """
     call, (name, *_) = case.call, case.call.names
     answer, got = bench.held(lambda: call.on(bench.backend), case)
@@ -611,6 +651,10 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     change = [f"{name}[...] = -{name}"] if x.flags.writeable else []
     if change:
         np.negative(x, out=x)
+        for each, array in call.named.items():
+            if each != name and array.size and array.flags.writeable:
+                array.flat[-1] *= -1
+                change.append(f"{each}.flat[-1] *= -1")
 
     def code(*last: str) -> Script:
         return Script(before, (*case.lines, f"first = {call.by_name()}", "before = np.array(first)", *change, *last))

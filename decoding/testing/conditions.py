@@ -98,8 +98,9 @@ VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative"
 # In thin rows alone: every second row and column of the weights 0, as dilation makes them; and numbers that rise along each map, so
 # that a window's largest lies in its last cell, and in its first one when the sign is changed.
 SPREAD, RISING = "weights apart", "rising"
+APART = {SPREAD: 2, "weights 3 apart": 3, "weights 4 apart": 4}
 # Numbers that fast paths look for: whole ones of 8 and of 15 bits, some zeros, and weights that are all one or copy a channel.
-SPECIAL = ("bytes", "some zeros", "words", "ones", "identity")
+SPECIAL = ("bytes", "some zeros", "words", "ones", "identity", "blank", "sparse", "nearly products")
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -270,7 +271,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_special, _every_window, _one_row, _rounded_up, _between, _spread, _long_windows)
+    small = (_special, _every_window, _one_row, _rounded_up, _between, _spread, _long_windows, *CORNERS)
     large = (_all_digits, _one_long, _large, _usual_layers, _with_every_class, _both_long)
     return tuple(row for way in (*small, *large) for row in way(operator))
 
@@ -338,6 +339,53 @@ def _spread(operator: str) -> Iterator[Row]:
     for (n, c, k, cells), window in product(sizes, windows):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
         yield plain(operator, window=window, values=SPREAD, **shape)
+    for by, c in product((3, 4) if sizes else (), (1, 3)):
+        yield plain(operator, **_as_dilated(by), images=2, channels=c, filters=c)
+
+
+def _as_dilated(by: int) -> Row:
+    """A window of 3×3 whose weights lie so far apart, with pads that keep the size of the map."""
+    window, values = ((2 * by + 1, 2 * by + 1), (1, 1)), next(name for name, each in APART.items() if each == by)
+    return {"rows": 9, "columns": 10, "window": window, "pad": "half a window", "values": values}
+
+
+def _one_cell(operator: str) -> Iterator[Row]:
+    """Maps of one cell, under the usual windows that lie over it with their pads, on one channel and filter and on three."""
+    windows = ((3, 1), (3, 2), (2, 1), (2, 2), (5, 2)) if "pad" in factors(operator) else ()
+    for (side, step), pad, n in product(windows, ("one all around", "half a window", "nearly a window"), (1, 3)):
+        row = plain(operator, images=2, channels=n, filters=n, window=((side, side), (step, step)), pad=pad)
+        if TABLE[operator].products(row) < math.inf:
+            yield row
+
+
+def _least(operator: str) -> Iterator[Row]:
+    """The smallest calls there are, and those with a single side of 2, in all types."""
+    for kind in factors(operator)["type"]:
+        yield plain(operator, type=kind)
+        yield from (plain(operator, type=kind, **{side: 2}) for side in sides(operator))
+
+
+def _laid_out(operator: str) -> Iterator[Row]:
+    """All layouts on one image of 240 cells, under a small window: products of matrices with few rows and many columns."""
+    for layout in factors(operator)["layout"]:
+        window = {"window": ((2, 2), (1, 1))}
+        yield _usual(operator, images=1, channels=2, rows=15, columns=16, layout=layout, values="integers", **window)
+
+
+def _same_maps(operator: str) -> Iterator[Row]:
+    """The same maps with all slopes, one after the other."""
+    yield from (_usual(operator, leak=leak) for leak in factors(operator).get("leak", ()))
+
+
+def _rests(operator: str) -> Iterator[Row]:
+    """One or none left over of 32 channels and filters, on squares of odd sides, in both types."""
+    windows = ((1, 1), (3, 1)) if "filters" in factors(operator) else ()
+    for (side, step), n, kind in product(windows, (32, 33), ("double", "single")):
+        shape = {"images": 1, "channels": n, "filters": n, "rows": 9, "columns": 9}
+        yield plain(operator, window=((side, side), (step, step)), type=kind, **shape)
+
+
+CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests)
 
 
 def _special(operator: str) -> Iterator[Row]:
@@ -450,7 +498,23 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return (*rows, *_grouped_layers(operator), *_grouped_long(operator))
+    return (*rows, *_grouped_layers(operator), *_each_channel(operator), *_grouped_long(operator))
+
+
+def _each_channel(operator: str) -> Iterator[Row]:
+    """A filter for each channel, as networks for telephones have them: on few and many channels, maps of one cell, as large as the
+    window and larger, and weights that lie apart."""
+    one: Row = {"channels": 1, "filters": 1}
+    windows = [((side, side), (step, step)) for side, step in ((3, 1), (3, 2), (5, 1), (2, 2))]
+    for window, n in product(windows, (3, 4, 16)):
+        for cells in (1, 4, 9):
+            yield _usual(operator, **one, rows=cells, columns=cells, window=window, pad="half a window") | {"groups": n}
+        (h, w), _ = window
+        yield _usual(operator, **one, rows=h, columns=w, window=window, pad="none") | {"groups": n}
+    for window, n in product(windows[:2], (128, 1025)):
+        yield plain(operator, **one, rows=5, columns=5, window=window, pad="one all around") | {"groups": n}
+    for by in APART.values():
+        yield _usual(operator, **_as_dilated(by), **one) | {"groups": 3}
 
 
 def _grouped_layers(operator: str) -> Iterator[Row]:
@@ -537,8 +601,8 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
-    if values == SPREAD:
-        return _apart(call)
+    if values in APART:
+        return _apart(call, APART[values])
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
@@ -570,6 +634,13 @@ def _specially(call: Call, values: str, reach: int) -> Call:
     elif values == "ones":  # beside a column that is large, for running sums to lose the others
         x = x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1)
         weights = [np.ones_like(f) for f in weights if f is not None]
+    elif values == "blank":  # one number for each channel and image: the weights may be added up, but for the pads
+        x = np.broadcast_to(x[..., :1, :1] + 4, x.shape).copy()
+    elif values == "sparse":  # in some places all channels, in most of them none
+        n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
+        x = x * ((n + 7 * i + 3 * j) % 11 == 5)
+    elif values == "nearly products":  # of a row and a column, but for a millionth in one place
+        weights = [_nearly_products(f) for f in weights if f is not None]
     else:
         weights = [_identity(f) for f in weights if f is not None]
     return call._replace(arrays=(x, *weights, *others[len(weights) :]))
@@ -580,6 +651,14 @@ def _identity(filters: Array) -> Array:
     k, c, h, w = filters.shape
     out = np.zeros(filters.shape)
     out[:, :, h // 2, w // 2] = np.eye(k, c)
+    return out
+
+
+def _nearly_products(filters: Array) -> Array:
+    """Filters each row of which is the first one times a whole number, but for 2^-20 in their last weight."""
+    factors = 1.0 + np.arange(filters.shape[2]) % 3
+    out = np.asarray(factors[:, np.newaxis] * filters[:, :, :1])
+    out[..., -1:, -1:] += 2.0**-20
     return out
 
 
@@ -619,11 +698,12 @@ def extreme(call: Call, maps: int = 1, weights: int = 1, reach: int = 0) -> Call
     return call._replace(arrays=tuple(scaled))
 
 
-def _apart(call: Call) -> Call:
-    """The call with zeros for every second row and column of the weights."""
+def _apart(call: Call, by: int) -> Call:
+    """The call with zeros for all but every second (third, fourth) row and column of the weights."""
     x, filters, *others = call.arrays
     filters = np.array(filters)
-    filters[:, :, 1::2] = filters[..., 1::2] = 0
+    h, w = filters.shape[2:]
+    filters[:, :, np.arange(h) % by > 0] = filters[..., np.arange(w) % by > 0] = 0
     return call._replace(arrays=(x, filters, *others))
 
 
