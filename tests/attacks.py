@@ -821,6 +821,75 @@ attack(
 attack("network", "decode_filter: a sum of a sum", "own_decode_filter", decode_filter=largest_part)
 
 
+# Three conditions together, and what is kept where two hold.
+
+
+def depthwise_even():
+    """A filter for each channel, 3×3 in steps of 2, with pads, on an even number of columns: the last column is wrong."""
+
+    def correlate(x, f, b, *, groups=1, **options):
+        y = reference.correlate(x, f, b, groups=groups, **options)
+        fast = groups == np.shape(x)[1] == len(f) > 1 and (np.shape(f)[2:], options["stride"]) == ((3, 3), (2, 2))
+        return last_column(y) if fast and any(options["pad"]) and np.shape(x)[3] % 2 == 0 and y.size else y
+
+    return {"correlate": correlate, "groups": True}
+
+
+def by_identity(condition):
+    """Banks are known by their identity, where the condition holds."""
+    known = {}
+
+    def correlate(x, f, b, **options):
+        if condition(np.asarray(f), **options):
+            f = known.setdefault(id(f), np.array(f)) if np.shape(known.get(id(f), f)) == np.shape(f) else np.asarray(f)
+        return reference.correlate(x, f, b, **options)
+
+    return correlate
+
+
+def reused_in_steps():
+    """One buffer for all answers of a shape, in steps of 2 on three channels or more."""
+    memory = {}
+
+    def max_pool(x, *, size, stride, pad):
+        y = reference.max_pool(x, size=size, stride=stride, pad=pad)
+        if stride != (2, 2) or np.shape(x)[1] < 3:
+            return y
+        kept = memory.setdefault(y.shape, np.empty_like(y))
+        kept[...] = y
+        return kept
+
+    return max_pool
+
+
+def stale_after_refusal():
+    """After a refusal, the last answer of that shape is given again, for steps of 2."""
+    state = {"refused": False, "kept": {}}
+
+    def correlate(x, f, b, **options):
+        try:
+            y = reference.correlate(x, f, b, **options)
+        except Exception:
+            state["refused"] = True
+            raise
+        kept, refused, state["refused"] = state["kept"].get(y.shape), state["refused"], False
+        if options["stride"] == (2, 2):
+            state["kept"][y.shape] = y.copy()
+            return kept if refused and kept is not None else y
+        return y
+
+    return correlate
+
+
+attack("group", "correlate: depthwise 3×3/2, pads, even columns", "correlate_conditions", **depthwise_even())
+attack("state", "correlate: 3×3 banks of 128 weights by id", "correlate_conditions",
+       correlate=by_identity(lambda f, **o: f.shape[2:] == (3, 3) and f.size >= 128))  # fmt: skip
+attack("state", "correlate: 1×1 banks of 16 filters by id", "correlate_conditions",
+       correlate=by_identity(lambda f, stride, **o: f.shape[2:] == (1, 1) and len(f) >= 16 and stride == (2, 2)))  # fmt: skip
+attack("state", "correlate: stale after a refusal, steps of 2", "correlate_conditions", correlate=stale_after_refusal())
+attack("state", "max_pool: one buffer, steps of 2, 3 channels", "max_pool_conditions", max_pool=reused_in_steps())
+
+
 def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend

@@ -242,7 +242,7 @@ class Condition(NamedTuple):
 
 
 def condition(operator, draw):
-    table = dict(conditions.factors(operator))
+    table = {name: classes for name, classes in conditions.factors(operator).items() if name != "history"}
     sizes = ["cells", "numbers", *(["weights"] if "filters" in table else [])]
     factor = draw.choice([*sorted(table), *sizes])
     if factor in SIDES or factor == "filters":

@@ -224,7 +224,7 @@ class Bench:
     def expected(self, call: Call, like: Expected | None = None) -> Expected:
         """What the reference answers, and how far off an answer may be; not judged where zeros would pass.
 
-        Bounds depend on magnitudes alone, so a call whose arrays have other signs than before has the same, but for a softmax.
+        Bounds depend on magnitudes alone, so a call whose arrays have other signs than one before has its bounds, but for a softmax.
         """
         want = np.asarray(call.on(reference))
         if like is not None and call.operator != "softmax":
@@ -295,6 +295,16 @@ class Bench:
             return ["import types", "backend = types.SimpleNamespace(**vars(backend))"]
         return []
 
+    def happens(self, lines: list[str], call: Call, first: Any, code: object) -> dict[str, Any]:
+        """Run lines of code about a call, its arrays and its answer; gives the names they know."""
+        scope = {"np": np, "backend": self.backend, "first": first, **dict.fromkeys(call.names), **call.named}
+        self.given(lambda: exec(_compiled("\n".join(lines)), scope), code)
+        return scope
+
+    def value(self, expression: str, scope: dict[str, Any]) -> Any:
+        """That of an expression after such lines."""
+        return eval(_compiled(expression, "eval"), scope)
+
     def holds(self, problem: str, lines: Iterable[str], given: Call | None = None) -> None:
         """Run the code that a failure prints, the call's arrays being there; a mismatch if its last line, an assertion, does not hold."""
         code = Script(given, (*self.as_object, *lines))
@@ -313,8 +323,8 @@ class Bench:
 
 
 @lru_cache(maxsize=256)
-def _compiled(text: str) -> CodeType:
-    return compile(text, "a check", "exec")
+def _compiled(text: str, mode: str = "exec") -> CodeType:
+    return compile(text, "a check", mode)
 
 
 def stays(answer: Any, before: Array) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import combinations, cycle, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..arguments import Array
 from . import geometry
 from .calls import Call
 from .geometry import ALIKE, RISING
+from .histories import histories
 from .operators import PADS as PADS
 from .operators import TABLE, WINDOWS, Row
 from .rounding import Arithmetic
@@ -154,7 +155,14 @@ def factors(operator: str, thorough: bool = False) -> Table:
     weights = "filters" in others
     types = [name for name, which in TYPES.items() if weights or which in ((), (0, 1, 2))]
     values = [name for name in VALUES if weights or name not in ("wide weights", "large maps", "large weights")]
-    return {**maps, "layout": (*LAYOUTS, *[OTHERS] * weights), "type": tuple(types), **others, "values": tuple(values)}
+    return {
+        **maps,
+        "layout": (*LAYOUTS, *[OTHERS] * weights),
+        "type": tuple(types),
+        **others,
+        "values": tuple(values),
+        "history": histories(operator),
+    }
 
 
 def sides(operator: str) -> list[str]:
@@ -265,7 +273,7 @@ def taking_turns(operator: str, names: list[str], most: float, values: tuple[str
 @lru_cache(maxsize=32)
 def short(operator: str) -> tuple[Row, ...]:
     """Every class of the sides, windows and other options, in small calls of small integers, the smallest first."""
-    names = [name for name in factors(operator) if name not in ("layout", "type", "values")]
+    names = [name for name in factors(operator) if name not in ("layout", "type", "values", "history")]
     return tuple(sorted(taking_turns(operator, names, SHORT, ("integers",), {}), key=TABLE[operator].products))
 
 
@@ -276,7 +284,9 @@ def thin(operator: str) -> tuple[Row, ...]:
         return thin(ALIKE[operator])
     small = (_special, _rounded_up, _between, _spread, _long_windows, *CORNERS)
     large = (_all_digits, _one_long, _large, _usual_layers, _with_every_class, _both_long)
-    return tuple(row for way in (*small, *large) for row in way(operator))
+    rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
+    turns = cycle(known)  # of the rows whose history is the plain one
+    return tuple(row | {"history": next(turns)} if row["history"] == known[0] else row for row in rows)
 
 
 def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST)) -> list[int]:

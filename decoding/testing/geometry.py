@@ -18,6 +18,7 @@ import numpy as np
 
 from ..arguments import Array
 from ..interpolation import MODES
+from .histories import histories
 from .operators import PADS, TABLE, Row
 
 Table = dict[str, tuple[Any, ...]]
@@ -54,7 +55,7 @@ def factors(operator: str, groups: bool = False) -> Table:
     values = ("integers", "reals", *[RISING] * (bool(pads) and not weights))
     return {
         **windows, **pads, **modes, **leaks, "rows": cells, "columns": cells, "channels": (2, 1, 3, 4, 8, 16), **weights, **shares,
-        "images": (2, 1, 3), **biases, "layout": LAYOUTS, "values": values,
+        "images": (2, 1, 3), **biases, "layout": LAYOUTS, "values": values, "history": histories(operator),
     }  # fmt: skip
 
 

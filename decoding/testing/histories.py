@@ -1,0 +1,107 @@
+"""What happens to a backend right before a call is judged: the condition *history* of `conditions` and `geometry`.
+
+Every call is made twice. Between the two, something happens: the arrays change in place, arrays of the same shape come and go, another call is made that
+is refused, or has other options. It is told as lines of code, which the check runs and a failure prints.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..interpolation import MODES
+from .calls import Call
+from .operators import TABLE, Row
+
+MAPS, WEIGHTS, BIAS = "the maps changed in place", "the weights changed in place", "the bias changed in place"
+WRITTEN, GONE, THREAD = "the answer written to", "memory that is used again", "in another thread"
+OPTIONS, REFUSED, SPOILT = "a call with other options", "a call that is refused", "a call with not-a-number"
+WRONG = {"correlate": "[:, :0]", "substitute": "[:, :-1]"}  # a part of the maps that must be refused; else "[0, 0]"
+
+
+class History(NamedTuple):
+    """What happens after the first call, which gave `first`; the second call as code, if it is not the same; whether it has other numbers
+    in it; which array is given to it with the other sign."""
+
+    lines: list[str]
+    again: str = ""
+    changes: bool = False
+    minus: str = ""
+
+
+def histories(operator: str) -> tuple[str, ...]:
+    """Those that there are for an operator, the plain one first."""
+    known = TABLE[operator].factors
+    weights = [WEIGHTS] * ("filters" in known) + [BIAS] * ("bias" in known)
+    return (MAPS, *weights, GONE, *[OPTIONS] * bool(known), REFUSED, SPOILT, WRITTEN, THREAD)
+
+
+def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
+    """That of a row, for its call; `layout` is the code that lays out its arrays, and `threads` whether there may be several."""
+    kind, names, asked = row.get("history", MAPS), call.names, call.by_name()
+    first = names[0]
+    if kind == WRITTEN:
+        lines = ["if isinstance(first, np.ndarray) and first.flags.writeable:", "    first[...] = 77"]
+        return History([*lines, "before = np.array(first)"])
+    if kind == GONE:
+        return _gone(call, [] if "repeated" in row["layout"] else layout)  # which another layout would change
+    wanted = {WEIGHTS: names[1:2], BIAS: names[2:]}.get(kind, ())
+    able = [name for name in (*wanted, first) if name in call.named and call.named[name].flags.writeable]
+    turn = sum(map(sum, (array.shape for array in call.named.values())))
+    lines = [f"{able[0]}[...] = -{able[0]}"] if able else []
+    if kind == WEIGHTS and turn % 2 and able and able[0] != first and call.named[able[0]].size:
+        lines = [f"{able[0]}.flat[-1] *= -1"]  # the last weight alone
+    other = {
+        OPTIONS: lambda: call._replace(options=_others(call.options, turn)).by_name(),
+        REFUSED: lambda: asked.replace(f"({first}", f"({first}{WRONG.get(call.operator, '[0, 0]')}", 1),
+        SPOILT: lambda: _spoilt(call, turn),
+    }.get(kind)
+    if other is not None:
+        lines = ["import contextlib", "with contextlib.suppress(Exception):", f"    {other()}", *lines]
+    if kind == THREAD and threads:
+        lines = ["from concurrent.futures import ThreadPoolExecutor", *lines]
+        return History(lines, f"ThreadPoolExecutor(1).submit(lambda: {asked}).result()", bool(able))
+    return History(lines, "", bool(able))
+
+
+def _gone(call: Call, layout: list[str]) -> History:
+    """The call is made with copies, which go, and again with copies that may come to lie where they lay; the last but the bias has another sign.
+
+    Copies are made in the reverse of the order in which they go, so that each gets the place, and the identity, of the one before.
+    """
+    given = [name for name in call.names if name in call.named]
+    changed = [name for name in given if name != "bias"][-1]
+    lines = [
+        f"minus = -{changed}",
+        f"def asked({', '.join(given)}):",
+        *(f"    {name} = np.array({name})" for name in reversed(given)),
+        *(f"    {line}" for line in layout),
+        f"    return {call.by_name()}",
+        f"asked({', '.join(given)})",
+    ]
+    return History(lines, f"asked({', '.join('minus' if name == changed else name for name in given)})", True, changed)
+
+
+def _others(options: dict[str, Any], turn: int) -> dict[str, Any]:
+    """The options, one of which is another; it may be one with which the call must be refused."""
+    name = (names := [name for name in options if name not in ("size", "groups")])[turn % len(names)]
+    old = options[name]
+    if name == "stride":
+        new: Any = (2, 1) if old == (1, 1) else (1, 1)
+    elif name == "pad":
+        top, bottom, left, right = old
+        new = (bottom, top, right, left) if (top, left) != (bottom, right) else (top + bottom, 0, 0, left + right)
+        new = new if any(new) else (0, 1, 1, 0)
+    elif name == "mode":
+        new = MODES[MODES.index(old) - 1]
+    else:
+        new = 0.5 if old != 0.5 else 2.0
+    return {**options, name: new}
+
+
+def _spoilt(call: Call, turn: int) -> str:
+    """The call with nothing but not-a-number in one of its arrays."""
+    names = [name for name in call.names if name in call.named]
+    one = names[turn % len(names)]
+    return call.code(
+        [f"np.full_like({name}, np.nan)" if name == one else name if name in names else "None" for name in call.names]
+    )
