@@ -385,7 +385,16 @@ def _rests(operator: str) -> Iterator[Row]:
         yield plain(operator, window=((side, side), (step, step)), type=kind, **shape)
 
 
-CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests)
+def _exchanged(operator: str) -> Iterator[Row]:
+    """Calls of as many numbers, two sides of which have changed places: what is kept by their product is another's."""
+    base = dict(zip(SIDES, (2, 3, 4, 5, 8), strict=True))
+    for window in (((2, 2), (2, 2)), ((3, 3), (1, 1))):
+        for a, b in combinations(sides(operator), 2):
+            yield _usual(operator, **base, window=window)
+            yield _usual(operator, **base | {a: base[b], b: base[a]}, window=window)
+
+
+CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests, _exchanged)
 
 
 def _special(operator: str) -> Iterator[Row]:
@@ -398,7 +407,8 @@ def _special(operator: str) -> Iterator[Row]:
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
             row |= {"window": window} if "window" in table else {}
             row |= {"pad": "half a window", "bias": False} if values == "identity" and "pad" in table else {}
-            fit = (row | pad | each for pad in ({}, {"pad": "none"} if "pad" in table else {}) for each in MAPS)
+            maps = MAPS[1:] if values == "sparse" else MAPS
+            fit = (row | pad | each for pad in ({}, {"pad": "none"} if "pad" in table else {}) for each in maps)
             if i < len(LAYOUTS):
                 yield next(each for each in fit if products(each) <= MOST[False])
     if "filters" in table:
