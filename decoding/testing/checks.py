@@ -618,8 +618,9 @@ def _conditions(operator: str) -> None:
                 part = len(held) % 2 and isinstance(answer, np.ndarray)
                 held.append((answer[:1], got[:1], case) if part else (answer, got, case))
 
-        cases = conditions.cases(operator, bench.precision, bench.thorough)
-        if operator in ("correlate", "substitute") and takes_groups(bench.backend):
+        groups = operator in ("correlate", "substitute") and takes_groups(bench.backend)
+        cases = conditions.cases(operator, bench.precision, bench.thorough, groups)
+        if groups:
             cases = chain(cases, conditions.grouped_cases(operator, bench.precision))
         bench.look((case for case in cases if case.row.get("mode") in modes), agrees)
         for answer, before, case in held:
@@ -647,7 +648,9 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
         if not np.array_equal(call.named[each], then):
             lines = f"before = {each}.copy()", call.by_name(), f"assert np.array_equal({each}, before), {each}"
             raise Mismatch(f"{each} was written to", Script(before, (*case.lines, *lines)))
-    _agrees(bench, case, before, got, case)
+    desk = bench if case.row["type"] == "double" else bench.at(conditions.SINGLE)
+    should = _expected(desk, case, before)
+    desk.compare(got, should, case)
     x = call.named[name]
     change = [f"{name}[...] = -{name}"] if x.flags.writeable else []
     if change:
@@ -670,18 +673,21 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     if np.shares_memory(np.asarray(answer), np.asarray(again)):
         raise Mismatch("two answers share their memory", code(f"assert not np.shares_memory(first, {call.by_name()})"))
     if change and (got.size <= KEPT or np.array_equal(got, second)):
-        _agrees(bench, case, changed, second, code(call.by_name()))
+        desk.compare(second, _expected(desk, case, changed, should), code(call.by_name()))
     return answer, got
 
 
-def _agrees(bench: Bench, case: conditions.Case, call: Call, got: Array, code: object) -> None:
-    """The answer to the call, which has the arrays of the case or others of the same kind, is right."""
-    desk = bench if case.row["type"] == "double" else bench.at(conditions.SINGLE)
-    if case.row["values"] == "graded" and "repeated" not in case.row["layout"] and _is_whole(call, desk):
+def _expected(bench: Bench, case: conditions.Case, call: Call, like: stages.Expected | None = None) -> stages.Expected:
+    """What must be answered to the call, which has the arrays of the case, or these with other signs."""
+    if (
+        like is None
+        and case.row["values"] == "graded"
+        and "repeated" not in case.row["layout"]
+        and _is_whole(call, bench)
+    ):
         want = np.asarray(call.on(reference))
-        desk.compare(got, stages.Expected("", want, np.zeros(want.shape), 1.0), code)
-    else:
-        desk.agrees(call, got, code)
+        return stages.Expected("", want, np.zeros(want.shape), 1.0)
+    return bench.expected(call, like)
 
 
 def _is_whole(call: Call, bench: Bench) -> bool:

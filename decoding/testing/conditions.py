@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import Array
-from ..interpolation import MODES
+from . import geometry
 from .calls import Call
+from .geometry import ALIKE, RISING
 from .operators import PADS as PADS
 from .operators import TABLE, WINDOWS, Row
 from .rounding import Arithmetic
@@ -45,7 +46,6 @@ MUTE = {
     ("images", 0),
     ("channels", 1),
 }
-ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -95,9 +95,8 @@ TYPES: dict[str, tuple[int, ...]] = {
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
-# In thin rows alone: every second row and column of the weights 0, as dilation makes them; and numbers that rise along each map, so
-# that a window's largest lies in its last cell, and in its first one when the sign is changed.
-SPREAD, RISING = "weights apart", "rising"
+# In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
+SPREAD = "weights apart"
 APART = {SPREAD: 2, "weights 3 apart": 3, "weights 4 apart": 4}
 # Numbers that fast paths look for: whole ones of 8 and of 15 bits, some zeros, and weights that are all one or copy a channel.
 SPECIAL = ("bytes", "some zeros", "words", "ones", "identity", "blank", "sparse", "nearly products")
@@ -132,6 +131,8 @@ class Coverage(NamedTuple):
         How many pairs of classes occur together, of those that can in calls of that size.
     calls, longest : int
         How many calls there are, and the longest side in them.
+    triples, possible_triples : int
+        The same as pairs, of three classes of the table in `geometry`.
     """
 
     factors: int
@@ -140,6 +141,8 @@ class Coverage(NamedTuple):
     possible: int
     calls: int
     longest: int
+    triples: int = 0
+    possible_triples: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -271,7 +274,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_special, _every_window, _one_row, _rounded_up, _between, _spread, _long_windows, *CORNERS)
+    small = (_special, _rounded_up, _between, _spread, _long_windows, *CORNERS)
     large = (_all_digits, _one_long, _large, _usual_layers, _with_every_class, _both_long)
     return tuple(row for way in (*small, *large) for row in way(operator))
 
@@ -285,28 +288,6 @@ def _usual(operator: str, **given: Any) -> Row:
     window = (2, 2 if operator in ("max_pool", "avg_pool") else 3), (1, 2)
     usual = {"images": 2, "channels": 2, "filters": 2, "rows": 4, "columns": 5, "window": window}
     return plain(operator, **usual | given)
-
-
-def _every_window(operator: str) -> Iterator[Row]:
-    """Squares of up to 8 cells in all usual steps, and patches side by side, on three channels, as a network's first layer has."""
-    table = factors(operator)
-    squares = [(side, step) for side in range(1, 9) for step in sorted({1, 2, 3, 4, side}) if step <= side]
-    windows = (*squares, (11, 4), (14, 14), (16, 8), (16, 16)) if "window" in table else ()
-    for i, (side, step) in enumerate(windows):
-        rows, columns = (2 * side + i % 2, 2 * side + 1) if "pad" in table else (2 + i % 2, 3)
-        values = RISING if "pad" in table and "filters" not in table else ("integers", "reals")[i % 2]
-        row = {"channels": 3, "filters": 2, "rows": rows, "columns": columns, "window": ((side, side), (step, step))}
-        yield plain(operator, **row, pad="half a window", mode=MODES[i % 3], values=values)
-
-
-def _one_row(operator: str) -> Iterator[Row]:
-    """Maps of one row, or of one column, under windows along it: signals."""
-    table = factors(operator)
-    windows = ((2, 2), (3, 1), (3, 2), (2, 1)) if "window" in table else ()
-    others = [{"mode": mode} for mode in MODES] if "mode" in table else [{"pad": "none"}, {"pad": "half a window"}]
-    for (side, step), other in product(windows, others):
-        yield _usual(operator, rows=1, columns=9, window=((1, side), (1, step)), **other)
-        yield _usual(operator, rows=9, columns=1, window=((side, 1), (step, 1)), **other)
 
 
 def _between(operator: str) -> Iterator[Row]:
@@ -455,7 +436,7 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     table = factors(operator)
     windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
     # Images, channels, filters, rows and columns.
-    sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
+    sizes = [(2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
     sizes += [(1025, 2, 2, 3), (1, 1025, 2, 3), *[(1, 2, 1025, 3)] * ("filters" in table)]
     for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
@@ -508,7 +489,7 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return (*rows, *_grouped_layers(operator), *_each_channel(operator), *_grouped_long(operator))
+    return (*rows, *_grouped_spread(operator), *_each_channel(operator), *_grouped_long(operator))
 
 
 def _each_channel(operator: str) -> Iterator[Row]:
@@ -527,15 +508,11 @@ def _each_channel(operator: str) -> Iterator[Row]:
         yield _usual(operator, **_as_dilated(by), **one) | {"groups": 3}
 
 
-def _grouped_layers(operator: str) -> Iterator[Row]:
-    """The usual windows in groups of one or two channels and filters, as networks have them; and weights that lie apart."""
-    windows = [((side, side), (step, step)) for side, step in ((1, 1), (3, 1), (3, 2), (5, 1))]
-    cells = {"rows": 6, "columns": 9, "pad": "one all around"}
-    for groups, c, k, window in product((2, 4), (1, 2), (1, 2), windows):
-        row = cells | {"channels": c, "filters": k, "window": window}
-        yield _usual(operator, **row) | {"groups": groups}
-        if window == ((5, 5), (1, 1)):
-            yield _usual(operator, **row, values=SPREAD) | {"groups": groups}
+def _grouped_spread(operator: str) -> Iterator[Row]:
+    """Weights that lie apart, in groups of one or two channels and filters."""
+    cells = {"rows": 6, "columns": 9, "pad": "one all around", "window": ((5, 5), (1, 1)), "values": SPREAD}
+    for groups, c, k in product((2, 4), (1, 2), (1, 2)):
+        yield _usual(operator, **cells, channels=c, filters=k) | {"groups": groups}
 
 
 def _grouped_long(operator: str) -> Iterator[Row]:
@@ -552,10 +529,11 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
         yield case(operator, row | {side: row["groups"] * row[side] for side in ("channels", "filters")}, precision)
 
 
-def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
-    """Calls with all pairs of conditions, the cheap ones first, and then thin ones."""
+def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
+    """Calls with all pairs of conditions, the cheap ones first; with three of `geometry` together, in groups, too, if asked; and thin ones."""
     rows, *_ = covering(operator, thorough)
-    for row in (*rows, *thin(operator)):
+    small, *_ = geometry.covering(operator, groups)
+    for row in (*rows, *small, *thin(operator)):
         if operator != "unpool" or _pixels(row) <= 1 / (8 * precision.eps):  # or the format cannot tell places apart
             yield case(operator, row, precision)
 
@@ -566,13 +544,14 @@ def _pixels(row: Row) -> int:
     return int(max((n - 1) * step + size for n, size, step in sides))
 
 
-def coverage(operator: str, thorough: bool = False) -> Coverage:
+def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Coverage:
     """What `cases` have in them."""
     rows, pairs, possible = covering(operator, thorough)
-    table = factors(operator, thorough)
-    lengths = {value for row in (*rows, *thin(operator)) for value in row.values() if type(value) is int}
-    calls = len(rows) + len(thin(operator))
-    return Coverage(len(table), sum(map(len, table.values())), pairs, possible, calls, max(lengths))
+    small, triples, possible_triples = geometry.covering(operator, groups)
+    table, calls = factors(operator, thorough), (*rows, *small, *thin(operator))
+    longest = max(value for row in calls for value in row.values() if type(value) is int)
+    classes = sum(map(len, table.values()))
+    return Coverage(len(table), classes, pairs, possible, len(calls), longest, triples, possible_triples)
 
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
