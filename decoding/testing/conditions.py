@@ -368,7 +368,7 @@ def _rests(operator: str) -> Iterator[Row]:
 
 def _exchanged(operator: str) -> Iterator[Row]:
     """Calls of as many numbers, two sides of which have changed places: what is kept by their product is another's."""
-    base = dict(zip(SIDES, (2, 3, 4, 5, 8), strict=True))
+    base = dict(zip(SIDES, (3, 4, 5, 6, 8), strict=True))
     for window in (((2, 2), (2, 2)), ((3, 3), (1, 1))):
         for a, b in combinations(sides(operator), 2):
             yield _usual(operator, **base, window=window)
