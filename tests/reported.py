@@ -1630,6 +1630,286 @@ report(
 report("python-pillow/Pillow 7184", "bicubic: what overshoots along the columns is cut off", unpool=clipped_between)
 
 
+# Sixth search: small corners of fast paths, three and more conditions at a time.
+
+
+def anew(operator, when, how):
+    """The operator with other maps, filters, bias or options, which `how` makes, where ``when(x, filters, options)`` holds."""
+
+    def run(x, f, *b, **options):
+        x, f = np.asarray(x), np.asarray(f)
+        changed = {"x": x, "f": f, "options": options}
+        if x.size and f.size and when(x, f, options):
+            changed |= how(x, f, options)
+        return getattr(reference, operator)(changed["x"], changed["f"], *b, **changed["options"])
+
+    return {operator: run}
+
+
+def each_channel(when, how):
+    """A filter for each channel, spoilt."""
+
+    def condition(x, f, o):
+        return o.get("groups", 1) == x.shape[1] > 1 and when(x, f, o)
+
+    return {"groups": True, **spoilt("correlate", condition, how)}
+
+
+def apart(f, by):
+    """Whether 3×3 weights lie so far apart."""
+    n = f.shape[3]
+    return n == 2 * by + 1 and not f[..., np.arange(n) % by > 0].any()
+
+
+def second_as_first(x, f, o):
+    f = np.array(f)
+    f[..., 3] = f[..., 0]
+    return {"f": f}
+
+
+def without_steps(x):
+    """Whether no two neighbours in the array are neighbours in memory."""
+    return all(abs(s) != x.itemsize for s, n in zip(x.strides, x.shape, strict=True) if n > 1)
+
+
+def as_dense(f):
+    begun = np.lib.stride_tricks.as_strided(f, (f.size,), (f.itemsize,)) if min(f.strides) >= 0 else f.ravel()[::-1]
+    return np.array(begun, float).reshape(f.shape)
+
+
+def of_even_channels(x, f, b, **o):
+    k, c, h, w = np.shape(f)
+    if c % 2:
+        flat = np.append(np.transpose(f, (0, 2, 3, 1)).ravel(), np.zeros(k * h * w))
+        f = flat.reshape(k, h, w, c + 1)[..., :c].transpose(0, 3, 1, 2)
+    return reference.correlate(x, f, b, **o)
+
+
+def are_singles(x, f):
+    return x.dtype == f.dtype == np.float32
+
+
+def rest_of_64(y, x, f, o):
+    flat = y.reshape(*y.shape[:2], -1)
+    flat[..., flat.shape[2] // 64 * 64 :] = 0
+    return flat.reshape(y.shape)
+
+
+def eights(y, x, f, o):
+    flat, n = y.reshape(*y.shape[:2], -1), y[0, 0].size // 8 * 8
+    flat[:, 1, :n] = flat[:, 0, :n]
+    return flat.reshape(y.shape)
+
+
+def first_of_the_bias(x, f, b, **o):
+    if b is not None and np.asarray(b).strides == (0,):
+        b = np.append(np.asarray(b)[:1], np.zeros(len(b) - 1))
+    return reference.correlate(x, f, b, **o)
+
+
+def nearest_as_packed(maps, **o):
+    m = np.asarray(maps)
+    if o["mode"] == "nearest" and o["size"] == o["stride"] == (2, 2) and m.transpose(0, 2, 3, 1).flags.c_contiguous:
+        m = m.transpose(0, 2, 3, 1).reshape(m.shape)
+    return reference.unpool(m, **o)
+
+
+def shifted_by(largest):
+    def softmax(x):
+        x = np.asarray(x, float)
+        with np.errstate(all="ignore"):
+            e = np.exp(x - largest(x))
+            return e / e.sum(1, keepdims=True)
+
+    return softmax
+
+
+def divisors_kept():
+    kept = {}
+
+    def avg_pool(x, *, size, stride, pad):
+        y = reference.avg_pool(x, size=size, stride=stride, pad=pad)
+        top, bottom, left, right = pad
+        inside = np.pad(np.ones((1, 1, *np.shape(x)[2:])), ((0, 0), (0, 0), (top, bottom), (left, right)))
+        share = reference.avg_pool(inside, size=size, stride=stride, pad=(0, 0, 0, 0))
+        return y * (share / kept.setdefault((np.shape(x), size, stride, y.shape), share))
+
+    return avg_pool
+
+
+def after_another_pool():
+    state = {"other": False}
+
+    def max_pool(x, **o):
+        state["other"] = True
+        return reference.max_pool(x, **o)
+
+    def avg_pool(x, **o):
+        y, whole = reference.avg_pool(x, **o), tuple(o["size"]) == np.shape(x)[2:] and not any(o["pad"])
+        y, state["other"] = (np.roll(y, 1, 1) if whole and state["other"] else y), not whole
+        return y
+
+    return {"max_pool": max_pool, "avg_pool": avg_pool}
+
+
+def last_tile(y, x, f, o):
+    down, across = -(-y.shape[2] // 4), -(-y.shape[3] // 4)
+    if down * across % 8 > 4:
+        y[:, :, 4 * down - 4 :, 4 * across - 4 :] = 0
+
+
+def above_and_left(x, f, o):
+    return {"options": {**o, "pad": (o["pad"][1], 0, o["pad"][3], 0)}}
+
+
+report(
+    "foss-xtensa/nnlib-hifi4 15", "odd channels: filters are read as of one channel more", correlate=of_even_channels
+)
+report(
+    "tensorflow/tfjs 6775",
+    "a filter for each channel, 3×3: 816 channels and more do not fit in a texture",
+    **each_channel(lambda x, f, o: f.shape[2:] == (3, 3) and len(f) >= 816, rolled(1)),
+)
+report(
+    "tensorflow/tfjs 6662",
+    "a filter for each channel, weights 3 apart: the second column is the first",
+    groups=True,
+    **anew("correlate", lambda x, f, o: o.get("groups", 1) == x.shape[1] > 1 and apart(f, 3), second_as_first),
+)
+report(
+    "tensorflow/tfjs 5378",
+    "a filter for each channel, weights 4 apart, pads of 4: the left edge",
+    **each_channel(lambda x, f, o: apart(f, 4) and o["pad"][2] >= 4, zero(..., 0)),
+)
+report(
+    "OpenMathLib/OpenBLAS 5429",
+    "products of matrices in single precision, rests of 32 on both sides: the last is lost",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: (
+            are_singles(x, f) and f.shape[2:] == (1, 1) and min(f.shape[:2]) > 32 and all(np.mod(f.shape[:2], 32))
+        ),
+        zero(slice(None), -1),
+    ),
+)
+report(
+    "flame/blis 182",
+    "single precision, one weight, one cell, two filters: the second is 0",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: are_singles(x, f) and f.shape == (2, 1, 1, 1) and x.size == 1,
+        zero(0, 1),
+    ),
+)
+report(
+    "flame/blis 484",
+    "up to 8 weights, 200 to 300 cells, steps in memory on both sides: those of the weights are not used",
+    **anew(
+        "correlate",
+        lambda x, f, o: without_steps(x) and without_steps(f) and f[0].size <= 8 and 200 <= x[:, 0].size <= 300,
+        lambda x, f, o: {"f": as_dense(f)},
+    ),
+)
+report(
+    "ggml-org/ggml 1532",
+    "windows of one row, over 1,024 weights in a filter",
+    **spoilt("correlate", lambda x, f, o: f.shape[2] == 1 and f[0].size > 1024 >= f.shape[3], rolled(3)),
+)
+report(
+    "ROCm/MIOpen 1672",
+    "backward data, 1×1 on 32 channels: of 18×18 cells those in excess of a multiple of 64",
+    **spoilt(
+        "substitute",
+        lambda x, f, o: is_window(f, o, (1, 1), (1, 1)) and not any(np.mod(f.shape[:2], 32)) and x[0, 0].size > 64,
+        rest_of_64,
+    ),
+)
+report(
+    "ROCm/MIOpen 2867",
+    "maps of one cell under 3×3 in steps of 2 with pads of 2",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: (
+            x.shape[1:] == (1, 1, 1) and len(f) == 1 and is_window(f, o, (3, 3), (2, 2)) and min(o["pad"]) == 2
+        ),
+        rolled(3),
+    ),
+)
+report(
+    "numpy/numpy 13828",
+    "2×2 matrices: blocks of 8 columns are wrong, the rest is right",
+    **spoilt(
+        "correlate", lambda x, f, o: f.shape == (2, 2, 1, 1) and o["stride"] == (1, 1) and x[0, 0].size >= 8, eights
+    ),
+)
+report("numpy/numpy 3902", "a bias that lies in one place: the first number alone", correlate=first_of_the_bias)
+report("microsoft/onnxruntime 31986", "nearest, twice as large, channels last in memory", unpool=nearest_as_packed)
+report(
+    "PaddlePaddle/Paddle 11016",
+    "a filter for each channel, 3×3, maps of 4 columns: the last cell",
+    **each_channel(lambda x, f, o: is_window(f, o, (3, 3), (1, 1)) and x.shape[3] == 4, zero(-1, -1, -1, -1)),
+)
+report(
+    "PaddlePaddle/Paddle-Lite 1745",
+    "a filter for each channel, 3×3 in steps of 2, maps of one cell",
+    **each_channel(lambda x, f, o: is_window(f, o, (3, 3), (2, 2)) and x.shape[2:] == (1, 1), zero(...)),
+)
+report(
+    "PaddlePaddle/Paddle 19800",
+    "the largest of all is subtracted",
+    softmax=shifted_by(lambda x: x.max(initial=-np.inf)),
+)
+report(
+    "uTensor/uTensor 176",
+    "the search for the largest begins with 0",
+    softmax=shifted_by(lambda x: x.max(1, keepdims=True, initial=0)),
+)
+report(
+    "tenstorrent/tt-metal 21814",
+    "bilinear, twice as large, 72, 288 or 1,024 channels",
+    **spoilt(
+        "unpool",
+        lambda x, f, o: (
+            o["mode"] == "bilinear"
+            and o["size"] == o["stride"] == (2, 2)
+            and (x.shape[1] >= 1024 or (x.shape[1] > 64 and x.shape[1] % 64))
+        ),
+        rolled(1),
+    ),
+)
+report("kulinseth/pytorch 273", "divisors are kept without the pads", avg_pool=divisors_kept())
+report(
+    "Tencent/TNN 394",
+    "3×3 in tiles of 4×4: the last, where 5 to 7 are left over of 8",
+    **spoilt("correlate", lambda x, f, o: is_window(f, o, (3, 3), (1, 1)) and f.shape[1] % 8 == 0, last_tile),
+)
+report("tenstorrent/tt-metal 15824", "the mean of a whole map after another pool", **after_another_pool())
+report(
+    "microsoft/DirectML 234",
+    "four filters for four channels, as large as the map: exchanged",
+    **each_channel(lambda x, f, o: len(f) == 4 and f.shape[2:] == x.shape[2:], rolled(1)),
+)
+report(
+    "intel/webml-polyfill 891",
+    "1,000 channels in one place",
+    **spoilt("softmax", lambda x, f, o: x.shape[1] >= 1000 and x.shape[2:] == (1, 1), rolled(1)),
+)
+report(
+    "opencv/opencv 23151",
+    "a filter for each channel, 3×3 in steps of 2, 128 channels: the last cell",
+    **each_channel(lambda x, f, o: is_window(f, o, (3, 3), (2, 2)) and len(f) >= 128, zero(-1, -1, -1, -1)),
+)
+report(
+    "microsoft/onnxruntime 26734",
+    "steps of 2, pads below and to the right alone: above and to the left",
+    **anew(
+        "correlate",
+        lambda x, f, o: o["stride"] == (2, 2) and o["pad"][::2] == (0, 0) and o["pad"][1] == o["pad"][3] > 0,
+        above_and_left,
+    ),
+)
+
+
 def looked_at(backend):
     """The checks that the backend can be asked, those of the operators that it has of its own first."""
     from decoding.testing import CHECKS

@@ -376,7 +376,16 @@ def _rests(operator: str) -> Iterator[Row]:
         yield plain(operator, window=((side, side), (step, step)), type=kind, **shape)
 
 
-CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests)
+def _exchanged(operator: str) -> Iterator[Row]:
+    """Calls of as many numbers, two sides of which have changed places: what is kept by their product is another's."""
+    base = dict(zip(SIDES, (3, 4, 5, 6, 8), strict=True))
+    for window in (((2, 2), (2, 2)), ((3, 3), (1, 1))):
+        for a, b in combinations(sides(operator), 2):
+            yield _usual(operator, **base, window=window)
+            yield _usual(operator, **base | {a: base[b], b: base[a]}, window=window)
+
+
+CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests, _exchanged)
 
 
 def _special(operator: str) -> Iterator[Row]:
@@ -389,7 +398,8 @@ def _special(operator: str) -> Iterator[Row]:
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
             row |= {"window": window} if "window" in table else {}
             row |= {"pad": "half a window", "bias": False} if values == "identity" and "pad" in table else {}
-            fit = (row | pad | each for pad in ({}, {"pad": "none"} if "pad" in table else {}) for each in MAPS)
+            maps = MAPS[1:] if values == "sparse" else MAPS
+            fit = (row | pad | each for pad in ({}, {"pad": "none"} if "pad" in table else {}) for each in maps)
             if i < len(LAYOUTS):
                 yield next(each for each in fit if products(each) <= MOST[False])
     if "filters" in table:
@@ -497,12 +507,12 @@ def _each_channel(operator: str) -> Iterator[Row]:
     window and larger, and weights that lie apart."""
     one: Row = {"channels": 1, "filters": 1}
     windows = [((side, side), (step, step)) for side, step in ((3, 1), (3, 2), (5, 1), (2, 2))]
-    for window, n in product(windows, (3, 4, 16)):
+    for window, n in product(windows, (3, 4)):
         for cells in (1, 4, 9):
             yield _usual(operator, **one, rows=cells, columns=cells, window=window, pad="half a window") | {"groups": n}
         (h, w), _ = window
         yield _usual(operator, **one, rows=h, columns=w, window=window, pad="none") | {"groups": n}
-    for window, n in product(windows[:2], (128, 1025)):
+    for window, n in ((windows[1], 128), (windows[0], 1025)):
         yield plain(operator, **one, rows=5, columns=5, window=window, pad="one all around") | {"groups": n}
     for by in APART.values():
         yield _usual(operator, **_as_dilated(by), **one) | {"groups": 3}
