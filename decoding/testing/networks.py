@@ -245,13 +245,16 @@ def joined(net: Sketch, top: int, row: Row) -> int:
         "picked": lambda: net.put(Select(np.roll(np.arange(channels), -1).tolist()), top),
         "new": lambda: net.put(Select([channels - 1, -1, channels - 1]), top),
         "steps": lambda: net.put(
-            Select(np.roll(np.arange(channels), -1).tolist(), stride=step, start=(0, min(1, net.shapes[top][2] - 1))), top
+            Select(np.roll(np.arange(channels), -1).tolist(), stride=step, start=(0, min(1, net.shapes[top][2] - 1))),
+            top,
         ),
         "sum": lambda: net.put(Sum(), conv(channels, (1, 3), (0, 0, 2, 0)), top),
         "maxima": lambda: conv(
             channels, (1, 3), (0, 0, 2, 0), below=net.put(MaxPool((3, 2), 1, pad=(1, 1, 0, 1), gain=gain), top)
         ),
-        "two convolutions": lambda: conv(channels, (1, 1), (0, 0, 0, 0), (1, 1), conv(channels + 1, (2, 1), (1, 0, 0, 0))),
+        "two convolutions": lambda: conv(
+            channels, (1, 1), (0, 0, 0, 0), (1, 1), conv(channels + 1, (2, 1), (1, 0, 0, 0))
+        ),
         "gate": lambda: conv(1, (2, 1), (0, 1, 0, 0)),
     }[beside]()
     if kind is Gate:
