@@ -38,9 +38,10 @@ from .rounding import NotJudged
 # fmt: off
 UNKNOWN_MODES = (
     "cubic", "linear", "", "Nearest", "BILINEAR", "nearest-exact", "area", "trilinear", "lanczos", "box", "max", "zeros", "nearest ",
-    "bilinear2", "none",
+    "bilinear2", "none", None, "sum", "bicubic ",
 )
 # fmt: on
+GROUPED = ("correlate", "substitute")  # which take groups
 KEPT = 2**12  # numbers of an answer that is held, to see whether it stays
 LOSES_PRECISION = "less precision than was declared"
 
@@ -344,10 +345,11 @@ def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
 
 
 def _spoilt(bench: Bench, operators: tuple[str, ...], spoilt: Callable[[Call], list[Call]]) -> Iterator[Cases]:
-    """Calls that are spoilt in any of some ways, of those of the operators that the backend has."""
+    """Calls that are spoilt in any of some ways, of those of the operators that the backend has; in groups, if it takes them."""
     for operator in _present(bench, *operators):
         drawn = draws.calls(operator).map(spoilt).filter(bool).flatmap(st.sampled_from)
-        yield Cases(drawn, [wrong for call in explicit.calls(operator) for wrong in spoilt(call)], 0.25)
+        grouped = explicit.grouped(operator) if operator in GROUPED and takes_groups(bench.backend) else []
+        yield Cases(drawn, [wrong for call in (*explicit.calls(operator), *grouped) for wrong in spoilt(call)], 0.25)
 
 
 def _refused(bench: Bench, call: Call) -> None:
@@ -365,19 +367,20 @@ def _must_refuse(bench: Bench, function: Callable[[], Any], code: object) -> Non
 
 
 def _other_channels(call: Call) -> list[Call]:
-    """One more, one alone, and one fewer."""
+    """One more, twice as many, one alone, and one fewer."""
     x, *others = call.arrays
     assert x is not None
     channels = x.shape[1]
-    wanted = [channels + 1, *{1, channels - 1} - {0, channels}]
+    wanted = [*{channels + 1, 2 * channels}, *{1, channels - 1} - {0, channels}]
     return [call._replace(arrays=(np.resize(x, (len(x), c, *x.shape[2:])), *others)) for c in wanted]
 
 
 def _other_biases(call: Call) -> list[Call]:
-    """One more, and one for all filters."""
+    """One more, one fewer, one for all filters, and none."""
     x, filters, _ = call.arrays
     assert filters is not None
-    return [call._replace(arrays=(x, filters, np.arange(1.0, k + 1))) for k in {1, len(filters) + 1} - {len(filters)}]
+    wanted = {0, 1, len(filters) - 1, len(filters) + 1} - {len(filters)}
+    return [call._replace(arrays=(x, filters, np.arange(1.0, k + 1))) for k in wanted]
 
 
 def _window(call: Call) -> Pair:
@@ -386,12 +389,12 @@ def _window(call: Call) -> Pair:
 
 
 def _smaller_maps(call: Call) -> list[Call]:
-    """One cell too small along one axis, with the pads, or along both."""
+    """One cell too small along one axis, with the pads, or along both; and by a step more."""
     x, *others = call.arrays
     assert x is not None
-    (top, bottom, left, right), (h, w) = call.options["pad"], _window(call)
+    (top, bottom, left, right), (h, w), (r, s) = call.options["pad"], _window(call), call.options["stride"]
     small = h - 1 - top - bottom, w - 1 - left - right
-    sides = (small[0], x.shape[3]), (x.shape[2], small[1]), small
+    sides = (small[0], x.shape[3]), (x.shape[2], small[1]), small, (small[0] - r, x.shape[3]), (x.shape[2], small[1] - s)
     return [call._replace(arrays=(np.resize(x, (*x.shape[:2], *side)), *others)) for side in sides if min(side) > 0]
 
 
@@ -506,6 +509,15 @@ def nan_comes_out(bench: Bench, case: tuple[Call, int, int]) -> None:
     image = spot * len(got) // spoilt.named[spoilt.names[0]].size
     if which == 0 and bench.precision.exact and np.isnan(np.delete(got, image, axis=0)).any():
         raise Mismatch("NaN of one image comes out of others", spoilt, arrays={"got": got})
+    if spot == which == 0:
+        _others_agree(bench, call, got, touched, spoilt)
+
+
+def _others_agree(bench: Bench, call: Call, got: Array, touched: Array, spoilt: Call) -> None:
+    """Cells that no such value has a share in are right, unless they are not-a-number themselves."""
+    others = ~touched & ~np.isnan(got)
+    if others.any():
+        bench.agrees(call, np.where(others, got, call.on(reference)), spoilt)
 
 
 def _infinite(bench: Bench) -> Iterator[Cases]:
@@ -519,16 +531,31 @@ def _infinite(bench: Bench) -> Iterator[Cases]:
         leaks = [{"leak": leak} for leak in (0.0, 1.0)] if call.operator == "relu" else [call.options]
         largest = [call._replace(arrays=(huge,), options=options) for options in leaks]
         yield Cases(always=[call._replace(arrays=(x,)), *largest])
+    # One infinity in a sum, and responses of a softmax that are left out by −∞, as masks are; the first, or the last.
+    operators = [each for each in bench.operators if each in ("correlate", "substitute", "avg_pool", "softmax")]
+    for call in bench.right(explicit.probes([] if stated else operators)):
+        x, *others = call.copies()
+        assert x is not None
+        masked = [np.where(np.arange(x.shape[1]).reshape(-1, 1, 1) == c, -np.inf, x) for c in (0, x.shape[1] - 1)]
+        one = np.where(np.arange(x.size).reshape(x.shape) == 0, np.inf, x)
+        found = masked if call.operator == "softmax" else [one]
+        yield Cases(always=[call._replace(arrays=(each, *others)) for each in found])
 
 
 @check(
-    says="Infinities come out of maxima and rectifiers; the maximum of nothing but −∞ is −∞; the largest numbers of the format stay.",
-    hunts="maxima that begin with the lowest finite number, rectifiers that multiply by zero, or double what they then halve",
+    says="Infinities come out of maxima and rectifiers; the maximum of nothing but −∞ is −∞; the largest numbers of the format stay; a "
+    "response of −∞ has no share in a softmax; what an infinity has no share in is as if it were not there.",
+    hunts="maxima that begin with the lowest finite number, rectifiers that multiply by zero, or double what they then halve, differences of "
+    "two infinities, slow ways for such values",
     cases=_infinite,
 )
 def infinity_comes_out(bench: Bench, call: Call) -> None:
     with np.errstate(invalid="ignore"):
         got, want = bench.answer(call), np.asarray(call.on(reference))
+    x, *others = call.arrays
+    if call.operator not in ("max_pool", "relu", "softmax"):  # other cells are right, unless all that is added up is transformed
+        clean = call._replace(arrays=(np.where(np.isinf(x), 0, x), *others))  # type: ignore[arg-type]
+        return _others_agree(bench, clean, got, ~np.isfinite(want) | ~np.isfinite(got), call) if got.shape == want.shape else None
     if got.shape != want.shape:
         raise Mismatch(f"gives the shape {got.shape} instead of {want.shape}", call)
     wrong = (got != want) & (np.isinf(want) | ~np.isfinite(got))

@@ -29,7 +29,7 @@ from ..backend import takes_groups, takes_threads
 from . import conditions, explicit
 from .bench import NOT_THE_SAME, Bench, stays
 from .calls import Call, inputs, source
-from .checks import check
+from .checks import GROUPED, check
 from .operators import varied
 from .report import Mismatch
 from .rounding import NotJudged
@@ -46,7 +46,6 @@ MANY_LARGE = 32  # calls of large arrays
 BATCH = 500  # calls that threads are given at a time
 ANY_SHAPE = ("relu", "softmax", "max_pool", "avg_pool")  # which take what any other operator answers
 REFUSED = 5  # of so many calls in threads, one comes after a call that must be refused
-GROUPED = ("correlate", "substitute")  # which take groups
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
 
 
