@@ -315,12 +315,22 @@ def _want(bench: Bench, net: Network, layer: int, k: int, mode: str) -> stages.E
 
 @check(
     "decode_filter",
-    says="The backend's own decode_filter decodes each network anew, in threads, too, if it says threads = True, and its answers do not change "
-    "later.",
-    hunts="caches that go by the address or the shapes of a network, one buffer for all decoded filters, memory that threads share",
-    cases=lambda bench: [Cases(always=[varied(7)])],
+    says="The backend's own decode_filter decodes each network anew, and with each interpolation, in threads, too, if it says threads = "
+    "True; its answers do not change later, and their owner may write to them.",
+    hunts="caches that go by the address or the shapes of a network, or forget the interpolation; one buffer for all decoded filters, views of "
+    "a bank that is kept, memory that threads share",
+    cases=lambda bench: [Cases(always=[False, True])],
 )
-def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
+def own_decoder_remembers_nothing(bench: Bench, one_network: bool) -> None:
+    weights = varied(7)
+    making = [
+        *(f"weights = {source(weights)}", "def made(number):"),
+        "    first, second = np.resize(np.roll(weights, number), (2, 1, 2, 3)), np.resize(weights + number // 7, (3, 2, 2, 1))",
+        "    return Network([Conv(first), MaxPool(2), Conv(second)], input_shape=(1, 7, 8))",
+    ]
+    if one_network:
+        _keeps_modes_apart(bench, making)
+        return
     # Networks of the same shapes, each gone when the next is made, so that addresses come again.
     in_threads = [
         "from concurrent.futures import ThreadPoolExecutor",
@@ -329,9 +339,7 @@ def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
         "found += [each for n, each in enumerate(more) if n < 48 or not np.array_equal(each, found[n % 48])]",
     ]
     lines = [
-        *(f"weights = {source(weights)}", "def made(number):"),
-        "    first, second = np.resize(np.roll(weights, number), (2, 1, 2, 3)), np.resize(weights + number // 7, (3, 2, 2, 1))",
-        "    return Network([Conv(first), MaxPool(2), Conv(second)], input_shape=(1, 7, 8))",
+        *making,
         "found = [backend.decode_filter(made(n), 3, 2, unpool='nearest') for n in range(48)]",
         *(in_threads if takes_threads(bench.backend) else []),
         "right = [decode_filter(made(n % 48), 3, 2) for n in range(len(found))]",
@@ -339,6 +347,30 @@ def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
         "assert all(map(np.array_equal, found, right)), found",
     ]
     bench.holds("a decoded filter is another's, or changed when others were decoded later", lines)
+
+
+def _keeps_modes_apart(bench: Bench, making: list[str]) -> None:
+    """What a network gives with each interpolation in turn, also after answers were written to, is what it gives at first."""
+    in_threads = [
+        "from concurrent.futures import ThreadPoolExecutor",
+        "with ThreadPoolExecutor(4) as pool:",
+        "    found += list(pool.map(lambda n: ask(net, n % 3), range(300)))",
+    ]
+    lines = [
+        *making,
+        "net, modes = made(0), ('nearest', 'bilinear', 'bicubic')",
+        "def ask(net, n):",
+        "    answer = backend.decode_filter(net, 3, 2, unpool=modes[n])",
+        "    kept = np.array(answer)",
+        "    if isinstance(answer, np.ndarray) and answer.flags.writeable:",
+        "        answer[...] = 77",
+        "    return kept",
+        "alone = [ask(made(0), n) for n in range(3)]  # of a network each",
+        "found = [ask(net, n % 3) for n in range(6)]",
+        *(in_threads if takes_threads(bench.backend) else []),
+        "assert all(np.array_equal(each, alone[n % 3]) for n, each in enumerate(found)), found",
+    ]
+    bench.holds("a decoded filter depends on what was decoded before, or written to an answer", lines)
 
 
 # What must be refused. Any exception will do, with any message, but NotImplementedError means "unsupported".
@@ -394,7 +426,13 @@ def _smaller_maps(call: Call) -> list[Call]:
     assert x is not None
     (top, bottom, left, right), (h, w), (r, s) = call.options["pad"], _window(call), call.options["stride"]
     small = h - 1 - top - bottom, w - 1 - left - right
-    sides = (small[0], x.shape[3]), (x.shape[2], small[1]), small, (small[0] - r, x.shape[3]), (x.shape[2], small[1] - s)
+    sides = (
+        (small[0], x.shape[3]),
+        (x.shape[2], small[1]),
+        small,
+        (small[0] - r, x.shape[3]),
+        (x.shape[2], small[1] - s),
+    )
     return [call._replace(arrays=(np.resize(x, (*x.shape[:2], *side)), *others)) for side in sides if min(side) > 0]
 
 
@@ -553,9 +591,17 @@ def infinity_comes_out(bench: Bench, call: Call) -> None:
     with np.errstate(invalid="ignore"):
         got, want = bench.answer(call), np.asarray(call.on(reference))
     x, *others = call.arrays
-    if call.operator not in ("max_pool", "relu", "softmax"):  # other cells are right, unless all that is added up is transformed
+    if call.operator not in (
+        "max_pool",
+        "relu",
+        "softmax",
+    ):  # other cells are right, unless all that is added up is transformed
         clean = call._replace(arrays=(np.where(np.isinf(x), 0, x), *others))  # type: ignore[arg-type]
-        return _others_agree(bench, clean, got, ~np.isfinite(want) | ~np.isfinite(got), call) if got.shape == want.shape else None
+        return (
+            _others_agree(bench, clean, got, ~np.isfinite(want) | ~np.isfinite(got), call)
+            if got.shape == want.shape
+            else None
+        )
     if got.shape != want.shape:
         raise Mismatch(f"gives the shape {got.shape} instead of {want.shape}", call)
     wrong = (got != want) & (np.isinf(want) | ~np.isfinite(got))
