@@ -31,6 +31,8 @@ LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4
 GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
+# Which leave other rests of blocks of four, six and eight than FEW do; in small calls, alone, too.
+RESTS = (6, 10, 12, 14, 20, 28)
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
 # Cells and steps of unpooling at which (n − 1)/(m − 1)·(m − 1), m being the pixels, is above n − 1, rounded to double or single precision.
 ROUNDED_UP = ((29, 3), (32, 5), (31, 3), (15, 6))
@@ -68,7 +70,7 @@ LAYOUTS = {
     "one axis backwards": "{0} = np.flip(np.flip({0}, sum({0}.shape) % {0}.ndim).copy(), sum({0}.shape) % {0}.ndim)",
     "two axes exchanged": "{0} = {0} if {0}.ndim < 4 else {0}.swapaxes(*(axes := ((0, 1), (2, 3))[sum({0}.shape) % 2])).copy().swapaxes(*axes)",
     "in records": "{0} = np.rec.fromarrays([np.ones(len({0}), 'u1'), {0}], [('label', 'u1'), ('it', {0}.dtype, {0}.shape[1:])])['it']",
-    "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
+    "the first one repeated": "{0} = {0} if {0}.ndim < 4 else np.broadcast_to({0}.take([0], sum({0}.shape) % 2), {0}.shape)",
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
     "rows repeated one cell later": "{0} = {0} if {0}.ndim < 4 else np.lib.stride_tricks.sliding_window_view("
     "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
@@ -98,8 +100,9 @@ VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative"
 # In thin rows alone: every second row and column of the weights 0, as dilation makes them; and numbers that rise along each map, so
 # that a window's largest lies in its last cell, and in its first one when the sign is changed.
 SPREAD, RISING = "weights apart", "rising"
-# Numbers that fast paths look for: whole ones of 8 and of 15 bits, some zeros, and weights that are all one or copy a channel.
-SPECIAL = ("bytes", "some zeros", "words", "ones", "identity")
+# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, maps of one value, and weights that are all one or copy a
+# channel.
+SPECIAL = ("bytes", "some zeros", "one value", "words", "ones", "identity", "signs", "signed bytes")
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -311,7 +314,7 @@ def _one_row(operator: str) -> Iterator[Row]:
 def _between(operator: str) -> Iterator[Row]:
     """One side that is long, and far from powers of two, the others being short; in every mode."""
     short = {"images": 2, "channels": 1, "filters": 1, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
-    modes, lengths = factors(operator).get("mode", ("",)), _lengths(operator, BETWEEN)
+    modes, lengths = factors(operator).get("mode", ("",)), _lengths(operator, (*RESTS, *BETWEEN))
     for n, side, mode in product(lengths, sides(operator), modes):
         yield plain(operator, **short | {side: n}, mode=mode)
 
@@ -344,7 +347,7 @@ def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
-    for number, values in enumerate(SPECIAL if "filters" in table else SPECIAL[:2]):
+    for number, values in enumerate(SPECIAL if "filters" in table else SPECIAL[:3]):
         for i, window in enumerate(table.get("window", LAYOUTS)):
             row = _usual(operator, channels=3, filters=3, values=values)
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
@@ -563,6 +566,12 @@ def _specially(call: Call, values: str, reach: int) -> Call:
         i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
         x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]
         weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
+    elif values == "one value":
+        x = np.full_like(x, 3)
+    elif values == "signs":
+        x, weights = np.where(x < 0, -1, 1), [np.where(f < 0, -1, 1) for f in weights if f is not None]
+    elif values == "signed bytes":
+        x, weights = np.where(_seventh(x), -128, 127 - np.abs(x)), [127 - np.abs(f) for f in weights if f is not None]
     elif values in ("bytes", "words"):  # of one sign, nearly: sums of a few no longer have so few bits
         most, of_weights = (255, 127) if values == "bytes" else (30000, 30000)
         x = np.where(_seventh(x), 0, most - np.abs(x))
