@@ -70,7 +70,7 @@ LAYOUTS = {
     "one axis backwards": "{0} = np.flip(np.flip({0}, sum({0}.shape) % {0}.ndim).copy(), sum({0}.shape) % {0}.ndim)",
     "two axes exchanged": "{0} = {0} if {0}.ndim < 4 else {0}.swapaxes(*(axes := ((0, 1), (2, 3))[sum({0}.shape) % 2])).copy().swapaxes(*axes)",
     "in records": "{0} = np.rec.fromarrays([np.ones(len({0}), 'u1'), {0}], [('label', 'u1'), ('it', {0}.dtype, {0}.shape[1:])])['it']",
-    "the first one repeated": "{0} = {0} if {0}.ndim < 4 else np.broadcast_to({0}.take([0], sum({0}.shape) % 2), {0}.shape)",
+    "the first one repeated": "{0} = {0} if {0}.ndim < 4 else np.broadcast_to({0}[:, :1] if sum({0}.shape) % 2 else {0}[:1], {0}.shape)",
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
     "rows repeated one cell later": "{0} = {0} if {0}.ndim < 4 else np.lib.stride_tricks.sliding_window_view("
     "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
