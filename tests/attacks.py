@@ -16,6 +16,7 @@ import weakref
 from typing import ClassVar
 
 import numpy as np
+from afresh import afresh
 
 import decoding
 from decoding import reference
@@ -825,7 +826,9 @@ def refusal(backend, checks):
     from decoding.testing import check_backend
 
     with tempfile.TemporaryDirectory() as folder:
-        failures = check_backend(backend, checks=checks.split(), examples=1, on_failure="return", cases=folder).failures
+        failures = check_backend(
+            afresh(backend), checks=checks.split(), examples=1, on_failure="return", cases=folder
+        ).failures
     return failures[0] if failures else None
 
 

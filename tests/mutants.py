@@ -17,6 +17,7 @@ from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
+from afresh import afresh
 from attacks import ATTACKS
 
 import decoding
@@ -29,8 +30,13 @@ class Mutant(NamedTuple):
     name: str
     kills: str
     first: bool
-    backend: object
+    made: object
     patch: tuple | None = None  # (where, name, what takes its place)
+
+    @property
+    def backend(self):
+        """The wrong backend, which remembers no other test."""
+        return afresh(self.made)
 
 
 def applied(mutant):

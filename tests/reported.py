@@ -13,6 +13,7 @@ import time
 import types
 
 import numpy as np
+from afresh import afresh
 from attacks import as_whole, rounded
 
 import decoding
@@ -1647,6 +1648,7 @@ def refusing(backend, *, examples=60):
     """The first failure; None if it conforms."""
     from decoding.testing import check_backend
 
+    backend = afresh(backend)
     with tempfile.TemporaryDirectory() as folder:
         for name in looked_at(backend):
             found = check_backend(backend, checks=[name], examples=examples, on_failure="return", cases=folder).failures

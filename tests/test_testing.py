@@ -143,12 +143,13 @@ KILLS = [mutant.kills for mutant in MUTANTS]
 )
 def test_the_check_that_a_mutant_names_kills_it_whatever_is_drawn(mutant, monkeypatch, tmp_path):
     unsearched(monkeypatch)
+    wrong = mutant.backend
     with applied(mutant):
-        report = check_backend(mutant.backend, checks=[mutant.kills], on_failure="return", cases=tmp_path)
+        report = check_backend(wrong, checks=[mutant.kills], on_failure="return", cases=tmp_path)
     (result,) = report.results
     assert result.status == FAILED, result
     assert result.detail
-    assert shows(result.code, mutant.backend, mutant), result
+    assert shows(result.code, wrong, mutant), result
     with np.load(result.case) as case:
         assert str(case["code"]) == result.code
         assert "input0" in case
@@ -157,10 +158,20 @@ def test_the_check_that_a_mutant_names_kills_it_whatever_is_drawn(mutant, monkey
 @pytest.mark.parametrize("name", partly(CHECKS, day=lambda i: i % 5 == 0))
 def test_what_a_search_finds_prints_as_code_that_shows_it(name):
     mutant = next(mutant for mutant in MUTANTS if mutant.kills == name)
+    wrong = mutant.backend
     with applied(mutant):
-        (result,) = check_backend(mutant.backend, checks=[name], on_failure="return").results
+        (result,) = check_backend(wrong, checks=[name], on_failure="return").results
     assert result.status == FAILED
-    assert shows(result.code, mutant.backend, mutant), result
+    assert shows(result.code, wrong, mutant), result
+
+
+@pytest.mark.parametrize(
+    "name", ["relu: an answer that is kept and handed out again", "correlate: wrong after a refusal"]
+)
+def test_sequences_print_as_code_that_shows_it_from_the_start(name):
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    (result,) = check_backend(mutant.backend, checks=["calls_in_any_order"], examples=1, on_failure="return").results
+    assert shows(result.code, mutant.backend), result
 
 
 def turned(operator):
@@ -547,7 +558,7 @@ def test_what_is_wrong_everywhere_does_not_hide_what_is_wrong_with_another(check
     mutant = next(
         each
         for each in MUTANTS
-        if each.kills == check and getattr(each.backend, "relu", reference.relu) is not reference.relu
+        if each.kills == check and getattr(each.made, "relu", reference.relu) is not reference.relu
     )
     wrong = backend(
         relu=mutant.backend.relu,

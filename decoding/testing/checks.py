@@ -42,6 +42,7 @@ UNKNOWN_MODES = (
 )
 # fmt: on
 GROUPED = ("correlate", "substitute")  # which take groups
+SUMS = ("correlate", "substitute", "avg_pool")
 KEPT = 2**12  # numbers of an answer that is held, to see whether it stays
 LOSES_PRECISION = "less precision than was declared"
 
@@ -560,50 +561,46 @@ def _others_agree(bench: Bench, call: Call, got: Array, touched: Array, spoilt: 
 
 def _infinite(bench: Bench) -> Iterator[Cases]:
     stated = inspect.getattr_static(bench.backend, "range", None) is not None  # pairs of singles have no infinity, say
-    operators = _present(bench, "max_pool", *([] if stated else ["relu"]))
+    operators = _present(bench, "max_pool", *([] if stated else ["relu", "softmax"]))
     for call in bench.right(explicit.probes(operators)):
         x = np.array(call.arrays[0])
+        if call.operator == "softmax":  # some channels left out, but never all of them
+            channel = np.arange(x.shape[1]).reshape(-1, 1, 1)
+            yield Cases(
+                always=[call._replace(arrays=(np.where(channel == n, -np.inf, x),)) for n in (0, len(channel) - 1)]
+            )
+            continue
         x[0] = -np.inf
         x[1] = np.where(np.arange(x[1].size).reshape(x[1].shape) % 3 == 0, np.inf, x[1])
         huge = np.where(x < 0, -1, 1) * bench.precision.range.huge
         leaks = [{"leak": leak} for leak in (0.0, 1.0)] if call.operator == "relu" else [call.options]
         largest = [call._replace(arrays=(huge,), options=options) for options in leaks]
         yield Cases(always=[call._replace(arrays=(x,)), *largest])
-    # One infinity in a sum, and responses of a softmax that are left out by −∞, as masks are; the first, or the last.
-    operators = [each for each in bench.operators if each in ("correlate", "substitute", "avg_pool", "softmax")]
-    for call in bench.right(explicit.probes([] if stated else operators)):
+    sums = [each for each in bench.operators if each in SUMS]
+    for call in bench.right(explicit.probes([] if stated else sums)):
         x, *others = call.copies()
         assert x is not None
-        masked = [np.where(np.arange(x.shape[1]).reshape(-1, 1, 1) == c, -np.inf, x) for c in (0, x.shape[1] - 1)]
-        one = np.where(np.arange(x.size).reshape(x.shape) == 0, np.inf, x)
-        found = masked if call.operator == "softmax" else [one]
-        yield Cases(always=[call._replace(arrays=(each, *others)) for each in found])
+        x.flat[0] = np.inf
+        yield Cases(always=[call._replace(arrays=(x, *others))])
 
 
 @check(
-    says="Infinities come out of maxima and rectifiers; the maximum of nothing but −∞ is −∞; the largest numbers of the format stay; a "
-    "response of −∞ has no share in a softmax; what an infinity has no share in is as if it were not there.",
-    hunts="maxima that begin with the lowest finite number, rectifiers that multiply by zero, or double what they then halve, differences of "
-    "two infinities, slow ways for such values",
+    says="Infinities come out of maxima and rectifiers; the maximum of nothing but −∞ is −∞; the largest numbers of the format stay; "
+    "a channel of −∞, which has no probability, leaves the others theirs; what an infinity has no share in is right.",
+    hunts="maxima that begin with the lowest finite number, rectifiers that multiply by zero, or double what they then halve, "
+    "exponentials of −∞ − (−∞), slow ways for such values",
     cases=_infinite,
 )
 def infinity_comes_out(bench: Bench, call: Call) -> None:
     with np.errstate(invalid="ignore"):
         got, want = bench.answer(call), np.asarray(call.on(reference))
-    x, *others = call.arrays
-    if call.operator not in (
-        "max_pool",
-        "relu",
-        "softmax",
-    ):  # other cells are right, unless all that is added up is transformed
-        clean = call._replace(arrays=(np.where(np.isinf(x), 0, x), *others))  # type: ignore[arg-type]
-        return (
-            _others_agree(bench, clean, got, ~np.isfinite(want) | ~np.isfinite(got), call)
-            if got.shape == want.shape
-            else None
-        )
     if got.shape != want.shape:
         raise Mismatch(f"gives the shape {got.shape} instead of {want.shape}", call)
+    if call.operator in SUMS:  # infinities of a sum may cancel each other; the other cells are right
+        x, *others = call.arrays
+        clean = call._replace(arrays=(np.where(np.isinf(x), 0, x), *others))  # type: ignore[arg-type]
+        _others_agree(bench, clean, got, ~np.isfinite(want) | ~np.isfinite(got), call)
+        return
     wrong = (got != want) & (np.isinf(want) | ~np.isfinite(got))
     if wrong.any():
         raise Mismatch(
@@ -616,8 +613,9 @@ def _with_filters(bench: Bench) -> list[Cases]:
 
 
 @check(
-    says="Takes filters and biases that are parts of the maps: arrays of one call may share their memory.",
-    hunts="operands that are turned or packed in place, arrays that are told apart by their address",
+    says="Takes filters and biases that are parts of the maps, filters that lie where those of the call before lay, in another order, and "
+    "filters that are an earlier answer.",
+    hunts="operands that are turned or packed in place, arrays that are told apart by their address, copies that are kept elsewhere",
     cases=_with_filters,
 )
 def shared_inputs(bench: Bench, call: Call) -> None:
@@ -629,6 +627,36 @@ def shared_inputs(bench: Bench, call: Call) -> None:
         shared, lines = call._replace(arrays=(x, x[:2, :, :2, 1:3])), ["filters = maps[:2, :, :2, 1:3]"]
     apart, code = shared._replace(arrays=tuple(shared.copies())), Script(call, (*lines, call.by_name()))
     bench.agrees(apart, bench.asked(lambda: shared.on(bench.backend), code), code)
+    _turned(bench, call)
+    _answered(bench, call)
+
+
+def _turned(bench: Bench, call: Call) -> None:
+    """The same filters twice, the second time with rows and columns exchanged: in the same place, and of the same shape."""
+    x, filters, *bias = call.copies()
+    assert filters is not None
+    side = min(filters.shape[2:])
+    square = filters[:, :, :side, :side]
+    lines = [f"filters = filters[:, :, :{side}, :{side}]", call.by_name(), "filters = filters.swapaxes(2, 3)"]
+    for view in (square, square.swapaxes(2, 3)):
+        given = call._replace(arrays=(x, view, *bias))
+        code = Script(call, (*lines, call.by_name()) if view is not square else (lines[0], call.by_name()))
+        bench.agrees(given, bench.asked(partial(given.on, bench.backend), code), code)
+
+
+def _answered(bench: Bench, call: Call) -> None:
+    """An answer that its owner has doubled serves as filters, of one cell of maps or on maps of one window."""
+    y = bench.given(lambda: call.on(bench.backend), call)
+    if not isinstance(y, np.ndarray) or not y.flags.writeable:
+        return
+    y *= 2
+    cells = (y.shape[1], *y.shape[2:]) if call.operator == "correlate" else (len(y), 2, 2)
+    options = {"stride": (1, 1)} | ({"pad": (0, 0, 0, 0)} if "pad" in call.options else {})
+    x = np.resize(np.asarray(call.arrays[0]), (2, *cells))
+    given = Call(call.operator, (x, y, *[None] * len(call.arrays[2:])), options)
+    first, name = f"filters = {call.by_name()}", call.names[0]
+    code = Script(call, (first, "filters *= 2", f"{name} = np.resize({name}, {x.shape})", given.by_name()))
+    bench.agrees(given._replace(arrays=tuple(given.copies())), bench.asked(lambda: given.on(bench.backend), code), code)
 
 
 # Conditions: all that implementations branch on, alone and in pairs.
@@ -647,11 +675,13 @@ def _conditions(operator: str) -> None:
                 for now, then in zip(case.call.named.values(), before.named.values(), strict=True):
                     if now.flags.writeable:
                         now[...] = then  # so that the case is what it was
-            if got.size <= KEPT:
-                held.append((answer, got, case))
+            if got.size <= KEPT:  # by turns the answer, and a part of it alone, which must keep its memory as well
+                part = len(held) % 2 and isinstance(answer, np.ndarray)
+                held.append((answer[:1], got[:1], case) if part else (answer, got, case))
 
-        cases = conditions.cases(operator, bench.precision, bench.thorough)
-        if operator in ("correlate", "substitute") and takes_groups(bench.backend):
+        groups = operator in ("correlate", "substitute") and takes_groups(bench.backend)
+        cases = conditions.cases(operator, bench.precision, bench.thorough, groups)
+        if groups:
             cases = chain(cases, conditions.grouped_cases(operator, bench.precision))
         bench.look((case for case in cases if case.row.get("mode") in modes), agrees)
         for answer, before, case in held:
@@ -670,8 +700,8 @@ def _conditions(operator: str) -> None:
 def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) -> tuple[Any, Array]:
     """The answer, as it is and as it was when it was given.
 
-    The call is made once more, after its first array has changed its sign, if it can be written to; a large answer is judged anew
-    only if it is the same.
+    The call is made once more, after its first array and the last number of each other one have changed their signs, if they can be written
+    to; a large answer is judged anew only if it is the same.
     """
     call, (name, *_) = case.call, case.call.names
     answer, got = bench.held(lambda: call.on(bench.backend), case)
@@ -679,11 +709,17 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
         if not np.array_equal(call.named[each], then):
             lines = f"before = {each}.copy()", call.by_name(), f"assert np.array_equal({each}, before), {each}"
             raise Mismatch(f"{each} was written to", Script(before, (*case.lines, *lines)))
-    _agrees(bench, case, before, got, case)
+    desk = bench if case.row["type"] == "double" else bench.at(conditions.SINGLE)
+    should = _expected(desk, case, before)
+    desk.compare(got, should, case)
     x = call.named[name]
     change = [f"{name}[...] = -{name}"] if x.flags.writeable else []
     if change:
         np.negative(x, out=x)
+        for each, array in call.named.items():
+            if each != name and array.size and array.flags.writeable:
+                array.flat[-1] *= -1
+                change.append(f"{each}.flat[-1] *= -1")
 
     def code(*last: str) -> Script:
         return Script(before, (*case.lines, f"first = {call.by_name()}", "before = np.array(first)", *change, *last))
@@ -698,18 +734,21 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     if np.shares_memory(np.asarray(answer), np.asarray(again)):
         raise Mismatch("two answers share their memory", code(f"assert not np.shares_memory(first, {call.by_name()})"))
     if change and (got.size <= KEPT or np.array_equal(got, second)):
-        _agrees(bench, case, changed, second, code(call.by_name()))
+        desk.compare(second, _expected(desk, case, changed, should), code(call.by_name()))
     return answer, got
 
 
-def _agrees(bench: Bench, case: conditions.Case, call: Call, got: Array, code: object) -> None:
-    """The answer to the call, which has the arrays of the case or others of the same kind, is right."""
-    desk = bench if case.row["type"] == "double" else bench.at(conditions.SINGLE)
-    if case.row["values"] == "graded" and "repeated" not in case.row["layout"] and _is_whole(call, desk):
+def _expected(bench: Bench, case: conditions.Case, call: Call, like: stages.Expected | None = None) -> stages.Expected:
+    """What must be answered to the call, which has the arrays of the case, or these with other signs."""
+    if (
+        like is None
+        and case.row["values"] == "graded"
+        and "repeated" not in case.row["layout"]
+        and _is_whole(call, bench)
+    ):
         want = np.asarray(call.on(reference))
-        desk.compare(got, stages.Expected("", want, np.zeros(want.shape), 1.0), code)
-    else:
-        desk.agrees(call, got, code)
+        return stages.Expected("", want, np.zeros(want.shape), 1.0)
+    return bench.expected(call, like)
 
 
 def _is_whole(call: Call, bench: Bench) -> bool:

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import Array
-from ..interpolation import MODES
+from . import geometry
 from .calls import Call
+from .geometry import ALIKE, RISING
 from .operators import PADS as PADS
 from .operators import TABLE, WINDOWS, Row
 from .rounding import Arithmetic
@@ -47,7 +48,6 @@ MUTE = {
     ("images", 0),
     ("channels", 1),
 }
-ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
 MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
 
@@ -97,12 +97,22 @@ TYPES: dict[str, tuple[int, ...]] = {
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
-# In thin rows alone: every second row and column of the weights 0, as dilation makes them; and numbers that rise along each map, so
-# that a window's largest lies in its last cell, and in its first one when the sign is changed.
-SPREAD, RISING = "weights apart", "rising"
-# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, maps of one value, and weights that are all one or copy a
-# channel.
-SPECIAL = ("bytes", "some zeros", "one value", "words", "ones", "identity", "signs", "signed bytes")
+# In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
+SPREAD = "weights apart"
+APART = {SPREAD: 2, "weights 3 apart": 3, "weights 4 apart": 4}
+# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel.
+SPECIAL = (
+    "bytes",
+    "some zeros",
+    "words",
+    "ones",
+    "identity",
+    "blank",
+    "sparse",
+    "nearly products",
+    "signs",
+    "signed bytes",
+)
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -134,6 +144,8 @@ class Coverage(NamedTuple):
         How many pairs of classes occur together, of those that can in calls of that size.
     calls, longest : int
         How many calls there are, and the longest side in them.
+    triples, possible_triples : int
+        The same as pairs, of three classes of the table in `geometry`.
     """
 
     factors: int
@@ -142,6 +154,8 @@ class Coverage(NamedTuple):
     possible: int
     calls: int
     longest: int
+    triples: int = 0
+    possible_triples: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -273,7 +287,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_special, _every_window, _one_row, _rounded_up, _between, _spread, _long_windows)
+    small = (_special, _rounded_up, _between, _spread, _long_windows, *CORNERS)
     large = (_all_digits, _one_long, _large, _usual_layers, _with_every_class, _both_long)
     return tuple(row for way in (*small, *large) for row in way(operator))
 
@@ -287,28 +301,6 @@ def _usual(operator: str, **given: Any) -> Row:
     window = (2, 2 if operator in ("max_pool", "avg_pool") else 3), (1, 2)
     usual = {"images": 2, "channels": 2, "filters": 2, "rows": 4, "columns": 5, "window": window}
     return plain(operator, **usual | given)
-
-
-def _every_window(operator: str) -> Iterator[Row]:
-    """Squares of up to 8 cells in all usual steps, and patches side by side, on three channels, as a network's first layer has."""
-    table = factors(operator)
-    squares = [(side, step) for side in range(1, 9) for step in sorted({1, 2, 3, 4, side}) if step <= side]
-    windows = (*squares, (11, 4), (14, 14), (16, 8), (16, 16)) if "window" in table else ()
-    for i, (side, step) in enumerate(windows):
-        rows, columns = (2 * side + i % 2, 2 * side + 1) if "pad" in table else (2 + i % 2, 3)
-        values = RISING if "pad" in table and "filters" not in table else ("integers", "reals")[i % 2]
-        row = {"channels": 3, "filters": 2, "rows": rows, "columns": columns, "window": ((side, side), (step, step))}
-        yield plain(operator, **row, pad="half a window", mode=MODES[i % 3], values=values)
-
-
-def _one_row(operator: str) -> Iterator[Row]:
-    """Maps of one row, or of one column, under windows along it: signals."""
-    table = factors(operator)
-    windows = ((2, 2), (3, 1), (3, 2), (2, 1)) if "window" in table else ()
-    others = [{"mode": mode} for mode in MODES] if "mode" in table else [{"pad": "none"}, {"pad": "half a window"}]
-    for (side, step), other in product(windows, others):
-        yield _usual(operator, rows=1, columns=9, window=((1, side), (1, step)), **other)
-        yield _usual(operator, rows=9, columns=1, window=((side, 1), (step, 1)), **other)
 
 
 def _between(operator: str) -> Iterator[Row]:
@@ -341,13 +333,60 @@ def _spread(operator: str) -> Iterator[Row]:
     for (n, c, k, cells), window in product(sizes, windows):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
         yield plain(operator, window=window, values=SPREAD, **shape)
+    for by, c in product((3, 4) if sizes else (), (1, 3)):
+        yield plain(operator, **_as_dilated(by), images=2, channels=c, filters=c)
+
+
+def _as_dilated(by: int) -> Row:
+    """A window of 3×3 whose weights lie so far apart, with pads that keep the size of the map."""
+    window, values = ((2 * by + 1, 2 * by + 1), (1, 1)), next(name for name, each in APART.items() if each == by)
+    return {"rows": 9, "columns": 10, "window": window, "pad": "half a window", "values": values}
+
+
+def _one_cell(operator: str) -> Iterator[Row]:
+    """Maps of one cell, under the usual windows that lie over it with their pads, on one channel and filter and on three."""
+    windows = ((3, 1), (3, 2), (2, 1), (2, 2), (5, 2)) if "pad" in factors(operator) else ()
+    for (side, step), pad, n in product(windows, ("one all around", "half a window", "nearly a window"), (1, 3)):
+        row = plain(operator, images=2, channels=n, filters=n, window=((side, side), (step, step)), pad=pad)
+        if TABLE[operator].products(row) < math.inf:
+            yield row
+
+
+def _least(operator: str) -> Iterator[Row]:
+    """The smallest calls there are, and those with a single side of 2, in all types."""
+    for kind in factors(operator)["type"]:
+        yield plain(operator, type=kind)
+        yield from (plain(operator, type=kind, **{side: 2}) for side in sides(operator))
+
+
+def _laid_out(operator: str) -> Iterator[Row]:
+    """All layouts on one image of 240 cells, under a small window: products of matrices with few rows and many columns."""
+    for layout in factors(operator)["layout"]:
+        window = {"window": ((2, 2), (1, 1))}
+        yield _usual(operator, images=1, channels=2, rows=15, columns=16, layout=layout, values="integers", **window)
+
+
+def _same_maps(operator: str) -> Iterator[Row]:
+    """The same maps with all slopes, one after the other."""
+    yield from (_usual(operator, leak=leak) for leak in factors(operator).get("leak", ()))
+
+
+def _rests(operator: str) -> Iterator[Row]:
+    """One or none left over of 32 channels and filters, on squares of odd sides, in both types."""
+    windows = ((1, 1), (3, 1)) if "filters" in factors(operator) else ()
+    for (side, step), n, kind in product(windows, (32, 33), ("double", "single")):
+        shape = {"images": 1, "channels": n, "filters": n, "rows": 9, "columns": 9}
+        yield plain(operator, window=((side, side), (step, step)), type=kind, **shape)
+
+
+CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests)
 
 
 def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
-    for number, values in enumerate(SPECIAL if "filters" in table else SPECIAL[:3]):
+    for number, values in enumerate(SPECIAL if "filters" in table else SPECIAL[:2]):
         for i, window in enumerate(table.get("window", LAYOUTS)):
             row = _usual(operator, channels=3, filters=3, values=values)
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
@@ -400,7 +439,7 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     table = factors(operator)
     windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
     # Images, channels, filters, rows and columns.
-    sizes = [(1, 16, 16, 16), (2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
+    sizes = [(2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
     sizes += [(1025, 2, 2, 3), (1, 1025, 2, 3), *[(1, 2, 1025, 3)] * ("filters" in table)]
     for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
@@ -453,18 +492,30 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return (*rows, *_grouped_layers(operator), *_grouped_long(operator))
+    return (*rows, *_grouped_spread(operator), *_each_channel(operator), *_grouped_long(operator))
 
 
-def _grouped_layers(operator: str) -> Iterator[Row]:
-    """The usual windows in groups of one or two channels and filters, as networks have them; and weights that lie apart."""
-    windows = [((side, side), (step, step)) for side, step in ((1, 1), (3, 1), (3, 2), (5, 1))]
-    cells = {"rows": 6, "columns": 9, "pad": "one all around"}
-    for groups, c, k, window in product((2, 4), (1, 2), (1, 2), windows):
-        row = cells | {"channels": c, "filters": k, "window": window}
-        yield _usual(operator, **row) | {"groups": groups}
-        if window == ((5, 5), (1, 1)):
-            yield _usual(operator, **row, values=SPREAD) | {"groups": groups}
+def _each_channel(operator: str) -> Iterator[Row]:
+    """A filter for each channel, as networks for telephones have them: on few and many channels, maps of one cell, as large as the
+    window and larger, and weights that lie apart."""
+    one: Row = {"channels": 1, "filters": 1}
+    windows = [((side, side), (step, step)) for side, step in ((3, 1), (3, 2), (5, 1), (2, 2))]
+    for window, n in product(windows, (3, 4, 16)):
+        for cells in (1, 4, 9):
+            yield _usual(operator, **one, rows=cells, columns=cells, window=window, pad="half a window") | {"groups": n}
+        (h, w), _ = window
+        yield _usual(operator, **one, rows=h, columns=w, window=window, pad="none") | {"groups": n}
+    for window, n in product(windows[:2], (128, 1025)):
+        yield plain(operator, **one, rows=5, columns=5, window=window, pad="one all around") | {"groups": n}
+    for by in APART.values():
+        yield _usual(operator, **_as_dilated(by), **one) | {"groups": 3}
+
+
+def _grouped_spread(operator: str) -> Iterator[Row]:
+    """Weights that lie apart, in groups of one or two channels and filters."""
+    cells = {"rows": 6, "columns": 9, "pad": "one all around", "window": ((5, 5), (1, 1)), "values": SPREAD}
+    for groups, c, k in product((2, 4), (1, 2), (1, 2)):
+        yield _usual(operator, **cells, channels=c, filters=k) | {"groups": groups}
 
 
 def _grouped_long(operator: str) -> Iterator[Row]:
@@ -481,10 +532,11 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
         yield case(operator, row | {side: row["groups"] * row[side] for side in ("channels", "filters")}, precision)
 
 
-def cases(operator: str, precision: Arithmetic, thorough: bool = False) -> Iterator[Case]:
-    """Calls with all pairs of conditions, the cheap ones first, and then thin ones."""
+def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
+    """Calls with all pairs of conditions, the cheap ones first; with three of `geometry` together, in groups, too, if asked; and thin ones."""
     rows, *_ = covering(operator, thorough)
-    for row in (*rows, *thin(operator)):
+    small, *_ = geometry.covering(operator, groups)
+    for row in (*rows, *small, *thin(operator)):
         if operator != "unpool" or _pixels(row) <= 1 / (8 * precision.eps):  # or the format cannot tell places apart
             yield case(operator, row, precision)
 
@@ -495,13 +547,14 @@ def _pixels(row: Row) -> int:
     return int(max((n - 1) * step + size for n, size, step in sides))
 
 
-def coverage(operator: str, thorough: bool = False) -> Coverage:
+def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Coverage:
     """What `cases` have in them."""
     rows, pairs, possible = covering(operator, thorough)
-    table = factors(operator, thorough)
-    lengths = {value for row in (*rows, *thin(operator)) for value in row.values() if type(value) is int}
-    calls = len(rows) + len(thin(operator))
-    return Coverage(len(table), sum(map(len, table.values())), pairs, possible, calls, max(lengths))
+    small, triples, possible_triples = geometry.covering(operator, groups)
+    table, calls = factors(operator, thorough), (*rows, *small, *thin(operator))
+    longest = max(value for row in calls for value in row.values() if type(value) is int)
+    classes = sum(map(len, table.values()))
+    return Coverage(len(table), classes, pairs, possible, len(calls), longest, triples, possible_triples)
 
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
@@ -540,8 +593,8 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
-    if values == SPREAD:
-        return _apart(call)
+    if values in APART:
+        return _apart(call, APART[values])
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
@@ -566,8 +619,6 @@ def _specially(call: Call, values: str, reach: int) -> Call:
         i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
         x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]
         weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
-    elif values == "one value":
-        x = np.full_like(x, 3)
     elif values == "signs":
         x, weights = np.where(x < 0, -1, 1), [np.where(f < 0, -1, 1) for f in weights if f is not None]
     elif values == "signed bytes":
@@ -579,6 +630,13 @@ def _specially(call: Call, values: str, reach: int) -> Call:
     elif values == "ones":  # beside a column that is large, for running sums to lose the others
         x = x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1)
         weights = [np.ones_like(f) for f in weights if f is not None]
+    elif values == "blank":  # one number for each channel and image: the weights may be added up, but for the pads
+        x = np.broadcast_to(x[..., :1, :1] + 4, x.shape).copy()
+    elif values == "sparse":  # in some places all channels, in most of them none
+        n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
+        x = x * ((n + 7 * i + 3 * j) % 11 == 5)
+    elif values == "nearly products":  # of a row and a column, but for a millionth in one place
+        weights = [_nearly_products(f) for f in weights if f is not None]
     else:
         weights = [_identity(f) for f in weights if f is not None]
     return call._replace(arrays=(x, *weights, *others[len(weights) :]))
@@ -589,6 +647,14 @@ def _identity(filters: Array) -> Array:
     k, c, h, w = filters.shape
     out = np.zeros(filters.shape)
     out[:, :, h // 2, w // 2] = np.eye(k, c)
+    return out
+
+
+def _nearly_products(filters: Array) -> Array:
+    """Filters each row of which is the first one times a whole number, but for 2^-20 in their last weight."""
+    factors = 1.0 + np.arange(filters.shape[2]) % 3
+    out = np.asarray(factors[:, np.newaxis] * filters[:, :, :1])
+    out[..., -1:, -1:] += 2.0**-20
     return out
 
 
@@ -628,11 +694,12 @@ def extreme(call: Call, maps: int = 1, weights: int = 1, reach: int = 0) -> Call
     return call._replace(arrays=tuple(scaled))
 
 
-def _apart(call: Call) -> Call:
-    """The call with zeros for every second row and column of the weights."""
+def _apart(call: Call, by: int) -> Call:
+    """The call with zeros for all but every second (third, fourth) row and column of the weights."""
     x, filters, *others = call.arrays
     filters = np.array(filters)
-    filters[:, :, 1::2] = filters[..., 1::2] = 0
+    h, w = filters.shape[2:]
+    filters[:, :, np.arange(h) % by > 0] = filters[..., np.arange(w) % by > 0] = 0
     return call._replace(arrays=(x, filters, *others))
 
 

@@ -68,6 +68,7 @@ class Sequence(RuleBasedStateMachine):
     large: ClassVar[list[Call]] = []
     found: ClassVar[list[Mismatch]]
     right: ClassVar[dict[Any, Array]]  # what was found to be right: equal answers to equal arrays are not judged again
+    told: ClassVar[list[Any]]  # the lines of the sequences before, of which the backend may remember something
 
     def __init__(self) -> None:
         super().__init__()
@@ -318,7 +319,11 @@ def plays(pool: list[Call], firsts: int, idle: int = 0, large: int = 0) -> Itera
 
 
 def played(machine: type[Sequence], steps: list[Step]) -> tuple[int, Mismatch] | None:
-    """What goes wrong when the steps are taken one after the other, and after how many of them; None if nothing does."""
+    """What goes wrong when the steps are taken one after the other, and after how many of them; None if nothing does.
+
+    All calls are right when they are first made: if the first step is one, and is wrong, then the backend remembers, and all lines from the
+    beginning are told.
+    """
     state, taken = machine(), 0
     try:
         for name, arguments in steps:
@@ -327,12 +332,18 @@ def played(machine: type[Sequence], steps: list[Step]) -> tuple[int, Mismatch] |
                 getattr(state, name)(**arguments)
         state.all_stay()
     except Mismatch as mismatch:
+        if taken == 1 and name == "ask":
+            mismatch.code = "\n".join(map(str, [*machine.told, mismatch.code]))
         return taken, mismatch
+    machine.told += state.lines
     return None
 
 
 def shortest(machine: type[Sequence], steps: list[Step]) -> Mismatch | None:
-    """What goes wrong in these steps, or in the last few of them alone: a reader has less to read."""
+    """What goes wrong in these steps, or in the last few of them alone: a reader has less to read.
+
+    Not if the first of these is a call that is wrong by itself: all are right when they are first made, so the backend remembers.
+    """
     found = played(machine, steps)
     if found is None:
         return None
@@ -341,7 +352,7 @@ def shortest(machine: type[Sequence], steps: list[Step]) -> Mismatch | None:
         part = steps[max(end - length, 0) : end]
         if len(part) < taken and part and "back" not in part[0][1]:
             shorter = played(machine, part)
-            if shorter is not None:
+            if shorter is not None and (shorter[0] > 1 or part[0][0] != "ask"):
                 return shorter[1]
     return mismatch
 
@@ -355,6 +366,10 @@ def _searched(machine: type[Sequence], bench: Bench) -> None:
     except Flaky:  # the backend did not do the same twice: the last sequence it got wrong will do
         machine.found[-1].problem += NOT_THE_SAME
         raise machine.found[-1] from None
+    except Mismatch as shrunk:
+        if "y1 = " in shrunk.code or "y0 = " not in shrunk.code:
+            raise
+        raise machine.found[0] from None  # one call that is wrong by itself: the backend remembers what came before
 
 
 def _idle(call: Call) -> list[Call]:
@@ -420,6 +435,7 @@ def calls_in_any_order(bench: Bench) -> None:
         large: ClassVar[list[Call]] = bench.right(map(_larger, firsts))
         found: ClassVar[list[Mismatch]] = []
         right: ClassVar[dict[Any, Array]] = {}
+        told: ClassVar[list[Any]] = []
 
     Machine.bench = bench
 

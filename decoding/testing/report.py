@@ -100,7 +100,11 @@ class Report:
         """
         ran = {result.check for result in self.results if result.status not in (UNSUPPORTED, NOT_JUDGED)}
         names = [name.removesuffix("_conditions") for name in ran if name.endswith("_conditions")]
-        found = {name: conditions.coverage(name, self.thorough) for name in OPERATORS if name in names}
+        found = {
+            name: conditions.coverage(name, self.thorough, self.header.get("groups", False))
+            for name in OPERATORS
+            if name in names
+        }
         whole = {result.check for result in self.results if result.status not in (UNSUPPORTED, NOT_JUDGED, PARTLY)}
         return found | ({"networks": networks.coverage()} if whole >= networks.CHECKED else {})
 
@@ -138,13 +142,16 @@ class Report:
         found = self.coverage
         if found:
             each = [
-                f"{name} {c.classes} ({c.pairs} of {c.possible} pairs in {c.calls} {'calls' if name in OPERATORS else name})"
+                f"{name} {c.classes} ({c.pairs} of {c.possible} pairs"
+                + (f", {c.triples} of {c.possible_triples} triples" if c.possible_triples else "")
+                + f" in {c.calls} {'calls' if name in OPERATORS else name})"
                 for name, c in found.items()
             ]
             sides = [c.longest for name, c in found.items() if name in OPERATORS]
             most = [f"sides up to {max(sides)}"] if sides else []
             most += [f"networks up to {found['networks'].longest} layers"] if "networks" in found else []
-            rest = "three together" if self.thorough else f"sides above {max(FEW)} in pairs; three together"
+            rest = "three together, but in small calls"
+            rest = rest if self.thorough else f"sides above {max(FEW)} in pairs; {rest}"
             yield f"covered, classes of conditions: {', '.join(each)}; {', '.join(most)}; not covered: {rest}"
 
     def summary(self) -> str:

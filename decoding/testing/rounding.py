@@ -125,7 +125,7 @@ def linear_error(call: Call, precision: Arithmetic, x: Array, error: Array, filt
     """``γ_n · op(|x| + e, |f| + d)`` of its own; ``op(e, |f| + d) + op(|x|, d)`` carried on."""
     filters = np.abs(np.asarray(call.arrays[1], np.float64))
     loose = filters if filters_error is None else filters + filters_error
-    carried = _unbiased(call, error, loose)
+    carried = _carried(error, lambda: _unbiased(call, error, loose))
     if filters_error is not None:
         carried = carried + _unbiased(call, x, filters_error)
     x = x + error
@@ -147,6 +147,11 @@ def linear_error(call: Call, precision: Arithmetic, x: Array, error: Array, filt
         mass = mass + np.abs(np.asarray(call.arrays[2], np.float64))[:, np.newaxis, np.newaxis]
     n = terms + 3  # the operands may be rounded when they are read, and a bias is one more term
     return precision.growth(n, operands=2) * mass + n * precision.range.tiny, carried, mass
+
+
+def _carried(error: Array, through: Callable[[], Array]) -> Array:
+    """What comes of the error of an operand: 0 where there is none, which needs no operator."""
+    return through() if error.any() else np.zeros(())
 
 
 def _unbiased(call: Call, x: Array, filters: Array) -> Array:
@@ -179,7 +184,7 @@ def relu_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grids | 
 def max_pool_error(call: Call, precision: Arithmetic, x: Array, error: Array, _: Array | None) -> Errors:
     """A maximum is off by no more than what it is taken of."""
     mass = call.on(reference, x + error)
-    return precision.growth(1) * mass, call.on(reference, error), mass
+    return precision.growth(1) * mass, _carried(error, lambda: call.on(reference, error)), mass
 
 
 def max_pool_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grids:
@@ -191,7 +196,7 @@ def avg_pool_error(call: Call, precision: Arithmetic, x: Array, error: Array, _:
     """The sum is formed before it is divided."""
     cells = math.prod(call.options["size"])
     mass = call.on(reference, x + error)
-    return precision.growth(cells + 3, 2) * mass, call.on(reference, error), cells * mass
+    return precision.growth(cells + 3, 2) * mass, _carried(error, lambda: call.on(reference, error)), cells * mass
 
 
 def avg_pool_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grids | None:

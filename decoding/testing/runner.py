@@ -128,6 +128,7 @@ def check_backend(
         "eps": bench.precision.eps,
         **({"input_eps": bench.precision.input_eps} if bench.precision.input_eps else {}),
         **({} if bench.precision.exact else {"exact": False}),
+        **({"groups": True} if takes_groups(backend) else {}),
         "examples": examples,
         "seed": "fixed" if seed is None else seed,
         "numpy": np.__version__,
