@@ -578,10 +578,9 @@ def _infinite(bench: Bench) -> Iterator[Cases]:
         yield Cases(always=[call._replace(arrays=(x,)), *largest])
     sums = [each for each in bench.operators if each in SUMS]
     for call in bench.right(explicit.probes([] if stated else sums)):
-        x, *others = call.copies()
-        assert x is not None
-        x.flat[0] = np.inf
-        yield Cases(always=[call._replace(arrays=(x, *others))])
+        arrays = call.copies()
+        arrays[0].flat[0] = np.inf  # type: ignore[union-attr]
+        yield Cases(always=[call._replace(arrays=tuple(arrays))])
 
 
 @check(
