@@ -944,6 +944,36 @@ instead(
     whole_mean_lost,
 )  # fmt: skip
 instead(
+    "pair", "correlate: Winograd F(4×4, 3×3), half a tile", "correlate",
+    lambda x, f, b, **o: (f.shape[2:], o["stride"]) == ((3, 3), (1, 1)) and min(x.shape[1], len(f)) >= 16
+    and (x.shape[3] + sum(o["pad"][2:]) - 2) % 4 == 2, half_a_tile_lost,
+)  # fmt: skip
+instead(
+    "pair", "correlate: 3×3, step 2, pads, even columns, single", "correlate",
+    lambda x, f, b, **o: (f.shape[2:], o["stride"], o["pad"]) == ((3, 3), (2, 2), (1, 1, 1, 1)) and x.shape[1] >= 8
+    and x.shape[3] % 2 == 0 and x.dtype == f.dtype == np.float32, lambda *a, **o: last_column(reference.correlate(*a, **o)),
+)  # fmt: skip
+instead(
+    "pair", "max_pool: 3×3, step 2, pads, 32 columns, single", "max_pool",
+    lambda x, **o: (o["size"], o["stride"], o["pad"][0]) == ((3, 3), (2, 2), 1) and x.shape[3] >= 32 and x.dtype == np.float32,
+    lambda x, **o: reference.max_pool(np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0))), **{**o, "pad": (0, *o["pad"][1:])}),
+)  # fmt: skip
+instead(
+    "pair", "substitute: 4×4, step 2, 8 maps and channels", "substitute",
+    lambda x, f, *, stride: (f.shape[2:], stride) == ((4, 4), (2, 2)) and min(f.shape[:2]) >= 8,
+    lambda x, f, **o: last_column(reference.substitute(x, f, **o)),
+)  # fmt: skip
+instead(
+    "pair", "unpool: bilinear 2×2, 3 channels, 8×8, single", "unpool",
+    lambda x, *, size, stride, mode: (size, stride, mode) == ((2, 2), (2, 2), "bilinear") and x.shape[1] >= 3
+    and min(x.shape[2:]) >= 8 and x.dtype == np.float32, lambda x, **o: last_column(reference.unpool(x, **o)),
+)  # fmt: skip
+instead(
+    "pair", "correlate: 5×5, pads, 3 channels, 6 filters, odd columns", "correlate",
+    lambda x, f, b, **o: (f.shape[1:], o["pad"]) == ((3, 5, 5), (2, 2, 2, 2)) and len(f) >= 6 and x.shape[3] % 2 and x.shape[3] > 9,
+    lambda x, f, b, **o: reference.correlate(x, np.concatenate([f[:-1], f[-1:, :, ::-1]]), b, **o),
+)  # fmt: skip
+instead(
     "option", "correlate: pads alike along both axes are SAME", "correlate", lambda x, *_, pad, **o: pad[:2] == pad[2:],
     odd_cell_below,
 )  # fmt: skip

@@ -288,7 +288,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     if operator in ALIKE:
         return thin(ALIKE[operator])
     small = (_special, _rounded_up, _between, _spread, _long_windows, *CORNERS)
-    large = (_all_digits, _one_long, _large, _usual_layers, _with_every_class, _both_long)
+    large = (_all_digits, _one_long, _large, _usual_layers, _usual_singles, _with_every_class, _both_long)
     return tuple(row for way in (*small, *large) for row in way(operator))
 
 
@@ -447,6 +447,19 @@ def _usual_layers(operator: str) -> Iterator[Row]:
         row = plain(operator, values="reals", **shape, **window)
         if TABLE[operator].products(row) <= MOST[True]:
             yield row
+
+
+def _usual_singles(operator: str) -> Iterator[Row]:
+    """Layers as networks have them in single precision, on three channels and on sixteen, of even and of odd rows and columns."""
+    table, modes = factors(operator), factors(operator).get("mode", ("",))
+    windows = ((3, 1), (3, 2), (5, 1), (7, 2), (4, 2), (2, 2)) if "filters" in table else ((2, 2), (3, 2))
+    values = "negative" if "pad" in table and "filters" not in table else "integers"
+    sizes = (8, 14), (9, 15 if "filters" in table else 33)
+    kinds = product(windows if "window" in table else ((1, 1),), (3, 16), sizes, modes)
+    for (side, step), channels, (rows, columns), mode in kinds:
+        shape = {"images": 1, "channels": channels, "filters": 16, "rows": rows, "columns": columns}
+        window = {"window": ((side, side), (step, step)), "pad": "half a window", "mode": mode}
+        yield plain(operator, values=values, type="single", **shape, **window)
 
 
 def _with_every_class(operator: str) -> Iterator[Row]:

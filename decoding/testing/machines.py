@@ -42,7 +42,7 @@ SECONDS = {False: 2, True: 30}  # that they may take, for each operator
 PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
 FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
-MANY_LARGE = 32  # calls of large arrays
+MANY_LARGE = {False: 32, True: 320}  # calls of large arrays; more where they take little time
 BATCH = 500  # calls that threads are given at a time
 ANY_SHAPE = ("relu", "softmax", "max_pool", "avg_pool")  # which take what any other operator answers
 REFUSED = 5  # of so many calls in threads, one comes after a call that must be refused
@@ -523,7 +523,14 @@ def many_calls(bench: Bench) -> None:
                 for each in [_larger(call)]
                 for sign in (1, -1)
             ]
-            bench.look([(_of_many_shapes(call, 2), count), (fresh, len(fresh)), (large, MANY_LARGE)], in_threads)
+            bench.look(
+                [
+                    (_of_many_shapes(call, 2), count),
+                    (fresh, len(fresh)),
+                    (large, MANY_LARGE[call.operator in ANY_SHAPE]),
+                ],
+                in_threads,
+            )
         else:
             bench.look([call], repeated)
         bench.look([_of_many_shapes(call, 2, 3, 1)], new_shapes)
