@@ -1136,7 +1136,7 @@ class Later:
 
 
 def one_memory_for_large_maps():
-    memory = np.empty(2**16)
+    memory = np.empty(2**20)
 
     def relu(x, *, leak):
         if not 4096 <= x.size <= memory.size:

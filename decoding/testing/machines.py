@@ -42,7 +42,7 @@ SECONDS = {False: 2, True: 30}  # that they may take, for each operator
 PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
 FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
-MANY_LARGE = {False: 32, True: 320}  # calls of large arrays; more where they take little time
+MANY_LARGE = {False: 32, True: 128}  # calls of large arrays; more of operators that take little time
 BATCH = 500  # calls that threads are given at a time
 ANY_SHAPE = ("relu", "softmax", "max_pool", "avg_pool")  # which take what any other operator answers
 REFUSED = 5  # of so many calls in threads, one comes after a call that must be refused
@@ -392,11 +392,11 @@ def _idle(call: Call) -> list[Call]:
     return [call._replace(arrays=(*pair, *bias), options={**one, **none}) for pair in fit]
 
 
-def _larger(call: Call) -> Call:
-    """The same call of over 4,096 numbers, and with over 512 weights, if it has any."""
+def _larger(call: Call, times: int = 1) -> Call:
+    """The same call of over 4,096 numbers, and with over 512 weights, if it has any; of so many times as many rows and columns."""
     x, *others = call.arrays
     assert x is not None
-    large = varied(2, x.shape[1], 33, 67)
+    large = varied(2, x.shape[1], 33 * times, 67 * times)
     if not others:
         return call._replace(arrays=(large[:, :2],) if call.operator == "unpool" else (large,))
     sides = (9, x.shape[1]) if call.operator == "correlate" else (x.shape[1], 9)
@@ -520,7 +520,7 @@ def many_calls(bench: Bench) -> None:
             fresh = [each for each in _of_many_shapes(call, FRESH // THREADS, 2) for _ in range(THREADS)]
             large = [
                 each._replace(arrays=(sign * np.asarray(each.arrays[0]), *each.arrays[1:]))
-                for each in [_larger(call)]
+                for each in [_larger(call, 3 if call.operator in ANY_SHAPE else 1)]
                 for sign in (1, -1)
             ]
             bench.look(
