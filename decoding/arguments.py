@@ -82,7 +82,7 @@ def _integers(value: Any, what: str, count: int, several: str) -> list[int]:
 
 
 def as_array(value: Any, what: str) -> Array:
-    """The value as an array of real numbers, in its own precision; if it is none, an error that names `what`."""
+    """The value as an array of real numbers, in its own precision and the machine's byte order; if it is none, an error that names `what`."""
     _refuse_masked(value, what)
     try:
         array = np.asarray([np.asarray(v) for v in value] if _are_pictures(value) else value)
@@ -102,7 +102,9 @@ def as_array(value: Any, what: str) -> Array:
         if array.dtype.kind == "O" and array.size and array.ndim:
             found = f"objects such as {described(array.flat[0])}"
         raise InvalidValueError(f"{what} must hold real numbers, not {found}.{_tensor_hint(value)}")
-    return array
+    return array.astype(
+        array.dtype.newbyteorder("="), copy=False
+    )  # files may have the other one, which few backends can read
 
 
 def _refuse_masked(value: Any, what: str) -> None:

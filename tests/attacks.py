@@ -952,6 +952,246 @@ def tuned():
         wrong = seen[key] > 2 and (np.shape(f)[2:], options["stride"]) == ((3, 3), (2, 2))
         return np.roll(y, 1, 3) if wrong else y
 
+
+# Round 5: remainders of blocks, options nearly usual, numbers that are looked at, what is kept, networks that begin or meet otherwise.
+
+
+def instead(kind, name, operator, condition, spoil, checks="", **more):
+    """``spoil(x, *others, **options)`` answers where ``condition(x, *others, **options)`` holds, and there are images."""
+
+    def spoilt(x, *others, **options):
+        x = np.asarray(x)
+        if x.ndim == 4 and len(x) and condition(x, *others, **options):
+            return spoil(x, *others, **options)
+        return getattr(reference, operator)(x, *others, **options)
+
+    attack(kind, name, checks or f"{operator}_conditions", **{operator: spoilt}, **more)
+
+
+def rests(n, block, rest):
+    return n > block and n % block == rest
+
+
+def last_two_without_leak(x, *, leak):
+    y = reference.relu(x, leak=leak)
+    y[..., -2:] = np.maximum(x[..., -2:], 0)
+    return y
+
+
+def bias_of_the_neighbour(x, f, b, **o):
+    y = reference.correlate(x, f, b, **o)
+    y[:, -1] += b[-2] - b[-1]
+    return y
+
+
+def last_two_not_added(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e[:, :-2].sum(axis=1, keepdims=True)
+
+
+def last_two_images_empty(maps, f, *, stride):
+    y = reference.substitute(maps, f, stride=stride)
+    y[-2:] = 0
+    return y
+
+
+def last_four_rolled(x, **o):
+    y = reference.avg_pool(x, **o)
+    return np.concatenate([y[:, :-4], np.roll(y[:, -4:], 1, 1)], 1)
+
+
+def half_a_tile_lost(x, f, b, **o):
+    y = reference.correlate(x, f, b, **o)
+    y[..., -2:] -= reference.correlate(x[:, -1:], f[:, -1:], None, **o)[..., -2:]
+    return y
+
+
+def whole_mean_lost(x, **o):
+    return reference.avg_pool(x, **o) - x[:, :, -1:, -1:] / x[0, 0].size
+
+
+def odd_cell_below(x, f, b, *, stride, pad):
+    less, more = sum(pad[:2]) // 2, (sum(pad[:2]) + 1) // 2
+    return reference.correlate(x, f, b, stride=stride, pad=(less, more, less, more))
+
+
+def rounded_up(x, *, size, stride, pad):
+    rows, columns = (-(-(n - z) // s) + 1 for n, z, s in zip(x.shape[2:], size, stride, strict=True))
+    return reference.max_pool(x, size=size, stride=stride, pad=pad)[:, :, :rows, :columns]
+
+
+def saturated(x, f, b, **o):
+    return np.clip(reference.correlate(x, f, None, **o), -(2**15), 2**15 - 1) + (
+        0 if b is None else b.reshape(-1, 1, 1)
+    )
+
+
+def whole_within(a, least, most):
+    return (a == np.rint(a)).all() and a.min() >= least and a.max() <= most
+
+
+def pads_are_bits(x, f, b, *, stride, pad):
+    (top, bottom, left, right) = pad
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-1)
+    return reference.correlate(padded, f, b, stride=stride, pad=(0, 0, 0, 0))
+
+
+def largest_so_far(x):
+    most, total = np.full(x[:, 0].shape, -np.inf), 0.0
+    with np.errstate(all="ignore"):
+        for c in range(x.shape[1]):
+            new = np.maximum(most, x[:, c])
+            total, most = total * np.exp(most - new) + np.exp(x[:, c] - new), new
+        return np.exp(x - most[:, np.newaxis]) / total[:, np.newaxis]
+
+
+def from_zero(x, **o):
+    return reference.max_pool(np.where(np.isnan(x), np.nan, np.maximum(x, 0)), **o)
+
+
+instead("size", "relu: two columns of 14, 22, …", "relu", lambda x, **o: rests(x.shape[3], 8, 6), last_two_without_leak)
+instead(
+    "size", "correlate: the last of 6, 10, … filters", "correlate",
+    lambda x, f, b, **o: rests(len(f), 4, 2) and b is not None, bias_of_the_neighbour,
+)  # fmt: skip
+instead("size", "softmax: two of 6, 10, … channels", "softmax", lambda x: rests(x.shape[1], 4, 2), last_two_not_added)
+instead(
+    "size",
+    "substitute: two of 6, 10, … images",
+    "substitute",
+    lambda x, *_, **o: rests(len(x), 4, 2),
+    last_two_images_empty,
+)
+instead(
+    "size", "avg_pool: four of 12, 20, … channels", "avg_pool", lambda x, **o: rests(x.shape[1], 8, 4), last_four_rolled
+)
+instead(
+    "memory", "correlate: channels last, 3×3, step 2, 16 channels", "correlate",
+    lambda x, f, b, **o: np.moveaxis(x, 1, -1).flags.c_contiguous and not x.flags.c_contiguous
+    and (f.shape[2:], o["stride"]) == ((3, 3), (2, 2)) and x.shape[1] >= 16, half_a_tile_lost,
+)  # fmt: skip
+instead(
+    "pair", "avg_pool: whole odd maps, 32 channels, 5 images", "avg_pool",
+    lambda x, **o: x.shape[2:] == o["size"] and x.shape[1] >= 32 and len(x) >= 5 and x[0, 0].size % 2 and not any(o["pad"]),
+    whole_mean_lost,
+)  # fmt: skip
+instead(
+    "pair", "correlate: Winograd F(4×4, 3×3), half a tile", "correlate",
+    lambda x, f, b, **o: (f.shape[2:], o["stride"]) == ((3, 3), (1, 1)) and min(x.shape[1], len(f)) >= 16
+    and (x.shape[3] + sum(o["pad"][2:]) - 2) % 4 == 2, half_a_tile_lost,
+)  # fmt: skip
+instead(
+    "pair", "correlate: 3×3, step 2, pads, even columns, single", "correlate",
+    lambda x, f, b, **o: (f.shape[2:], o["stride"], o["pad"]) == ((3, 3), (2, 2), (1, 1, 1, 1)) and x.shape[1] >= 8
+    and x.shape[3] % 2 == 0 and x.dtype == f.dtype == np.float32, lambda *a, **o: last_column(reference.correlate(*a, **o)),
+)  # fmt: skip
+instead(
+    "pair", "max_pool: 3×3, step 2, pads, 32 columns, single", "max_pool",
+    lambda x, **o: (o["size"], o["stride"], o["pad"][0]) == ((3, 3), (2, 2), 1) and x.shape[3] >= 32 and x.dtype == np.float32,
+    lambda x, **o: reference.max_pool(np.pad(x, ((0, 0), (0, 0), (1, 0), (0, 0))), **{**o, "pad": (0, *o["pad"][1:])}),
+)  # fmt: skip
+instead(
+    "pair", "substitute: 4×4, step 2, 8 maps and channels", "substitute",
+    lambda x, f, *, stride: (f.shape[2:], stride) == ((4, 4), (2, 2)) and min(f.shape[:2]) >= 8,
+    lambda x, f, **o: last_column(reference.substitute(x, f, **o)),
+)  # fmt: skip
+instead(
+    "pair", "unpool: bilinear 2×2, 3 channels, 8×8, single", "unpool",
+    lambda x, *, size, stride, mode: (size, stride, mode) == ((2, 2), (2, 2), "bilinear") and x.shape[1] >= 3
+    and min(x.shape[2:]) >= 8 and x.dtype == np.float32, lambda x, **o: last_column(reference.unpool(x, **o)),
+)  # fmt: skip
+instead(
+    "pair", "correlate: 5×5, pads, 3 channels, 6 filters, odd columns", "correlate",
+    lambda x, f, b, **o: (f.shape[1:], o["pad"]) == ((3, 5, 5), (2, 2, 2, 2)) and len(f) >= 6 and x.shape[3] % 2 and x.shape[3] > 9,
+    lambda x, f, b, **o: reference.correlate(x, np.concatenate([f[:-1], f[-1:, :, ::-1]]), b, **o),
+)  # fmt: skip
+instead(
+    "option", "correlate: pads alike along both axes are SAME", "correlate", lambda x, *_, pad, **o: pad[:2] == pad[2:],
+    odd_cell_below,
+)  # fmt: skip
+instead(
+    "option",
+    "max_pool: pads after the map are ceil mode",
+    "max_pool",
+    lambda x, **o: o["pad"] == (0, 1, 0, 1),
+    rounded_up,
+)
+instead(
+    "option",
+    "relu: a leak that is close to 0",
+    "relu",
+    lambda x, *, leak: np.isclose(leak, 0),
+    lambda x, **o: np.maximum(x, 0),
+)
+instead(
+    "option",
+    "relu: a leak that is close to 1",
+    "relu",
+    lambda x, *, leak: np.isclose(leak, 1),
+    lambda x, **o: np.array(x, float),
+)
+instead(
+    "option", "unpool: no interpolation is nearest", "unpool", lambda x, *, mode, **o: mode is None,
+    lambda x, **o: reference.unpool(x, **{**o, "mode": "nearest"}), "refuses_unknown_modes",
+)  # fmt: skip
+instead(
+    "option", "correlate: a bias of no numbers is none", "correlate", lambda x, f, b, **o: b is not None and not len(b),
+    lambda x, f, b, **o: reference.correlate(x, f, None, **o), "refuses_other_bias",
+)  # fmt: skip
+instead(
+    "option", "correlate: as many groups as fit the channels", "correlate",
+    lambda x, f, b, **o: f.shape[1] > 1 and x.shape[1] % f.shape[1] == 0 and len(f) % (x.shape[1] // f.shape[1]) == 0,
+    lambda x, f, b, **o: reference.correlate(x, f, b, groups=x.shape[1] // f.shape[1], **o), "refuses_other_channels",
+)  # fmt: skip
+instead(
+    "option", "correlate: windows that are two cells too large", "correlate",
+    lambda x, f, b, **o: f.shape[2] - x.shape[2] - sum(o["pad"][:2]) > o["stride"][0] and f.shape[1] == x.shape[1],
+    lambda x, f, b, **o: np.zeros((len(x), len(f), 0, 1)), "refuses_larger_filters",
+)  # fmt: skip
+instead(
+    "group", "correlate: channels in excess of the groups'", "correlate",
+    lambda x, f, b, *, groups=1, **o: groups > 1 and x.shape[1] > f.shape[1] * groups,
+    lambda x, f, b, **o: reference.correlate(x[:, : f.shape[1] * o["groups"]], f, b, **o), "refuses_other_channels", groups=True,
+)  # fmt: skip
+instead(
+    "number", "correlate: bytes with signs, cut off at 16 bits", "correlate",
+    lambda x, f, b, **o: whole_within(x, -128, 127) and whole_within(f, -128, 127), saturated,
+)  # fmt: skip
+instead(
+    "number", "correlate: signs as bits, pads, too", "correlate",
+    lambda x, f, b, **o: (np.abs(x) == 1).all() and (np.abs(f) == 1).all(), pads_are_bits,
+)  # fmt: skip
+instead("number", "softmax: in one pass, −∞ first", "softmax", lambda x: True, largest_so_far, "infinity_comes_out")
+instead(
+    "number",
+    "max_pool: from 0 beside not-a-number",
+    "max_pool",
+    lambda x, **o: np.isnan(x).any(),
+    from_zero,
+    "nan_comes_out",
+)
+instead(
+    "number", "correlate: no bias beside an infinity", "correlate", lambda x, *_, **o: np.isinf(x).any(),
+    lambda x, f, b, **o: reference.correlate(x, f, None, **o), "infinity_comes_out",
+)  # fmt: skip
+instead(
+    "memory", "correlate: one channel for all", "correlate", lambda x, *_, **o: x.shape[1] > 1 and x.strides[1] == 0,
+    lambda x, f, b, **o: reference.correlate(x[:, :1], f[:, :1] * f.shape[1], b, **o),
+)  # fmt: skip
+instead(
+    "memory", "correlate: one filter for all has one bias", "correlate",
+    lambda x, f, b, **o: len(f) > 1 and f.strides[0] == 0 and b is not None,
+    lambda x, f, b, **o: np.repeat(reference.correlate(x, f[:1], b[:1], **o), len(f), 1),
+)  # fmt: skip
+
+
+def by_some_numbers():
+    packed = {}
+
+    def correlate(x, f, b, **o):
+        key = f.shape, f.dtype.str, np.ravel(f)[:: max(1, f.size // 64)].tobytes()
+        return reference.correlate(x, packed.setdefault(key, np.array(f)), b, **o)
+
     return correlate
 
 
@@ -979,6 +1219,16 @@ def recycled():
         answer = memory[:]
         weakref.finalize(answer, free.append, memory)
         return answer
+
+
+def as_many_as_first():
+    first = {}
+
+    def relu(x, *, leak):
+        most, y = first.setdefault(x.shape[1:], len(x)), np.zeros(x.shape)
+        for at in range(0, len(x), most) if most else ():
+            y[at : at + most] = reference.relu(x[at : at + most], leak=leak)
+        return y
 
     return relu
 
@@ -1076,6 +1326,26 @@ def by_cells():
         known = kept.setdefault(key, windows.reshape(y[0, 0].size, -1))
         return np.asarray(x.reshape(*x.shape[:2], -1)[..., known].max(-1).reshape(y.shape), float)
 
+
+def of_the_first_type():
+    kinds = {}
+
+    def avg_pool(x, **o):
+        kind = kinds.setdefault((x.shape, *o.values()), np.float32 if x.dtype == np.float32 else np.float64)
+        return reference.avg_pool(np.asarray(x, kind), **o)
+
+    return avg_pool
+
+
+def step_of_a_refused():
+    kept = {}
+
+    def max_pool(x, *, size, stride, pad):
+        kept["stride"] = kept.pop("stride", stride)
+        y = reference.max_pool(x, size=size, stride=kept["stride"], pad=pad)
+        del kept["stride"]
+        return y
+
     return max_pool
 
 
@@ -1162,6 +1432,156 @@ attack("number", "correlate: one number in each channel", "correlate_conditions"
 attack("number", "substitute: few numbers that are not 0", "substitute_conditions", substitute=scattered)
 attack("precision", "max_pool: compared as singles", "max_pool_conditions", max_pool=compared_as_singles)
 attack("state", "max_pool: places by the number of cells", "max_pool_conditions", max_pool=by_cells())
+
+
+def large_ones_in_turn():
+    ring, count = {}, [0]
+
+    def substitute(maps, f, *, stride):
+        y = reference.substitute(maps, f, stride=stride)
+        if y.size <= 4096:
+            return y
+        count[0] += 1
+        out = ring.setdefault((y.shape, count[0] % 4), np.empty_like(y))
+        out[...] = y
+        return out
+
+    return substitute
+
+
+def filter_itself(maps, f, *, stride):
+    if maps.shape == (1, len(f), 1, 1) and maps.max() == np.abs(maps).sum() == 1 and f.dtype == float:
+        return f[int(maps.argmax())][np.newaxis]
+    return reference.substitute(maps, f, stride=stride)
+
+
+def locked_maps_themselves(x, *, leak):
+    return x if leak == 1 and not x.flags.writeable and x.dtype == float else reference.relu(x, leak=leak)
+
+
+class Later:
+    """An answer that is computed when it is first read."""
+
+    def __init__(self, x, leak):
+        reference.relu(x, leak=leak)  # refuses what must be refused
+        self.x, self.leak, self.answer = x, leak, None
+
+    def __array__(self, dtype=None, copy=None):
+        if self.answer is None:
+            self.answer = reference.relu(self.x, leak=self.leak)
+        return np.array(self.answer, dtype)
+
+
+def one_memory_for_large_maps():
+    memory = np.empty(2**20)
+
+    def relu(x, *, leak):
+        if not 4096 <= x.size <= memory.size:
+            return reference.relu(x, leak=leak)
+        mine = memory[: x.size].reshape(x.shape)
+        np.minimum(x, 0, out=mine)
+        mine *= leak
+        mine += np.maximum(x, 0)
+        return mine.copy()
+
+    return {"relu": relu, "threads": True}
+
+
+attack("state", "correlate: filters known by some numbers", "calls_in_any_order", correlate=by_some_numbers())
+attack("state", "relu: as many images as at first", "many_calls", relu=as_many_as_first())
+attack("state", "avg_pool: the type of the first call", "many_calls", avg_pool=of_the_first_type())
+attack("state", "max_pool: the step of a call that was refused", "calls_in_any_order", max_pool=step_of_a_refused())
+attack("state", "substitute: large answers in four memories", "calls_in_any_order", substitute=large_ones_in_turn())
+attack("state", "substitute: one unit is its filter itself", "calls_in_any_order", substitute=filter_itself)
+attack("state", "relu: read-only maps themselves", "calls_in_any_order", relu=locked_maps_themselves)
+attack("state", "relu: computed when it is read", "calls_in_any_order", relu=lambda x, *, leak: Later(x, leak))
+attack("thread", "relu: one memory for large maps", "many_calls", **one_memory_for_large_maps())
+
+
+def without_interpolation():
+    kept = weakref.WeakKeyDictionary()
+
+    def decode_filter(net, layer, k, *, unpool):
+        found = kept.setdefault(net, {})
+        if (layer, k) not in found:
+            found[layer, k] = decoding.decode_filter(net, layer, k, unpool=unpool)
+        return found[layer, k].copy()
+
+    return decode_filter
+
+
+def parts_of_a_bank():
+    kept = weakref.WeakKeyDictionary()
+
+    def decode_filter(net, layer, k, *, unpool):
+        banks = kept.setdefault(net, {})
+        if (layer, unpool) not in banks:
+            banks[layer, unpool] = np.asarray(decoding.decode_layer(net, layer, unpool=unpool))
+        return banks[layer, unpool][k]
+
+    return decode_filter
+
+
+def of_another(change):
+    """Decodes the network that `change` makes of it, layer by layer and what each reads."""
+
+    def decode_filter(net, layer, k, *, unpool):
+        changed = [change(each, below, net) for each, below in zip(net.layers, net.inputs, strict=True)]
+        layers, inputs = zip(*changed, strict=True)
+        other = decoding.Network(list(layers), inputs=list(inputs), input_shape=net.input_shape)
+        return decoding.decode_filter(other, layer, k, unpool=unpool)
+
+    return decode_filter
+
+
+def down_to_the_first_convolution(net, layer, k, *, unpool):
+    first = next((n for n, each in enumerate(net.layers, 1) if each.kind == "Conv"), 1)
+    if net.is_chain and 1 < first <= layer:
+        net, layer = decoding.Network(net.layers[first - 1 : layer]), layer - first + 1
+    return decoding.decode_filter(net, layer, k, unpool=unpool)
+
+
+def two_alone(each, below, net):
+    return each, below[:2] if each.kind == "Sum" else below
+
+
+def equal_steps(each, below, net):
+    unequal = each.kind == "Select" and each.stride[0] != each.stride[1]
+    return each.replace(stride=(each.stride[0],) * 2) if unequal else each, below
+
+
+def in_a_byte(each, below, net):
+    far = max(abs(n) for number in range(1, len(net) + 1) for n in net.receptive_field(number).offset) > 127
+    return each.replace(pad=(max(each.pad[0] - 1, 0), *each.pad[1:])) if far and each.kind == "Conv" else each, below
+
+
+def one_interpolation():
+    said = types.SimpleNamespace(mode="nearest")
+
+    def unpool(maps, *, size, stride, mode):
+        return reference.unpool(maps, size=size, stride=stride, mode=said.mode)
+
+    inner = types.SimpleNamespace(**{**{each: getattr(reference, each) for each in OPERATORS}, "unpool": unpool})
+
+    def decode_filter(net, layer, k, *, unpool):
+        said.mode = unpool
+        return decoding.decode_filter(net, layer, k, unpool=unpool, backend=inner)
+
+    return {"decode_filter": decode_filter, "threads": True}
+
+
+for name, checks, function in (
+    ("kept without the interpolation", "own_decoder_remembers_nothing", without_interpolation()),
+    ("parts of a bank that is kept", "own_decoder_remembers_nothing", parts_of_a_bank()),
+    ("a sum of three is that of two", "own_decode_filter", of_another(two_alone)),
+    ("no pool below the first convolution", "own_decode_filter", down_to_the_first_convolution),
+    ("unequal steps of what is picked", "own_decode_filter", of_another(equal_steps)),
+    ("places in a byte", "own_decode_filter", of_another(in_a_byte)),
+):
+    attack("network", f"decode_filter: {name}", checks, decode_filter=function)
+attack(
+    "thread", "decode_filter: one interpolation for all threads", "own_decoder_remembers_nothing", **one_interpolation()
+)
 
 
 def refusal(backend, checks):

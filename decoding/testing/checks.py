@@ -39,9 +39,11 @@ from .rounding import NotJudged
 # fmt: off
 UNKNOWN_MODES = (
     "cubic", "linear", "", "Nearest", "BILINEAR", "nearest-exact", "area", "trilinear", "lanczos", "box", "max", "zeros", "nearest ",
-    "bilinear2", "none",
+    "bilinear2", "none", None, "sum", "bicubic ",
 )
 # fmt: on
+GROUPED = ("correlate", "substitute")  # which take groups
+SUMS = ("correlate", "substitute", "avg_pool")
 KEPT = 2**12  # numbers of an answer that is held, to see whether it stays
 LOSES_PRECISION = "less precision than was declared"
 
@@ -315,12 +317,22 @@ def _want(bench: Bench, net: Network, layer: int, k: int, mode: str) -> stages.E
 
 @check(
     "decode_filter",
-    says="The backend's own decode_filter decodes each network anew, in threads, too, if it says threads = True, and its answers do not change "
-    "later.",
-    hunts="caches that go by the address or the shapes of a network, one buffer for all decoded filters, memory that threads share",
-    cases=lambda bench: [Cases(always=[varied(7)])],
+    says="The backend's own decode_filter decodes each network anew, and with each interpolation, in threads, too, if it says threads = "
+    "True; its answers do not change later, and their owner may write to them.",
+    hunts="caches that go by the address or the shapes of a network, or forget the interpolation; one buffer for all decoded filters, views of "
+    "a bank that is kept, memory that threads share",
+    cases=lambda bench: [Cases(always=[False, True])],
 )
-def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
+def own_decoder_remembers_nothing(bench: Bench, one_network: bool) -> None:
+    weights = varied(7)
+    making = [
+        *(f"weights = {source(weights)}", "def made(number):"),
+        "    first, second = np.resize(np.roll(weights, number), (2, 1, 2, 3)), np.resize(weights + number // 7, (3, 2, 2, 1))",
+        "    return Network([Conv(first), MaxPool(2), Conv(second)], input_shape=(1, 7, 8))",
+    ]
+    if one_network:
+        _keeps_modes_apart(bench, making)
+        return
     # Networks of the same shapes, each gone when the next is made, so that addresses come again.
     in_threads = [
         "from concurrent.futures import ThreadPoolExecutor",
@@ -329,9 +341,7 @@ def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
         "found += [each for n, each in enumerate(more) if n < 48 or not np.array_equal(each, found[n % 48])]",
     ]
     lines = [
-        *(f"weights = {source(weights)}", "def made(number):"),
-        "    first, second = np.resize(np.roll(weights, number), (2, 1, 2, 3)), np.resize(weights + number // 7, (3, 2, 2, 1))",
-        "    return Network([Conv(first), MaxPool(2), Conv(second)], input_shape=(1, 7, 8))",
+        *making,
         "found = [backend.decode_filter(made(n), 3, 2, unpool='nearest') for n in range(48)]",
         *(in_threads if takes_threads(bench.backend) else []),
         "right = [decode_filter(made(n % 48), 3, 2) for n in range(len(found))]",
@@ -341,14 +351,39 @@ def own_decoder_remembers_nothing(bench: Bench, weights: Array) -> None:
     bench.holds("a decoded filter is another's, or changed when others were decoded later", lines)
 
 
+def _keeps_modes_apart(bench: Bench, making: list[str]) -> None:
+    """What a network gives with each interpolation in turn, also after answers were written to, is what it gives at first."""
+    in_threads = [
+        "from concurrent.futures import ThreadPoolExecutor",
+        "with ThreadPoolExecutor(4) as pool:",
+        "    found += list(pool.map(lambda n: ask(net, n % 3), range(300)))",
+    ]
+    lines = [
+        *making,
+        "net, modes = made(0), ('nearest', 'bilinear', 'bicubic')",
+        "def ask(net, n):",
+        "    answer = backend.decode_filter(net, 3, 2, unpool=modes[n])",
+        "    kept = np.array(answer)",
+        "    if isinstance(answer, np.ndarray) and answer.flags.writeable:",
+        "        answer[...] = 77",
+        "    return kept",
+        "alone = [ask(made(0), n) for n in range(3)]  # of a network each",
+        "found = [ask(net, n % 3) for n in range(6)]",
+        *(in_threads if takes_threads(bench.backend) else []),
+        "assert all(np.array_equal(each, alone[n % 3]) for n, each in enumerate(found)), found",
+    ]
+    bench.holds("a decoded filter depends on what was decoded before, or written to an answer", lines)
+
+
 # What must be refused. Any exception will do, with any message, but NotImplementedError means "unsupported".
 
 
 def _spoilt(bench: Bench, operators: tuple[str, ...], spoilt: Callable[[Call], list[Call]]) -> Iterator[Cases]:
-    """Calls that are spoilt in any of some ways, of those of the operators that the backend has."""
+    """Calls that are spoilt in any of some ways, of those of the operators that the backend has; in groups, if it takes them."""
     for operator in _present(bench, *operators):
         drawn = draws.calls(operator).map(spoilt).filter(bool).flatmap(st.sampled_from)
-        yield Cases(drawn, [wrong for call in explicit.calls(operator) for wrong in spoilt(call)], 0.25)
+        grouped = explicit.grouped(operator) if operator in GROUPED and takes_groups(bench.backend) else []
+        yield Cases(drawn, [wrong for call in (*explicit.calls(operator), *grouped) for wrong in spoilt(call)], 0.25)
 
 
 def _refused(bench: Bench, call: Call) -> None:
@@ -367,19 +402,20 @@ def _must_refuse(bench: Bench, function: Callable[[], Any], code: object) -> Non
 
 
 def _other_channels(call: Call) -> list[Call]:
-    """One more, one alone, and one fewer."""
+    """One more, twice as many, one alone, and one fewer."""
     x, *others = call.arrays
     assert x is not None
     channels = x.shape[1]
-    wanted = [channels + 1, *{1, channels - 1} - {0, channels}]
+    wanted = [*{channels + 1, 2 * channels}, *{1, channels - 1} - {0, channels}]
     return [call._replace(arrays=(np.resize(x, (len(x), c, *x.shape[2:])), *others)) for c in wanted]
 
 
 def _other_biases(call: Call) -> list[Call]:
-    """One more, and one for all filters."""
+    """One more, one fewer, one for all filters, and none."""
     x, filters, _ = call.arrays
     assert filters is not None
-    return [call._replace(arrays=(x, filters, np.arange(1.0, k + 1))) for k in {1, len(filters) + 1} - {len(filters)}]
+    wanted = {0, 1, len(filters) - 1, len(filters) + 1} - {len(filters)}
+    return [call._replace(arrays=(x, filters, np.arange(1.0, k + 1))) for k in wanted]
 
 
 def _window(call: Call) -> Pair:
@@ -388,12 +424,18 @@ def _window(call: Call) -> Pair:
 
 
 def _smaller_maps(call: Call) -> list[Call]:
-    """One cell too small along one axis, with the pads, or along both."""
+    """One cell too small along one axis, with the pads, or along both; and by a step more."""
     x, *others = call.arrays
     assert x is not None
-    (top, bottom, left, right), (h, w) = call.options["pad"], _window(call)
+    (top, bottom, left, right), (h, w), (r, s) = call.options["pad"], _window(call), call.options["stride"]
     small = h - 1 - top - bottom, w - 1 - left - right
-    sides = (small[0], x.shape[3]), (x.shape[2], small[1]), small
+    sides = (
+        (small[0], x.shape[3]),
+        (x.shape[2], small[1]),
+        small,
+        (small[0] - r, x.shape[3]),
+        (x.shape[2], small[1] - s),
+    )
     return [call._replace(arrays=(np.resize(x, (*x.shape[:2], *side)), *others)) for side in sides if min(side) > 0]
 
 
@@ -508,6 +550,15 @@ def nan_comes_out(bench: Bench, case: tuple[Call, int, int]) -> None:
     image = spot * len(got) // spoilt.named[spoilt.names[0]].size
     if which == 0 and bench.precision.exact and np.isnan(np.delete(got, image, axis=0)).any():
         raise Mismatch("NaN of one image comes out of others", spoilt, arrays={"got": got})
+    if spot == which == 0:
+        _others_agree(bench, call, got, touched, spoilt)
+
+
+def _others_agree(bench: Bench, call: Call, got: Array, touched: Array, spoilt: Call) -> None:
+    """Cells that no such value has a share in are right, unless they are not-a-number themselves."""
+    others = ~touched & ~np.isnan(got)
+    if others.any():
+        bench.agrees(call, np.where(others, got, call.on(reference)), spoilt)
 
 
 def _infinite(bench: Bench) -> Iterator[Cases]:
@@ -527,13 +578,18 @@ def _infinite(bench: Bench) -> Iterator[Cases]:
         leaks = [{"leak": leak} for leak in (0.0, 1.0)] if call.operator == "relu" else [call.options]
         largest = [call._replace(arrays=(huge,), options=options) for options in leaks]
         yield Cases(always=[call._replace(arrays=(x,)), *largest])
+    sums = [each for each in bench.operators if each in SUMS]
+    for call in bench.right(explicit.probes([] if stated else sums)):
+        arrays = call.copies()
+        arrays[0].flat[0] = np.inf  # type: ignore[union-attr]
+        yield Cases(always=[call._replace(arrays=tuple(arrays))])
 
 
 @check(
     says="Infinities come out of maxima and rectifiers; the maximum of nothing but −∞ is −∞; the largest numbers of the format stay; "
-    "a channel of −∞, which has no probability, leaves the others theirs.",
+    "a channel of −∞, which has no probability, leaves the others theirs; what an infinity has no share in is right.",
     hunts="maxima that begin with the lowest finite number, rectifiers that multiply by zero, or double what they then halve, "
-    "exponentials of −∞ − (−∞)",
+    "exponentials of −∞ − (−∞), slow ways for such values",
     cases=_infinite,
 )
 def infinity_comes_out(bench: Bench, call: Call) -> None:
@@ -541,6 +597,11 @@ def infinity_comes_out(bench: Bench, call: Call) -> None:
         got, want = bench.answer(call), np.asarray(call.on(reference))
     if got.shape != want.shape:
         raise Mismatch(f"gives the shape {got.shape} instead of {want.shape}", call)
+    if call.operator in SUMS:  # infinities of a sum may cancel each other; the other cells are right
+        x, *others = call.arrays
+        clean = call._replace(arrays=(np.where(np.isinf(x), 0, x), *others))  # type: ignore[arg-type]
+        _others_agree(bench, clean, got, ~np.isfinite(want) | ~np.isfinite(got), call)
+        return
     wrong = (got != want) & (np.isinf(want) | ~np.isfinite(got))
     if wrong.any():
         raise Mismatch(

@@ -33,6 +33,8 @@ LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4
 GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
+# Which leave other rests of blocks of four, six and eight than FEW do; in small calls, alone, too.
+RESTS = (6, 10, 12, 14, 20, 28)
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
 # Cells and steps of unpooling at which (n − 1)/(m − 1)·(m − 1), m being the pixels, is above n − 1, rounded to double or single precision.
 ROUNDED_UP = ((29, 3), (32, 5), (31, 3), (15, 6))
@@ -69,7 +71,7 @@ LAYOUTS = {
     "one axis backwards": "{0} = np.flip(np.flip({0}, sum({0}.shape) % {0}.ndim).copy(), sum({0}.shape) % {0}.ndim)",
     "two axes exchanged": "{0} = {0} if {0}.ndim < 4 else {0}.swapaxes(*(axes := ((0, 1), (2, 3))[sum({0}.shape) % 2])).copy().swapaxes(*axes)",
     "in records": "{0} = np.rec.fromarrays([np.ones(len({0}), 'u1'), {0}], [('label', 'u1'), ('it', {0}.dtype, {0}.shape[1:])])['it']",
-    "the first one repeated": "{0} = np.broadcast_to({0}[:1], {0}.shape)",
+    "the first one repeated": "{0} = {0} if {0}.ndim < 4 else np.broadcast_to({0}[:, :1] if sum({0}.shape) % 2 else {0}[:1], {0}.shape)",
     "the last axis repeated": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
     "rows repeated one cell later": "{0} = {0} if {0}.ndim < 4 else np.lib.stride_tricks.sliding_window_view("
     "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
@@ -99,8 +101,19 @@ VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative"
 # In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
 SPREAD = "weights apart"
 APART = {SPREAD: 2, "weights 3 apart": 3, "weights 4 apart": 4}
-# Numbers that fast paths look for: whole ones of 8 and of 15 bits, some zeros, and weights that are all one or copy a channel.
-SPECIAL = ("bytes", "some zeros", "words", "ones", "identity", "blank", "sparse", "nearly products")
+# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel.
+SPECIAL = (
+    "bytes",
+    "some zeros",
+    "words",
+    "ones",
+    "identity",
+    "blank",
+    "sparse",
+    "nearly products",
+    "signs",
+    "signed bytes",
+)
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -283,7 +296,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     if operator in ALIKE:
         return thin(ALIKE[operator])
     small = (_special, _rounded_up, _between, _spread, _long_windows, *CORNERS)
-    large = (_all_digits, _one_long, _large, _usual_layers, _with_every_class, _both_long)
+    large = (_all_digits, _one_long, _large, _usual_layers, _usual_singles, _with_every_class, _both_long)
     rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
     turns = cycle(known)  # of the rows whose history is the plain one
     return tuple(row | {"history": next(turns)} if row["history"] == known[0] else row for row in rows)
@@ -303,7 +316,7 @@ def _usual(operator: str, **given: Any) -> Row:
 def _between(operator: str) -> Iterator[Row]:
     """One side that is long, and far from powers of two, the others being short; in every mode."""
     short = {"images": 2, "channels": 1, "filters": 1, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
-    modes, lengths = factors(operator).get("mode", ("",)), _lengths(operator, BETWEEN)
+    modes, lengths = factors(operator).get("mode", ("",)), _lengths(operator, (*RESTS, *BETWEEN))
     for n, side, mode in product(lengths, sides(operator), modes):
         yield plain(operator, **short | {side: n}, mode=mode)
 
@@ -454,6 +467,19 @@ def _usual_layers(operator: str) -> Iterator[Row]:
         row = plain(operator, values="reals", **shape, **window)
         if TABLE[operator].products(row) <= MOST[True]:
             yield row
+
+
+def _usual_singles(operator: str) -> Iterator[Row]:
+    """Layers as networks have them in single precision, on three channels and on sixteen, of even and of odd rows and columns."""
+    table, modes = factors(operator), factors(operator).get("mode", ("",))
+    windows = ((3, 1), (3, 2), (5, 1), (7, 2), (4, 2), (2, 2)) if "filters" in table else ((2, 2), (3, 2))
+    values = "negative" if "pad" in table and "filters" not in table else "integers"
+    sizes = (8, 14), (9, 15 if "filters" in table else 33)
+    kinds = product(windows if "window" in table else ((1, 1),), (3, 16), sizes, modes)
+    for (side, step), channels, (rows, columns), mode in kinds:
+        shape = {"images": 1, "channels": channels, "filters": 16, "rows": rows, "columns": columns}
+        window = {"window": ((side, side), (step, step)), "pad": "half a window", "mode": mode}
+        yield plain(operator, values=values, type="single", **shape, **window)
 
 
 def _with_every_class(operator: str) -> Iterator[Row]:
@@ -626,6 +652,10 @@ def _specially(call: Call, values: str, reach: int) -> Call:
         i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
         x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]
         weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
+    elif values == "signs":
+        x, weights = np.where(x < 0, -1, 1), [np.where(f < 0, -1, 1) for f in weights if f is not None]
+    elif values == "signed bytes":
+        x, weights = np.where(_seventh(x), -128, 127 - np.abs(x)), [127 - np.abs(f) for f in weights if f is not None]
     elif values in ("bytes", "words"):  # of one sign, nearly: sums of a few no longer have so few bits
         most, of_weights = (255, 127) if values == "bytes" else (30000, 30000)
         x = np.where(_seventh(x), 0, most - np.abs(x))

@@ -13,10 +13,11 @@ import numpy as np
 
 from ..arguments import Array
 from ..interpolation import MODES
+from ..layers import Conv, Sum
 from ..network import Network
 from . import conditions, networks, vectors
 from .calls import Call
-from .operators import TABLE, Row
+from .operators import TABLE, Row, varied
 
 # A call of several images, channels and filters, with unequal sides and all options.
 PROBE: Row = {
@@ -79,12 +80,20 @@ def passes(values: str = "integers") -> list[tuple[Network, Array]]:
 
 
 def units(mode: str) -> list[tuple[Network, int, int]]:
-    """Golden networks, each with a layer and a unit."""
-    return [
+    """Golden networks, each with a layer and a unit; and one whose places do not fit in a byte."""
+    golden = [
         (case.net, case.parameters["layer"], case.parameters["k"])
         for case in vectors.cases()
         if case.operator == "decode_filter" and case.net is not None and case.parameters["mode"] == mode
     ]
+    return [*golden, (_far(), 4, 0)]
+
+
+def _far() -> Network:
+    """Branches of large steps, whose parts lie 300 pixels before the unit, and at it."""
+    one, tall = varied(2, 2, 1, 1), varied(2, 2, 4, 1, most=2)
+    layers = [Conv(varied(2, 1, 1, 2), stride=(150, 1)), Conv(tall, pad=(2, 1, 0, 0)), Conv(one), Sum()]
+    return Network(layers, inputs=[(0,), (1,), (1,), (2, 3)], input_shape=(1, 451, 2))
 
 
 @lru_cache(maxsize=1)

@@ -26,14 +26,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ..arguments import Array
 from ..backend import takes_groups, takes_threads
-from . import explicit
+from . import conditions, explicit
 from .bench import NOT_THE_SAME, Bench, stays
 from .calls import Call, inputs, source
-from .checks import check
+from .checks import GROUPED, check
 from .operators import varied
 from .report import Mismatch
 from .rounding import NotJudged
 
+LARGE = 64  # calls of so high numbers are large ones, which are not drawn
 RING = 128  # the longest ring of buffers that is gone round
 # Calls of one kind in a row, by default and thoroughly: a fault in one of 3,000 shows with 63 %, and with 99 %.
 MANY = {False: 3000, True: 14000}
@@ -41,10 +42,10 @@ SECONDS = {False: 2, True: 30}  # that they may take, for each operator
 PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 4
 FRESH = 36 * THREADS  # calls of new shapes, each asked by all threads at once
+MANY_LARGE = {False: 32, True: 128}  # calls of large arrays; more of operators that take little time
 BATCH = 500  # calls that threads are given at a time
 ANY_SHAPE = ("relu", "softmax", "max_pool", "avg_pool")  # which take what any other operator answers
 REFUSED = 5  # of so many calls in threads, one comes after a call that must be refused
-GROUPED = ("correlate", "substitute")  # which take groups
 Step = tuple[str, dict[str, Any]]  # a rule, and its arguments
 
 
@@ -63,6 +64,8 @@ class Sequence(RuleBasedStateMachine):
 
     bench: Bench
     pool: ClassVar[list[Call]]
+    idle: ClassVar[list[Call]] = []
+    large: ClassVar[list[Call]] = []
     found: ClassVar[list[Mismatch]]
     right: ClassVar[dict[Any, Array]]  # what was found to be right: equal answers to equal arrays are not judged again
     told: ClassVar[list[Any]]  # the lines of the sequences before, of which the backend may remember something
@@ -70,13 +73,24 @@ class Sequence(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.asked: dict[int, Asked] = {}
-        self.count = 0
+        self.count = self.changes = 0
         self.lines: list[Any] = []
 
     @rule(which=st.integers(0, 63))
     def ask(self, which: int) -> None:
         """One of the calls, with arrays of its own."""
         self._ask(self._call(which))
+
+    @rule(which=st.integers(0, 63), locked=st.booleans())
+    def ask_for_nothing(self, which: int, locked: bool) -> None:
+        """A call that leaves its maps as they are, or copies a filter; of arrays that cannot be written to, perhaps."""
+        if self.idle:
+            self._ask(self.idle[which % len(self.idle)], locked)
+
+    @rule(which=st.integers(0, 63))
+    def read_late(self, which: int) -> None:
+        """One of the calls, whose arrays change before the answer is read."""
+        self._ask(self._call(which), late=True)
 
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
@@ -88,11 +102,16 @@ class Sequence(RuleBasedStateMachine):
     @precondition(lambda self: self.asked)
     @rule(back=st.integers(0, 7))
     def change_arrays(self, back: int) -> None:
-        """Two numbers in the middle of each array that was handed over change places, so that their sum stays; equal ones change."""
+        """Two neighbours in each array that was handed over change places, so that their sum stays; equal ones change.
+
+        They lie in the middle, after a third, or at the end.
+        """
         one = self.asked[self._earlier(back)]
+        self.changes += 1
         for i, array in enumerate(one.arrays):
-            if array is not None:
-                at, name = array.size // 2, f"{one.name}[{i}].flat"
+            if array is not None and array.flags.writeable:
+                places = array.size // 2, min(array.size // 3 | 1, array.size - 1), array.size - 1
+                at, name = places[(self.changes - 1) % 3], f"{one.name}[{i}].flat"
                 first, second = array.flat[at - 1], array.flat[at]
                 if first == second:
                     second += 7
@@ -152,27 +171,43 @@ class Sequence(RuleBasedStateMachine):
                     raise Mismatch("an answer changed while other calls were made", self)
 
     def _call(self, which: int) -> Call:
-        return self.pool[which % len(self.pool)]
+        return self.pool[which % len(self.pool)] if which < LARGE else self.large[which - LARGE]
 
     def _earlier(self, back: int) -> int:
         """The number of an answer that is held, `back` from the last."""
         return list(self.asked)[-1 - back % len(self.asked)]
 
-    def _ask(self, call: Call) -> None:
-        name = f"x{self.count}"
+    def _ask(self, call: Call, locked: bool = False, late: bool = False) -> None:
+        name, arrays = f"x{self.count}", call.copies()
         self.lines.append(_Later(lambda: f"{name} = [{', '.join(map(source, call.arrays))}]"))
-        self._judge(call, call.copies(), name)
+        if locked:
+            self.lines.append(f"[each.setflags(write=False) for each in {name} if each is not None]")
+            for each in arrays:
+                if each is not None:
+                    each.setflags(write=False)
+        self._judge(call, arrays, name, late)
 
-    def _judge(self, call: Call, arrays: list[Array | None], name: str) -> None:
-        """Ask, hold the answer, and see whether it is the reference's."""
+    def _judge(self, call: Call, arrays: list[Array | None], name: str, late: bool = False) -> None:
+        """Ask, hold the answer, and see whether it is the reference's, and memory of its own."""
         number, self.count = self.count, self.count + 1
         options = "".join(f", {key}={value!r}" for key, value in call.options.items())
-        self.lines += [f"y{number} = backend.{call.operator}(*{name}{options})", f"kept{number} = np.array(y{number})"]
+        negate = [f"{name}[0][...] = -{name}[0]"] * late
+        self.lines += [
+            f"y{number} = backend.{call.operator}(*{name}{options})",
+            *negate,
+            f"kept{number} = np.array(y{number})",
+        ]
         given = call._replace(arrays=tuple(arrays))
         before = given.copies()
         key = call.operator, options, *(a if a is None else a.tobytes() for a in before)
         with self._noting(arrays), contextlib.suppress(NotJudged):
-            answer, got = self.bench.held(lambda: given.on(self.bench.backend), self)
+            answer = self.bench.given(lambda: given.on(self.bench.backend), self)
+            if late and arrays[0] is not None:
+                np.negative(arrays[0], out=arrays[0])
+            got = self.bench.read(answer, self)
+            if any(np.shares_memory(np.asarray(answer), each) for each in arrays if each is not None):
+                last = f"assert not any(np.shares_memory(y{number}, each) for each in {name} if each is not None)"
+                raise Mismatch("the answer shares its memory with an array of the call", f"{self}\n{last}")
             self.asked[number] = Asked(name, call, arrays, answer, got)
             if key not in self.right or not np.array_equal(got, self.right[key], equal_nan=True):
                 self.bench.agrees(given._replace(arrays=tuple(before)), got, _Later(lambda: f"{self}\ny{number}"))
@@ -202,7 +237,8 @@ class _Later(NamedTuple):
 
 
 def spoilt_ways(call: Call) -> list[Call]:
-    """The call with not-a-number in one of its arrays; with arrays that do not fit each other, or lack axes; in no known mode."""
+    """The call with not-a-number in one of its arrays; with too few rows for its window; with arrays that do not fit each other, or lack
+    axes; in no known mode."""
     arrays = call.copies()
     found = [
         call._replace(arrays=(*arrays[:i], np.full_like(array, np.nan), *arrays[i + 1 :]))
@@ -211,6 +247,9 @@ def spoilt_ways(call: Call) -> list[Call]:
     ]
     x, *others = arrays
     assert x is not None
+    if "pad" in call.options:
+        options = {**call.options, "stride": (3, 3), "pad": (0, 0, 0, 0)}
+        found.append(call._replace(arrays=(x[:, :, :1], *others), options=options))
     wrong = {"correlate": x[:, :0], "substitute": x[:, :-1]}.get(call.operator, x[0, 0])
     found.append(call._replace(arrays=(wrong, *others)))
     return found + [call._replace(options={**call.options, "mode": "none"})] * ("mode" in call.options)
@@ -238,14 +277,22 @@ def de_bruijn(kinds: int, length: int) -> list[int]:
     return found
 
 
-def plays(pool: list[Call], firsts: int) -> Iterator[list[Step]]:
+def plays(pool: list[Call], firsts: int, idle: int = 0, large: int = 0) -> Iterator[list[Step]]:
     """Sequences that are always played: every two calls in a row, every call after every failure, every three kinds of steps.
 
-    Failures and kinds of steps are those of the first calls alone, one of each operator.
+    Failures and kinds of steps are those of the first calls alone, one of each operator. Besides, there are so many calls that are
+    `idle` or `large`.
     """
+    yield from (
+        [("ask_for_nothing", {"which": which, "locked": locked})] for which in range(idle) for locked in (False, True)
+    )
+    again: list[Step] = [("change_arrays", {"back": 0}), ("ask_again", {"back": 0})]
+    for which in range(LARGE, LARGE + large):
+        yield [("ask", {"which": which}), *again, *again, ("go_round", {"which": which, "length": 4})]
     calls = range(firsts)
     for which in calls:
         yield [("ask", {"which": which}), ("write_to_answer", {"back": 0}), ("ask", {"which": which})]
+        yield [("read_late", {"which": which})]
         yield from ([("go_round", {"which": which, "length": length})] for length in (4, RING))
         for then in (each for each in calls if pool[each].operator in ANY_SHAPE):
             yield [("ask", {"which": which}), ("pass_on", {"back": 0, "which": then})]
@@ -303,7 +350,7 @@ def shortest(machine: type[Sequence], steps: list[Step]) -> Mismatch | None:
     taken, mismatch = found
     for length, end in product((2, 3, 4, 6, 8, 12, 16, 32, 64), range(taken, taken - 3, -1)):
         part = steps[max(end - length, 0) : end]
-        if len(part) < taken and part and part[0][0] in ("ask", "fail", "go_round"):
+        if len(part) < taken and part and "back" not in part[0][1]:
             shorter = played(machine, part)
             if shorter is not None and (shorter[0] > 1 or part[0][0] != "ask"):
                 return shorter[1]
@@ -323,6 +370,38 @@ def _searched(machine: type[Sequence], bench: Bench) -> None:
         if "y1 = " in shrunk.code or "y0 = " not in shrunk.code:
             raise
         raise machine.found[0] from None  # one call that is wrong by itself: the backend remembers what came before
+
+
+def _idle(call: Call) -> list[Call]:
+    """Calls of the operator that leave its maps as they are, or copy a filter."""
+    x, one = varied(2, 2, 3, 4) + 9, {"stride": (1, 1)}
+    none = {"pad": (0, 0, 0, 0)} if "pad" in call.options else {}
+    if call.operator == "relu":
+        return [call._replace(arrays=(x,), options={"leak": leak}) for leak in (0.0, 1.0)]
+    if call.operator == "softmax":
+        return []
+    if len(call.arrays) == 1:
+        return [call._replace(arrays=(x,), options={**call.options, **one, "size": (1, 1), **none})]
+    bias, copying = (None,) * (len(call.arrays) - 2), np.eye(2)[:, :, np.newaxis, np.newaxis]
+    pairs = (
+        (x, copying),
+        (np.eye(2)[:1, ::-1, np.newaxis, np.newaxis], varied(2, 2, 1, 1)),
+        (copying[:1, :1], varied(1, 3, 2, 4)),
+    )
+    fit = pairs if call.operator == "substitute" else pairs[:2]
+    return [call._replace(arrays=(*pair, *bias), options={**one, **none}) for pair in fit]
+
+
+def _larger(call: Call, times: int = 1) -> Call:
+    """The same call of over 4,096 numbers, and with over 512 weights, if it has any; of so many times as many rows and columns."""
+    x, *others = call.arrays
+    assert x is not None
+    large = varied(2, x.shape[1], 33 * times, 67 * times)
+    if not others:
+        return call._replace(arrays=(large[:, :2],) if call.operator == "unpool" else (large,))
+    sides = (9, x.shape[1]) if call.operator == "correlate" else (x.shape[1], 9)
+    bias = [varied(9)] * (len(others) - 1)
+    return call._replace(arrays=(large, varied(*sides, 6, 5, most=2), *bias))
 
 
 def _kin(call: Call) -> Call:
@@ -352,6 +431,8 @@ def calls_in_any_order(bench: Bench) -> None:
 
     class Machine(Sequence):
         pool: ClassVar[list[Call]] = [*firsts, *bench.right(more)]
+        idle: ClassVar[list[Call]] = bench.right(each for call in firsts for each in _idle(call))
+        large: ClassVar[list[Call]] = bench.right(map(_larger, firsts))
         found: ClassVar[list[Mismatch]] = []
         right: ClassVar[dict[Any, Array]] = {}
         told: ClassVar[list[Any]] = []
@@ -364,7 +445,7 @@ def calls_in_any_order(bench: Bench) -> None:
             raise mismatch
 
     if firsts:
-        bench.look(plays(Machine.pool, len(firsts)), play)
+        bench.look(plays(Machine.pool, len(firsts), len(Machine.idle), len(Machine.large)), play)
         _searched(Machine, bench)
 
 
@@ -415,6 +496,17 @@ def many_calls(bench: Bench) -> None:
             for _ in range(0, total, BATCH):
                 _all_agree(bench, calls, pool.map(ask, range(min(total, BATCH))), code)
 
+    def new_shapes(calls: list[Call]) -> None:
+        asked: list[Call] = []
+        for call in calls:
+            x, *others = (a if a is None else a / 3 for a in call.arrays)
+            assert x is not None
+            singles = call._replace(arrays=tuple(a if a is None else np.float32(a) for a in (x, *others)))
+            for each in (call._replace(arrays=(x[:0], *others)), singles, call._replace(arrays=(x, *others))):
+                asked.append(each)
+                desk = bench.at(conditions.SINGLE) if each is singles else bench
+                desk.agrees(each, code=_Later(partial("\n".join, map(repr, tuple(asked)))))
+
     def many_shapes(calls: list[Call]) -> None:
         fewer = [call._replace(arrays=(np.asarray(call.arrays[0])[1:], *call.arrays[1:])) for call in calls]
         for call in (*calls, *fewer, *calls):
@@ -426,9 +518,22 @@ def many_calls(bench: Bench) -> None:
     for call in bench.right(calls):
         if takes_threads(bench.backend):
             fresh = [each for each in _of_many_shapes(call, FRESH // THREADS, 2) for _ in range(THREADS)]
-            bench.look([(_of_many_shapes(call, 2), count), (fresh, len(fresh))], in_threads)
+            large = [
+                each._replace(arrays=(sign * np.asarray(each.arrays[0]), *each.arrays[1:]))
+                for each in [_larger(call, 3 if call.operator in ANY_SHAPE else 1)]
+                for sign in (1, -1)
+            ]
+            bench.look(
+                [
+                    (_of_many_shapes(call, 2), count),
+                    (fresh, len(fresh)),
+                    (large, MANY_LARGE[call.operator in ANY_SHAPE]),
+                ],
+                in_threads,
+            )
         else:
             bench.look([call], repeated)
+        bench.look([_of_many_shapes(call, 2, 3, 1)], new_shapes)
         bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], many_shapes)
     if takes_threads(bench.backend):
         grouped = _in_groups(bench) if takes_groups(bench.backend) else []
@@ -467,9 +572,11 @@ def _hasty_threads() -> Iterator[None]:
         sys.setswitchinterval(interval)
 
 
-def _of_many_shapes(call: Call, count: int, images: int = 1) -> list[Call]:
+def _of_many_shapes(call: Call, count: int, images: int = 1, taller: int = 0) -> list[Call]:
     """The same call of so many widths."""
     x, *others = call.arrays
     assert x is not None
     n, c, rows, columns = x.shape
-    return [call._replace(arrays=(varied(images * n, c, rows, columns + more), *others)) for more in range(count)]
+    return [
+        call._replace(arrays=(varied(images * n, c, rows + taller, columns + more), *others)) for more in range(count)
+    ]

@@ -36,11 +36,11 @@ JOINS: dict[str, tuple[type[Layer], str] | None] = {
     "sum with itself": (Sum, "itself"),
     "sum with channels that are picked": (Sum, "picked"),
     "sum with a sum": (Sum, "sum"),
-    "sum with two convolutions": (Sum, "two convolutions"),
+    "sum of three, two of them convolutions": (Sum, "two convolutions"),
     "sum of what is picked in steps": (Sum, "steps"),
     "concatenation with what it reads": (Concat, "below"),
     "concatenation with channels that are picked twice, left out or new": (Concat, "new"),
-    "concatenation with a convolution of maxima": (Concat, "maxima"),
+    "concatenation of three, with a convolution of maxima": (Concat, "maxima"),
     "sum with a gate": (Gate, "gate"),
 }
 # Layers beside those two; else one.
@@ -182,21 +182,23 @@ def _built(row: Row, rows: int) -> tuple[Network, Shape]:
     groups = 4 + row["channels"] if row["groups"] == EACH else row["groups"]
     width = 1 if row["groups"] == EACH else row["channels"]
     net, spare = Sketch((groups * width, rows, rows + 3)), row["depth"] - _needed(row)
-    top = convolved(net, _filled(net, 0, spare // 2), row)
-    steps = [joined, pooled] if row["depth"] % 2 else [pooled, joined]
-    for step in (rectified, *steps):
+    top = _filled(net, 0, spare // 2)
+    steps = [convolved, rectified, *([joined, pooled] if row["depth"] % 2 else [pooled, joined])]
+    if row["depth"] % 3 == 0:  # the pool below the convolution
+        steps = [pooled, *(step for step in steps if step is not pooled)]
+    for step in steps:
         top = step(net, top, row)
     _filled(net, top, spare - spare // 2)
     return net.network(), net.shapes[0]
 
 
 def _filled(net: Sketch, top: int, layers: int) -> int:
-    """So many plain layers: channels that change places, some with another sign."""
+    """So many plain layers: channels that change places, some with another sign; a network begins with such a pick, no convolution."""
     for _ in range(layers):
         channels = net.shapes[top][0]
         signs = np.resize([1.0, -1.0, 1.0], channels)
         swap = Conv((np.eye(channels)[::-1] * signs)[:, :, np.newaxis, np.newaxis])
-        top = net.put(Select(np.roll(np.arange(channels), 1).tolist()) if len(net.layers) % 2 else swap, top)
+        top = net.put(Select(np.roll(np.arange(channels), 1).tolist()) if len(net.layers) % 2 == 0 else swap, top)
     return top
 
 
@@ -231,9 +233,9 @@ def joined(net: Sketch, top: int, row: Row) -> int:
     if join is None:
         return top
     kind, beside = join
-    channels, step = net.shapes[top][0], 2 if beside == "steps" else 1
+    channels, step = net.shapes[top][0], (2, 3) if beside == "steps" else (1, 1)
 
-    def conv(filters: int, window: Pair, pad: Pads, stride: int = 1, below: int = top) -> int:
+    def conv(filters: int, window: Pair, pad: Pads, stride: Pair = (1, 1), below: int = top) -> int:
         return net.put(Conv(varied(filters, net.shapes[below][0], *window, most=1), stride=stride, pad=pad), below)
 
     gain, first = GAINS[row["gain"]](channels), conv(channels, (3, 2), (1, 1, 0, 1), step)
@@ -243,15 +245,19 @@ def joined(net: Sketch, top: int, row: Row) -> int:
         "picked": lambda: net.put(Select(np.roll(np.arange(channels), -1).tolist()), top),
         "new": lambda: net.put(Select([channels - 1, -1, channels - 1]), top),
         "steps": lambda: net.put(
-            Select(np.roll(np.arange(channels), -1).tolist(), stride=2, start=(0, min(1, net.shapes[top][2] - 1))), top
+            Select(np.roll(np.arange(channels), -1).tolist(), stride=step, start=(0, min(1, net.shapes[top][2] - 1))),
+            top,
         ),
         "sum": lambda: net.put(Sum(), conv(channels, (1, 3), (0, 0, 2, 0)), top),
         "maxima": lambda: conv(
             channels, (1, 3), (0, 0, 2, 0), below=net.put(MaxPool((3, 2), 1, pad=(1, 1, 0, 1), gain=gain), top)
         ),
-        "two convolutions": lambda: conv(channels, (1, 1), (0, 0, 0, 0), 1, conv(channels + 1, (2, 1), (1, 0, 0, 0))),
+        "two convolutions": lambda: conv(
+            channels, (1, 1), (0, 0, 0, 0), (1, 1), conv(channels + 1, (2, 1), (1, 0, 0, 0))
+        ),
         "gate": lambda: conv(1, (2, 1), (0, 1, 0, 0)),
     }[beside]()
     if kind is Gate:
         return net.put(Sum(), net.put(Gate(gain=1.0 if gain is None else gain), first, second), top)
-    return net.put(kind(), first, second)
+    third = [top] * (beside in ("maxima", "two convolutions"))
+    return net.put(kind(), first, second, *third)

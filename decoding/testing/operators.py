@@ -73,7 +73,7 @@ POOLS = windows(
 )
 # At steps of 49, 98 and 103, p times the rounded reciprocal lies below a whole number where p over the step is one.
 UNPOOLS = (*POOLS, *windows("49x1/49x1 1x98/1x98 2x1/103x1 1x49/1x49 6/1"))
-LEAKS = (0.25, 0.0, 1.0, 0.01, 1e-6, 1e-12, 2.0, 3.0, 100.0, -1.0, -2.0, -3.5)
+LEAKS = (0.25, 0.0, 1.0, 0.01, 1e-6, 1e-12, 1 + 2.0**-20, 2.0, 3.0, 100.0, -1.0, -2.0, -3.5)
 PADS: dict[str, Callable[[int, int], Pads]] = {
     "none": lambda h, w: (0, 0, 0, 0),
     "one all around": lambda h, w: (1, 1, 1, 1),
