@@ -167,20 +167,20 @@ def _quiet() -> Iterator[None]:
 def _undisturbed(torch: Any, module: Any) -> Iterator[None]:
     """Put the module in eval mode, without hooks except torch's own, such as those of weight norms; afterwards restore it.
 
-    Dropouts that work in place leave no trace in the export, so these are switched to not working in place; then their names
-    can be found in the network.
+    Dropouts, which do nothing in eval mode, leave no trace in the export where they work in place, and none at all from PyTorch 2.14 on. So
+    they copy their input instead; then their names can be found in the network.
     """
     modules = list(module.modules())
     dropouts = [
         submodule
         for submodule in modules
-        if isinstance(submodule, torch.nn.modules.dropout._DropoutNd) and submodule.inplace
+        if type(submodule).__module__ == "torch.nn.modules.dropout" and "forward" not in vars(submodule)
     ]
     modes = [submodule.training for submodule in modules]
     hooks = [{name: vars(submodule)[name] for name in HOOKS if name in vars(submodule)} for submodule in modules]
     try:
         for submodule in dropouts:
-            submodule.inplace = False
+            submodule.forward = torch.clone
         for submodule, held in zip(modules, hooks, strict=True):
             submodule.training = False
             for name, table in held.items():
@@ -193,7 +193,7 @@ def _undisturbed(torch: Any, module: Any) -> Iterator[None]:
         yield
     finally:
         for submodule in dropouts:
-            submodule.inplace = True
+            del submodule.forward
         for submodule, mode, held in zip(modules, modes, hooks, strict=True):
             submodule.training = mode
             vars(submodule).update(held)

@@ -125,6 +125,7 @@ def test_names_of_dropouts_find_what_they_read():
     net = from_torch(module, (3, 9, 9))
     assert [net.index(name) for name in "0123"] == [1, 1, 2, 2]
     assert [module[1].inplace, module[3].inplace] == [True, False]
+    assert not any("forward" in vars(each) for each in module)
 
 
 class Branches(nn.Module):
