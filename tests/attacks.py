@@ -845,6 +845,51 @@ def by_identity(condition):
             f = known.setdefault(id(f), np.array(f)) if np.shape(known.get(id(f), f)) == np.shape(f) else np.asarray(f)
         return reference.correlate(x, f, b, **options)
 
+    return correlate
+
+
+def reused_in_steps():
+    """One buffer for all answers of a shape, in steps of 2 on three channels or more."""
+    memory = {}
+
+    def max_pool(x, *, size, stride, pad):
+        y = reference.max_pool(x, size=size, stride=stride, pad=pad)
+        if stride != (2, 2) or np.shape(x)[1] < 3:
+            return y
+        kept = memory.setdefault(y.shape, np.empty_like(y))
+        kept[...] = y
+        return kept
+
+    return max_pool
+
+
+def stale_after_refusal():
+    """After a refusal, the last answer of that shape is given again, for steps of 2."""
+    state = {"refused": False, "kept": {}}
+
+    def correlate(x, f, b, **options):
+        try:
+            y = reference.correlate(x, f, b, **options)
+        except Exception:
+            state["refused"] = True
+            raise
+        kept, refused, state["refused"] = state["kept"].get(y.shape), state["refused"], False
+        if options["stride"] == (2, 2):
+            state["kept"][y.shape] = y.copy()
+            return kept if refused and kept is not None else y
+        return y
+
+    return correlate
+
+
+attack("group", "correlate: depthwise 3×3/2, pads, even columns", "correlate_conditions", **depthwise_even())
+attack("state", "correlate: 3×3 banks of 128 weights by id", "correlate_conditions",
+       correlate=by_identity(lambda f, **o: f.shape[2:] == (3, 3) and f.size >= 128))  # fmt: skip
+attack("state", "correlate: 1×1 banks of 16 filters by id", "correlate_conditions",
+       correlate=by_identity(lambda f, stride, **o: f.shape[2:] == (1, 1) and len(f) >= 16 and stride == (2, 2)))  # fmt: skip
+attack("state", "correlate: stale after a refusal, steps of 2", "correlate_conditions", correlate=stale_after_refusal())
+attack("state", "max_pool: one buffer, steps of 2, 3 channels", "max_pool_conditions", max_pool=reused_in_steps())
+
 
 # Fifth round: what is kept, parts of answers, numbers, refusals.
 
@@ -951,6 +996,176 @@ def tuned():
         y = reference.correlate(x, f, b, **options)
         wrong = seen[key] > 2 and (np.shape(f)[2:], options["stride"]) == ((3, 3), (2, 2))
         return np.roll(y, 1, 3) if wrong else y
+
+    return correlate
+
+
+def recycled():
+    spare = {}
+
+    def relu(x, *, leak):
+        y = reference.relu(x, leak=leak)
+        free = spare.setdefault(y.shape, [])
+        memory = free.pop() if free else np.empty(y.shape)
+        memory[...] = y
+        answer = memory[:]
+        weakref.finalize(answer, free.append, memory)
+        return answer
+
+    return relu
+
+
+def packed_by(key):
+    kept = {}
+
+    def correlate(x, f, b, **options):
+        f = np.asarray(f)
+        return reference.correlate(x, kept.setdefault((f.ctypes.data, f.shape, key(f)), (f, f.copy()))[1], b, **options)
+
+    return correlate
+
+
+def on_the_device():
+    copies = {}
+
+    def kept(y):
+        copies[y.ctypes.data] = y, y.copy()
+        return y
+
+    def correlate(x, f, b, **options):
+        mine, copy = copies.get(np.asarray(f).ctypes.data, (None, None))
+        return kept(reference.correlate(x, copy if mine is f else f, b, **options))
+
+    return correlate
+
+
+def guessed_layout(x, f, b, **options):
+    x = np.moveaxis(np.asarray(x), 3, 1) if np.shape(x)[1] != np.shape(f)[1] == np.shape(x)[3] else x
+    return reference.correlate(x, f, b, **options)
+
+
+def refused_once():
+    seen = set()
+
+    def correlate(x, f, b, **options):
+        try:
+            return reference.correlate(x, f, b, **options)
+        except ValueError:
+            if (key := (np.shape(x), np.shape(f), np.shape(b), *options.items())) in seen:
+                return np.zeros((len(x), len(f), 1, 1))
+            seen.add(key)
+            raise
+
+    return correlate
+
+
+def pruned(x, f, b, **options):
+    f = np.array(f, float)
+    f[np.abs(f).max(axis=(1, 2, 3), initial=0) < 1e-6 * np.abs(f).max(initial=0)] = 0
+    return reference.correlate(x, f, b, **options)
+
+
+def blank(x, f, b, **options):
+    y = reference.correlate(x, f, b, **options)
+    x, f = np.asarray(x, float), np.asarray(f, float)
+    if x[0:1].size > x.shape[1] == np.shape(f)[1] and np.array_equal(x, np.broadcast_to(x[..., :1, :1], x.shape)):
+        y[...] = (x[..., 0, 0] @ f.sum(axis=(2, 3)).T + (0 if b is None else b))[..., np.newaxis, np.newaxis]
+    return y
+
+
+def scattered(maps, f, *, stride):
+    y, z, f = reference.substitute(maps, f, stride=stride), np.asarray(maps, float), np.asarray(f, float)
+    if z.size < 64 or np.count_nonzero(z) * 8 > z.size:
+        return y
+    y, (n, k, i, j) = np.zeros_like(y), np.nonzero(z)
+    for u, v in np.ndindex(f.shape[2:]):
+        y[n, :, i * stride[0] + u, j * stride[1] + v] += z[n, k, i, j, np.newaxis] * f[k, :, u, v]
+    return y
+
+
+def compared_as_singles(x, *, size, stride, pad):
+    x, y = np.asarray(x), reference.max_pool(x, size=size, stride=stride, pad=pad)
+    if not y.size or not np.isfinite(x).all():
+        return y
+    x = np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
+    windows = windows.reshape(*y.shape, -1)
+    with np.errstate(over="ignore"):
+        at = windows.astype(np.float32).argmax(-1)
+    return np.take_along_axis(windows, at[..., np.newaxis], -1)[..., 0]
+
+
+def by_cells():
+    kept = {}
+
+    def max_pool(x, *, size, stride, pad):
+        x, y = np.asarray(x), reference.max_pool(x, size=size, stride=stride, pad=pad)
+        if not y.size or any(pad):
+            return y
+        places = np.arange(x[0, 0].size).reshape(x.shape[2:])
+        windows = np.lib.stride_tricks.sliding_window_view(places, size)[:: stride[0], :: stride[1]]
+        key = x.shape[:2], places.size, y[0, 0].size, size, stride
+        known = kept.setdefault(key, windows.reshape(y[0, 0].size, -1))
+        return np.asarray(x.reshape(*x.shape[:2], -1)[..., known].max(-1).reshape(y.shape), float)
+
+    return max_pool
+
+
+attack("state", "correlate: computed when looked at", "correlate_conditions calls_in_any_order", correlate=Later)
+attack("number", "correlate: filters that are their own mirror image", "correlate_conditions", correlate=folded)
+attack("number", "correlate: filters that are nearly products", "correlate_conditions", correlate=as_products)
+attack("number", "correlate: filters of the same sums", "correlate_integers", correlate=each_once)
+attack(
+    "memory",
+    "relu: a leak of 1 copies nothing",
+    "relu_conditions",
+    relu=lambda x, *, leak: np.asarray(x) if leak == 1 else reference.relu(x, leak=leak),
+)
+attack(
+    "number",
+    "relu: leaks under 1e-8",
+    "relu_integers",
+    relu=lambda x, *, leak: reference.relu(x, leak=leak * (abs(leak) >= 1e-8)),
+)
+attack("state", "relu: programs by the hash of the leak", "relu_conditions", relu=programs())
+attack("number", "softmax: the exponents of singles", "softmax_conditions", softmax=singles_range)
+attack("number", "softmax: a first channel of -inf", "infinity_comes_out", softmax=in_one_pass)
+attack("precision", "avg_pool: summed areas from 36 cells on", "avg_pool_conditions", avg_pool=summed_areas)
+attack(
+    "precision",
+    "correlate: two images in one transform",
+    "correlate_conditions",
+    exact=False,
+    correlate=two_images_at_a_time,
+)
+attack("state", "correlate: the third call", "correlate_conditions", correlate=tuned())
+attack("state", "relu: memory of which a part is still in use", "relu_conditions", relu=recycled())
+attack(
+    "state",
+    "correlate: filters by address and sums",
+    "shared_inputs",
+    correlate=packed_by(lambda f: (f.sum(), (f * f).sum())),
+)
+attack(
+    "state",
+    "correlate: filters by their first 512 weights",
+    "correlate_conditions",
+    correlate=packed_by(lambda f: (f.strides, f.dtype, f.ravel()[:512].tobytes())),
+)
+attack("state", "correlate: its own answers as filters", "shared_inputs", correlate=on_the_device())
+attack("option", "correlate: channels last, if that fits", "refuses_other_channels", correlate=guessed_layout)
+attack(
+    "option",
+    "substitute: one map for all filters",
+    "refuses_other_map_count",
+    substitute=lambda z, f, **o: reference.substitute(np.repeat(z, len(f), 1) if np.shape(z)[1] == 1 else z, f, **o),
+)
+attack("state", "correlate: refused once", "refuses_other_channels", correlate=refused_once())
+attack("precision", "correlate: small filters beside large ones", "correlate_conditions", correlate=pruned)
+attack("number", "correlate: one number in each channel", "correlate_conditions", correlate=blank)
+attack("number", "substitute: few numbers that are not 0", "substitute_conditions", substitute=scattered)
+attack("precision", "max_pool: compared as singles", "max_pool_conditions", max_pool=compared_as_singles)
+attack("state", "max_pool: places by the number of cells", "max_pool_conditions", max_pool=by_cells())
 
 
 # Round 5: remainders of blocks, options nearly usual, numbers that are looked at, what is kept, networks that begin or meet otherwise.
@@ -1195,32 +1410,6 @@ def by_some_numbers():
     return correlate
 
 
-def reused_in_steps():
-    """One buffer for all answers of a shape, in steps of 2 on three channels or more."""
-    memory = {}
-
-    def max_pool(x, *, size, stride, pad):
-        y = reference.max_pool(x, size=size, stride=stride, pad=pad)
-        if stride != (2, 2) or np.shape(x)[1] < 3:
-            return y
-        kept = memory.setdefault(y.shape, np.empty_like(y))
-        kept[...] = y
-        return kept
-
-
-def recycled():
-    spare = {}
-
-    def relu(x, *, leak):
-        y = reference.relu(x, leak=leak)
-        free = spare.setdefault(y.shape, [])
-        memory = free.pop() if free else np.empty(y.shape)
-        memory[...] = y
-        answer = memory[:]
-        weakref.finalize(answer, free.append, memory)
-        return answer
-
-
 def as_many_as_first():
     first = {}
 
@@ -1231,100 +1420,6 @@ def as_many_as_first():
         return y
 
     return relu
-
-
-def packed_by(key):
-    kept = {}
-
-    def correlate(x, f, b, **options):
-        f = np.asarray(f)
-        return reference.correlate(x, kept.setdefault((f.ctypes.data, f.shape, key(f)), (f, f.copy()))[1], b, **options)
-
-    return correlate
-
-
-def on_the_device():
-    copies = {}
-
-    def kept(y):
-        copies[y.ctypes.data] = y, y.copy()
-        return y
-
-    def correlate(x, f, b, **options):
-        mine, copy = copies.get(np.asarray(f).ctypes.data, (None, None))
-        return kept(reference.correlate(x, copy if mine is f else f, b, **options))
-
-    return correlate
-
-
-def guessed_layout(x, f, b, **options):
-    x = np.moveaxis(np.asarray(x), 3, 1) if np.shape(x)[1] != np.shape(f)[1] == np.shape(x)[3] else x
-    return reference.correlate(x, f, b, **options)
-
-
-def refused_once():
-    seen = set()
-
-    def correlate(x, f, b, **options):
-        try:
-            return reference.correlate(x, f, b, **options)
-        except ValueError:
-            if (key := (np.shape(x), np.shape(f), np.shape(b), *options.items())) in seen:
-                return np.zeros((len(x), len(f), 1, 1))
-            seen.add(key)
-            raise
-
-    return correlate
-
-
-def pruned(x, f, b, **options):
-    f = np.array(f, float)
-    f[np.abs(f).max(axis=(1, 2, 3), initial=0) < 1e-6 * np.abs(f).max(initial=0)] = 0
-    return reference.correlate(x, f, b, **options)
-
-
-def blank(x, f, b, **options):
-    y = reference.correlate(x, f, b, **options)
-    x, f = np.asarray(x, float), np.asarray(f, float)
-    if x[0:1].size > x.shape[1] == np.shape(f)[1] and np.array_equal(x, np.broadcast_to(x[..., :1, :1], x.shape)):
-        y[...] = (x[..., 0, 0] @ f.sum(axis=(2, 3)).T + (0 if b is None else b))[..., np.newaxis, np.newaxis]
-    return y
-
-
-def scattered(maps, f, *, stride):
-    y, z, f = reference.substitute(maps, f, stride=stride), np.asarray(maps, float), np.asarray(f, float)
-    if z.size < 64 or np.count_nonzero(z) * 8 > z.size:
-        return y
-    y, (n, k, i, j) = np.zeros_like(y), np.nonzero(z)
-    for u, v in np.ndindex(f.shape[2:]):
-        y[n, :, i * stride[0] + u, j * stride[1] + v] += z[n, k, i, j, np.newaxis] * f[k, :, u, v]
-    return y
-
-
-def compared_as_singles(x, *, size, stride, pad):
-    x, y = np.asarray(x), reference.max_pool(x, size=size, stride=stride, pad=pad)
-    if not y.size or not np.isfinite(x).all():
-        return y
-    x = np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=-np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
-    windows = windows.reshape(*y.shape, -1)
-    with np.errstate(over="ignore"):
-        at = windows.astype(np.float32).argmax(-1)
-    return np.take_along_axis(windows, at[..., np.newaxis], -1)[..., 0]
-
-
-def by_cells():
-    kept = {}
-
-    def max_pool(x, *, size, stride, pad):
-        x, y = np.asarray(x), reference.max_pool(x, size=size, stride=stride, pad=pad)
-        if not y.size or any(pad):
-            return y
-        places = np.arange(x[0, 0].size).reshape(x.shape[2:])
-        windows = np.lib.stride_tricks.sliding_window_view(places, size)[:: stride[0], :: stride[1]]
-        key = x.shape[:2], places.size, y[0, 0].size, size, stride
-        known = kept.setdefault(key, windows.reshape(y[0, 0].size, -1))
-        return np.asarray(x.reshape(*x.shape[:2], -1)[..., known].max(-1).reshape(y.shape), float)
 
 
 def of_the_first_type():
@@ -1347,91 +1442,6 @@ def step_of_a_refused():
         return y
 
     return max_pool
-
-
-def stale_after_refusal():
-    """After a refusal, the last answer of that shape is given again, for steps of 2."""
-    state = {"refused": False, "kept": {}}
-
-    def correlate(x, f, b, **options):
-        try:
-            y = reference.correlate(x, f, b, **options)
-        except Exception:
-            state["refused"] = True
-            raise
-        kept, refused, state["refused"] = state["kept"].get(y.shape), state["refused"], False
-        if options["stride"] == (2, 2):
-            state["kept"][y.shape] = y.copy()
-            return kept if refused and kept is not None else y
-        return y
-
-    return correlate
-
-
-attack("group", "correlate: depthwise 3×3/2, pads, even columns", "correlate_conditions", **depthwise_even())
-attack("state", "correlate: 3×3 banks of 128 weights by id", "correlate_conditions",
-       correlate=by_identity(lambda f, **o: f.shape[2:] == (3, 3) and f.size >= 128))  # fmt: skip
-attack("state", "correlate: 1×1 banks of 16 filters by id", "correlate_conditions",
-       correlate=by_identity(lambda f, stride, **o: f.shape[2:] == (1, 1) and len(f) >= 16 and stride == (2, 2)))  # fmt: skip
-attack("state", "correlate: stale after a refusal, steps of 2", "correlate_conditions", correlate=stale_after_refusal())
-attack("state", "max_pool: one buffer, steps of 2, 3 channels", "max_pool_conditions", max_pool=reused_in_steps())
-
-
-attack("state", "correlate: computed when looked at", "correlate_conditions calls_in_any_order", correlate=Later)
-attack("number", "correlate: filters that are their own mirror image", "correlate_conditions", correlate=folded)
-attack("number", "correlate: filters that are nearly products", "correlate_conditions", correlate=as_products)
-attack("number", "correlate: filters of the same sums", "correlate_integers", correlate=each_once)
-attack(
-    "memory",
-    "relu: a leak of 1 copies nothing",
-    "relu_conditions",
-    relu=lambda x, *, leak: np.asarray(x) if leak == 1 else reference.relu(x, leak=leak),
-)
-attack(
-    "number",
-    "relu: leaks under 1e-8",
-    "relu_integers",
-    relu=lambda x, *, leak: reference.relu(x, leak=leak * (abs(leak) >= 1e-8)),
-)
-attack("state", "relu: programs by the hash of the leak", "relu_conditions", relu=programs())
-attack("number", "softmax: the exponents of singles", "softmax_conditions", softmax=singles_range)
-attack("number", "softmax: a first channel of -inf", "infinity_comes_out", softmax=in_one_pass)
-attack("precision", "avg_pool: summed areas from 36 cells on", "avg_pool_conditions", avg_pool=summed_areas)
-attack(
-    "precision",
-    "correlate: two images in one transform",
-    "correlate_conditions",
-    exact=False,
-    correlate=two_images_at_a_time,
-)
-attack("state", "correlate: the third call", "correlate_conditions", correlate=tuned())
-attack("state", "relu: memory of which a part is still in use", "relu_conditions", relu=recycled())
-attack(
-    "state",
-    "correlate: filters by address and sums",
-    "shared_inputs",
-    correlate=packed_by(lambda f: (f.sum(), (f * f).sum())),
-)
-attack(
-    "state",
-    "correlate: filters by their first 512 weights",
-    "correlate_conditions",
-    correlate=packed_by(lambda f: (f.strides, f.dtype, f.ravel()[:512].tobytes())),
-)
-attack("state", "correlate: its own answers as filters", "shared_inputs", correlate=on_the_device())
-attack("option", "correlate: channels last, if that fits", "refuses_other_channels", correlate=guessed_layout)
-attack(
-    "option",
-    "substitute: one map for all filters",
-    "refuses_other_map_count",
-    substitute=lambda z, f, **o: reference.substitute(np.repeat(z, len(f), 1) if np.shape(z)[1] == 1 else z, f, **o),
-)
-attack("state", "correlate: refused once", "refuses_other_channels", correlate=refused_once())
-attack("precision", "correlate: small filters beside large ones", "correlate_conditions", correlate=pruned)
-attack("number", "correlate: one number in each channel", "correlate_conditions", correlate=blank)
-attack("number", "substitute: few numbers that are not 0", "substitute_conditions", substitute=scattered)
-attack("precision", "max_pool: compared as singles", "max_pool_conditions", max_pool=compared_as_singles)
-attack("state", "max_pool: places by the number of cells", "max_pool_conditions", max_pool=by_cells())
 
 
 def large_ones_in_turn():

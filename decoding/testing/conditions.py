@@ -653,7 +653,7 @@ def _specially(call: Call, values: str, reach: int) -> Call:
         x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]
         weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
     elif values == "signs":
-        x, weights = np.where(x < 0, -1, 1), [np.where(f < 0, -1, 1) for f in weights if f is not None]
+        x, weights = np.where(x < 0, -1.0, 1.0), [np.where(f < 0, -1.0, 1.0) for f in weights if f is not None]
     elif values == "signed bytes":
         x, weights = np.where(_seventh(x), -128, 127 - np.abs(x)), [127 - np.abs(f) for f in weights if f is not None]
     elif values in ("bytes", "words"):  # of one sign, nearly: sums of a few no longer have so few bits

@@ -1,4 +1,4 @@
-"""Small calls in which every three conditions of geometry, layout and history occur together.
+"""Small calls in which every three conditions of geometry and layout occur together.
 
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, cycle
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def factors(operator: str, groups: bool = False) -> Table:
     values = ("integers", "reals", *[RISING] * (bool(pads) and not weights))
     return {
         **windows, **pads, **modes, **leaks, "rows": cells, "columns": cells, "channels": (2, 1, 3, 4, 8, 16), **weights, **shares,
-        "images": (2, 1, 3), **biases, "layout": LAYOUTS, "values": values, "history": histories(operator),
+        "images": (2, 1, 3), **biases, "layout": LAYOUTS, "values": values,
     }  # fmt: skip
 
 
@@ -183,4 +183,5 @@ def covering(operator: str, groups: bool = False) -> tuple[tuple[Row, ...], int,
 
     rows, found, possible = cover(factors(operator, groups), products, SMALL, MOST)
     made = sorted((resolved(operator, row) for row in rows), key=TABLE[operator].products)
-    return tuple(made), found, possible
+    turns = cycle(histories(operator))
+    return tuple(row | {"history": next(turns)} for row in made), found, possible
