@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -246,11 +247,21 @@ def test_no_earlier_check_catches_it_first(name):  # one that comes late runs al
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     "honest",
-    partly([fast, reference, InSingle(), loops, *HONEST], day=lambda i: i == 0),
+    partly([fast, reference, InSingle(), *HONEST], day=lambda i: i == 0),
     ids=lambda honest: honest.name,
 )
 def test_honest_backends_pass(honest, seed):
     report = check_backend(honest, examples=EXAMPLES, seed=seed)
+    assert {result.status for result in report.results} == {PASSED}, report
+
+
+@pytest.mark.slow
+def test_plain_loops_pass_where_calls_are_small(monkeypatch):
+    """All conditions would take them hours."""
+    cases, nets = conditions.cases, networks.cases
+    monkeypatch.setattr(conditions, "cases", lambda *arguments: itertools.islice(cases(*arguments), 12))
+    monkeypatch.setattr(networks, "cases", lambda: nets()[:12])
+    report = check_backend(loops, examples=EXAMPLES)
     assert {result.status for result in report.results} == {PASSED}, report
 
 
@@ -501,6 +512,8 @@ def test_no_answer_destroys_the_report(operator, spoil, monkeypatch):
     assert "the check stops" not in str(report)
     statuses = {result.check: result.status for result in report.results}
     laws = {"substitute": "law_linear", "correlate": "law_linear", "unpool": "law_gain"}
+    if spoil is SPOILS["a cell too many"]:  # of zeros, which is linear
+        laws = {"unpool": "law_gain"}
     assert operator not in laws or statuses[laws[operator]] == FAILED
 
 
