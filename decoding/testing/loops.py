@@ -70,7 +70,8 @@ def softmax(x: npt.ArrayLike) -> Float64:
     shape, xs = _read(x)
     out = _output(*shape)
     for n, k, i, j in np.ndindex(*shape):
-        differences = [xs[n][c][i][j] - xs[n][k][i][j] for c in range(shape[1])]
+        pairs = [(xs[n][c][i][j], xs[n][k][i][j]) for c in range(shape[1])]
+        differences = [0.0 if a == b else a - b for a, b in pairs]  # of −∞ and −∞, too
         out[n, k, i, j] = float(1 / sum(Decimal(d).exp() for d in differences))
     return out
 
