@@ -102,9 +102,8 @@ def as_array(value: Any, what: str) -> Array:
         if array.dtype.kind == "O" and array.size and array.ndim:
             found = f"objects such as {described(array.flat[0])}"
         raise InvalidValueError(f"{what} must hold real numbers, not {found}.{_tensor_hint(value)}")
-    return array.astype(
-        array.dtype.newbyteorder("="), copy=False
-    )  # files may have the other one, which few backends can read
+    native = array.dtype.newbyteorder("=")  # files may have the other order, which few backends can read
+    return array.astype(native, copy=False)
 
 
 def _refuse_masked(value: Any, what: str) -> None:

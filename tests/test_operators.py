@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from decoding import InvalidValueError, ShapeError, reference
+from decoding import Conv, InvalidValueError, Network, ShapeError, reference
 from decoding.reference import avg_pool, correlate, max_pool, relu, softmax, substitute, unpool
 
 
@@ -153,3 +153,21 @@ def test_refused(case):
 def test_the_reference_says_what_it_is():
     assert reference.name == "decoding.reference"
     assert 1 + reference.eps == 1 < 1 + 2 * reference.eps
+
+
+def test_backends_get_arrays_in_the_byte_order_of_the_machine():
+    seen = []
+
+    class Looking:
+        name = "looking"
+
+        def __getattr__(self, operator):
+            return lambda *arrays, **options: (seen.extend(arrays), getattr(reference, operator)(*arrays, **options))[1]
+
+    weights, images = np.arange(8.0).reshape(2, 1, 2, 2), np.arange(9.0).reshape(1, 1, 3, 3)
+    swapped = [each.astype(each.dtype.newbyteorder()) for each in (weights, images)]
+    net = Network([Conv(swapped[0])])
+    got = net.forward(swapped[1], backend=Looking())
+    assert np.array_equal(got, reference.correlate(images, weights, None, stride=1, pad=0))
+    assert len(seen) >= 2
+    assert all(each is None or each.dtype.isnative for each in seen)

@@ -42,7 +42,7 @@ UNKNOWN_MODES = (
     "bilinear2", "none", None, "sum", "bicubic ",
 )
 # fmt: on
-GROUPED = ("correlate", "substitute")  # which take groups
+GROUPED = ("correlate", "substitute")  # which take filters, and groups
 SUMS = ("correlate", "substitute", "avg_pool")
 KEPT = 2**12  # numbers of an answer that is held, to see whether it stays
 LOSES_PRECISION = "less precision than was declared"
@@ -683,7 +683,7 @@ def _conditions(operator: str) -> None:
                 part = len(held) % 2 and isinstance(answer, np.ndarray)
                 held.append((answer[:1], got[:1], case) if part else (answer, got, case))
 
-        groups = operator in ("correlate", "substitute") and takes_groups(bench.backend)
+        groups = operator in GROUPED and takes_groups(bench.backend)
         cases = conditions.cases(operator, bench.precision, bench.thorough, groups)
         if groups:
             cases = chain(cases, conditions.grouped_cases(operator, bench.precision))
@@ -723,8 +723,7 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
 
     asked = past.again or call.by_name()
     scope = bench.happens(past.lines, call, answer, code())
-    if past.lines and past.lines[-1].startswith("before"):
-        got = np.array(answer, np.float64)
+    got = np.asarray(scope.get("before", got), np.float64)
     again, second = bench.held(
         (lambda: bench.value(past.again, scope)) if past.again else lambda: call.on(bench.backend), code(asked)
     )
@@ -758,7 +757,7 @@ def _expected(bench: Bench, case: conditions.Case, call: Call, like: stages.Expe
 
 def _is_whole(call: Call, bench: Bench) -> bool:
     """Whether graded values of `conditions` add up to whole numbers without rounding, in any order."""
-    if call.operator not in ("correlate", "substitute") or not bench.precision.exact:
+    if call.operator not in GROUPED or not bench.precision.exact:
         return False
     total = np.abs(call.on(reference, *(None if a is None else np.abs(a) for a in call.arrays))).max(initial=0.0)
     return bool(total * max(bench.precision.eps, bench.precision.input_eps) <= 1)
