@@ -33,8 +33,8 @@ LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4
 GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
-# Which leave other rests of blocks of four, six and eight than FEW do; in small calls, alone, too.
-RESTS = (6, 10, 12, 14, 20, 28)
+# With FEW and LENGTHS, all rests of blocks of up to twelve, which one block or more comes before; in small calls, alone, too.
+RESTS = (6, 10, 12, 14, 18, 20, 22, 23, 28)
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
 # Cells and steps of unpooling at which (n − 1)/(m − 1)·(m − 1), m being the pixels, is above n − 1, rounded to double or single precision.
 ROUNDED_UP = ((29, 3), (32, 5), (31, 3), (15, 6))
@@ -114,6 +114,8 @@ SPECIAL = (
     "signs",
     "signed bytes",
 )
+# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0.
+PATTERNS = ("even", "odd", "two of four")
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -295,7 +297,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_special, _rounded_up, _between, _spread, _long_windows, *CORNERS)
+    small = (_special, _patterned, _rounded_up, _between, _spread, _long_windows, *CORNERS)
     large = (_all_digits, _one_long, _large, _usual_layers, _usual_singles, _with_every_class, _both_long)
     rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
     turns = cycle(known)  # of the rows whose history is the plain one
@@ -398,7 +400,32 @@ def _exchanged(operator: str) -> Iterator[Row]:
             yield _usual(operator, **base | {a: base[b], b: base[a]}, window=window)
 
 
-CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests, _exchanged)
+def _bars(operator: str) -> Iterator[Row]:
+    """Windows of one row or one column, on one channel and filter."""
+    for n in (4, 5, 6, 7) if "window" in factors(operator) else ():
+        for size in ((1, n), (n, 1)):
+            yield _usual(operator, channels=1, filters=1, rows=8, columns=9, window=(size, (1, 1)))
+
+
+def _unequal_steps(operator: str) -> Iterator[Row]:
+    """A window of 3×3 in all unequal steps up to four, with pads."""
+    steps = [(a, b) for a, b in product((1, 2, 3, 4), repeat=2) if a != b and max(a, b) > 2]
+    for step in steps if "window" in factors(operator) else ():
+        yield _usual(operator, rows=7, columns=8, window=((3, 3), step), pad="one all around", values="integers")
+
+
+def _tall(operator: str) -> Iterator[Row]:
+    """More pixels than 256 along one axis, in every mode, from maps that lie in memory in some ways."""
+    if operator == "unpool":
+        layouts = ("in C's order", "channels last", "every second column", "cut out")
+        for layout, mode, side in product(layouts, factors(operator)["mode"], ("rows", "columns")):
+            window = ((3, 2), (2, 2)) if side == "rows" else ((2, 3), (2, 2))
+            yield _usual(
+                operator, images=1, layout=layout, mode=mode, window=window, **{"rows": 2, "columns": 3, side: 130}
+            )
+
+
+CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests, _exchanged, _bars, _unequal_steps, _tall)
 
 
 def _special(operator: str) -> Iterator[Row]:
@@ -417,6 +444,14 @@ def _special(operator: str) -> Iterator[Row]:
                 yield next(each for each in fit if products(each) <= MOST[False])
     if "filters" in table:
         yield _usual(operator, channels=300, filters=2, rows=3, window=((1, 1), (1, 1)), values="some zeros")
+
+
+def _patterned(operator: str) -> Iterator[Row]:
+    """Weights that can be folded or packed, under windows with pads."""
+    windows = ((3, 3), (2, 2), (5, 5), (1, 4), (4, 1)) if "filters" in factors(operator) else ()
+    for values, size, step in product(PATTERNS, windows, (1, 2)):
+        row = {"channels": 4, "filters": 2, "rows": 6, "columns": 7, "window": (size, (step, step))}
+        yield _usual(operator, **row, pad="half a window", values=values)
 
 
 def _one_long(operator: str) -> Iterator[Row]:
@@ -444,6 +479,8 @@ def _large(operator: str) -> Iterator[Row]:
         large += [{"rows": 257, "columns": 256, "images": 1}]
     if "filters" in table:
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
+        if "pad" not in table:  # more than 255 copies that overlap
+            large += [{**dict.fromkeys(SIDES, 1), "rows": 17, "columns": 17, "window": ((16, 17), (1, 1))}]
     elif "window" in table:
         maps = {"rows": 2, "columns": 3} if operator == "unpool" else {"rows": 65, "columns": 66}
         large += [{"window": (side, side), "channels": 1, **maps} for side in ((33, 17), (64, 65))]
@@ -460,7 +497,11 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
     # Images, channels, filters, rows and columns.
     sizes = [(2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
-    sizes += [(1025, 2, 2, 3), (1, 1025, 2, 3), *[(1, 2, 1025, 3)] * ("filters" in table)]
+    sizes += [
+        (1025, 2, 2, 3),
+        (1, 1025, 2, 3),
+        *[(1, 2, 1025, 3), (1, 1024, 3, 2), (8, 16, 32, 3)] * ("filters" in table),
+    ]
     for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
         window = {"window": ((side, side), (step, step)), "pad": "none" if k == c in (128, 17) else "one all around"}
@@ -525,7 +566,15 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return (*rows, *_grouped_spread(operator), *_each_channel(operator), *_grouped_long(operator))
+    more = (_grouped_spread, _each_channel, _grouped_long, _grouped_shares)
+    return (*rows, *(row for way in more for row in way(operator)))
+
+
+def _grouped_shares(operator: str) -> Iterator[Row]:
+    """Groups of many channels and few filters, of many of both, and the reverse; and numbers of groups that leave a rest of blocks."""
+    for c, k in ((16, 1), (16, 4), (16, 16), (4, 16), (1, 16), (1, 4), (1, 5), (32, 8)):
+        yield _usual(operator, channels=c, filters=k, window=((3, 3), (1, 1)), pad="one all around") | {"groups": 2}
+    yield from (_usual(operator, channels=2, filters=k) | {"groups": n} for n in (5, 6, 7, 12) for k in (1, 2))
 
 
 def _each_channel(operator: str) -> Iterator[Row]:
@@ -631,7 +680,7 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
-    if values in ("zeros", *SPECIAL):
+    if values in ("zeros", *SPECIAL, *PATTERNS):
         return _specially(call, values, precision.range.reach)
     change: Callable[[Array], Array] = {
         "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: _rising,
@@ -668,6 +717,8 @@ def _specially(call: Call, values: str, reach: int) -> Call:
     elif values == "sparse":  # in some places all channels, in most of them none
         n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
         x = x * ((n + 7 * i + 3 * j) % 11 == 5)
+    elif values in PATTERNS:
+        weights = [_patterns(f, values) for f in weights if f is not None]
     elif values == "nearly products":  # of a row and a column, but for a millionth in one place
         weights = [_nearly_products(f) for f in weights if f is not None]
     else:
@@ -689,6 +740,20 @@ def _nearly_products(filters: Array) -> Array:
     out = np.asarray(factors[:, np.newaxis] * filters[:, :, :1])
     out[..., -1:, -1:] += 2.0**-20
     return out
+
+
+def _patterns(filters: Array, values: str) -> Array:
+    """Filters that are the same, or the negative, from each side; or those of which two of each four weights are 0, in all six ways."""
+    if values == "two of four":
+        kept = np.array(list(combinations(range(4), 2)))
+        places = (
+            4 * np.arange(filters.size // 4 + 1)[:, np.newaxis] + np.resize(kept, (filters.size // 4 + 1, 2))
+        ).ravel()
+        return np.where(np.isin(np.arange(filters.size), places).reshape(filters.shape), np.abs(filters) + 1, 0)
+    sign, out = (1 if values == "even" else -1), filters + 0.25
+    for axis in (2, 3):
+        out = out + sign * np.flip(out, axis) if filters.shape[axis] > 1 else out
+    return np.asarray(out)
 
 
 def _unequal(array: Array) -> Array:
