@@ -114,8 +114,9 @@ SPECIAL = (
     "signs",
     "signed bytes",
 )
-# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0.
-PATTERNS = ("even", "odd", "two of four")
+# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0; two images,
+# channels and filters that are equal, beside others.
+PATTERNS = ("even", "odd", "two of four", "twins")
 
 Table = dict[str, tuple[Any, ...]]
 
@@ -447,10 +448,10 @@ def _special(operator: str) -> Iterator[Row]:
 
 
 def _patterned(operator: str) -> Iterator[Row]:
-    """Weights that can be folded or packed, under windows with pads."""
+    """Weights that can be folded or packed, and equal parts, under windows with pads."""
     windows = ((3, 3), (2, 2), (5, 5), (1, 4), (4, 1)) if "filters" in factors(operator) else ()
     for values, size, step in product(PATTERNS, windows, (1, 2)):
-        row = {"channels": 4, "filters": 2, "rows": 6, "columns": 7, "window": (size, (step, step))}
+        row = {"images": 3, "channels": 4, "filters": 4, "rows": 6, "columns": 7, "window": (size, (step, step))}
         yield _usual(operator, **row, pad="half a window", values=values)
 
 
@@ -717,6 +718,10 @@ def _specially(call: Call, values: str, reach: int) -> Call:
     elif values == "sparse":  # in some places all channels, in most of them none
         n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
         x = x * ((n + 7 * i + 3 * j) % 11 == 5)
+    elif values == "twins":
+        x = np.array(x)
+        x[:, 1:2], x[-1:] = x[:, :1], x[:1]
+        weights = [np.concatenate([f[:1], f[:1], f[2:]])[: len(f)] for f in weights if f is not None]
     elif values in PATTERNS:
         weights = [_patterns(f, values) for f in weights if f is not None]
     elif values == "nearly products":  # of a row and a column, but for a millionth in one place
