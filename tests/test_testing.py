@@ -589,6 +589,57 @@ def test_where_everything_was_left_out_nothing_is_judged():
     assert "relu" in report.results[0].detail
 
 
+@pytest.mark.parametrize("lasting", [False, True], ids=["once", "for good"])
+def test_what_is_wrong_after_a_refusal_is_blamed_and_not_left_out(lasting, monkeypatch, tmp_path):
+    """A refused unpooling spoils what comes next of a rectifier, whose own checks have passed by then."""
+    unsearched(monkeypatch)
+    spoilt = [False]
+
+    def unpool(maps, *, mode, **options):
+        spoilt[0] |= mode not in ("nearest", "bilinear", "bicubic")
+        return reference.unpool(maps, mode=mode, **options)
+
+    def relu(x, *, leak):
+        wrong, spoilt[0] = spoilt[0], spoilt[0] and lasting
+        return reference.relu(x, leak=leak) + wrong
+
+    names = ["relu_integers", "refuses_unknown_modes", "nan_comes_out"]
+    report = check_backend(backend(unpool=unpool, relu=relu), checks=names, on_failure="return", cases=tmp_path)
+    (failure,) = report.failures
+    assert failure.check == "nan_comes_out"
+    assert "backend.relu(" in failure.code
+    assert ("the checks of relu have passed" if lasting else "not the same each time") in failure.detail
+
+    spoilt[0] = False
+    mark = parametrize_with_checks([backend(unpool=unpool, relu=relu)], examples=2, cases=tmp_path)
+    tests = {each.id.rpartition("-")[2]: each.values for each in mark.args[1]}
+    for name in names:
+        wrong, check = tests[name]
+        with pytest.raises(decoding.ConformanceFailure) if name == "nan_comes_out" else contextlib.nullcontext():
+            check(wrong)
+
+
+def test_what_conditions_leave_out_is_blamed_if_the_plain_checks_miss_it(monkeypatch):
+    unsearched(monkeypatch)
+
+    def relu(x, *, leak):
+        return reference.relu(x, leak=leak) + (len(x) == 8 and leak == 0.25)
+
+    names = ["relu_integers", "relu_conditions"]
+    report = check_backend(backend(relu=relu), checks=names, on_failure="return")
+    assert [result.status for result in report.results] == [PASSED, FAILED]
+
+
+def test_what_a_probe_does_not_support_is_told():
+    def relu(x, *, leak):
+        if len(x) == 8:
+            raise NotImplementedError("no 8 images")
+        return reference.relu(x, leak=leak)
+
+    report = check_backend(backend(relu=relu), checks=["infinity_comes_out"])
+    assert "no 8 images" in report.results[0].detail
+
+
 # Expected failures, what is missing, what cannot be judged.
 
 

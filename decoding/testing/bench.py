@@ -65,7 +65,7 @@ class Bench:
         self.ran = 0
         self.skipped: list[str] = []
         self.lacking: list[str] = []
-        self.left_out: list[str] = []
+        self.left_out: dict[str, Mismatch] = {}
 
     def at(self, eps: float) -> Bench:
         """The same bench, demanding no more than `eps`."""
@@ -85,7 +85,7 @@ class Bench:
             try:
                 body(case)
             except Unsupported as reason:
-                self.lacking.append(str(reason) or "NotImplementedError")
+                self._lacks(reason)
             except NotJudged as reason:
                 self.skipped.append(str(reason))
             except Mismatch as mismatch:
@@ -110,21 +110,37 @@ class Bench:
     def right(self, calls: Iterable[Call]) -> list[Call]:
         """The calls that are answered right when they are asked alone.
 
-        What is wrong with the others fails checks of its own, and would hide what is wrong with these.
+        What is wrong with the others would hide what is wrong with these. It must fail checks of its own, or the runner blames it. What is
+        right when it is asked again fails here.
         """
         found = []
         for call in calls:
             try:
-                self.agrees(call)
-            except Mismatch:
-                self.left_out.append(" ".join(filter(None, (call.options.get("mode"), call.operator))))
-                continue
-            except Unsupported:
-                continue
-            except NotJudged:
-                pass
-            found.append(call)
+                wrong = self._wrong(call)
+                if wrong is None:
+                    found.append(call)
+                elif self._wrong(call) is None:
+                    wrong.problem += NOT_THE_SAME
+                    raise wrong
+                else:
+                    wrong.arrays = {**inputs(call), **wrong.arrays}
+                    self.left_out.setdefault(" ".join(filter(None, (call.options.get("mode"), call.operator))), wrong)
+            except Unsupported as reason:
+                self._lacks(reason)
+                self.ran += 1
         return found
+
+    def _wrong(self, call: Call) -> Mismatch | None:
+        """What is wrong with the answer to a call, if anything is."""
+        with contextlib.suppress(NotJudged):
+            try:
+                self.agrees(call)
+            except Mismatch as mismatch:
+                return mismatch
+        return None
+
+    def _lacks(self, reason: Unsupported) -> None:
+        self.lacking.append(str(reason) or "NotImplementedError")
 
     def look(self, cases: Iterable[T], body: Callable[[T], None]) -> None:
         """Look at these cases alone, as `forall` looks at those that are always looked at."""
