@@ -175,6 +175,21 @@ def test_sequences_print_as_code_that_shows_it_from_the_start(name):
     assert shows(result.code, mutant.backend), result
 
 
+def test_a_sequence_of_one_call_and_another_step_is_told_as_it_was_shrunk(monkeypatch):
+    """A rectifier that writes to its maps changes the answer that is passed on to it."""
+    monkeypatch.setattr(machines, "plays", lambda *pools: [])
+
+    def relu(x, *, leak):
+        y = reference.relu(x, leak=leak)
+        if isinstance(x, np.ndarray) and x.flags.writeable:
+            x[...] = 5
+        return y
+
+    (result,) = check_backend(backend(relu=relu), checks=["calls_in_any_order"], on_failure="return").results
+    assert result.code.count("backend.") == 2
+    assert shows(result.code, backend(relu=relu))
+
+
 def turned(operator):
     return lambda x, f, *bias, **options: getattr(reference, operator)(x, np.asarray(f)[..., ::-1], *bias, **options)
 
