@@ -101,20 +101,6 @@ VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative"
 # In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
 SPREAD = "weights apart"
 APART = {SPREAD: 2, "weights 3 apart": 3, "weights 4 apart": 4}
-# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel.
-SPECIAL = (
-    "bytes",
-    "some zeros",
-    "words",
-    "ones",
-    "identity",
-    "blank",
-    "sparse",
-    "nearly products",
-    "signs",
-    "signed bytes",
-)
-
 Table = dict[str, tuple[Any, ...]]
 
 
@@ -405,7 +391,7 @@ def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
-    for number, values in enumerate(SPECIAL if "filters" in table else SPECIAL[:2]):
+    for number, values in enumerate(SPECIAL if "filters" in table else ("bytes", "some zeros")):
         for i, window in enumerate(table.get("window", LAYOUTS)):
             row = _usual(operator, channels=3, filters=3, values=values)
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
@@ -631,7 +617,9 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
-    if values in ("zeros", *SPECIAL):
+    if values == "zeros":
+        return call._replace(arrays=(0 * np.asarray(call.arrays[0]), *call.arrays[1:]))
+    if values in SPECIAL:
         return _specially(call, values, precision.range.reach)
     change: Callable[[Array], Array] = {
         "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: _rising,
@@ -640,39 +628,49 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
 
 
 def _specially(call: Call, values: str, reach: int) -> Call:
-    """The call with numbers, or weights, that a fast path may look for."""
+    """The call with numbers, and weights, that a fast path may look for."""
     x, *others = call.arrays
-    assert x is not None
-    weights = others[:1] if call.operator in ("correlate", "substitute") else []
-    if values == "zeros":
-        x = 0 * x
-    elif values == "some zeros":
-        # Whole channels and images, and rows where there is one of each; weights without order.
-        n, c, rows, _ = x.shape
-        i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
-        x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]
-        weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
-    elif values == "signs":
-        x, weights = np.where(x < 0, -1.0, 1.0), [np.where(f < 0, -1.0, 1.0) for f in weights if f is not None]
-    elif values == "signed bytes":
-        x, weights = np.where(_seventh(x), -128, 127 - np.abs(x)), [127 - np.abs(f) for f in weights if f is not None]
-    elif values in ("bytes", "words"):  # of one sign, nearly: sums of a few no longer have so few bits
-        most, of_weights = (255, 127) if values == "bytes" else (30000, 30000)
-        x = np.where(_seventh(x), 0, most - np.abs(x))
-        weights = [np.where(_seventh(f), -of_weights, of_weights - np.abs(f)) for f in weights if f is not None]
-    elif values == "ones":  # beside a column that is large, for running sums to lose the others
-        x = x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1)
-        weights = [np.ones_like(f) for f in weights if f is not None]
-    elif values == "blank":  # one number for each channel and image: the weights may be added up, but for the pads
-        x = np.broadcast_to(x[..., :1, :1] + 4, x.shape).copy()
-    elif values == "sparse":  # in some places all channels, in most of them none
-        n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
-        x = x * ((n + 7 * i + 3 * j) % 11 == 5)
-    elif values == "nearly products":  # of a row and a column, but for a millionth in one place
-        weights = [_nearly_products(f) for f in weights if f is not None]
-    else:
-        weights = [_identity(f) for f in weights if f is not None]
-    return call._replace(arrays=(x, *weights, *others[len(weights) :]))
+    of_maps, of_weights = SPECIAL[values]
+    return call._replace(
+        arrays=(of_maps(np.asarray(x), reach), *map(of_weights, map(np.asarray, others[:1])), *others[1:])
+    )
+
+
+def _some_zeros(x: Array, reach: int) -> Array:
+    """Whole channels and images, and rows where there is one of each."""
+    n, c, rows, _ = x.shape
+    i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
+    return np.asarray(x * ((i + j + row) % 2 == 0)[..., np.newaxis])
+
+
+def _one_of_nine(filters: Array) -> Array:
+    """Weights of which eight of nine are zero, in no order."""
+    return np.asarray(filters * (np.arange(filters.size) % 9 == 0).reshape(filters.shape))
+
+
+def _whole(most: int, seventh: int) -> Callable[..., Array]:
+    """Of one sign, nearly: sums of a few no longer have so few bits."""
+    return lambda array, *_: np.where(_seventh(array), seventh, most - np.abs(array))
+
+
+def _sign(array: Array, *_: int) -> Array:
+    return np.where(array < 0, -1.0, 1.0)
+
+
+def _large_column(x: Array, reach: int) -> Array:
+    """Thirds beside a column that is large, for running sums to lose the others."""
+    return np.asarray(x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1))
+
+
+def _blank(x: Array, reach: int) -> Array:
+    """One number for each channel and image: the weights may be added up, but for the pads."""
+    return np.asarray(np.broadcast_to(x[..., :1, :1] + 4, x.shape).copy())
+
+
+def _sparse(x: Array, reach: int) -> Array:
+    """In some places all channels, in most of them none."""
+    n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
+    return np.asarray(x * ((n + 7 * i + 3 * j) % 11 == 5))
 
 
 def _identity(filters: Array) -> Array:
@@ -689,6 +687,26 @@ def _nearly_products(filters: Array) -> Array:
     out = np.asarray(factors[:, np.newaxis] * filters[:, :, :1])
     out[..., -1:, -1:] += 2.0**-20
     return out
+
+
+def _same(array: Array, *_: int) -> Array:
+    return array
+
+
+# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel. For each what
+# the maps become, given the reach of the format, and what the weights become.
+SPECIAL: dict[str, tuple[Callable[[Array, int], Array], Callable[[Array], Array]]] = {
+    "bytes": (_whole(255, 0), _whole(127, -127)),
+    "some zeros": (_some_zeros, _one_of_nine),
+    "words": (_whole(30000, 0), _whole(30000, -30000)),
+    "ones": (_large_column, np.ones_like),
+    "identity": (_same, _identity),
+    "blank": (_blank, _same),
+    "sparse": (_sparse, _same),
+    "nearly products": (_same, _nearly_products),
+    "signs": (_sign, _sign),
+    "signed bytes": (_whole(127, -128), lambda filters: 127 - np.abs(filters)),
+}
 
 
 def _unequal(array: Array) -> Array:
