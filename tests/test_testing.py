@@ -1102,7 +1102,7 @@ def test_sums_of_numbers_with_all_digits_are_exact_however_long(operator, eps):
             assert large or any(call.options.get("pad", (0,)))  # a window that lies in the pads adds up next to nothing
             if large:
                 seen.add(row["channels"])
-    assert {1, 16, 33, 128, 1024, 4096, 4097} <= seen
+    assert {16, 128, 1024, 4096, 4097} <= seen
 
 
 # The other two doors.

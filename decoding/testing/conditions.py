@@ -10,7 +10,7 @@ and is much shorter than a list of all combinations. Long sides, up to 4,097, ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations, cycle, product
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from .calls import Call
 from .geometry import ALIKE, RISING
 from .histories import histories
 from .operators import PADS as PADS
-from .operators import TABLE, WINDOWS, Row
+from .operators import TABLE, WINDOWS, Row, windows
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made
@@ -31,13 +31,11 @@ SIDES = ("images", "channels", "filters", "rows", "columns")
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
 GROUPS = (2, 3, 4, 8, 16, 33)
-WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
+WHOLE = windows("7/1 13x11/13x11 27x25/1 16x64/16x64")  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 # Which leave other rests of blocks of four, six and eight than FEW do; in small calls, alone, too.
 RESTS = (6, 10, 12, 14, 20, 28)
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
-# Cells and steps of unpooling at which (n − 1)/(m − 1)·(m − 1), m being the pixels, is above n − 1, rounded to double or single precision.
-ROUNDED_UP = ((29, 3), (32, 5), (31, 3), (15, 6))
 LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
@@ -187,8 +185,8 @@ def _completions(operator: str) -> list[Row]:
     """The rest of rows, which tells what fits: some map must be large enough for what is chosen, and some window for the pads."""
     sides = dict.fromkeys(("images", "channels", "filters"), 1)
     sizes = ((1, 1), (2, 2), (9, 9)) if "window" in TABLE[operator].factors else ()
-    windows: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
-    return [{**sides, **size, **window} for window in windows for size in (CELL, *MAPS)]
+    moved: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
+    return [{**sides, **size, **window} for window in moved for size in (CELL, *MAPS)]
 
 
 def cover(
@@ -281,14 +279,14 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_special, _rounded_up, _between, _spread, _long_windows, *CORNERS)
-    large = (_all_digits, _one_long, _large, _usual_layers, _usual_singles, _with_every_class, _both_long)
+    small = (_special, _spread, _long_windows, _one_cell, _least, _rests, _exchanged)
+    large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
     rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
     turns = cycle(known)  # of the rows whose history is the plain one
     return tuple(row | {"history": next(turns)} if row["history"] == known[0] else row for row in rows)
 
 
-def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST)) -> list[int]:
+def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST, *RESTS, *BETWEEN)) -> list[int]:
     return [n for n in sorted(among) if operator != "unpool" or n <= LONGEST_UNPOOLED]
 
 
@@ -297,21 +295,6 @@ def _usual(operator: str, **given: Any) -> Row:
     window = (2, 2 if operator in ("max_pool", "avg_pool") else 3), (1, 2)
     usual = {"images": 2, "channels": 2, "filters": 2, "rows": 4, "columns": 5, "window": window}
     return plain(operator, **usual | given)
-
-
-def _between(operator: str) -> Iterator[Row]:
-    """One side that is long, and far from powers of two, the others being short; in every mode."""
-    short = {"images": 2, "channels": 1, "filters": 1, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
-    modes, lengths = factors(operator).get("mode", ("",)), _lengths(operator, (*RESTS, *BETWEEN))
-    for n, side, mode in product(lengths, sides(operator), modes):
-        yield plain(operator, **short | {side: n}, mode=mode)
-
-
-def _rounded_up(operator: str) -> Iterator[Row]:
-    """Sides of which the last pixel may be placed beyond the map."""
-    for (n, step), mode in product(ROUNDED_UP, factors(operator).get("mode", ())):
-        yield plain(operator, rows=2, columns=n, window=((1, step), (1, step)), mode=mode)
-        yield plain(operator, rows=n, columns=2, window=((step, 1), (step, 1)), mode=mode)
 
 
 def _long_windows(operator: str) -> Iterator[Row]:
@@ -324,9 +307,8 @@ def _long_windows(operator: str) -> Iterator[Row]:
 
 def _spread(operator: str) -> Iterator[Row]:
     """Filters whose weights lie apart, as dilation spreads them."""
-    windows = (((3, 3), (1, 1)), ((5, 5), (1, 1)), ((5, 3), (2, 1)), ((5, 5), (2, 2)))
     sizes = ((2, 3, 4, 12), (1, 16, 16, 9)) if "filters" in factors(operator) else ()
-    for (n, c, k, cells), window in product(sizes, windows):
+    for (n, c, k, cells), window in product(sizes, windows("3/1 5/1 5x3/2x1 5/2")):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
         yield plain(operator, window=window, values=SPREAD, **shape)
     for by, c in product((3, 4) if sizes else (), (1, 3)):
@@ -341,9 +323,9 @@ def _as_dilated(by: int) -> Row:
 
 def _one_cell(operator: str) -> Iterator[Row]:
     """Maps of one cell, under the usual windows that lie over it with their pads, on one channel and filter and on three."""
-    windows = ((3, 1), (3, 2), (2, 1), (2, 2), (5, 2)) if "pad" in factors(operator) else ()
-    for (side, step), pad, n in product(windows, ("one all around", "half a window", "nearly a window"), (1, 3)):
-        row = plain(operator, images=2, channels=n, filters=n, window=((side, side), (step, step)), pad=pad)
+    usual = windows("3/1 3/2 2/1 2/2 5/2") if "pad" in factors(operator) else ()
+    for window, pad, n in product(usual, ("one all around", "half a window", "nearly a window"), (1, 3)):
+        row = plain(operator, images=2, channels=n, filters=n, window=window, pad=pad)
         if TABLE[operator].products(row) < math.inf:
             yield row
 
@@ -355,36 +337,20 @@ def _least(operator: str) -> Iterator[Row]:
         yield from (plain(operator, type=kind, **{side: 2}) for side in sides(operator))
 
 
-def _laid_out(operator: str) -> Iterator[Row]:
-    """All layouts on one image of 240 cells, under a small window: products of matrices with few rows and many columns."""
-    for layout in factors(operator)["layout"]:
-        window = {"window": ((2, 2), (1, 1))}
-        yield _usual(operator, images=1, channels=2, rows=15, columns=16, layout=layout, values="integers", **window)
-
-
-def _same_maps(operator: str) -> Iterator[Row]:
-    """The same maps with all slopes, one after the other."""
-    yield from (_usual(operator, leak=leak) for leak in factors(operator).get("leak", ()))
-
-
 def _rests(operator: str) -> Iterator[Row]:
     """One or none left over of 32 channels and filters, on squares of odd sides, in both types."""
-    windows = ((1, 1), (3, 1)) if "filters" in factors(operator) else ()
-    for (side, step), n, kind in product(windows, (32, 33), ("double", "single")):
-        shape = {"images": 1, "channels": n, "filters": n, "rows": 9, "columns": 9}
-        yield plain(operator, window=((side, side), (step, step)), type=kind, **shape)
+    usual = windows("1/1 3/1") if "filters" in factors(operator) else ()
+    for window, n, kind in product(usual, (32, 33), ("double", "single")):
+        yield plain(operator, channels=n, filters=n, rows=9, columns=9, window=window, type=kind)
 
 
 def _exchanged(operator: str) -> Iterator[Row]:
     """Calls of as many numbers, two sides of which have changed places: what is kept by their product is another's."""
     base = dict(zip(SIDES, (3, 4, 5, 6, 8), strict=True))
-    for window in (((2, 2), (2, 2)), ((3, 3), (1, 1))):
+    for window in windows("2/2 3/1"):
         for a, b in combinations(sides(operator), 2):
             yield _usual(operator, **base, window=window)
             yield _usual(operator, **base | {a: base[b], b: base[a]}, window=window)
-
-
-CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests, _exchanged)
 
 
 def _special(operator: str) -> Iterator[Row]:
@@ -406,20 +372,16 @@ def _special(operator: str) -> Iterator[Row]:
 
 
 def _one_long(operator: str) -> Iterator[Row]:
-    """One long side, the shortest first; the other conditions take turns."""
+    """One long side, the shortest first; the other conditions take turns, if the call is small enough. Sums have numbers of all digits."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values")]
+    wide = ("wide maps", "wide weights" if "filters" in table else "wide maps")
+    least = {"images": 2, "filters": 2, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
     for i, (n, side) in enumerate(product(_lengths(operator), sides(operator))):
-        row = _usual(operator, **{side: n, "values": "integers" if n % 2 else "reals"})
+        long = {side: n, "values": (wide if side == "channels" else ("reals", "integers"))[n % 2]}
+        row = _usual(operator, **long)
         turned = row | {name: table[name][i % len(table[name])] for name in others}
-        yield turned if products(turned) <= MOST[False] else row
-
-
-def _all_digits(operator: str) -> Iterator[Row]:
-    """Sums of every length, of numbers that have all digits."""
-    weights = "filters" in factors(operator)
-    for n in sorted({*FEW, *_lengths(operator)}):
-        yield _usual(operator, channels=n, values="wide weights" if n % 2 and weights else "wide maps")
+        yield next((each for each in (turned, row) if products(each) <= MOST[False]), plain(operator, **least | long))
 
 
 def _large(operator: str) -> Iterator[Row]:
@@ -441,36 +403,32 @@ def _large(operator: str) -> Iterator[Row]:
 
 
 def _usual_layers(operator: str) -> Iterator[Row]:
-    """Rows as networks have them, each a fast path of its own: the usual windows, on many channels and filters, on large squares."""
-    table = factors(operator)
-    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
-    # Images, channels, filters, rows and columns.
-    sizes = [(2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
-    sizes += [(1025, 2, 2, 3), (1, 1025, 2, 3), *[(1, 2, 1025, 3)] * ("filters" in table)]
-    for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
-        shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
-        window = {"window": ((side, side), (step, step)), "pad": "none" if k == c in (128, 17) else "one all around"}
-        row = plain(operator, values="reals", **shape, **window)
-        if TABLE[operator].products(row) <= MOST[True]:
-            yield row
+    """Layers as networks have them, each a fast path of its own: the usual windows, in every mode, on many channels and filters and on large
+    squares; in single precision, on three channels and on sixteen, of even and of odd rows and columns."""
+    table, weights = factors(operator), "filters" in factors(operator)
 
+    def layers(names: str, sizes: Sequence[tuple[int, ...]], **given: Any) -> Iterator[Row]:
+        kinds = product(windows(names if "window" in table else "1/1"), sizes, table.get("mode", ("",)))
+        for window, (n, c, k, rows, columns), mode in kinds:
+            shape = {"images": n, "channels": c, "filters": k, "rows": rows, "columns": columns}
+            row = plain(operator, window=window, mode=mode, **shape, **given)
+            if TABLE[operator].products(row) <= MOST[True]:
+                yield row
 
-def _usual_singles(operator: str) -> Iterator[Row]:
-    """Layers as networks have them in single precision, on three channels and on sixteen, of even and of odd rows and columns."""
-    table, modes = factors(operator), factors(operator).get("mode", ("",))
-    windows = ((3, 1), (3, 2), (5, 1), (7, 2), (4, 2), (2, 2)) if "filters" in table else ((2, 2), (3, 2))
-    values = "negative" if "pad" in table and "filters" not in table else "integers"
-    sizes = (8, 14), (9, 15 if "filters" in table else 33)
-    kinds = product(windows if "window" in table else ((1, 1),), (3, 16), sizes, modes)
-    for (side, step), channels, (rows, columns), mode in kinds:
-        shape = {"images": 1, "channels": channels, "filters": 16, "rows": rows, "columns": columns}
-        window = {"window": ((side, side), (step, step)), "pad": "half a window", "mode": mode}
-        yield plain(operator, values=values, type="single", **shape, **window)
+    names = "1/1 3/1 3/2 5/1 2/2" if weights else "2/2 3/2 2/1 3/1"
+    padded = [(2, 2, 2, 64, 64), (1, 32, 32, 8, 8), (1, 64, 64, 5, 5)]
+    padded += [(1025, 2, 2, 3, 3), (1, 1025, 2, 3, 3), *[(1, 2, 1025, 3, 3)] * weights]
+    yield from layers(names, padded, pad="one all around")
+    yield from layers(names, [(2, 128, 128, 3, 3), (1, 17, 17, 64, 64)], pad="none")
+    names = "3/1 3/2 5/1 7/2 4/2 2/2" if weights else "2/2 3/2"
+    sizes = [(1, c, 16, *sides) for c in (3, 16) for sides in ((8, 14), (9, 15 if weights else 33))]
+    values = "negative" if "pad" in table and not weights else "integers"
+    yield from layers(names, sizes, pad="half a window", type="single", values=values)
 
 
 def _with_every_class(operator: str) -> Iterator[Row]:
     """Maps of 32×32, filters of 1,024 weights, or a side as long as the call allows, with every class of the other conditions."""
-    table, longest = factors(operator), [n for n in reversed(_lengths(operator)) if n > max(FEW)]
+    table, longest = factors(operator), [n for n in reversed(_lengths(operator, LENGTHS)) if n > max(FEW)]
     places: list[list[Row]] = [
         [{"rows": 32, "columns": 32}],
         *([{side: n} for n in longest] for side in sides(operator)),
@@ -511,30 +469,23 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return (*rows, *_grouped_spread(operator), *_each_channel(operator), *_grouped_long(operator))
+    return (*rows, *_each_channel(operator), *_grouped_long(operator))
 
 
 def _each_channel(operator: str) -> Iterator[Row]:
     """A filter for each channel, as networks for telephones have them: on few and many channels, maps of one cell, as large as the
     window and larger, and weights that lie apart."""
     one: Row = {"channels": 1, "filters": 1}
-    windows = [((side, side), (step, step)) for side, step in ((3, 1), (3, 2), (5, 1), (2, 2))]
-    for window, n in product(windows, (3, 4)):
+    of_three, in_steps, *_ = usual = windows("3/1 3/2 5/1 2/2")
+    for window, n in product(usual, (3, 4)):
         for cells in (1, 4, 9):
             yield _usual(operator, **one, rows=cells, columns=cells, window=window, pad="half a window") | {"groups": n}
         (h, w), _ = window
         yield _usual(operator, **one, rows=h, columns=w, window=window, pad="none") | {"groups": n}
-    for window, n in ((windows[1], 128), (windows[0], 1025)):
+    for window, n in ((in_steps, 128), (of_three, 1025)):
         yield plain(operator, **one, rows=5, columns=5, window=window, pad="one all around") | {"groups": n}
     for by in APART.values():
         yield _usual(operator, **_as_dilated(by), **one) | {"groups": 3}
-
-
-def _grouped_spread(operator: str) -> Iterator[Row]:
-    """Weights that lie apart, in groups of one or two channels and filters."""
-    cells = {"rows": 6, "columns": 9, "pad": "one all around", "window": ((5, 5), (1, 1)), "values": SPREAD}
-    for groups, c, k in product((2, 4), (1, 2), (1, 2)):
-        yield _usual(operator, **cells, channels=c, filters=k) | {"groups": groups}
 
 
 def _grouped_long(operator: str) -> Iterator[Row]:
