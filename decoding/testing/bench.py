@@ -183,13 +183,8 @@ class Bench:
 
     def given(self, function: Callable[[], Any], code: object, stage: str = "") -> Any:
         """What the backend answers, as it gives it."""
-        try:
-            with np.errstate():  # what a backend sets with `numpy.seterr` ends with its call
-                return function()
-        except NotImplementedError as error:
-            raise Unsupported(str(error)) from None
-        except STOPS as error:
-            raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
+        with _asking(code, stage):
+            return function()
 
     def asked(self, function: Callable[[], Any], code: object, stage: str = "") -> Array:
         """What the backend answers, as a copy in double precision."""
@@ -327,15 +322,25 @@ class Bench:
         scope = {name: getattr(decoding, name) for name in decoding.__all__} | {"np": np, "backend": self.backend}
         if given is not None:
             scope |= given._replace(arrays=tuple(given.copies())).named
-        try:
-            with np.errstate():
+        with _asking(code):
+            try:
                 exec(_compiled("\n".join(code.lines)), scope)
-        except AssertionError:
-            raise Mismatch(problem, code) from None
-        except NotImplementedError as error:
-            raise Unsupported(str(error)) from None
-        except STOPS as error:
-            raise Mismatch(f"raises {type(error).__name__}: {error}", code) from error
+            except AssertionError:
+                raise Mismatch(problem, code) from None
+
+
+@contextlib.contextmanager
+def _asking(code: object, stage: str = "") -> Iterator[None]:
+    """While the backend is asked: what it raises is told, and what it sets with `numpy.seterr` ends."""
+    try:
+        with np.errstate():
+            yield
+    except Mismatch:
+        raise
+    except NotImplementedError as error:
+        raise Unsupported(str(error)) from None
+    except STOPS as error:
+        raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
 
 
 @lru_cache(maxsize=256)
