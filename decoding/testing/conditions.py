@@ -33,8 +33,8 @@ LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4
 GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = windows("7/1 13x11/13x11 27x25/1 16x64/16x64")  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
-# Which leave other rests of blocks of four, six and eight than FEW do; in small calls, alone, too.
-RESTS = (6, 10, 12, 14, 20, 28)
+# With FEW and LENGTHS, all rests of blocks of up to twelve, which one block or more comes before; in small calls, alone, too.
+RESTS = (6, 10, 12, 14, 18, 20, 22, 23, 28)
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
 LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
@@ -279,7 +279,19 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_special, _spread, _long_windows, _one_cell, _least, _rests, _exchanged)
+    small = (
+        _special,
+        _patterned,
+        _spread,
+        _long_windows,
+        _one_cell,
+        _least,
+        _rests,
+        _exchanged,
+        _bars,
+        _unequal_steps,
+        _tall,
+    )
     large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
     rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
     turns = cycle(known)  # of the rows whose history is the plain one
@@ -353,11 +365,35 @@ def _exchanged(operator: str) -> Iterator[Row]:
             yield _usual(operator, **base | {a: base[b], b: base[a]}, window=window)
 
 
+def _bars(operator: str) -> Iterator[Row]:
+    """Windows of one row or one column, on one channel and filter."""
+    for window in windows("1x4/1 4x1/1 1x5/1 5x1/1 1x6/1 6x1/1 1x7/1 7x1/1") if "window" in factors(operator) else ():
+        yield _usual(operator, channels=1, filters=1, rows=8, columns=9, window=window)
+
+
+def _unequal_steps(operator: str) -> Iterator[Row]:
+    """A window of 3×3 in all unequal steps up to four, with pads."""
+    steps = [(a, b) for a, b in product((1, 2, 3, 4), repeat=2) if a != b and max(a, b) > 2]
+    for step in steps if "window" in factors(operator) else ():
+        yield _usual(operator, rows=7, columns=8, window=((3, 3), step), pad="one all around", values="integers")
+
+
+def _tall(operator: str) -> Iterator[Row]:
+    """More pixels than 256 along one axis, in every mode, from maps that lie in memory in some ways."""
+    layouts = ("in C's order", "channels last", "every second column", "cut out") if operator == "unpool" else ()
+    kinds = product(layouts, factors(operator).get("mode", ()), ("rows", "columns"))
+    for layout, mode, side in kinds:
+        sides = {"images": 1, "rows": 2, "columns": 3, side: 130}
+        window = ((3, 2) if side == "rows" else (2, 3), (2, 2))
+        yield _usual(operator, **sides, layout=layout, mode=mode, window=window)
+
+
 def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
-    for number, values in enumerate(SPECIAL if "filters" in table else ("bytes", "some zeros")):
+    kinds = [each for each in SPECIAL if each not in PATTERNS] if "filters" in table else ["bytes", "some zeros"]
+    for number, values in enumerate(kinds):
         for i, window in enumerate(table.get("window", LAYOUTS)):
             row = _usual(operator, channels=3, filters=3, values=values)
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
@@ -369,6 +405,14 @@ def _special(operator: str) -> Iterator[Row]:
                 yield next(each for each in fit if products(each) <= MOST[False])
     if "filters" in table:
         yield _usual(operator, channels=300, filters=2, rows=3, window=((1, 1), (1, 1)), values="some zeros")
+
+
+def _patterned(operator: str) -> Iterator[Row]:
+    """Weights that can be folded or packed, under windows with pads."""
+    usual = windows("3/1 3/2 2/1 2/2 5/1 5/2 1x4/1 1x4/2 4x1/1 4x1/2") if "filters" in factors(operator) else ()
+    for values, window in product(PATTERNS, usual):
+        row = {"channels": 4, "filters": 2, "rows": 6, "columns": 7, "window": window}
+        yield _usual(operator, **row, pad="half a window", values=values)
 
 
 def _one_long(operator: str) -> Iterator[Row]:
@@ -392,6 +436,8 @@ def _large(operator: str) -> Iterator[Row]:
         large += [{"rows": 257, "columns": 256, "images": 1}]
     if "filters" in table:
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
+        if "pad" not in table:  # more than 255 copies that overlap
+            large += [{**dict.fromkeys(SIDES, 1), "rows": 17, "columns": 17, "window": ((16, 17), (1, 1))}]
     elif "window" in table:
         maps = {"rows": 2, "columns": 3} if operator == "unpool" else {"rows": 65, "columns": 66}
         large += [{"window": (side, side), "channels": 1, **maps} for side in ((33, 17), (64, 65))]
@@ -417,7 +463,8 @@ def _usual_layers(operator: str) -> Iterator[Row]:
 
     names = "1/1 3/1 3/2 5/1 2/2" if weights else "2/2 3/2 2/1 3/1"
     padded = [(2, 2, 2, 64, 64), (1, 32, 32, 8, 8), (1, 64, 64, 5, 5)]
-    padded += [(1025, 2, 2, 3, 3), (1, 1025, 2, 3, 3), *[(1, 2, 1025, 3, 3)] * weights]
+    padded += [(1025, 2, 2, 3, 3), (1, 1025, 2, 3, 3)]
+    padded += [(1, 2, 1025, 3, 3), (1, 1024, 3, 2, 2), (8, 16, 32, 3, 3)] * weights
     yield from layers(names, padded, pad="one all around")
     yield from layers(names, [(2, 128, 128, 3, 3), (1, 17, 17, 64, 64)], pad="none")
     names = "3/1 3/2 5/1 7/2 4/2 2/2" if weights else "2/2 3/2"
@@ -469,7 +516,15 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    return (*rows, *_each_channel(operator), *_grouped_long(operator))
+    more = (_each_channel, _grouped_long, _grouped_shares)
+    return (*rows, *(row for way in more for row in way(operator)))
+
+
+def _grouped_shares(operator: str) -> Iterator[Row]:
+    """Groups of many channels and few filters, of many of both, and the reverse; and numbers of groups that leave a rest of blocks."""
+    for c, k in ((16, 1), (16, 4), (16, 16), (4, 16), (1, 16), (1, 4), (1, 5), (32, 8)):
+        yield _usual(operator, channels=c, filters=k, window=((3, 3), (1, 1)), pad="one all around") | {"groups": 2}
+    yield from (_usual(operator, channels=2, filters=k) | {"groups": n} for n in (5, 6, 7, 12) for k in (1, 2))
 
 
 def _each_channel(operator: str) -> Iterator[Row]:
@@ -640,6 +695,24 @@ def _nearly_products(filters: Array) -> Array:
     return out
 
 
+def _folded(sign: int) -> Callable[[Array], Array]:
+    """Filters that are the same, or the negative, from each side."""
+
+    def folded(filters: Array) -> Array:
+        out = filters + 0.25
+        for axis in (2, 3):
+            out = out + sign * np.flip(out, axis) if filters.shape[axis] > 1 else out
+        return np.asarray(out)
+
+    return folded
+
+
+def _two_of_four(filters: Array) -> Array:
+    """Two of each four weights are 0, in all six ways."""
+    kept = [[place in two for place in range(4)] for two in combinations(range(4), 2)]
+    return np.where(np.resize(kept, filters.shape), np.abs(filters) + 1, 0)
+
+
 def _same(array: Array, *_: int) -> Array:
     return array
 
@@ -657,7 +730,12 @@ SPECIAL: dict[str, tuple[Callable[[Array, int], Array], Callable[[Array], Array]
     "nearly products": (_same, _nearly_products),
     "signs": (_sign, _sign),
     "signed bytes": (_whole(127, -128), lambda filters: 127 - np.abs(filters)),
+    "even": (_same, _folded(1)),
+    "odd": (_same, _folded(-1)),
+    "two of four": (_same, _two_of_four),
 }
+# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0.
+PATTERNS = ("even", "odd", "two of four")
 
 
 def _unequal(array: Array) -> Array:
