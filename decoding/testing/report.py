@@ -35,7 +35,14 @@ class Mismatch(Exception):
         The first stage that differs; empty for a single operator.
     arrays : dict of arrays
         Inputs, `got`, `want` and `bound`.
+
+    Attributes
+    ----------
+    alone : bool
+        Whether it is the first call of a sequence, and so wrong by itself.
     """
+
+    alone = False
 
     def __init__(
         self, problem: str, code: object = "", stage: str = "", arrays: dict[str, Array] | None = None
