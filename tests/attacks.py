@@ -1144,7 +1144,7 @@ attack("state", "relu: memory of which a part is still in use", "relu_conditions
 attack(
     "state",
     "correlate: filters by address and sums",
-    "shared_inputs",
+    "correlate_conditions",
     correlate=packed_by(lambda f: (f.sum(), (f * f).sum())),
 )
 attack(

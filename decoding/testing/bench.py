@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +22,7 @@ from ..arguments import Array, described
 from ..backend import OPERATORS, precision, takes_groups
 from ..errors import InvalidValueError
 from .bounds import arithmetic, exact_unit, refuse_vacuous, running_error
-from .calls import Call, Script, in_shape, inputs
+from .calls import Call, Script, compiled, in_shape, inputs
 from .report import Mismatch
 from .rounding import NotJudged
 from .stages import Expected, Pass, expectations
@@ -65,7 +64,7 @@ class Bench:
         self.ran = 0
         self.skipped: list[str] = []
         self.lacking: list[str] = []
-        self.left_out: list[str] = []
+        self.left_out: dict[str, Mismatch] = {}
 
     def at(self, eps: float) -> Bench:
         """The same bench, demanding no more than `eps`."""
@@ -85,7 +84,7 @@ class Bench:
             try:
                 body(case)
             except Unsupported as reason:
-                self.lacking.append(str(reason) or "NotImplementedError")
+                self._lacks(reason)
             except NotJudged as reason:
                 self.skipped.append(str(reason))
             except Mismatch as mismatch:
@@ -110,21 +109,37 @@ class Bench:
     def right(self, calls: Iterable[Call]) -> list[Call]:
         """The calls that are answered right when they are asked alone.
 
-        What is wrong with the others fails checks of its own, and would hide what is wrong with these.
+        What is wrong with the others would hide what is wrong with these. It must fail checks of its own, or the runner blames it. What is
+        right when it is asked again fails here.
         """
         found = []
         for call in calls:
             try:
-                self.agrees(call)
-            except Mismatch:
-                self.left_out.append(" ".join(filter(None, (call.options.get("mode"), call.operator))))
-                continue
-            except Unsupported:
-                continue
-            except NotJudged:
-                pass
-            found.append(call)
+                wrong = self._wrong(call)
+                if wrong is None:
+                    found.append(call)
+                elif self._wrong(call) is None:
+                    wrong.problem += NOT_THE_SAME
+                    raise wrong
+                else:
+                    wrong.arrays = {**inputs(call), **wrong.arrays}
+                    self.left_out.setdefault(" ".join(filter(None, (call.options.get("mode"), call.operator))), wrong)
+            except Unsupported as reason:
+                self._lacks(reason)
+                self.ran += 1
         return found
+
+    def _wrong(self, call: Call) -> Mismatch | None:
+        """What is wrong with the answer to a call, if anything is."""
+        with contextlib.suppress(NotJudged):
+            try:
+                self.agrees(call)
+            except Mismatch as mismatch:
+                return mismatch
+        return None
+
+    def _lacks(self, reason: Unsupported) -> None:
+        self.lacking.append(str(reason) or "NotImplementedError")
 
     def look(self, cases: Iterable[T], body: Callable[[T], None]) -> None:
         """Look at these cases alone, as `forall` looks at those that are always looked at."""
@@ -167,13 +182,8 @@ class Bench:
 
     def given(self, function: Callable[[], Any], code: object, stage: str = "") -> Any:
         """What the backend answers, as it gives it."""
-        try:
-            with np.errstate():  # what a backend sets with `numpy.seterr` ends with its call
-                return function()
-        except NotImplementedError as error:
-            raise Unsupported(str(error)) from None
-        except STOPS as error:
-            raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
+        with _asking(code, stage):
+            return function()
 
     def asked(self, function: Callable[[], Any], code: object, stage: str = "") -> Array:
         """What the backend answers, as a copy in double precision."""
@@ -298,12 +308,12 @@ class Bench:
     def happens(self, lines: list[str], call: Call, first: Any, code: object) -> dict[str, Any]:
         """Run lines of code about a call, its arrays and its answer; gives the names they know."""
         scope = {"np": np, "backend": self.backend, "first": first, **dict.fromkeys(call.names), **call.named}
-        self.given(lambda: exec(_compiled("\n".join(lines)), scope), code)
+        self.given(lambda: exec(compiled("\n".join(lines)), scope), code)
         return scope
 
     def value(self, expression: str, scope: dict[str, Any]) -> Any:
         """That of an expression after such lines."""
-        return eval(_compiled(expression, "eval"), scope)
+        return eval(compiled(expression, "eval"), scope)
 
     def holds(self, problem: str, lines: Iterable[str], given: Call | None = None) -> None:
         """Run the code that a failure prints, the call's arrays being there; a mismatch if its last line, an assertion, does not hold."""
@@ -311,20 +321,25 @@ class Bench:
         scope = {name: getattr(decoding, name) for name in decoding.__all__} | {"np": np, "backend": self.backend}
         if given is not None:
             scope |= given._replace(arrays=tuple(given.copies())).named
-        try:
-            with np.errstate():
-                exec(_compiled("\n".join(code.lines)), scope)
-        except AssertionError:
-            raise Mismatch(problem, code) from None
-        except NotImplementedError as error:
-            raise Unsupported(str(error)) from None
-        except STOPS as error:
-            raise Mismatch(f"raises {type(error).__name__}: {error}", code) from error
+        with _asking(code):
+            try:
+                exec(compiled("\n".join(code.lines)), scope)
+            except AssertionError:
+                raise Mismatch(problem, code) from None
 
 
-@lru_cache(maxsize=256)
-def _compiled(text: str, mode: str = "exec") -> CodeType:
-    return compile(text, "a check", mode)
+@contextlib.contextmanager
+def _asking(code: object, stage: str = "") -> Iterator[None]:
+    """While the backend is asked: what it raises is told, and what it sets with `numpy.seterr` ends."""
+    try:
+        with np.errstate():
+            yield
+    except Mismatch:
+        raise
+    except NotImplementedError as error:
+        raise Unsupported(str(error)) from None
+    except STOPS as error:
+        raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
 
 
 def stays(answer: Any, before: Array) -> bool:

@@ -10,7 +10,7 @@ and is much shorter than a list of all combinations. Long sides, up to 4,097, ar
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations, cycle, product
 from typing import Any, NamedTuple
@@ -19,11 +19,11 @@ import numpy as np
 
 from ..arguments import Array
 from . import geometry
-from .calls import Call
+from .calls import Call, Script, compiled
 from .geometry import ALIKE, RISING
 from .histories import histories
 from .operators import PADS as PADS
-from .operators import TABLE, WINDOWS, Row
+from .operators import TABLE, WINDOWS, Row, windows
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made
@@ -31,13 +31,11 @@ SIDES = ("images", "channels", "filters", "rows", "columns")
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
 GROUPS = (2, 3, 4, 8, 16, 33)
-WHOLE = ((7, 7), (1, 1)), ((13, 11), (13, 11)), ((27, 25), (1, 1)), ((16, 64), (16, 64))  # windows as large as the map
+WHOLE = windows("7/1 13x11/13x11 27x25/1 16x64/16x64")  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 # With FEW and LENGTHS, all rests of blocks of up to twelve, which one block or more comes before; in small calls, alone, too.
 RESTS = (6, 10, 12, 14, 18, 20, 22, 23, 28)
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
-# Cells and steps of unpooling at which (n − 1)/(m − 1)·(m − 1), m being the pixels, is above n − 1, rounded to double or single precision.
-ROUNDED_UP = ((29, 3), (32, 5), (31, 3), (15, 6))
 LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
@@ -101,40 +99,27 @@ VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative"
 # In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
 SPREAD = "weights apart"
 APART = {SPREAD: 2, "weights 3 apart": 3, "weights 4 apart": 4}
-# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel.
-SPECIAL = (
-    "bytes",
-    "some zeros",
-    "words",
-    "ones",
-    "identity",
-    "blank",
-    "sparse",
-    "nearly products",
-    "signs",
-    "signed bytes",
-)
-# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0; two images,
-# channels and filters that are equal, beside others.
-PATTERNS = ("even", "odd", "two of four", "twins")
-
 Table = dict[str, tuple[Any, ...]]
 
 
 class Case(NamedTuple):
-    """A call, as its arrays lie in memory, and code that makes them so."""
+    """A call, as its arrays lie in memory; code that makes them so, of those that it was made of."""
 
     call: Call
     lines: list[str]
     row: Row
+    made: Call
 
     def __str__(self) -> str:
-        return self.script(self.call.by_name())
+        return str(self.script(self.call.by_name()))
 
-    def script(self, *lines: str) -> str:
-        """Code that lays the arrays out as they lie here, and then does what the lines say."""
-        plain = self.call._replace(arrays=tuple(self.call.copies()))
-        return plain.script(*self.lines, *lines)
+    def script(self, *lines: str, numbers: Call | None = None) -> Script:
+        """Code that lays the arrays out as they lie here, and then does what the lines say; with these `numbers`, if they were changed.
+
+        Where a layout repeats some numbers, nobody can change them, and what lies between them in memory is part of the case.
+        """
+        repeats = "repeated" in self.row["layout"]
+        return Script(self.made if repeats else numbers or self.call, (*self.lines, *lines))
 
 
 class Coverage(NamedTuple):
@@ -150,6 +135,8 @@ class Coverage(NamedTuple):
         How many calls there are, and the longest side in them.
     triples, possible_triples : int
         The same as pairs, of three classes of the table in `geometry`.
+    fours, possible_fours : int
+        The same of four classes of its usual ones.
     """
 
     factors: int
@@ -160,6 +147,8 @@ class Coverage(NamedTuple):
     longest: int
     triples: int = 0
     possible_triples: int = 0
+    fours: int = 0
+    possible_fours: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -204,8 +193,8 @@ def _completions(operator: str) -> list[Row]:
     """The rest of rows, which tells what fits: some map must be large enough for what is chosen, and some window for the pads."""
     sides = dict.fromkeys(("images", "channels", "filters"), 1)
     sizes = ((1, 1), (2, 2), (9, 9)) if "window" in TABLE[operator].factors else ()
-    windows: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
-    return [{**sides, **size, **window} for window in windows for size in (CELL, *MAPS)]
+    moved: list[Row] = [{"window": (size, (1, 1))} for size in sizes] or [{}]
+    return [{**sides, **size, **window} for window in moved for size in (CELL, *MAPS)]
 
 
 def cover(
@@ -298,14 +287,26 @@ def thin(operator: str) -> tuple[Row, ...]:
     """Rows with one long side or two, and rows as networks have them, that are too large to be paired with everything."""
     if operator in ALIKE:
         return thin(ALIKE[operator])
-    small = (_special, _patterned, _rounded_up, _between, _spread, _long_windows, *CORNERS)
-    large = (_all_digits, _one_long, _large, _usual_layers, _usual_singles, _with_every_class, _both_long)
+    small = (
+        _special,
+        _patterned,
+        _spread,
+        _long_windows,
+        _one_cell,
+        _least,
+        _rests,
+        _exchanged,
+        _bars,
+        _unequal_steps,
+        _tall,
+    )
+    large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
     rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
     turns = cycle(known)  # of the rows whose history is the plain one
     return tuple(row | {"history": next(turns)} if row["history"] == known[0] else row for row in rows)
 
 
-def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST)) -> list[int]:
+def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST, *RESTS, *BETWEEN)) -> list[int]:
     return [n for n in sorted(among) if operator != "unpool" or n <= LONGEST_UNPOOLED]
 
 
@@ -314,21 +315,6 @@ def _usual(operator: str, **given: Any) -> Row:
     window = (2, 2 if operator in ("max_pool", "avg_pool") else 3), (1, 2)
     usual = {"images": 2, "channels": 2, "filters": 2, "rows": 4, "columns": 5, "window": window}
     return plain(operator, **usual | given)
-
-
-def _between(operator: str) -> Iterator[Row]:
-    """One side that is long, and far from powers of two, the others being short; in every mode."""
-    short = {"images": 2, "channels": 1, "filters": 1, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
-    modes, lengths = factors(operator).get("mode", ("",)), _lengths(operator, (*RESTS, *BETWEEN))
-    for n, side, mode in product(lengths, sides(operator), modes):
-        yield plain(operator, **short | {side: n}, mode=mode)
-
-
-def _rounded_up(operator: str) -> Iterator[Row]:
-    """Sides of which the last pixel may be placed beyond the map."""
-    for (n, step), mode in product(ROUNDED_UP, factors(operator).get("mode", ())):
-        yield plain(operator, rows=2, columns=n, window=((1, step), (1, step)), mode=mode)
-        yield plain(operator, rows=n, columns=2, window=((step, 1), (step, 1)), mode=mode)
 
 
 def _long_windows(operator: str) -> Iterator[Row]:
@@ -341,9 +327,8 @@ def _long_windows(operator: str) -> Iterator[Row]:
 
 def _spread(operator: str) -> Iterator[Row]:
     """Filters whose weights lie apart, as dilation spreads them."""
-    windows = (((3, 3), (1, 1)), ((5, 5), (1, 1)), ((5, 3), (2, 1)), ((5, 5), (2, 2)))
     sizes = ((2, 3, 4, 12), (1, 16, 16, 9)) if "filters" in factors(operator) else ()
-    for (n, c, k, cells), window in product(sizes, windows):
+    for (n, c, k, cells), window in product(sizes, windows("3/1 5/1 5x3/2x1 5/2")):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
         yield plain(operator, window=window, values=SPREAD, **shape)
     for by, c in product((3, 4) if sizes else (), (1, 3)):
@@ -358,9 +343,9 @@ def _as_dilated(by: int) -> Row:
 
 def _one_cell(operator: str) -> Iterator[Row]:
     """Maps of one cell, under the usual windows that lie over it with their pads, on one channel and filter and on three."""
-    windows = ((3, 1), (3, 2), (2, 1), (2, 2), (5, 2)) if "pad" in factors(operator) else ()
-    for (side, step), pad, n in product(windows, ("one all around", "half a window", "nearly a window"), (1, 3)):
-        row = plain(operator, images=2, channels=n, filters=n, window=((side, side), (step, step)), pad=pad)
+    usual = windows("3/1 3/2 2/1 2/2 5/2") if "pad" in factors(operator) else ()
+    for window, pad, n in product(usual, ("one all around", "half a window", "nearly a window"), (1, 3)):
+        row = plain(operator, images=2, channels=n, filters=n, window=window, pad=pad)
         if TABLE[operator].products(row) < math.inf:
             yield row
 
@@ -372,30 +357,17 @@ def _least(operator: str) -> Iterator[Row]:
         yield from (plain(operator, type=kind, **{side: 2}) for side in sides(operator))
 
 
-def _laid_out(operator: str) -> Iterator[Row]:
-    """All layouts on one image of 240 cells, under a small window: products of matrices with few rows and many columns."""
-    for layout in factors(operator)["layout"]:
-        window = {"window": ((2, 2), (1, 1))}
-        yield _usual(operator, images=1, channels=2, rows=15, columns=16, layout=layout, values="integers", **window)
-
-
-def _same_maps(operator: str) -> Iterator[Row]:
-    """The same maps with all slopes, one after the other."""
-    yield from (_usual(operator, leak=leak) for leak in factors(operator).get("leak", ()))
-
-
 def _rests(operator: str) -> Iterator[Row]:
     """One or none left over of 32 channels and filters, on squares of odd sides, in both types."""
-    windows = ((1, 1), (3, 1)) if "filters" in factors(operator) else ()
-    for (side, step), n, kind in product(windows, (32, 33), ("double", "single")):
-        shape = {"images": 1, "channels": n, "filters": n, "rows": 9, "columns": 9}
-        yield plain(operator, window=((side, side), (step, step)), type=kind, **shape)
+    usual = windows("1/1 3/1") if "filters" in factors(operator) else ()
+    for window, n, kind in product(usual, (32, 33), ("double", "single")):
+        yield plain(operator, channels=n, filters=n, rows=9, columns=9, window=window, type=kind)
 
 
 def _exchanged(operator: str) -> Iterator[Row]:
     """Calls of as many numbers, two sides of which have changed places: what is kept by their product is another's."""
     base = dict(zip(SIDES, (3, 4, 5, 6, 8), strict=True))
-    for window in (((2, 2), (2, 2)), ((3, 3), (1, 1))):
+    for window in windows("2/2 3/1"):
         for a, b in combinations(sides(operator), 2):
             yield _usual(operator, **base, window=window)
             yield _usual(operator, **base | {a: base[b], b: base[a]}, window=window)
@@ -403,9 +375,8 @@ def _exchanged(operator: str) -> Iterator[Row]:
 
 def _bars(operator: str) -> Iterator[Row]:
     """Windows of one row or one column, on one channel and filter."""
-    for n in (4, 5, 6, 7) if "window" in factors(operator) else ():
-        for size in ((1, n), (n, 1)):
-            yield _usual(operator, channels=1, filters=1, rows=8, columns=9, window=(size, (1, 1)))
+    for window in windows("1x4/1 4x1/1 1x5/1 5x1/1 1x6/1 6x1/1 1x7/1 7x1/1") if "window" in factors(operator) else ():
+        yield _usual(operator, channels=1, filters=1, rows=8, columns=9, window=window)
 
 
 def _unequal_steps(operator: str) -> Iterator[Row]:
@@ -417,23 +388,20 @@ def _unequal_steps(operator: str) -> Iterator[Row]:
 
 def _tall(operator: str) -> Iterator[Row]:
     """More pixels than 256 along one axis, in every mode, from maps that lie in memory in some ways."""
-    if operator == "unpool":
-        layouts = ("in C's order", "channels last", "every second column", "cut out")
-        for layout, mode, side in product(layouts, factors(operator)["mode"], ("rows", "columns")):
-            window = ((3, 2), (2, 2)) if side == "rows" else ((2, 3), (2, 2))
-            yield _usual(
-                operator, images=1, layout=layout, mode=mode, window=window, **{"rows": 2, "columns": 3, side: 130}
-            )
-
-
-CORNERS = (_one_cell, _least, _laid_out, _same_maps, _rests, _exchanged, _bars, _unequal_steps, _tall)
+    layouts = ("in C's order", "channels last", "every second column", "cut out") if operator == "unpool" else ()
+    kinds = product(layouts, factors(operator).get("mode", ()), ("rows", "columns"))
+    for layout, mode, side in kinds:
+        sides = {"images": 1, "rows": 2, "columns": 3, side: 130}
+        window = ((3, 2) if side == "rows" else (2, 3), (2, 2))
+        yield _usual(operator, **sides, layout=layout, mode=mode, window=window)
 
 
 def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
-    for number, values in enumerate(SPECIAL if "filters" in table else SPECIAL[:2]):
+    kinds = [each for each in SPECIAL if each not in PATTERNS] if "filters" in table else ["bytes", "some zeros"]
+    for number, values in enumerate(kinds):
         for i, window in enumerate(table.get("window", LAYOUTS)):
             row = _usual(operator, channels=3, filters=3, values=values)
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
@@ -449,27 +417,23 @@ def _special(operator: str) -> Iterator[Row]:
 
 def _patterned(operator: str) -> Iterator[Row]:
     """Weights that can be folded or packed, and equal parts, under windows with pads."""
-    windows = ((3, 3), (2, 2), (5, 5), (1, 4), (4, 1)) if "filters" in factors(operator) else ()
-    for values, size, step in product(PATTERNS, windows, (1, 2)):
-        row = {"images": 3, "channels": 4, "filters": 4, "rows": 6, "columns": 7, "window": (size, (step, step))}
+    usual = windows("3/1 3/2 2/1 2/2 5/1 5/2 1x4/1 1x4/2 4x1/1 4x1/2") if "filters" in factors(operator) else ()
+    for values, window in product(PATTERNS, usual):
+        row = {"images": 3, "channels": 4, "filters": 4, "rows": 6, "columns": 7, "window": window}
         yield _usual(operator, **row, pad="half a window", values=values)
 
 
 def _one_long(operator: str) -> Iterator[Row]:
-    """One long side, the shortest first; the other conditions take turns."""
+    """One long side, the shortest first; the other conditions take turns, if the call is small enough. Sums have numbers of all digits."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values")]
+    wide = ("wide maps", "wide weights" if "filters" in table else "wide maps")
+    least = {"images": 2, "filters": 2, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
     for i, (n, side) in enumerate(product(_lengths(operator), sides(operator))):
-        row = _usual(operator, **{side: n, "values": "integers" if n % 2 else "reals"})
+        long = {side: n, "values": (wide if side == "channels" else ("reals", "integers"))[n % 2]}
+        row = _usual(operator, **long)
         turned = row | {name: table[name][i % len(table[name])] for name in others}
-        yield turned if products(turned) <= MOST[False] else row
-
-
-def _all_digits(operator: str) -> Iterator[Row]:
-    """Sums of every length, of numbers that have all digits."""
-    weights = "filters" in factors(operator)
-    for n in sorted({*FEW, *_lengths(operator)}):
-        yield _usual(operator, channels=n, values="wide weights" if n % 2 and weights else "wide maps")
+        yield next((each for each in (turned, row) if products(each) <= MOST[False]), plain(operator, **least | long))
 
 
 def _large(operator: str) -> Iterator[Row]:
@@ -493,40 +457,33 @@ def _large(operator: str) -> Iterator[Row]:
 
 
 def _usual_layers(operator: str) -> Iterator[Row]:
-    """Rows as networks have them, each a fast path of its own: the usual windows, on many channels and filters, on large squares."""
-    table = factors(operator)
-    windows = ((1, 1), (3, 1), (3, 2), (5, 1), (2, 2)) if "filters" in table else ((2, 2), (3, 2), (2, 1), (3, 1))
-    # Images, channels, filters, rows and columns.
-    sizes = [(2, 2, 2, 64), (1, 32, 32, 8), (1, 64, 64, 5), (2, 128, 128, 3), (1, 17, 17, 64)]
-    sizes += [
-        (1025, 2, 2, 3),
-        (1, 1025, 2, 3),
-        *[(1, 2, 1025, 3), (1, 1024, 3, 2), (8, 16, 32, 3)] * ("filters" in table),
-    ]
-    for (side, step), (n, c, k, cells) in product(windows if "window" in table else ((1, 1),), sizes):
-        shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
-        window = {"window": ((side, side), (step, step)), "pad": "none" if k == c in (128, 17) else "one all around"}
-        row = plain(operator, values="reals", **shape, **window)
-        if TABLE[operator].products(row) <= MOST[True]:
-            yield row
+    """Layers as networks have them, each a fast path of its own: the usual windows, in every mode, on many channels and filters and on large
+    squares; in single precision, on three channels and on sixteen, of even and of odd rows and columns."""
+    table, weights = factors(operator), "filters" in factors(operator)
 
+    def layers(names: str, sizes: Sequence[tuple[int, ...]], **given: Any) -> Iterator[Row]:
+        kinds = product(windows(names if "window" in table else "1/1"), sizes, table.get("mode", ("",)))
+        for window, (n, c, k, rows, columns), mode in kinds:
+            shape = {"images": n, "channels": c, "filters": k, "rows": rows, "columns": columns}
+            row = plain(operator, window=window, mode=mode, **shape, **given)
+            if TABLE[operator].products(row) <= MOST[True]:
+                yield row
 
-def _usual_singles(operator: str) -> Iterator[Row]:
-    """Layers as networks have them in single precision, on three channels and on sixteen, of even and of odd rows and columns."""
-    table, modes = factors(operator), factors(operator).get("mode", ("",))
-    windows = ((3, 1), (3, 2), (5, 1), (7, 2), (4, 2), (2, 2)) if "filters" in table else ((2, 2), (3, 2))
-    values = "negative" if "pad" in table and "filters" not in table else "integers"
-    sizes = (8, 14), (9, 15 if "filters" in table else 33)
-    kinds = product(windows if "window" in table else ((1, 1),), (3, 16), sizes, modes)
-    for (side, step), channels, (rows, columns), mode in kinds:
-        shape = {"images": 1, "channels": channels, "filters": 16, "rows": rows, "columns": columns}
-        window = {"window": ((side, side), (step, step)), "pad": "half a window", "mode": mode}
-        yield plain(operator, values=values, type="single", **shape, **window)
+    names = "1/1 3/1 3/2 5/1 2/2" if weights else "2/2 3/2 2/1 3/1"
+    padded = [(2, 2, 2, 64, 64), (1, 32, 32, 8, 8), (1, 64, 64, 5, 5)]
+    padded += [(1025, 2, 2, 3, 3), (1, 1025, 2, 3, 3)]
+    padded += [(1, 2, 1025, 3, 3), (1, 1024, 3, 2, 2), (8, 16, 32, 3, 3)] * weights
+    yield from layers(names, padded, pad="one all around")
+    yield from layers(names, [(2, 128, 128, 3, 3), (1, 17, 17, 64, 64)], pad="none")
+    names = "3/1 3/2 5/1 7/2 4/2 2/2" if weights else "2/2 3/2"
+    sizes = [(1, c, 16, *sides) for c in (3, 16) for sides in ((8, 14), (9, 15 if weights else 33))]
+    values = "negative" if "pad" in table and not weights else "integers"
+    yield from layers(names, sizes, pad="half a window", type="single", values=values)
 
 
 def _with_every_class(operator: str) -> Iterator[Row]:
     """Maps of 32×32, filters of 1,024 weights, or a side as long as the call allows, with every class of the other conditions."""
-    table, longest = factors(operator), [n for n in reversed(_lengths(operator)) if n > max(FEW)]
+    table, longest = factors(operator), [n for n in reversed(_lengths(operator, LENGTHS)) if n > max(FEW)]
     places: list[list[Row]] = [
         [{"rows": 32, "columns": 32}],
         *([{side: n} for n in longest] for side in sides(operator)),
@@ -567,7 +524,7 @@ def grouped(operator: str) -> tuple[Row, ...]:
         return float(row["groups"] * TABLE[operator].products(row))
 
     rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
-    more = (_grouped_spread, _each_channel, _grouped_long, _grouped_shares)
+    more = (_each_channel, _grouped_long, _grouped_shares)
     return (*rows, *(row for way in more for row in way(operator)))
 
 
@@ -582,23 +539,16 @@ def _each_channel(operator: str) -> Iterator[Row]:
     """A filter for each channel, as networks for telephones have them: on few and many channels, maps of one cell, as large as the
     window and larger, and weights that lie apart."""
     one: Row = {"channels": 1, "filters": 1}
-    windows = [((side, side), (step, step)) for side, step in ((3, 1), (3, 2), (5, 1), (2, 2))]
-    for window, n in product(windows, (3, 4)):
+    of_three, in_steps, *_ = usual = windows("3/1 3/2 5/1 2/2")
+    for window, n in product(usual, (3, 4)):
         for cells in (1, 4, 9):
             yield _usual(operator, **one, rows=cells, columns=cells, window=window, pad="half a window") | {"groups": n}
         (h, w), _ = window
         yield _usual(operator, **one, rows=h, columns=w, window=window, pad="none") | {"groups": n}
-    for window, n in ((windows[1], 128), (windows[0], 1025)):
+    for window, n in ((in_steps, 128), (of_three, 1025)):
         yield plain(operator, **one, rows=5, columns=5, window=window, pad="one all around") | {"groups": n}
     for by in APART.values():
         yield _usual(operator, **_as_dilated(by), **one) | {"groups": 3}
-
-
-def _grouped_spread(operator: str) -> Iterator[Row]:
-    """Weights that lie apart, in groups of one or two channels and filters."""
-    cells = {"rows": 6, "columns": 9, "pad": "one all around", "window": ((5, 5), (1, 1)), "values": SPREAD}
-    for groups, c, k in product((2, 4), (1, 2), (1, 2)):
-        yield _usual(operator, **cells, channels=c, filters=k) | {"groups": groups}
 
 
 def _grouped_long(operator: str) -> Iterator[Row]:
@@ -616,10 +566,11 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
-    """Calls with all pairs of conditions, the cheap ones first; with three of `geometry` together, in groups, too, if asked; and thin ones."""
+    """Calls with all pairs of conditions, the cheap ones first; with three and four of `geometry` together, in groups, too, if asked; thin ones."""
     rows, *_ = covering(operator, thorough)
     small, *_ = geometry.covering(operator, groups)
-    for row in (*rows, *small, *thin(operator)):
+    usual, *_ = geometry.covering(operator, groups, usual=True)
+    for row in (*rows, *small, *usual, *thin(operator)):
         if operator != "unpool" or _pixels(row) <= 1 / (8 * precision.eps):  # or the format cannot tell places apart
             yield case(operator, row, precision)
 
@@ -634,10 +585,12 @@ def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Cov
     """What `cases` have in them."""
     rows, pairs, possible = covering(operator, thorough)
     small, triples, possible_triples = geometry.covering(operator, groups)
-    table, calls = factors(operator, thorough), (*rows, *small, *thin(operator))
+    usual, fours, possible_fours = geometry.covering(operator, groups, usual=True)
+    table, calls = factors(operator, thorough), (*rows, *small, *usual, *thin(operator))
     longest = max(value for row in calls for value in row.values() if type(value) is int)
     classes = sum(map(len, table.values()))
-    return Coverage(len(table), classes, pairs, possible, len(calls), longest, triples, possible_triples)
+    together = triples, possible_triples, fours, possible_fours
+    return Coverage(len(table), classes, pairs, possible, len(calls), longest, *together)
 
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
@@ -651,7 +604,7 @@ def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     codes = _codes(row)
     lines = [code.format(name) for name, code in zip(call.names, codes, strict=False) if code and name in call.named]
     laid = tuple(a if a is None else _laid(code, a) for code, a in zip(codes, typed, strict=False))
-    return Case(call._replace(arrays=laid), lines, row)
+    return Case(call._replace(arrays=laid), lines, row, call)
 
 
 def _codes(row: Row) -> list[str]:
@@ -664,7 +617,7 @@ def _codes(row: Row) -> list[str]:
 
 def _laid(code: str, array: Array) -> Array:
     scope: dict[str, Any] = {"np": np, "array": array}
-    exec(code.format("array"), scope)
+    exec(compiled(code.format("array")), scope)
     return np.asarray(scope["array"])
 
 
@@ -681,7 +634,9 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
-    if values in ("zeros", *SPECIAL, *PATTERNS):
+    if values == "zeros":
+        return call._replace(arrays=(0 * np.asarray(call.arrays[0]), *call.arrays[1:]))
+    if values in SPECIAL:
         return _specially(call, values, precision.range.reach)
     change: Callable[[Array], Array] = {
         "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: _rising,
@@ -690,45 +645,49 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
 
 
 def _specially(call: Call, values: str, reach: int) -> Call:
-    """The call with numbers, or weights, that a fast path may look for."""
+    """The call with numbers, and weights, that a fast path may look for."""
     x, *others = call.arrays
-    assert x is not None
-    weights = others[:1] if call.operator in ("correlate", "substitute") else []
-    if values == "zeros":
-        x = 0 * x
-    elif values == "some zeros":
-        # Whole channels and images, and rows where there is one of each; weights without order.
-        n, c, rows, _ = x.shape
-        i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
-        x = x * ((i + j + row) % 2 == 0)[..., np.newaxis]
-        weights = [f * (np.arange(f.size) % 9 == 0).reshape(f.shape) for f in weights if f is not None]
-    elif values == "signs":
-        x, weights = np.where(x < 0, -1.0, 1.0), [np.where(f < 0, -1.0, 1.0) for f in weights if f is not None]
-    elif values == "signed bytes":
-        x, weights = np.where(_seventh(x), -128, 127 - np.abs(x)), [127 - np.abs(f) for f in weights if f is not None]
-    elif values in ("bytes", "words"):  # of one sign, nearly: sums of a few no longer have so few bits
-        most, of_weights = (255, 127) if values == "bytes" else (30000, 30000)
-        x = np.where(_seventh(x), 0, most - np.abs(x))
-        weights = [np.where(_seventh(f), -of_weights, of_weights - np.abs(f)) for f in weights if f is not None]
-    elif values == "ones":  # beside a column that is large, for running sums to lose the others
-        x = x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1)
-        weights = [np.ones_like(f) for f in weights if f is not None]
-    elif values == "blank":  # one number for each channel and image: the weights may be added up, but for the pads
-        x = np.broadcast_to(x[..., :1, :1] + 4, x.shape).copy()
-    elif values == "sparse":  # in some places all channels, in most of them none
-        n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
-        x = x * ((n + 7 * i + 3 * j) % 11 == 5)
-    elif values == "twins":
-        x = np.array(x)
-        x[:, 1:2], x[-1:] = x[:, :1], x[:1]
-        weights = [np.concatenate([f[:1], f[:1], f[2:]])[: len(f)] for f in weights if f is not None]
-    elif values in PATTERNS:
-        weights = [_patterns(f, values) for f in weights if f is not None]
-    elif values == "nearly products":  # of a row and a column, but for a millionth in one place
-        weights = [_nearly_products(f) for f in weights if f is not None]
-    else:
-        weights = [_identity(f) for f in weights if f is not None]
-    return call._replace(arrays=(x, *weights, *others[len(weights) :]))
+    of_maps, of_weights = SPECIAL[values]
+    return call._replace(
+        arrays=(of_maps(np.asarray(x), reach), *map(of_weights, map(np.asarray, others[:1])), *others[1:])
+    )
+
+
+def _some_zeros(x: Array, reach: int) -> Array:
+    """Whole channels and images, and rows where there is one of each."""
+    n, c, rows, _ = x.shape
+    i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
+    return np.asarray(x * ((i + j + row) % 2 == 0)[..., np.newaxis])
+
+
+def _one_of_nine(filters: Array) -> Array:
+    """Weights of which eight of nine are zero, in no order."""
+    return np.asarray(filters * (np.arange(filters.size) % 9 == 0).reshape(filters.shape))
+
+
+def _whole(most: int, seventh: int) -> Callable[..., Array]:
+    """Of one sign, nearly: sums of a few no longer have so few bits."""
+    return lambda array, *_: np.where(_seventh(array), seventh, most - np.abs(array))
+
+
+def _sign(array: Array, *_: int) -> Array:
+    return np.where(array < 0, -1.0, 1.0)
+
+
+def _large_column(x: Array, reach: int) -> Array:
+    """Thirds beside a column that is large, for running sums to lose the others."""
+    return np.asarray(x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1))
+
+
+def _blank(x: Array, reach: int) -> Array:
+    """One number for each channel and image: the weights may be added up, but for the pads."""
+    return np.asarray(np.broadcast_to(x[..., :1, :1] + 4, x.shape).copy())
+
+
+def _sparse(x: Array, reach: int) -> Array:
+    """In some places all channels, in most of them none."""
+    n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
+    return np.asarray(x * ((n + 7 * i + 3 * j) % 11 == 5))
 
 
 def _identity(filters: Array) -> Array:
@@ -747,18 +706,56 @@ def _nearly_products(filters: Array) -> Array:
     return out
 
 
-def _patterns(filters: Array, values: str) -> Array:
-    """Filters that are the same, or the negative, from each side; or those of which two of each four weights are 0, in all six ways."""
-    if values == "two of four":
-        kept = np.array(list(combinations(range(4), 2)))
-        places = (
-            4 * np.arange(filters.size // 4 + 1)[:, np.newaxis] + np.resize(kept, (filters.size // 4 + 1, 2))
-        ).ravel()
-        return np.where(np.isin(np.arange(filters.size), places).reshape(filters.shape), np.abs(filters) + 1, 0)
-    sign, out = (1 if values == "even" else -1), filters + 0.25
-    for axis in (2, 3):
-        out = out + sign * np.flip(out, axis) if filters.shape[axis] > 1 else out
-    return np.asarray(out)
+def _folded(sign: int) -> Callable[[Array], Array]:
+    """Filters that are the same, or the negative, from each side."""
+
+    def folded(filters: Array) -> Array:
+        out = filters + 0.25
+        for axis in (2, 3):
+            out = out + sign * np.flip(out, axis) if filters.shape[axis] > 1 else out
+        return np.asarray(out)
+
+    return folded
+
+
+def _two_of_four(filters: Array) -> Array:
+    """Two of each four weights are 0, in all six ways."""
+    kept = [[place in two for place in range(4)] for two in combinations(range(4), 2)]
+    return np.where(np.resize(kept, filters.shape), np.abs(filters) + 1, 0)
+
+
+def _twin_maps(x: Array, reach: int) -> Array:
+    """The first two channels are equal, and so are the first image and the last."""
+    x = np.array(x)
+    x[:, 1:2], x[-1:] = x[:, :1], x[:1]
+    return x
+
+
+def _same(array: Array, *_: int) -> Array:
+    return array
+
+
+# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel. For each what
+# the maps become, given the reach of the format, and what the weights become.
+SPECIAL: dict[str, tuple[Callable[[Array, int], Array], Callable[[Array], Array]]] = {
+    "bytes": (_whole(255, 0), _whole(127, -127)),
+    "some zeros": (_some_zeros, _one_of_nine),
+    "words": (_whole(30000, 0), _whole(30000, -30000)),
+    "ones": (_large_column, np.ones_like),
+    "identity": (_same, _identity),
+    "blank": (_blank, _same),
+    "sparse": (_sparse, _same),
+    "nearly products": (_same, _nearly_products),
+    "signs": (_sign, _sign),
+    "signed bytes": (_whole(127, -128), lambda filters: 127 - np.abs(filters)),
+    "even": (_same, _folded(1)),
+    "odd": (_same, _folded(-1)),
+    "two of four": (_same, _two_of_four),
+    "twins": (_twin_maps, lambda filters: filters[[0, 0, *range(2, len(filters))][: len(filters)]]),
+}
+# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0; and two equal
+# channels, filters and images beside others.
+PATTERNS = ("even", "odd", "two of four", "twins")
 
 
 def _unequal(array: Array) -> Array:
@@ -847,5 +844,9 @@ def _graded(call: Call, precision: Arithmetic) -> Call:
         apart = 2.0 ** np.resize(np.array([0, min(reach, 6), -4, -9, -14, -20, min(reach, 3), -30]), x.shape[3])
         return call._replace(arrays=(x / 3 * apart,))
     if others and others[0] is not None:
-        others[0] = others[0] / powers.reshape((1, -1, 1, 1) if call.operator == "correlate" else (-1, 1, 1, 1))
+        each = powers[:, np.newaxis]
+        if call.operator == "correlate":  # the channels of each filter's group
+            of_groups = powers.reshape(call.options.get("groups", 1), -1)
+            each = of_groups.repeat(len(others[0]) // len(of_groups), axis=0)
+        others[0] = others[0] / each[:, :, np.newaxis, np.newaxis]
     return call._replace(arrays=(x * powers.reshape(-1, 1, 1), *others))

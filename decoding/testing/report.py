@@ -35,7 +35,14 @@ class Mismatch(Exception):
         The first stage that differs; empty for a single operator.
     arrays : dict of arrays
         Inputs, `got`, `want` and `bound`.
+
+    Attributes
+    ----------
+    alone : bool
+        Whether it is the first call of a sequence, and so wrong by itself.
     """
+
+    alone = False
 
     def __init__(
         self, problem: str, code: object = "", stage: str = "", arrays: dict[str, Array] | None = None
@@ -144,6 +151,7 @@ class Report:
             each = [
                 f"{name} {c.classes} ({c.pairs} of {c.possible} pairs"
                 + (f", {c.triples} of {c.possible_triples} triples" if c.possible_triples else "")
+                + (f", {c.fours} of {c.possible_fours} usual fours" if c.possible_fours else "")
                 + f" in {c.calls} {'calls' if name in OPERATORS else name})"
                 for name, c in found.items()
             ]

@@ -7,6 +7,7 @@ import io
 import re
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -117,7 +118,8 @@ def check_backend(
     tell = progress or (lambda *_: None)
     for check in sorted(offered, key=_turn):
         tell(Result(check.name, RUNNING), len(found), len(offered))
-        result = _as_expected(_run(check, backend, examples, seed, thorough), expected.get(check.name))
+        result = _run(check, backend, examples, seed, thorough, found)
+        result = _as_expected(result, expected.get(check.name))
         found[check.name] = result
         tell(result, len(found), len(offered))
     results = [found[check.name] for check in offered]
@@ -169,9 +171,12 @@ def parametrize_with_checks(
     expected = dict(expected_failures or {})
     _named(expected)
 
+    results = defaultdict[int, dict[str, Result]](dict)  # of each backend, as far as it is
+
     def runner(check: Check) -> Callable[[Any], None]:
         def run(backend: Any) -> None:
-            result = _run(check, backend, examples, seed)
+            found = results[id(backend)]
+            result = found[check.name] = _run(check, backend, examples, seed, before=found)
             if result.status == FAILED:
                 name = re.sub(r"[^\w.-]+", "-", name_of(backend))
                 raise ConformanceFailure(str(_saved(result, _folder(cases) / name) if result.code else result))
@@ -225,20 +230,29 @@ def _as_expected(result: Result, reason: str | None) -> Result:
     return Result(result.check, FAILED, f"it was expected to fail ({reason}), and is {result.status}: {result.detail}")
 
 
-def _run(check: Check, backend: Any, examples: int, seed: int | None, thorough: bool = False) -> Result:
+def _run(
+    check: Check,
+    backend: Any,
+    examples: int,
+    seed: int | None,
+    thorough: bool = False,
+    before: Mapping[str, Result] | None = None,
+) -> Result:
+    """What comes of a check, after those that were run `before`."""
     begun = time.monotonic()
     # What a backend prints is not part of the report.
     with contextlib.redirect_stdout(io.StringIO()), _leaving_no_folder(), np.errstate():
-        result = _judged(check, Bench(backend, examples, seed, thorough))
+        result = _judged(check, Bench(backend, examples, seed, thorough), before or {})
     return result._replace(hunts=check.hunts, seconds=time.monotonic() - begun)
 
 
-def _judged(check: Check, bench: Bench) -> Result:
+def _judged(check: Check, bench: Bench, before: Mapping[str, Result]) -> Result:
     lacking = _lacking(check, bench.backend)
     if lacking:
         return Result(check.name, UNSUPPORTED, f"no {', '.join(lacking)}")
     try:
         check.run(bench)
+        _blame(bench, before)
     except Mismatch as wrong:
         return Result(check.name, FAILED, wrong.problem, wrong.code, wrong.stage, "", wrong.arrays)
     except Unsupported as lack:
@@ -248,13 +262,26 @@ def _judged(check: Check, bench: Bench) -> Result:
     return Result(check.name, *_of_cases(bench))
 
 
+def _blame(bench: Bench, before: Mapping[str, Result]) -> None:
+    """Blame what is wrong with a call that was left out, if the checks of its operator have passed."""
+    for name, wrong in bench.left_out.items():
+        own = "_".join(reversed(name.split()))  # of unpooling in each mode
+        plain = [before[each].status for each in (own, f"{own}_integers", f"{own}_reals") if each in before]
+        conditions = [result.status for each, result in before.items() if each == f"{name.split()[-1]}_conditions"]
+        if plain and not {FAILED, EXPECTED}.intersection(plain + conditions):
+            wrong.problem += (
+                f" (the checks of {name} have passed: they make no such call, or the answer depends on earlier calls)"
+            )
+            raise wrong
+
+
 def _of_cases(bench: Bench) -> tuple[str, str]:
     """The status and the details of a check that no case failed."""
     ran = bench.ran - len(bench.lacking)
     lacking = f"{len(bench.lacking)} of {bench.ran} cases: {bench.lacking[0]}" if bench.lacking else ""
     if lacking and not ran:
         return UNSUPPORTED, lacking
-    left_out = ", ".join(dict.fromkeys(bench.left_out))
+    left_out = ", ".join(bench.left_out)
     without = f"left out, as a plain call is wrong: {left_out}" if left_out else ""
     skipped = f"{len(bench.skipped)} of {bench.ran} cases: {bench.skipped[0]}" if bench.skipped else ""
     if 2 * len(bench.skipped) >= ran:
