@@ -61,23 +61,24 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-def test_every_three_conditions_of_geometry_that_can_occur_together(operator):
-    table, small = geometry.factors(operator, groups=True), operators.TABLE[operator].products
+@pytest.mark.parametrize(("table", "strength", "too_large"), [("factors", 3, 5), ("usual_factors", 4, 30)])
+def test_every_three_conditions_of_geometry_and_four_usual_ones_occur_together(operator, table, strength, too_large):
+    table, small = getattr(geometry, table)(operator, groups=True), operators.TABLE[operator].products
     rows, found, possible = geometry.cover(
-        table, lambda row: small(geometry.resolved(operator, row)), geometry.SMALL, geometry.MOST
+        table, strength, lambda row: small(geometry.resolved(operator, row)), geometry.SMALL, geometry.MOST
     )
-    together = {three for row in rows for three in combinations(row.items(), 3)}
+    together = {some for row in rows for some in combinations(row.items(), strength)}
     assert len(together) == found
     least = {name: 1 if 1 in classes else classes[0] for name, classes in table.items()}
     missing, excluded = 0, 0
-    for names in combinations(table, 3):
-        for three in product(*(table[name] for name in names)):
-            chosen = dict(zip(names, three, strict=True))
+    for names in combinations(table, strength):
+        for some in product(*(table[name] for name in names)):
+            chosen = dict(zip(names, some, strict=True))
             if tuple(chosen.items()) not in together:
                 cost = small(geometry.resolved(operator, least | chosen))
                 assert cost > geometry.MOST
                 missing, excluded = missing + math.isfinite(cost), excluded + math.isinf(cost)
-    assert possible - found == missing <= 5
+    assert possible - found == missing <= too_large
     assert not excluded or operator in ("max_pool", "avg_pool")  # pads as large as the window
 
 
@@ -103,6 +104,7 @@ def test_the_report_says_what_was_covered_and_what_not():
     assert report.coverage["relu"].pairs == report.coverage["relu"].possible > 1000
     assert "covered, classes of conditions: relu " in str(report)
     assert report.coverage["relu"].triples == report.coverage["relu"].possible_triples > 1000
+    assert report.coverage["relu"].fours == report.coverage["relu"].possible_fours > 1000
     assert "not covered: sides above 33 in pairs; three together, but in small calls" in str(report)
     assert not check_backend(reference, checks=["relu_integers"], examples=2).coverage
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +22,7 @@ from ..arguments import Array, described
 from ..backend import OPERATORS, precision, takes_groups
 from ..errors import InvalidValueError
 from .bounds import arithmetic, exact_unit, refuse_vacuous, running_error
-from .calls import Call, Script, in_shape, inputs
+from .calls import Call, Script, compiled, in_shape, inputs
 from .report import Mismatch
 from .rounding import NotJudged
 from .stages import Expected, Pass, expectations
@@ -309,12 +308,12 @@ class Bench:
     def happens(self, lines: list[str], call: Call, first: Any, code: object) -> dict[str, Any]:
         """Run lines of code about a call, its arrays and its answer; gives the names they know."""
         scope = {"np": np, "backend": self.backend, "first": first, **dict.fromkeys(call.names), **call.named}
-        self.given(lambda: exec(_compiled("\n".join(lines)), scope), code)
+        self.given(lambda: exec(compiled("\n".join(lines)), scope), code)
         return scope
 
     def value(self, expression: str, scope: dict[str, Any]) -> Any:
         """That of an expression after such lines."""
-        return eval(_compiled(expression, "eval"), scope)
+        return eval(compiled(expression, "eval"), scope)
 
     def holds(self, problem: str, lines: Iterable[str], given: Call | None = None) -> None:
         """Run the code that a failure prints, the call's arrays being there; a mismatch if its last line, an assertion, does not hold."""
@@ -324,7 +323,7 @@ class Bench:
             scope |= given._replace(arrays=tuple(given.copies())).named
         with _asking(code):
             try:
-                exec(_compiled("\n".join(code.lines)), scope)
+                exec(compiled("\n".join(code.lines)), scope)
             except AssertionError:
                 raise Mismatch(problem, code) from None
 
@@ -341,11 +340,6 @@ def _asking(code: object, stage: str = "") -> Iterator[None]:
         raise Unsupported(str(error)) from None
     except STOPS as error:
         raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
-
-
-@lru_cache(maxsize=256)
-def _compiled(text: str, mode: str = "exec") -> CodeType:
-    return compile(text, "a check", mode)
 
 
 def stays(answer: Any, before: Array) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from inspect import signature
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,7 +125,7 @@ def source(value: npt.ArrayLike | Layer | Network | None) -> str:
         return f"np.zeros({value.shape})"
     values, kind = value.astype(np.float64), "np.float32" if value.dtype == np.float32 else "float"
     for period in range(1, 14):
-        if values.size > 20 and np.array_equal(np.resize(values.ravel()[:period], values.shape), values):
+        if values.size > 20 and np.array_equal(values.ravel()[period:], values.ravel()[:-period]):
             return f"np.resize(np.array({_numbers(values.ravel()[:period])}, {kind}), {values.shape})"
     return f"np.array({_numbers(values)}, {kind})"
 
@@ -132,3 +134,9 @@ def _numbers(values: Array) -> str:
     whole = np.isfinite(values).all() and (values == np.rint(values)).all() and np.abs(values).max() < 2**53
     text = repr((values.astype(np.int64) if whole else values).tolist())
     return text.replace("nan", "np.nan").replace("inf", "np.inf")
+
+
+@lru_cache(maxsize=256)
+def compiled(text: str, mode: str = "exec") -> CodeType:
+    """Code that a check runs."""
+    return compile(text, "a check", mode)

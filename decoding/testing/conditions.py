@@ -19,7 +19,7 @@ import numpy as np
 
 from ..arguments import Array
 from . import geometry
-from .calls import Call
+from .calls import Call, compiled
 from .geometry import ALIKE, RISING
 from .histories import histories
 from .operators import PADS as PADS
@@ -130,6 +130,8 @@ class Coverage(NamedTuple):
         How many calls there are, and the longest side in them.
     triples, possible_triples : int
         The same as pairs, of three classes of the table in `geometry`.
+    fours, possible_fours : int
+        The same of four classes of its usual ones.
     """
 
     factors: int
@@ -140,6 +142,8 @@ class Coverage(NamedTuple):
     longest: int
     triples: int = 0
     possible_triples: int = 0
+    fours: int = 0
+    possible_fours: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -556,10 +560,11 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
-    """Calls with all pairs of conditions, the cheap ones first; with three of `geometry` together, in groups, too, if asked; and thin ones."""
+    """Calls with all pairs of conditions, the cheap ones first; with three and four of `geometry` together, in groups, too, if asked; thin ones."""
     rows, *_ = covering(operator, thorough)
     small, *_ = geometry.covering(operator, groups)
-    for row in (*rows, *small, *thin(operator)):
+    usual, *_ = geometry.covering(operator, groups, usual=True)
+    for row in (*rows, *small, *usual, *thin(operator)):
         if operator != "unpool" or _pixels(row) <= 1 / (8 * precision.eps):  # or the format cannot tell places apart
             yield case(operator, row, precision)
 
@@ -574,10 +579,12 @@ def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Cov
     """What `cases` have in them."""
     rows, pairs, possible = covering(operator, thorough)
     small, triples, possible_triples = geometry.covering(operator, groups)
-    table, calls = factors(operator, thorough), (*rows, *small, *thin(operator))
+    usual, fours, possible_fours = geometry.covering(operator, groups, usual=True)
+    table, calls = factors(operator, thorough), (*rows, *small, *usual, *thin(operator))
     longest = max(value for row in calls for value in row.values() if type(value) is int)
     classes = sum(map(len, table.values()))
-    return Coverage(len(table), classes, pairs, possible, len(calls), longest, triples, possible_triples)
+    together = triples, possible_triples, fours, possible_fours
+    return Coverage(len(table), classes, pairs, possible, len(calls), longest, *together)
 
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
@@ -604,7 +611,7 @@ def _codes(row: Row) -> list[str]:
 
 def _laid(code: str, array: Array) -> Array:
     scope: dict[str, Any] = {"np": np, "array": array}
-    exec(code.format("array"), scope)
+    exec(compiled(code.format("array")), scope)
     return np.asarray(scope["array"])
 
 
@@ -814,5 +821,9 @@ def _graded(call: Call, precision: Arithmetic) -> Call:
         apart = 2.0 ** np.resize(np.array([0, min(reach, 6), -4, -9, -14, -20, min(reach, 3), -30]), x.shape[3])
         return call._replace(arrays=(x / 3 * apart,))
     if others and others[0] is not None:
-        others[0] = others[0] / powers.reshape((1, -1, 1, 1) if call.operator == "correlate" else (-1, 1, 1, 1))
+        each = powers[:, np.newaxis]
+        if call.operator == "correlate":  # the channels of each filter's group
+            of_groups = powers.reshape(call.options.get("groups", 1), -1)
+            each = of_groups.repeat(len(others[0]) // len(of_groups), axis=0)
+        others[0] = others[0] / each[:, :, np.newaxis, np.newaxis]
     return call._replace(arrays=(x * powers.reshape(-1, 1, 1), *others))

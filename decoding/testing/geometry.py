@@ -1,17 +1,18 @@
-"""Small calls in which every three conditions of geometry and layout occur together.
+"""Small calls in which every three conditions of geometry and layout occur together, and every four of those that networks mostly have.
 
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
-occur together in some call (a covering array of strength 3). Rows and columns are classes, too: what a window just covers, what it leaves
-over, odd and even. Each row of the table becomes a row of `conditions`.
+occur together in some call (a covering array of strength 3), and there are still fewer *usual* classes, every *four* of which occur together.
+Rows and columns are classes, too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of
+`conditions`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import combinations, cycle
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,37 @@ STEPS = ((1, 1), (2, 2), (3, 3), (4, 4), SIDE, HALF, (1, 2), (2, 1))
 AROUND = ("none", "one all around", "half a window", "above", "below", "left", "right", "nearly a window")
 ONE, TWO, REST = "one window", "two windows", "three windows and what is left over"
 CELLS = (ONE, TWO, REST, 8, 9, 16, 17)  # rows and columns of what a window is moved over, at least as many as it takes
-FEW_CELLS = (2, 1, 3, 8, 9)  # and of what is carried down
+FEW_CELLS = (2, 1, 3, 8, 15, 17)  # and of what is carried down, or stays as large as it is
 EACH = "one for each channel"
 RISING = "rising"  # along each map, so that a window's largest lies in its last cell, and in its first one when the sign is changed
-LAYOUTS = ("in C's order", "channels last", "every second column", "cut out", "backwards")
+LAYOUTS = ("in C's order", "channels last", "every second column", "cut out", "backwards", "another")
+# What else is drawn for each row; the first of each as often as all others.
+OTHER_LAYOUTS = (
+    "in Fortran's order",
+    "every second of the first axis",
+    "not where memory begins",
+    "two axes exchanged",
+    "one axis backwards",
+    "in records",
+    "read-only",
+)
+REALS = ("graded", "wide maps")
+SINGLES = ("the first single", "the others single")
+# What networks mostly have, and where fast paths begin: 14 is two more than a multiple of four.
+USUAL: Table = {
+    "size": ((3, 3), (1, 1), (2, 2), (5, 5)),
+    "step": ((1, 1), (2, 2)),
+    "pad": ("half a window", "none", "below and right"),
+    "leak": (0.0, 0.25, -1.0),
+    "rows": (ONE, 8, 9, 14),
+    "columns": (ONE, 8, 9, 14),
+    "channels": (3, 4, 8, 16),
+    "filters": (2, 4, 8, 16),
+    "groups": (1, 2, EACH),
+    "images": (1, 2),
+    "layout": ("in C's order", "channels last", "every second column"),
+    "values": ("integers", "reals", "negative"),
+}
 
 
 @lru_cache(maxsize=32)
@@ -52,16 +80,24 @@ def factors(operator: str, groups: bool = False) -> Table:
     weights = {"filters": (2, 1, 3, 8, 16)} if "filters" in of else {}
     biases = {"bias": (True, False)} if "bias" in of else {}
     shares = {"groups": (1, 2, EACH)} if groups and weights else {}
-    values = ("integers", "reals", *[RISING] * (bool(pads) and not weights))
+    values = ("integers", "reals", "negative", *[RISING] * (bool(pads) and not weights))
     return {
         **windows, **pads, **modes, **leaks, "rows": cells, "columns": cells, "channels": (2, 1, 3, 4, 8, 16), **weights, **shares,
-        "images": (2, 1, 3), **biases, "layout": LAYOUTS, "values": values,
+        "images": (2, 1, 3), **biases, "layout": LAYOUTS, "type": ("double", "single"), "values": values,
     }  # fmt: skip
+
+
+@lru_cache(maxsize=32)
+def usual_factors(operator: str, groups: bool = False) -> Table:
+    """The table of the usual ones."""
+    known = factors(operator, groups)
+    cells = {} if "pad" in known else dict.fromkeys(("rows", "columns"), (1, 8, 9, 14))
+    return {name: {**USUAL, **cells}.get(name, classes) for name, classes in known.items()}
 
 
 def resolved(operator: str, row: Row) -> Row:
     """The row of `conditions` that a row of this table describes: steps, sides and groups as numbers."""
-    found = {"type": "double", **row}
+    found = dict(row)
     if "size" in row:
         size, step = found.pop("size"), found.pop("step")
         step = {SIDE: size, HALF: tuple(max(1, n // 2) for n in size)}.get(step, step)
@@ -78,65 +114,67 @@ def resolved(operator: str, row: Row) -> Row:
     return found
 
 
-class Triples:
-    """All three classes of different factors of a table, numbered.
+class Together:
+    """So many classes of different factors of a table, together: all there are, numbered.
 
     A row is an array of the numbers of its classes, factor by factor.
     """
 
-    def __init__(self, counts: list[int]) -> None:
+    def __init__(self, counts: list[int], strength: int) -> None:
         self.counts = np.array(counts)
-        self.which = np.array(list(combinations(range(len(counts)), 3)))  # three factors each
-        sizes = self.counts[self.which].prod(axis=1)
-        self.first = np.append(0, sizes.cumsum())
-        _, second, third = self.counts[self.which].T
-        self.steps = np.stack([second * third, third, np.ones_like(third)])
+        self.which = np.array(list(combinations(range(len(counts)), strength)))  # so many factors each
+        sizes = self.counts[self.which]
+        self.first = np.append(0, sizes.prod(axis=1).cumsum())
+        self.steps = sizes.prod(axis=1)[:, np.newaxis] // sizes.cumprod(axis=1)
 
     def of(self, rows: Array) -> Array:
-        """The numbers of the triples that each row has."""
-        a, b, c = (rows[..., which] * step for which, step in zip(self.which.T, self.steps, strict=True))
-        return np.asarray(self.first[:-1] + a + b + c)
+        """The numbers of those that each row has."""
+        return np.asarray(
+            self.first[:-1] + sum(rows[..., a] * step for a, step in zip(self.which.T, self.steps.T, strict=True))
+        )
 
     def largest_first(self) -> Array:
-        """The numbers of all triples, those of the factors that have most classes first, as they need most rows."""
+        """The numbers of all, those of the factors that have most classes first, as they need most rows."""
         order = np.argsort(-np.diff(self.first), kind="stable")
         return np.concatenate([np.arange(self.first[at], self.first[at + 1]) for at in order])
 
     def classes(self, number: int) -> tuple[Array, Array]:
-        """The three factors of a triple, and the number of its class of each."""
+        """Of one of them, the factors, and the number of its class of each."""
         at = int(np.searchsorted(self.first, number, side="right")) - 1
         factors = self.which[at]
         return factors, np.array(np.unravel_index(number - self.first[at], self.counts[factors]))
 
 
-def cover(table: Table, products: Callable[[Row], float], small: int, most: int) -> tuple[tuple[Row, ...], int, int]:
-    """A covering array of strength 3: rows of so many products at most; how many triples they have, and how many there can be.
+def cover(
+    table: Table, strength: int, products: Callable[[Row], float], small: int, most: int
+) -> tuple[tuple[Row, ...], int, int]:
+    """A covering array: rows of so many products at most; how many classes they have together, so many at a time, and how many can be.
 
-    Greedy, by random numbers that are the same each time. A triple that is missing begins some rows, which are filled at random; the one with
-    most of the missing triples is taken, if it is small, and its classes changed, one at a time, while that adds others. If none is small, the
-    least row that has the triple is taken.
+    Greedy, by random numbers that are the same each time. A combination that is missing begins some rows, which are filled at random; the one
+    with most of those that are missing is taken, if it is small, and its classes changed, one at a time, while that adds others. If none is
+    small, the least row that has the combination is taken.
     """
     draw, names = np.random.default_rng(3), list(table)
-    triples = Triples([len(table[name]) for name in names])
-    missing = _compatible(table, triples, products)
+    together = Together([len(table[name]) for name in names], strength)
+    missing = _compatible(table, strength, products)
     possible, lost, found = int(missing.sum()), 0, list[Row]()
-    single = np.concatenate([[(at, n) for n in range(count)] for at, count in enumerate(triples.counts)])
+    single = np.concatenate([[(at, n) for n in range(count)] for at, count in enumerate(together.counts)])
     least = np.array([classes.index(1) if 1 in classes else 0 for classes in table.values()])
 
     def row(numbers: Array) -> Row:
         return {name: table[name][n] for name, n in zip(names, numbers, strict=True)}
 
     def best(rows: Array, more_than: int = 0) -> Array | None:
-        """The small one that has most of the missing triples, if it has more than so many."""
-        gains = missing[triples.of(rows)].sum(axis=1)
+        """The small one that has most of those that are missing, if it has more than so many."""
+        gains = missing[together.of(rows)].sum(axis=1)
         order = (i for i in np.argsort(-gains, kind="stable") if gains[i] > more_than)
         return next((rows[i] for i in order if products(row(rows[i])) <= small), None)
 
-    for number in triples.largest_first():
+    for number in together.largest_first():
         if not missing[number]:
             continue
-        fixed, classes = triples.classes(number)
-        drawn = draw.integers(0, triples.counts, (CANDIDATES, len(names)))
+        fixed, classes = together.classes(number)
+        drawn = draw.integers(0, together.counts, (CANDIDATES, len(names)))
         drawn[:, fixed] = classes
         chosen = best(drawn)
         if chosen is None:
@@ -149,39 +187,53 @@ def cover(table: Table, products: Callable[[Row], float], small: int, most: int)
         for _ in range(CHANGES):
             near = np.repeat(chosen[np.newaxis], len(free), axis=0)
             near[np.arange(len(free)), free[:, 0]] = free[:, 1]
-            better = best(near, int(missing[triples.of(chosen)].sum()))
+            better = best(near, int(missing[together.of(chosen)].sum()))
             if better is None:
                 break
             chosen = better
-        missing[triples.of(chosen)] = False
+        missing[together.of(chosen)] = False
         found.append(row(chosen))
     return tuple(found), possible - lost, possible
 
 
-def _compatible(table: Table, triples: Triples, products: Callable[[Row], float]) -> Array:
-    """Whether each triple can be: no two of its classes exclude each other, as a pad excludes a pool's window that is no larger."""
+def _compatible(table: Table, strength: int, products: Callable[[Row], float]) -> Array:
+    """Whether each combination can be: no two of its classes exclude each other, as a pad excludes a pool's window that is no larger."""
     names, plain = list(table), {name: classes[0] for name, classes in table.items()}
     fit = {
         (a, b): np.array([[math.isfinite(products({**plain, a: x, b: y})) for y in table[b]] for x in table[a]])
         for a, b in combinations(names, 2)
     }
     found = []
-    for a, b, c in combinations(names, 3):
-        found.append(fit[a, b][:, :, np.newaxis] & fit[a, c][:, np.newaxis] & fit[b, c])
-    return np.concatenate([each.ravel() for each in found])
+    for some in combinations(names, strength):
+        fits = np.ones([len(table[name]) for name in some], bool)
+        for i, j in combinations(range(strength), 2):
+            fits &= np.expand_dims(fit[some[i], some[j]], [n for n in range(strength) if n not in (i, j)])
+        found.append(fits.ravel())
+    return np.concatenate(found)
 
 
-@lru_cache(maxsize=32)
-def covering(operator: str, groups: bool = False) -> tuple[tuple[Row, ...], int, int]:
-    """Rows of `conditions` in which every three classes of the table occur, the cheap ones first; triples found, and possible."""
-
+@lru_cache(maxsize=64)
+def covering(operator: str, groups: bool = False, usual: bool = False) -> tuple[tuple[Row, ...], int, int]:
+    """Rows of `conditions` in which every three classes of the table occur together, or every four of the usual ones, the cheap ones first;
+    how many do, and how many can."""
     if operator in ALIKE:
-        return covering(ALIKE[operator], groups)
+        return covering(ALIKE[operator], groups, usual)
 
     def products(row: Row) -> float:
         return TABLE[operator].products(resolved(operator, row))
 
-    rows, found, possible = cover(factors(operator, groups), products, SMALL, MOST)
+    table, strength = (usual_factors(operator, groups), 4) if usual else (factors(operator, groups), 3)
+    rows, found, possible = cover(table, strength, products, SMALL, MOST)
     made = sorted((resolved(operator, row) for row in rows), key=TABLE[operator].products)
-    turns = cycle(histories(operator))
-    return tuple(row | {"history": next(turns)} for row in made), found, possible
+    return tuple(_with_the_rest(operator, made)), found, possible
+
+
+def _with_the_rest(operator: str, rows: list[Row]) -> Iterator[Row]:
+    """The rows, and for each what the tables have not, drawn by random numbers that are the same each time."""
+    draw, past = np.random.default_rng(5), histories(operator)
+    others = {("layout", "another"): OTHER_LAYOUTS, ("values", "reals"): ("reals", *REALS)}
+    if "filters" in TABLE[operator].factors:
+        others["type", "single"] = ("single", *SINGLES)
+    for row in rows:
+        drawn = {name: str(draw.choice(classes)) for (name, value), classes in others.items() if row[name] == value}
+        yield {**row, **drawn, "history": str(draw.choice(past))}

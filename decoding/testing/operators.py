@@ -94,7 +94,8 @@ def varied(*shape: int, most: int = 3) -> Array:
     """Whole numbers from −`most` to `most` in no order, over and over: so many that no side repeats them."""
     period = next((p for p in (13, 11, 7) if all(side % p for side in shape[1:])), 5)
     i = np.arange(period)
-    return np.resize((i * i * 3 + i * 5 + i // 3) % (2 * most + 1) - float(most), math.prod(shape)).reshape(shape)
+    once, many = (i * i * 3 + i * 5 + i // 3) % (2 * most + 1) - float(most), math.prod(shape)
+    return np.tile(once, -(-many // period))[:many].reshape(shape)
 
 
 def _maps(row: Row) -> Array:

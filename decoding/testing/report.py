@@ -151,6 +151,7 @@ class Report:
             each = [
                 f"{name} {c.classes} ({c.pairs} of {c.possible} pairs"
                 + (f", {c.triples} of {c.possible_triples} triples" if c.possible_triples else "")
+                + (f", {c.fours} of {c.possible_fours} usual fours" if c.possible_fours else "")
                 + f" in {c.calls} {'calls' if name in OPERATORS else name})"
                 for name, c in found.items()
             ]
