@@ -418,15 +418,19 @@ def _patterned(operator: str) -> Iterator[Row]:
 
 
 def _one_long(operator: str) -> Iterator[Row]:
-    """One long side, the shortest first; the other conditions take turns, if the call is small enough. Sums have numbers of all digits."""
+    """One long side, the shortest first; the other conditions take turns, if the call is small enough.
+
+    Sums over channels have numbers of all digits, of double precision in C's order, so that a lost digit shows.
+    """
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values")]
+    kept = {"channels": ("layout", "type")}
     wide = ("wide maps", "wide weights" if "filters" in table else "wide maps")
     least = {"images": 2, "filters": 2, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
     for i, (n, side) in enumerate(product(_lengths(operator), sides(operator))):
         long = {side: n, "values": (wide if side == "channels" else ("reals", "integers"))[n % 2]}
         row = _usual(operator, **long)
-        turned = row | {name: table[name][i % len(table[name])] for name in others}
+        turned = row | {name: table[name][i % len(table[name])] for name in others if name not in kept.get(side, ())}
         yield next((each for each in (turned, row) if products(each) <= MOST[False]), plain(operator, **least | long))
 
 

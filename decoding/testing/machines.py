@@ -287,6 +287,7 @@ def plays(firsts: list[Call], pool: list[Call], idle: list[Call], large: list[Ca
     for call in large:
         yield [("ask", {"call": call}), *again, *again, ("go_round", {"call": call, "length": 4})]
     for call in firsts:
+        yield [("ask", {"call": call}), ("write_to_answer", {"back": 0}), ("ask", {"call": call})]
         yield [("read_late", {"call": call})]
         yield [("go_round", {"call": call, "length": RING})]
         for then in (each for each in firsts if each.operator in ANY_SHAPE):
