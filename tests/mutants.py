@@ -718,7 +718,8 @@ for _operator in OPERATORS:
         ("in what is left of blocks of 8 columns", lambda y, *_: np.s_[..., tail(y.shape[3], 8)]),
         ("in the last of 16 images", lambda y, *_: np.s_[15 if len(y) == 16 else 99 :]),
     ):
-        mutant(f"{_operator} wrong {_what}", _kills, **spoilt(_operator, _where))
+        late = (_operator, _what) == ("correlate", "beyond the 16th row")  # of the answer: the plain calls have none
+        mutant(f"{_operator} wrong {_what}", "correlate_conditions" if late else _kills, **spoilt(_operator, _where))
 
 
 def first_of(axis, most):
@@ -1288,6 +1289,24 @@ class Ring:
         return {key: run for operator in OPERATORS for key, run in self.of(operator).items()}
 
 
+def rectified_in_place():
+    """A rectifier that takes the memory of an earlier maximum for its answer, as if nobody else had it."""
+    given = []
+
+    def max_pool(x, **options):
+        given.append(reference.max_pool(x, **options))
+        return given[-1]
+
+    def relu(x, *, leak):
+        y = reference.relu(x, leak=leak)
+        if any(x is each for each in given):
+            x[...] = y
+            return x
+        return y
+
+    return {"max_pool": max_pool, "relu": relu}
+
+
 def cleaned(operator, which):
     """NaN of one array taken for zero."""
 
@@ -1362,8 +1381,9 @@ mutant("a batch of none taken for one", "softmax_conditions", softmax=at_least_o
 mutant("answers cached by address", "relu_conditions", relu=Cached())
 _spline = CachedFor("unpool", lambda arrays, options: options["mode"] == "bicubic")
 mutant("bicubic answers cached by address", "unpool_conditions", unpool=_spline)
-mutant("correlations cached by the address of the filters", "calls_in_any_order", correlate=KeptFilters())
-mutant("biases cached by address", "calls_in_any_order", correlate=KeptFilters(which=2))
+mutant("correlations cached by the address of the filters", "correlate_conditions", correlate=KeptFilters())
+mutant("biases cached by address", "correlate_conditions", correlate=KeptFilters(which=2))
+mutant("answers of its own rectified in place", "calls_in_any_order", **rectified_in_place())
 mutant("one buffer for all answers", "relu_conditions", relu=OneBuffer())
 mutant("rectifier that drops NaN", "nan_comes_out", relu=without_nan)
 mutant("maxima that drop NaN", "nan_comes_out", max_pool=max_without_nan)

@@ -2,6 +2,7 @@
 
 import math
 from itertools import combinations, product
+from types import SimpleNamespace
 
 import mutation
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 from afresh import afresh
 from attacks import ATTACKS, refusal
 
+from decoding import reference
 from decoding.testing import check_backend, conditions, geometry, operators
+from decoding.testing.bounds import arithmetic
+from decoding.testing.calls import source
 
 # One of each kind always, but for groups, whose calls come last; all of them by night.
 SAMPLE = {kind: name for kind, name, *_ in reversed(ATTACKS) if not name.startswith(("substitute", "unpool"))}
@@ -88,6 +92,26 @@ def test_the_cheap_ones_come_first():
     assert max(cost) <= conditions.MOST[False]
 
 
+@pytest.mark.parametrize("layout", conditions.LAYOUTS)
+def test_what_is_printed_lies_in_memory_as_what_was_given(layout):
+    row = conditions.plain("relu", images=2, channels=3, rows=4, columns=5, layout=layout, leak=0.25)
+    case, given = conditions.case("relu", row, arithmetic(reference)), []
+    scope = {"np": np, "backend": SimpleNamespace(relu=lambda x, *, leak: given.append(x))}
+    exec(str(case), scope)
+    (x,), (want,) = given, case.call.arrays
+    assert (x.strides, x.dtype, x.flags.writeable) == (want.strides, want.dtype, want.flags.writeable)
+    np.testing.assert_array_equal(x, want)
+    while isinstance(want.base, np.ndarray) and isinstance(x.base, np.ndarray):
+        x, want = x.base, want.base
+        assert x.tobytes() == want.tobytes()
+
+
+def test_zeros_are_printed_with_their_signs():
+    for array in (np.array([[[[0.0, -0.0]]]]), np.full((1, 1, 3, 8), -0.0, np.float32)):
+        again = eval(source(array), {"np": np})
+        assert again.tobytes() == array.tobytes()
+
+
 def test_numbers_repeat_along_no_side():
     for shape in ((2, 13, 7, 5), (3, 5, 65, 33), (2, 2, 11, 26)):
         a = operators.varied(*shape)
@@ -97,8 +121,6 @@ def test_numbers_repeat_along_no_side():
 
 
 def test_the_report_says_what_was_covered_and_what_not():
-    from decoding import reference
-
     report = check_backend(reference, checks=["relu_conditions", "relu_integers"], examples=2)
     assert set(report.coverage) == {"relu"}
     assert report.coverage["relu"].pairs == report.coverage["relu"].possible > 1000

@@ -132,6 +132,7 @@ def source(value: npt.ArrayLike | Layer | Network | None) -> str:
 
 def _numbers(values: Array) -> str:
     whole = np.isfinite(values).all() and (values == np.rint(values)).all() and np.abs(values).max() < 2**53
+    whole = whole and not np.signbit(values[values == 0]).any()  # integers have no −0
     text = repr((values.astype(np.int64) if whole else values).tolist())
     return text.replace("nan", "np.nan").replace("inf", "np.inf")
 

@@ -699,14 +699,14 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     for each, then in before.named.items():
         if not np.array_equal(call.named[each], then):
             lines = f"before = {each}.copy()", call.by_name(), f"assert np.array_equal({each}, before), {each}"
-            raise Mismatch(f"{each} was written to", Script(before, (*case.lines, *lines)))
+            raise Mismatch(f"{each} was written to", case.script(*lines, numbers=before))
     desk = bench if case.row["type"] == "double" else bench.at(conditions.SINGLE)
     should = _expected(desk, case, before)
     desk.compare(got, should, case)
 
     def code(*last: str) -> Script:
         first = f"first = {call.by_name()}", "before = np.array(first)"
-        return Script(before, (*case.lines, *first, *past.lines, *last))
+        return case.script(*first, *past.lines, *last, numbers=before)
 
     asked = past.again or call.by_name()
     scope = bench.happens(past.lines, call, answer, code())

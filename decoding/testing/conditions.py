@@ -19,7 +19,7 @@ import numpy as np
 
 from ..arguments import Array
 from . import geometry
-from .calls import Call, compiled
+from .calls import Call, Script, compiled
 from .geometry import ALIKE, RISING
 from .histories import histories
 from .operators import PADS as PADS
@@ -102,19 +102,23 @@ Table = dict[str, tuple[Any, ...]]
 
 
 class Case(NamedTuple):
-    """A call, as its arrays lie in memory, and code that makes them so."""
+    """A call, as its arrays lie in memory; code that makes them so, of those that it was made of."""
 
     call: Call
     lines: list[str]
     row: Row
+    made: Call
 
     def __str__(self) -> str:
-        return self.script(self.call.by_name())
+        return str(self.script(self.call.by_name()))
 
-    def script(self, *lines: str) -> str:
-        """Code that lays the arrays out as they lie here, and then does what the lines say."""
-        plain = self.call._replace(arrays=tuple(self.call.copies()))
-        return plain.script(*self.lines, *lines)
+    def script(self, *lines: str, numbers: Call | None = None) -> Script:
+        """Code that lays the arrays out as they lie here, and then does what the lines say; with these `numbers`, if they were changed.
+
+        Where a layout repeats some numbers, nobody can change them, and what lies between them in memory is part of the case.
+        """
+        repeats = "repeated" in self.row["layout"]
+        return Script(self.made if repeats else numbers or self.call, (*self.lines, *lines))
 
 
 class Coverage(NamedTuple):
@@ -602,7 +606,7 @@ def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     codes = _codes(row)
     lines = [code.format(name) for name, code in zip(call.names, codes, strict=False) if code and name in call.named]
     laid = tuple(a if a is None else _laid(code, a) for code, a in zip(codes, typed, strict=False))
-    return Case(call._replace(arrays=laid), lines, row)
+    return Case(call._replace(arrays=laid), lines, row, call)
 
 
 def _codes(row: Row) -> list[str]:
