@@ -11,6 +11,7 @@ import itertools
 import math
 import sys
 import tempfile
+import threading
 import time
 import types
 import weakref
@@ -1592,6 +1593,183 @@ for name, checks, function in (
 attack(
     "thread", "decode_filter: one interpolation for all threads", "own_decoder_remembers_nothing", **one_interpolation()
 )
+
+
+def without_left_pad(x, f, b, **o):
+    y = reference.correlate(x, f, b, **o)
+    y[..., 0] = 0 if b is None else np.reshape(b, (-1, 1))
+    return y
+
+
+def one_bias_for_two(x, f, b, **o):
+    return reference.correlate(x, f, np.concatenate([b[:1], b[:1], b[2:]]), **o)
+
+
+def by_long_running_sums(x, *, size, stride, pad):
+    """Sums along rows as differences of sums of extended precision."""
+    y = reference.avg_pool(x, size=size, stride=stride, pad=pad)
+    x = np.asarray(x, float)
+    if size[1] < 2 or not np.isfinite(x).all() or np.abs(x).max(initial=0) > 1e200:
+        return y
+    padded = np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:])).astype(np.longdouble)
+    sums = np.pad(padded, ((0, 0), (0, 0), (0, 0), (1, 0))).cumsum(3)
+    across = (sums[..., size[1] :] - sums[..., : -size[1]])[..., :: stride[1]]
+    down = np.lib.stride_tricks.sliding_window_view(across, size[0], 2).sum(-1)[:, :, :: stride[0]]
+    ones, options = np.ones((1, 1, *x.shape[2:])), {"stride": stride, "pad": pad}
+    return np.asarray(down / reference.correlate(ones, np.ones((1, 1, *size)), **options), float)
+
+
+def shifted_by_the_image(x):
+    x = np.asarray(x, float)
+    e = np.exp(x - x.max(axis=(1, 2, 3), keepdims=True))
+    total = e.sum(1, keepdims=True)
+    return np.where(total > 0, e / np.where(total > 0, total, 1), 1 / x.shape[1])
+
+
+def sign_bit_clears(x, *, leak):
+    y = reference.relu(x, leak=leak)
+    y[np.isnan(x) & np.signbit(x)] = 0
+    return y
+
+
+def planned(part):
+    """What a plan is made for, by `part`, at the first call of these shapes and options, holds for all later ones."""
+    plans = {}
+
+    def correlate(x, f, b, **o):
+        key = np.shape(x), np.shape(f), *o.values()
+        return part(plans, key, np.asarray(x), np.asarray(f), b, o)
+
+    return correlate
+
+
+def singles_once(plans, key, x, f, b, o):
+    kind = np.float32 if plans.setdefault(key, np.result_type(x, f)) == np.float32 else float
+    return reference.correlate(x.astype(kind), f.astype(kind), b, **o)
+
+
+def bias_once(plans, key, x, f, b, o):
+    return reference.correlate(x, f, b if plans.setdefault(key, b is not None) else None, **o)
+
+
+def range_of_the_first():
+    ranges = {}
+
+    def relu(x, *, leak):
+        x = np.asarray(x, float)
+        most = ranges.setdefault(x.shape, np.abs(x[np.isfinite(x)]).max(initial=0))
+        return reference.relu(np.where(np.isfinite(x), np.clip(x, -most, most), x), leak=leak)
+
+    return relu
+
+
+def counted_in_a_byte(maps, f, *, stride, **groups):
+    y = reference.substitute(maps, f, stride=stride, **groups)
+    ones = np.ones((1, 1, *np.shape(maps)[2:])), np.ones((1, 1, *np.shape(f)[2:]))
+    y[..., reference.substitute(*ones, stride=stride)[0, 0] > 255] = 0
+    return y
+
+
+def in_fours(f):
+    return np.reshape(f, (-1, 4)) != 0 if np.size(f) % 4 == 0 else np.zeros((1, 4), bool)
+
+
+def outer_two_lose_one(x, f, b, **o):
+    fours = np.array(f, float).reshape(-1, 4)
+    fours[(in_fours(f) == [True, False, False, True]).all(1), 3] = 0
+    return reference.correlate(x, fours.reshape(np.shape(f)), b, **o)
+
+
+def powers_of_two(f):
+    sizes = np.abs(np.asarray(f)[np.asarray(f) != 0])
+    return sizes.size > 1 and sizes.min() < 1 < sizes.max() and (np.frexp(sizes)[0] == 0.5).all()
+
+
+def one_zero_answer():
+    kept = {}
+
+    def relu(x, *, leak):
+        if leak == 0 and np.size(x) and (np.asarray(x) <= 0).all():
+            return kept.setdefault(np.shape(x), np.zeros(np.shape(x)))
+        return reference.relu(x, leak=leak)
+
+    return relu
+
+
+def four_rooms():
+    """Memory for each of four threads; a fifth shares that of the first."""
+    lock, numbers, rooms = threading.Lock(), {}, [None] * 4
+
+    def relu(x, *, leak):
+        y = reference.relu(x, leak=leak)
+        with lock:
+            room = numbers.setdefault(threading.current_thread().name, len(numbers)) % 4
+        rooms[room] = y
+        time.sleep(0)
+        return rooms[room]
+
+    return {"relu": relu, "threads": True}
+
+
+def lowest_finite_pads(x, *, size, stride, pad):
+    reference.max_pool(x, size=size, stride=stride, pad=pad)
+    lowest = np.finfo(float).min
+    padded = np.pad(np.asarray(x, float), ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=lowest)
+    return reference.max_pool(padded, size=size, stride=stride)
+
+
+def interleaved(x, f, b, *, groups, **o):
+    y = reference.correlate(x, f, b, groups=groups, **o)
+    return y.reshape(len(y), groups, 4, *y.shape[2:]).swapaxes(1, 2).reshape(y.shape)
+
+
+for kind, name, condition, spoil in (
+    ("number", "filters that are odd from left to right, and the left pad",
+     lambda x, f, b, **o: o["pad"][2] and f.shape[3] > 1 and np.any(f) and np.array_equal(f, -f[..., ::-1]), without_left_pad),
+    ("number", "the first image and the last are equal, and all between",
+     lambda x, *_, **o: len(x) > 2 and x.size and np.array_equal(x[0], x[-1]),
+     lambda x, f, b, **o: np.repeat(reference.correlate(x[:1], f, b, **o), len(x), 0)),
+    ("number", "two equal filters have one bias",
+     lambda x, f, b, **o: b is not None and len(f) > 1 and np.array_equal(f[0], f[1]), one_bias_for_two),
+    ("number", "two equal channels are all gray",
+     lambda x, f, b, **o: x.shape[1] == f.shape[1] > 2 and np.array_equal(x[:, 0], x[:, 1]),
+     lambda x, f, b, **o: reference.correlate(np.repeat(x[:, :1], x.shape[1], 1), f, b, **o)),
+    ("number", "two of four weights, the outer ones",
+     lambda x, f, b, **o: (in_fours(f).sum(1) == 2).all(), outer_two_lose_one),
+    ("number", "weights that are powers of two, below one and above",
+     lambda x, f, b, **o: powers_of_two(f),
+     lambda x, f, b, **o: reference.correlate(x, np.where(np.abs(f) < 1, np.sign(f), f), b, **o)),
+    ("number", "sixteen different weights", lambda x, f, b, **o: len(np.unique(f)) == 16,
+     lambda x, f, b, **o: reference.correlate(x, np.where(f == np.max(f), 0, f), b, **o)),
+    ("size", "a multiple of 512 columns", lambda x, *_, **o: x.shape[3] % 512 == 0,
+     lambda x, f, b, **o: last_column(reference.correlate(x, f, b, **o))),
+    ("size", "a rest of eleven filters of twelve", lambda x, f, b, **o: len(f) % 12 == 11,
+     lambda x, f, b, **o: reference.correlate(x, f, b, **o) * (np.arange(len(f)) < len(f) - 1).reshape(-1, 1, 1)),
+):  # fmt: skip
+    instead(kind, f"correlate: {name}", "correlate", condition, spoil)
+instead(
+    "group", "correlate: a rest of six groups of eight", "correlate", lambda x, *_, groups=1, **o: groups % 8 == 6,
+    lambda x, f, b, **o: last_column(reference.correlate(x, f, b, **o)), groups=True,
+)  # fmt: skip
+instead(
+    "group", "correlate: four filters for each channel, in the other order", "correlate",
+    lambda x, f, b, *, groups=1, **o: 1 < groups == x.shape[1] == len(f) // 4, interleaved, groups=True,
+)  # fmt: skip
+instead("number", "softmax: lost far below the largest of the image", "softmax", np.size, shifted_by_the_image)
+instead("number", "relu: negative not-a-number", "relu", lambda x, *, leak: leak == 0, sign_bit_clears, "nan_comes_out")
+instead(
+    "memory", "relu: one channel or image, and no step to the next", "relu",
+    lambda x, **o: any(n == 1 and not step for n, step in zip(x.shape[:2], x.strides[:2], strict=True)),
+    lambda x, **o: np.roll(reference.relu(x, **o), 1, 3),
+)  # fmt: skip
+attack("precision", "avg_pool: long sums along rows", "avg_pool_conditions", avg_pool=by_long_running_sums)
+attack("state", "correlate: a plan for singles", "correlate_conditions", correlate=planned(singles_once))
+attack("state", "correlate: a plan without a bias", "correlate_conditions", correlate=planned(bias_once))
+attack("state", "relu: the range of the first call", "relu_conditions", relu=range_of_the_first())
+attack("state", "relu: one answer that is zero", "relu_conditions", relu=one_zero_answer())
+attack("size", "substitute: over 255 copies that overlap", "substitute_conditions", substitute=counted_in_a_byte)
+attack("number", "max_pool: the lowest finite pads", "infinity_comes_out", max_pool=lowest_finite_pads)
+attack("thread", "relu: memory for four threads", "many_calls", **four_rooms())
 
 
 def refusal(backend, checks):

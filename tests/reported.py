@@ -1910,6 +1910,273 @@ report(
 )
 
 
+def without_channels(count):
+    """The last channels are taken for 0."""
+
+    def how(x, f, o):
+        x = np.array(x, float)
+        x[:, -count:] = 0
+        return {"x": x}
+
+    return how
+
+
+def read_as_it_lies(x, f, o):
+    in_memory = f.ravel("K").reshape(f.shape)
+    return {"f": np.roll(f, 1, 3) if np.array_equal(f, in_memory) else in_memory}
+
+
+def nearer_weights(x, f, o):
+    close = np.zeros(f.shape)
+    close[:, :, 1:4, 1:4] = f[:, :, ::2, ::2]
+    return {"f": close}
+
+
+def without_last_column(x, f, o):
+    f = np.array(f, float)
+    f[..., -1] = 0
+    return {"f": f}
+
+
+def and_the_next_group(y, x, f, o):
+    return y + reference.correlate(np.roll(x, -f.shape[1], 1), f, None, **o)
+
+
+def second_run_of_odd_columns():
+    seen = set()
+
+    def correlate(x, f, b, **o):
+        y, key = reference.correlate(x, f, b, **o), (np.shape(x), np.shape(f))
+        y = np.roll(y, 1, 3) if key in seen and np.shape(x)[3] % 2 else y
+        seen.add(key)
+        return y
+
+    return correlate
+
+
+def weights_by_address():
+    kept = {}
+
+    def correlate(x, f, b, **o):
+        f = np.asarray(f)
+        if len(kept) > 64:
+            kept.clear()
+        key = f.__array_interface__["data"][0], f.shape
+        return reference.correlate(x, kept.setdefault(key, np.array(f)), b, **o)
+
+    return correlate
+
+
+def first_of_the_window(x, *, size, stride, pad):
+    x = np.asarray(x, float)
+    y = reference.max_pool(np.where(np.isnan(x), -np.inf, x), size=size, stride=stride, pad=pad)
+    padded = np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=-np.inf)
+    first = padded[:, :, :: stride[0], :: stride[1]][:, :, : y.shape[2], : y.shape[3]]
+    return np.where(np.isnan(first), np.nan, y)
+
+
+def three_quarters_below(y, x, f, o):
+    y[:, :, -1] *= 0.75
+
+
+def turned(y, x, f, o):
+    out, side = np.zeros_like(y), min(y.shape[2:])
+    out[:, :, :side, :side] = y.swapaxes(2, 3)[:, :, :side, :side]
+    return out
+
+
+def beyond_the_map(n, step, size):
+    """Whether the last pixel is placed beyond the last cell, as (n − 1)/(m − 1)·(m − 1) is rounded up."""
+    pixels = (n - 1) * step + size
+    return n > 1 and (pixels - 1) * ((n - 1) / (pixels - 1)) > n - 1
+
+
+def of_memory(y, x, f, o):
+    return x.ravel("K").reshape(x.shape)
+
+
+report(
+    "ARM-software/ComputeLibrary 904",
+    "one channel and one filter, five weights in a row or a column: zeros",
+    **spoilt("correlate", lambda x, f, o: x.shape[1] == len(f) == 1 and sorted(f.shape[2:]) == [1, 5], zero(...)),
+)
+report(
+    "ARM-software/armnn 169",
+    "3×3 on 3 channels, over 32 filters: the last channel, while four channels are right",
+    **anew("correlate", lambda x, f, o: x.shape[1] == 3 and len(f) > 32 and f.shape[2:] == (3, 3), without_channels(1)),
+)
+report(
+    "pytorch/pytorch 82060",
+    "one channel, weights with channels last in memory, maps in C's order",
+    **spoilt(
+        "correlate",
+        lambda x, f, o: (
+            x.shape[1] == 1 < len(f) and f[0].size > 1 and f.strides[1] == f.itemsize and x.flags.c_contiguous
+        ),
+        rolled(1),
+    ),
+)
+report(
+    "pytorch/pytorch 55781",
+    "singles, steps of 1: weights that are not in C's order are read as they lie",
+    **anew(
+        "correlate",
+        lambda x, f, o: (
+            are_singles(x, f) and not f.flags.c_contiguous and o["stride"] == (1, 1) and max(f.shape[2:]) < 17
+        ),
+        read_as_it_lies,
+    ),
+)
+report(
+    "ucb-bar/gemmini-rocc-tests 21",
+    "a filter for each channel: all read the first channel",
+    groups=True,
+    **anew(
+        "correlate",
+        lambda x, f, o: o.get("groups", 1) == x.shape[1] > 1,
+        lambda x, f, o: {"x": np.repeat(x[:, :1], x.shape[1], 1)},
+    ),
+)
+report(
+    "ROCm/MIOpen 1189",
+    "1×1 on 832 channels: the last 64",
+    **anew(
+        "correlate",
+        lambda x, f, o: f.shape[2:] == (1, 1) and x.shape[1] > 512 and x.shape[1] % 64 == 0,
+        without_channels(64),
+    ),
+)
+report(
+    "ROCm/MIOpen 1257",
+    "3×3 on 16 channels, 32 filters and 8 images",
+    **anew(
+        "correlate",
+        lambda x, f, o: is_window(f, o, (3, 3), (1, 1)) and not (x.shape[1] % 16 or len(f) % 32 or len(x) % 8),
+        without_channels(1),
+    ),
+)
+report(
+    "ROCm/MIOpen 100",
+    "filters of 8, 10, 12 or 14 columns: the last",
+    **anew("correlate", lambda x, f, o: f.shape[3] in (8, 10, 12, 14), without_last_column),
+)
+report(
+    "tensorflow/tfjs 6263",
+    "a filter for each channel, weights 2 apart: as if they were not",
+    groups=True,
+    **anew(
+        "correlate",
+        lambda x, f, o: (
+            o.get("groups", 1) == x.shape[1] > 1 and f.shape[2] == 5 and apart(f, 2) and not f[:, :, 1::2].any()
+        ),
+        nearer_weights,
+    ),
+)
+report(
+    "tensorflow/tfjs 6629",
+    "a filter for each channel, of one row or one column, in steps of 2, with pads",
+    **each_channel(
+        lambda x, f, o: 1 in f.shape[2:] != (1, 1) and tuple(o["stride"]) == (2, 2) and any(o["pad"]), rolled(3)
+    ),
+)
+report(
+    "tensorflow/tensorflow 47943",
+    "an odd number of columns: the second run",
+    correlate=second_run_of_odd_columns(),
+)
+report(
+    "openvinotoolkit/openvino 36094",
+    "groups of 16 channels and fewer filters: those of the next are added",
+    groups=True,
+    **spoilt(
+        "correlate",
+        lambda x, f, o: f.shape[1] == 16 and len(f) < 16 * o.get("groups", 1) != 16,
+        and_the_next_group,
+    ),
+)
+report(
+    "openvinotoolkit/openvino 2876",
+    "blocks of 16 channels, other pads on the other side",
+    **spoilt("correlate", lambda x, f, o: x.shape[1] % 16 == 0 and o["pad"][::2] != o["pad"][1::2], rolled(3)),
+)
+report(
+    "google-ai-edge/LiteRT 9256",
+    "steps of (3, 4) or (4, 3), with pads: zeros",
+    **spoilt("correlate", lambda x, f, o: tuple(o["stride"]) in ((3, 4), (4, 3)) and any(o["pad"]), zero(...)),
+)
+report("tensorflow/tensorflow 56150", "weights are kept by their address", correlate=weights_by_address())
+report(
+    "alibaba/MNN 951",
+    "deconvolution in steps, a filter for each channel: the pads are one off",
+    groups=True,
+    **spoilt(
+        "substitute",
+        lambda x, f, o: o.get("groups", 1) == len(f) > 1 == f.shape[1] < max(o["stride"]),
+        lambda y, x, f, o: np.roll(y, (1, 1), (2, 3)),
+    ),
+)
+report(
+    "tensorflow/tfjs 5920",
+    "maxima of one cell, in steps: zeros",
+    **spoilt("max_pool", lambda x, f, o: o["size"] == (1, 1) and max(o["stride"]) > 1, zero(...)),
+)
+report("Theano/Theano 3060", "not-a-number is seen where it is the first of its window", max_pool=first_of_the_window)
+report(
+    "deeplearning4j/deeplearning4j 6462",
+    "means of 3×3 with pads: some are 3/4 of what they are",
+    **spoilt("avg_pool", lambda x, f, o: o["size"] == (3, 3) and any(o["pad"]), three_quarters_below),
+)
+report(
+    "tracel-ai/burn 4815",
+    "maps that are exchanged in memory: the softmax of the memory",
+    **spoilt("softmax", lambda x, f, o: not x.flags.c_contiguous, lambda *given: reference.softmax(of_memory(*given))),
+)
+report(
+    "pytorch/pytorch 22312",
+    "bicubic, to the same size: rows and columns exchanged",
+    **spoilt("unpool", lambda x, f, o: o["mode"] == "bicubic" and o["size"] == o["stride"] == (1, 1), turned),
+)
+report(
+    "pytorch/pytorch 83847",
+    "bilinear, channels last in memory, over 256 rows of pixels: the last is empty",
+    **spoilt(
+        "unpool",
+        lambda x, f, o: (
+            o["mode"] == "bilinear"
+            and x.strides[1] == x.itemsize
+            and x.shape[1] > 1
+            and (x.shape[2] - 1) * o["stride"][0] + o["size"][0] > 256
+        ),
+        zero(..., -1, slice(None)),
+    ),
+)
+report(
+    "scipy/scipy 8930",
+    "the last pixel is rounded to beyond the map: 0",
+    **spoilt(
+        "unpool",
+        lambda x, f, o: o["mode"] != "nearest" and beyond_the_map(x.shape[3], o["stride"][1], o["size"][1]),
+        zero(..., -1),
+    ),
+)
+report(
+    "scipy/scipy 11661",
+    "a single column that is mirrored: what lies elsewhere",
+    **spoilt(
+        "unpool", lambda x, f, o: o["mode"] == "bicubic" and x.shape[3] == 1 < min(x.shape[2], o["size"][1]), rolled(2)
+    ),
+)
+report(
+    "pytorch/executorch 21837",
+    "channels last in memory, read in C's order",
+    **spoilt(
+        "relu",
+        lambda x, f, o: not x.flags.c_contiguous and np.moveaxis(x, 1, -1).flags.c_contiguous,
+        lambda y, x, f, o: reference.relu(of_memory(y, x, f, o), **o),
+    ),
+)
+
+
 def looked_at(backend):
     """The checks that the backend can be asked, those of the operators that it has of its own first."""
     from decoding.testing import CHECKS

@@ -414,10 +414,10 @@ def _special(operator: str) -> Iterator[Row]:
 
 
 def _patterned(operator: str) -> Iterator[Row]:
-    """Weights that can be folded or packed, under windows with pads."""
+    """Weights that can be folded or packed, and equal parts, under windows with pads."""
     usual = windows("3/1 3/2 2/1 2/2 5/1 5/2 1x4/1 1x4/2 4x1/1 4x1/2") if "filters" in factors(operator) else ()
     for values, window in product(PATTERNS, usual):
-        row = {"channels": 4, "filters": 2, "rows": 6, "columns": 7, "window": window}
+        row = {"images": 3, "channels": 4, "filters": 4, "rows": 6, "columns": 7, "window": window}
         yield _usual(operator, **row, pad="half a window", values=values)
 
 
@@ -716,6 +716,18 @@ def _two_of_four(filters: Array) -> Array:
     return np.where(np.resize(kept, filters.shape), np.abs(filters) + 1, 0)
 
 
+def _equal_maps(x: Array, *_: int) -> Array:
+    """The last image is the first one, and the second channel the first of each."""
+    x = np.array(x)
+    x[:, 1:2], x[-1:] = x[:, :1], x[:1]
+    return x
+
+
+def _equal_filters(filters: Array) -> Array:
+    """The second one is the first."""
+    return np.concatenate([filters[:1], filters[:1], filters[2:]])[: len(filters)]
+
+
 def _apart(filters: Array, by: int) -> Array:
     """Zeros for all but every second (third, fourth) row and column of the weights."""
     h, w = filters.shape[2:]
@@ -742,11 +754,13 @@ SPECIAL: dict[str, Made] = {
     "signs": (_sign, _sign),
     "signed bytes": (_whole(127, -128), lambda filters: 127 - np.abs(filters)),
 }
-# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0.
+# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0; two images,
+# channels and filters that are equal, beside others.
 PATTERNS: dict[str, Made] = {
     "even": (_same, _folded(1)),
     "odd": (_same, _folded(-1)),
     "two of four": (_same, _two_of_four),
+    "twins": (_equal_maps, _equal_filters),
 }
 SPREAD: dict[str, Made] = {name: (_same, partial(_apart, by=by)) for name, by in APART.items()}
 NUMBERS: dict[str, Made] = {"zeros": (lambda x, _: 0 * x, _same), **SPECIAL, **PATTERNS, **SPREAD}
