@@ -244,10 +244,9 @@ def cover(
 def taking_turns(operator: str, names: list[str], most: float, values: tuple[str, ...], *places: Row) -> list[Row]:
     """Rows that have every class of these conditions beside the first of the places that leaves so few products, if one does."""
     table, products = factors(operator), TABLE[operator].products
-    rests: list[Row] = [{}, *MAPS]
-    if any(places):  # two of each where there is room, in which more shows
-        others = [name for name in sides(operator) if name not in ("rows", "columns")]
-        rests = [dict.fromkeys(others, n) | each for n in (2, 1) for each in (*MAPS, CELL)]
+    others = [name for name in sides(operator) if name not in ("rows", "columns")]
+    # Two of each where there is room, in which more shows.
+    rests: list[Row] = [dict.fromkeys(others, n) | each for n in (2, 1) for each in (*MAPS, CELL)]
     names = sorted(names, key=SIDES.__contains__)
     turned = {name: [*table[name][at:], *table[name][:at]] for at, name in enumerate(names)}  # so that sides differ
     unseen, found = {(name, each) for name in names for each in table[name]} - {("images", 0)}, list[Row]()
