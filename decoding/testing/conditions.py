@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations, cycle, product
 from typing import Any, NamedTuple
 
@@ -97,8 +97,7 @@ TYPES: dict[str, tuple[int, ...]] = {
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
 # In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
-SPREAD = "weights apart"
-APART = {SPREAD: 2, "weights 3 apart": 3, "weights 4 apart": 4}
+APART = {"weights apart": 2, "weights 3 apart": 3, "weights 4 apart": 4}
 Table = dict[str, tuple[Any, ...]]
 
 
@@ -245,10 +244,9 @@ def cover(
 def taking_turns(operator: str, names: list[str], most: float, values: tuple[str, ...], *places: Row) -> list[Row]:
     """Rows that have every class of these conditions beside the first of the places that leaves so few products, if one does."""
     table, products = factors(operator), TABLE[operator].products
-    rests: list[Row] = [{}, *MAPS]
-    if any(places):  # two of each where there is room, in which more shows
-        others = [name for name in sides(operator) if name not in ("rows", "columns")]
-        rests = [dict.fromkeys(others, n) | each for n in (2, 1) for each in (*MAPS, CELL)]
+    others = [name for name in sides(operator) if name not in ("rows", "columns")]
+    # Two of each where there is room, in which more shows.
+    rests: list[Row] = [dict.fromkeys(others, n) | each for n in (2, 1) for each in (*MAPS, CELL)]
     names = sorted(names, key=SIDES.__contains__)
     turned = {name: [*table[name][at:], *table[name][:at]] for at, name in enumerate(names)}  # so that sides differ
     unseen, found = {(name, each) for name in names for each in table[name]} - {("images", 0)}, list[Row]()
@@ -330,7 +328,7 @@ def _spread(operator: str) -> Iterator[Row]:
     sizes = ((2, 3, 4, 12), (1, 16, 16, 9)) if "filters" in factors(operator) else ()
     for (n, c, k, cells), window in product(sizes, windows("3/1 5/1 5x3/2x1 5/2")):
         shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
-        yield plain(operator, window=window, values=SPREAD, **shape)
+        yield plain(operator, window=window, values="weights apart", **shape)
     for by, c in product((3, 4) if sizes else (), (1, 3)):
         yield plain(operator, **_as_dilated(by), images=2, channels=c, filters=c)
 
@@ -400,8 +398,7 @@ def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
-    kinds = [each for each in SPECIAL if each not in PATTERNS] if "filters" in table else ["bytes", "some zeros"]
-    for number, values in enumerate(kinds):
+    for number, values in enumerate(SPECIAL if "filters" in table else ("bytes", "some zeros")):
         for i, window in enumerate(table.get("window", LAYOUTS)):
             row = _usual(operator, channels=3, filters=3, values=values)
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
@@ -424,15 +421,19 @@ def _patterned(operator: str) -> Iterator[Row]:
 
 
 def _one_long(operator: str) -> Iterator[Row]:
-    """One long side, the shortest first; the other conditions take turns, if the call is small enough. Sums have numbers of all digits."""
+    """One long side, the shortest first; the other conditions take turns, if the call is small enough.
+
+    Sums over channels have numbers of all digits, of double precision in C's order, so that a lost digit shows.
+    """
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values")]
+    kept = {"channels": ("layout", "type")}
     wide = ("wide maps", "wide weights" if "filters" in table else "wide maps")
     least = {"images": 2, "filters": 2, "rows": 2, "columns": 3, "window": ((2, 2), (2, 2))}
     for i, (n, side) in enumerate(product(_lengths(operator), sides(operator))):
         long = {side: n, "values": (wide if side == "channels" else ("reals", "integers"))[n % 2]}
         row = _usual(operator, **long)
-        turned = row | {name: table[name][i % len(table[name])] for name in others}
+        turned = row | {name: table[name][i % len(table[name])] for name in others if name not in kept.get(side, ())}
         yield next((each for each in (turned, row) if products(each) <= MOST[False]), plain(operator, **least | long))
 
 
@@ -629,28 +630,18 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         return _wide(call, values == "wide weights", round(-math.log2(max(precision.eps, precision.input_eps))))
     if values in EXTREME:
         return extreme(call, *EXTREME[values], precision.range.reach)
-    if values in APART:
-        return _apart(call, APART[values])
     if values == "integers" and precision.eps < 2.0**-40:  # there is room for digits, and for sizes, that others lose
         x, *others = call.arrays
         return call._replace(arrays=(x + 100000 * np.sign(np.asarray(x)) * ~_seventh(np.asarray(x)), *others))
-    if values == "zeros":
-        return call._replace(arrays=(0 * np.asarray(call.arrays[0]), *call.arrays[1:]))
-    if values in SPECIAL:
-        return _specially(call, values, precision.range.reach)
+    if values in NUMBERS:
+        of_maps, of_weights = NUMBERS[values]
+        x, *filters = (np.asarray(array) for array in call.arrays[:2])
+        made = of_maps(x, precision.range.reach), *map(of_weights, filters)
+        return call._replace(arrays=(*made, *call.arrays[2:]))
     change: Callable[[Array], Array] = {
         "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: _rising,
     }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
-
-
-def _specially(call: Call, values: str, reach: int) -> Call:
-    """The call with numbers, and weights, that a fast path may look for."""
-    x, *others = call.arrays
-    of_maps, of_weights = SPECIAL[values]
-    return call._replace(
-        arrays=(of_maps(np.asarray(x), reach), *map(of_weights, map(np.asarray, others[:1])), *others[1:])
-    )
 
 
 def _some_zeros(x: Array, reach: int) -> Array:
@@ -724,20 +715,33 @@ def _two_of_four(filters: Array) -> Array:
     return np.where(np.resize(kept, filters.shape), np.abs(filters) + 1, 0)
 
 
-def _twin_maps(x: Array, reach: int) -> Array:
-    """The first two channels are equal, and so are the first image and the last."""
+def _equal_maps(x: Array, *_: int) -> Array:
+    """The last image is the first one, and the second channel the first of each."""
     x = np.array(x)
     x[:, 1:2], x[-1:] = x[:, :1], x[:1]
     return x
+
+
+def _equal_filters(filters: Array) -> Array:
+    """The second one is the first."""
+    return np.concatenate([filters[:1], filters[:1], filters[2:]])[: len(filters)]
+
+
+def _apart(filters: Array, by: int) -> Array:
+    """Zeros for all but every second (third, fourth) row and column of the weights."""
+    h, w = filters.shape[2:]
+    return np.where((np.arange(h)[:, np.newaxis] % by > 0) | (np.arange(w) % by > 0), 0, filters)
 
 
 def _same(array: Array, *_: int) -> Array:
     return array
 
 
-# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel. For each what
-# the maps become, given the reach of the format, and what the weights become.
-SPECIAL: dict[str, tuple[Callable[[Array, int], Array], Callable[[Array], Array]]] = {
+Made = tuple[
+    Callable[[Array, int], Array], Callable[[Array], Array]
+]  # what maps become, given the reach of the format, and weights
+# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel.
+SPECIAL: dict[str, Made] = {
     "bytes": (_whole(255, 0), _whole(127, -127)),
     "some zeros": (_some_zeros, _one_of_nine),
     "words": (_whole(30000, 0), _whole(30000, -30000)),
@@ -748,14 +752,17 @@ SPECIAL: dict[str, tuple[Callable[[Array, int], Array], Callable[[Array], Array]
     "nearly products": (_same, _nearly_products),
     "signs": (_sign, _sign),
     "signed bytes": (_whole(127, -128), lambda filters: 127 - np.abs(filters)),
+}
+# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0; two images,
+# channels and filters that are equal, beside others.
+PATTERNS: dict[str, Made] = {
     "even": (_same, _folded(1)),
     "odd": (_same, _folded(-1)),
     "two of four": (_same, _two_of_four),
-    "twins": (_twin_maps, lambda filters: filters[[0, 0, *range(2, len(filters))][: len(filters)]]),
+    "twins": (_equal_maps, _equal_filters),
 }
-# Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0; and two equal
-# channels, filters and images beside others.
-PATTERNS = ("even", "odd", "two of four", "twins")
+SPREAD: dict[str, Made] = {name: (_same, partial(_apart, by=by)) for name, by in APART.items()}
+NUMBERS: dict[str, Made] = {"zeros": (lambda x, _: 0 * x, _same), **SPECIAL, **PATTERNS, **SPREAD}
 
 
 def _unequal(array: Array) -> Array:
@@ -792,15 +799,6 @@ def extreme(call: Call, maps: int = 1, weights: int = 1, reach: int = 0) -> Call
     powers = (maps, weights, maps + weights) if len(call.arrays) > 1 else (maps + weights,)
     scaled = (None if a is None else a * 2.0 ** (reach * p) for a, p in zip(call.arrays, powers, strict=False))
     return call._replace(arrays=tuple(scaled))
-
-
-def _apart(call: Call, by: int) -> Call:
-    """The call with zeros for all but every second (third, fourth) row and column of the weights."""
-    x, filters, *others = call.arrays
-    filters = np.array(filters)
-    h, w = filters.shape[2:]
-    filters[:, :, np.arange(h) % by > 0] = filters[..., np.arange(w) % by > 0] = 0
-    return call._replace(arrays=(x, filters, *others))
 
 
 def _wide(call: Call, weights: bool, digits: int) -> Call:

@@ -287,6 +287,7 @@ def plays(firsts: list[Call], pool: list[Call], idle: list[Call], large: list[Ca
     for call in large:
         yield [("ask", {"call": call}), *again, *again, ("go_round", {"call": call, "length": 4})]
     for call in firsts:
+        yield [("ask", {"call": call}), ("write_to_answer", {"back": 0}), ("ask", {"call": call})]
         yield [("read_late", {"call": call})]
         yield [("go_round", {"call": call, "length": RING})]
         for then in (each for each in firsts if each.operator in ANY_SHAPE):
@@ -434,89 +435,91 @@ def calls_in_any_order(bench: Bench) -> None:
     hunts="counters that overflow, full caches of plans that give another plan, memory that threads share",
 )
 def many_calls(bench: Bench) -> None:
-    count = MANY[bench.thorough]
-
-    def repeated(call: Call) -> None:
-        code = call.script(
-            f"first = np.array({call.by_name()})",
-            f"found = [{call.by_name()} for _ in range({count})]",
-            "assert all(np.array_equal(y, first) for y in found)",
-        )
-        ask = partial(bench.asked, lambda: call.on(bench.backend), code)
-        _all_agree(bench, [call], (ask() for _ in range(count)), code)
-
-    def in_threads(case: tuple[list[Call], int]) -> None:
-        calls, total = case
-        wrong = [spoilt_ways(call)[-1] for call in calls]  # refused in between
-        lines = [
-            "import contextlib",
-            "from concurrent.futures import ThreadPoolExecutor",
-            f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
-            f"wrong = [{', '.join(f'lambda: {call}' for call in wrong)}]",
-            "def ask(n):",
-            f"    if not n % {REFUSED}:",
-            "        with contextlib.suppress(Exception):",
-            f"            wrong[n % {len(calls)}]()",
-            f"    return calls[n % {len(calls)}]()",
-            f"with ThreadPoolExecutor({THREADS}) as pool:",
-            f"    found = list(pool.map(ask, range({total})))",
-            "alone = [np.array(call()) for call in calls]",
-            f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))",
-        ]
-        code = "\n".join(lines)
-
-        def ask(number: int) -> Array:
-            at = number % len(calls)
-            if not number % REFUSED:
-                bench.unless_refused(lambda: wrong[at].on(bench.backend), code)
-            return bench.asked(lambda: calls[at].on(bench.backend), code)
-
-        with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
-            for _ in range(0, total, BATCH):
-                _all_agree(bench, calls, pool.map(ask, range(min(total, BATCH))), code)
-
-    def new_shapes(calls: list[Call]) -> None:
-        asked: list[Call] = []
-        for call in calls:
-            x, *others = (a if a is None else a / 3 for a in call.arrays)
-            assert x is not None
-            singles = call._replace(arrays=tuple(a if a is None else np.float32(a) for a in (x, *others)))
-            for each in (call._replace(arrays=(x[:0], *others)), singles, call._replace(arrays=(x, *others))):
-                asked.append(each)
-                desk = bench.at(conditions.SINGLE) if each is singles else bench
-                desk.agrees(each, code=_Later(partial("\n".join, map(repr, tuple(asked)))))
-
-    def many_shapes(calls: list[Call]) -> None:
-        fewer = [call._replace(arrays=(np.asarray(call.arrays[0])[1:], *call.arrays[1:])) for call in calls]
-        for call in (*calls, *fewer, *calls):
-            bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, *fewer, call)))))
-
-    calls = [
-        explicit.calls(operator, mode="nearest" if operator == "unpool" else None)[0] for operator in bench.operators
-    ]
-    for call in bench.right(calls):
+    modes = {"unpool": "nearest"}
+    for call in bench.right(explicit.calls(each, mode=modes.get(each))[0] for each in bench.operators):
         if takes_threads(bench.backend):
-            fresh = [each for each in _of_many_shapes(call, FRESH // THREADS, 2) for _ in range(THREADS)]
-            large = [
-                each._replace(arrays=(sign * np.asarray(each.arrays[0]), *each.arrays[1:]))
-                for each in [_larger(call, 3 if call.operator in ANY_SHAPE else 1)]
-                for sign in (1, -1)
-            ]
-            bench.look(
-                [
-                    (_of_many_shapes(call, 2), count),
-                    (fresh, len(fresh)),
-                    (large, MANY_LARGE[call.operator in ANY_SHAPE]),
-                ],
-                in_threads,
-            )
+            bench.look(_crowds(call, MANY[bench.thorough]), partial(_in_threads, bench))
         else:
-            bench.look([call], repeated)
-        bench.look([_of_many_shapes(call, 2, 3, 1)], new_shapes)
-        bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], many_shapes)
+            bench.look([call], partial(_repeated, bench))
+        bench.look([_of_many_shapes(call, 2, 3, 1)], partial(_new_shapes, bench))
+        bench.look([_of_many_shapes(call, PLANS[bench.thorough], 3)], partial(_many_shapes, bench))
     if takes_threads(bench.backend):
         grouped = _in_groups(bench) if takes_groups(bench.backend) else []
-        bench.look([(bench.right([*explicit.probes(bench.operators), *grouped]), count)], in_threads)
+        everything = bench.right([*explicit.probes(bench.operators), *grouped])
+        bench.look([(everything, MANY[bench.thorough])], partial(_in_threads, bench))
+
+
+def _crowds(call: Call, count: int) -> list[tuple[list[Call], int]]:
+    """What threads are given, and how many calls in all: two shapes in turn; new shapes, each for all threads at once; large arrays."""
+    fresh = [each for each in _of_many_shapes(call, FRESH // THREADS, 2) for _ in range(THREADS)]
+    takes_little = call.operator in ANY_SHAPE
+    large = _larger(call, 3 if takes_little else 1)
+    signs = [large._replace(arrays=(sign * np.asarray(large.arrays[0]), *large.arrays[1:])) for sign in (1, -1)]
+    return [(_of_many_shapes(call, 2), count), (fresh, len(fresh)), (signs, MANY_LARGE[takes_little])]
+
+
+def _repeated(bench: Bench, call: Call) -> None:
+    """The same call, over and over."""
+    count = MANY[bench.thorough]
+    code = call.script(
+        f"first = np.array({call.by_name()})",
+        f"found = [{call.by_name()} for _ in range({count})]",
+        "assert all(np.array_equal(y, first) for y in found)",
+    )
+    ask = partial(bench.asked, lambda: call.on(bench.backend), code)
+    _all_agree(bench, [call], (ask() for _ in range(count)), code)
+
+
+def _in_threads(bench: Bench, case: tuple[list[Call], int]) -> None:
+    """Calls that take turns in several threads, so many in all; what must be refused comes in between."""
+    calls, total = case
+    wrong = [spoilt_ways(call)[-1] for call in calls]
+    lines = [
+        "import contextlib",
+        "from concurrent.futures import ThreadPoolExecutor",
+        f"calls = [{', '.join(f'lambda: {call}' for call in calls)}]",
+        f"wrong = [{', '.join(f'lambda: {call}' for call in wrong)}]",
+        "def ask(n):",
+        f"    if not n % {REFUSED}:",
+        "        with contextlib.suppress(Exception):",
+        f"            wrong[n % {len(calls)}]()",
+        f"    return calls[n % {len(calls)}]()",
+        f"with ThreadPoolExecutor({THREADS}) as pool:",
+        f"    found = list(pool.map(ask, range({total})))",
+        "alone = [np.array(call()) for call in calls]",
+        f"assert all(np.array_equal(y, alone[n % {len(calls)}]) for n, y in enumerate(found))",
+    ]
+    code = "\n".join(lines)
+
+    def ask(number: int) -> Array:
+        at = number % len(calls)
+        if not number % REFUSED:
+            bench.unless_refused(lambda: wrong[at].on(bench.backend), code)
+        return bench.asked(lambda: calls[at].on(bench.backend), code)
+
+    with _hasty_threads(), ThreadPoolExecutor(THREADS) as pool:
+        for _ in range(0, total, BATCH):
+            _all_agree(bench, calls, pool.map(ask, range(min(total, BATCH))), code)
+
+
+def _new_shapes(bench: Bench, calls: list[Call]) -> None:
+    """Calls of new shapes, of which one without images is made first, and one in single precision."""
+    asked: list[Call] = []
+    for call in calls:
+        x, *others = (a if a is None else a / 3 for a in call.arrays)
+        assert x is not None
+        singles = call._replace(arrays=tuple(a if a is None else np.float32(a) for a in (x, *others)))
+        for each in (call._replace(arrays=(x[:0], *others)), singles, call._replace(arrays=(x, *others))):
+            asked.append(each)
+            desk = bench.at(conditions.SINGLE) if each is singles else bench
+            desk.agrees(each, code=_Later(partial("\n".join, map(repr, tuple(asked)))))
+
+
+def _many_shapes(bench: Bench, calls: list[Call]) -> None:
+    """Calls of many shapes, twice, and of fewer images in between."""
+    fewer = [call._replace(arrays=(np.asarray(call.arrays[0])[1:], *call.arrays[1:])) for call in calls]
+    for call in (*calls, *fewer, *calls):
+        bench.agrees(call, code=_Later(partial("\n".join, map(repr, (*calls, *fewer, call)))))
 
 
 def _in_groups(bench: Bench) -> list[Call]:
