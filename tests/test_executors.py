@@ -539,7 +539,7 @@ def test_memory_is_bounded_over_a_million_images(engine, request):
     tracemalloc.start()
     try:
         fixed = [decoding.TopImagesMeter(net, 3), decoding.GainMeter(net, 2), decoding.PatternMeter(net, 3)]
-        assert run(fixed) < 10**6
+        assert run(fixed) < 4 * 10**6  # a dozen batches under way; one number for each image would be 7 · 10⁶
         assert (
             run([decoding.ReconstructionMeter(net, 3, backend=fast)]) < 24 * 10**6
         )  # two numbers for each image are 16
