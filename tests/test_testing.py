@@ -270,6 +270,24 @@ def test_honest_backends_pass(honest, seed):
     assert {result.status for result in report.results} == {PASSED}, report
 
 
+def test_what_the_format_may_not_hold_is_not_asked_for(monkeypatch):
+    """A backend in half precision may raise an exception there, and is not to blame."""
+    rows = [row for row in conditions.geometry.covering("avg_pool")[0] if row["values"] == "rising"][-9:]
+    monkeypatch.setattr(
+        conditions, "cases", lambda operator, precision, *_: [conditions.case(operator, row, precision) for row in rows]
+    )
+    half = next(each for each in HONEST if each.name == "tap by tap, float16")
+
+    def avg_pool(x, **options):
+        with np.errstate(over="raise"):
+            return half.avg_pool(x, **options)
+
+    honest = types.SimpleNamespace(name="half", eps=half.eps, dtype=half.dtype, avg_pool=avg_pool)
+    (result,) = check_backend(honest, checks=["avg_pool_conditions"], on_failure="return").results
+    assert result.status != FAILED, result
+    assert "may overflow" in result.detail
+
+
 @pytest.mark.slow
 def test_plain_loops_pass_where_calls_are_small(monkeypatch):
     """All conditions would take them hours."""
