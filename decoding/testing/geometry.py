@@ -125,13 +125,12 @@ class Together:
         self.which = np.array(list(combinations(range(len(counts)), strength)))  # so many factors each
         sizes = self.counts[self.which]
         self.first = np.append(0, sizes.prod(axis=1).cumsum())
-        self.steps = sizes.prod(axis=1)[:, np.newaxis] // sizes.cumprod(axis=1)
+        self.steps = np.zeros((len(counts), len(self.which)))  # floats, whose products are fast, and exact
+        np.put_along_axis(self.steps.T, self.which, sizes.prod(axis=1)[:, np.newaxis] // sizes.cumprod(axis=1), axis=1)
 
     def of(self, rows: Array) -> Array:
         """The numbers of those that each row has."""
-        return np.asarray(
-            self.first[:-1] + sum(rows[..., a] * step for a, step in zip(self.which.T, self.steps.T, strict=True))
-        )
+        return np.asarray(self.first[:-1] + rows.astype(float) @ self.steps, int)
 
     def largest_first(self) -> Array:
         """The numbers of all, those of the factors that have most classes first, as they need most rows."""
