@@ -113,12 +113,12 @@ def test_the_code_of_the_page_runs_as_printed(capsys):
         len(scope["test_conformance"].pytestmark[0].args[1]) >= len(CHECKS) - 5
     )  # those of a decoder of its own, and of groups
     from decoding import reference
-    from decoding.testing import check_backend, checks, strategies
+    from decoding.testing import check_backend, checks
 
     try:
         exec(
             one_more,
-            {name: getattr(checks, name) for name in ("check", "Cases", "explicit")} | {"strategies": strategies},
+            {name: getattr(checks, name) for name in ("check", "Cases", "explicit", "draws")},
         )
         assert check_backend(reference, checks=["relu_keeps_positive"]).ok
         wrong = type("Wrong", (), {"eps": 2.0**-53, "relu": lambda self, x, *, leak: 2 * reference.relu(x, leak=leak)})

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if something ran and nothing failed, 1 if something failed or nothing ran, 2 where an argument is wrong.
+        0 if something passed and nothing failed, and nothing that is required is missing; 1 if not; 2 where an argument is wrong.
     """
 
     def command() -> int:

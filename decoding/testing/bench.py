@@ -123,7 +123,7 @@ class Bench:
                     raise wrong
                 else:
                     wrong.arrays = {**inputs(call), **wrong.arrays}
-                    self.left_out.setdefault(" ".join(filter(None, (call.options.get("mode"), call.operator))), wrong)
+                    self.left_out.setdefault(call.label, wrong)
             except Unsupported as reason:
                 self._lacks(reason)
                 self.ran += 1

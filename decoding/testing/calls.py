@@ -51,6 +51,11 @@ class Call(NamedTuple):
         """The arrays that are there, by the names of the operator's arguments."""
         return {name: array for name, array in zip(self.names, self.arrays, strict=True) if array is not None}
 
+    @property
+    def label(self) -> str:
+        """That of the operator, and of its interpolation."""
+        return " ".join(filter(None, (self.options.get("mode"), self.operator)))
+
     def script(self, *lines: str) -> str:
         """Code that makes the arrays under their names, and then does what the `lines` say."""
         return "\n".join([*(f"{name} = {source(array)}" for name, array in self.named.items()), *lines])

@@ -23,7 +23,7 @@ from .calls import Call, Script, compiled
 from .geometry import ALIKE, RISING
 from .histories import histories
 from .operators import PADS as PADS
-from .operators import TABLE, WINDOWS, Row, windows
+from .operators import TABLE, WINDOWS, Row, rising, windows
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made
@@ -129,7 +129,7 @@ class Coverage(NamedTuple):
     factors, classes : int
         How many conditions there are, and how many classes of them, each of which occurs.
     pairs, possible : int
-        How many pairs of classes occur together, of those that can in calls of that size.
+        How many pairs of classes occur together, of those that can.
     calls, longest : int
         How many calls there are, and the longest side in them.
     triples, possible_triples : int
@@ -639,7 +639,7 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         made = of_maps(x, precision.range.reach), *map(of_weights, filters)
         return call._replace(arrays=(*made, *call.arrays[2:]))
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: _rising,
+        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: rising,
     }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 
@@ -776,11 +776,6 @@ def _below_zero(array: Array) -> Array:
     The others are so large that between them bicubic interpolation goes above 1.
     """
     return np.asarray(-16 * np.abs(_unequal(array)) - np.where(_seventh(array), 2.0**-18, 1))
-
-
-def _rising(array: Array) -> Array:
-    """From cell to cell, unequally."""
-    return array + 8.0 * np.arange(array[0, 0].size).reshape(array.shape[2:])
 
 
 def _seventh(array: Array) -> Array:

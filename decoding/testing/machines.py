@@ -2,7 +2,7 @@
 
 `Sequence` is a rule-based state machine of hypothesis. Its steps are: a call; the same call again with the same arrays; a change of the arrays of an
 earlier call; a change of an earlier answer; an earlier answer that is given to another operator; a call that must be refused or that has
-not-a-number in an array; and many calls of one shape. After each step, every answer that was given before must be what it was. hypothesis draws such sequences. Besides, some sequences are always
+not-a-number in an array; a call of no images, and one whose answer is read later; and many calls of one shape. After each step, every answer that was given before must be what it was. hypothesis draws such sequences. Besides, some sequences are always
 played: one in which every call follows every other one (a de Bruijn sequence), and for each operator one in which every three kinds of steps
 follow each other.
 """
@@ -37,7 +37,7 @@ from .rounding import NotJudged
 RING = 128  # the longest ring of buffers that is gone round
 # Calls of one kind in a row, by default and thoroughly: a fault in one of 3,000 shows with 63 %, and with 99 %.
 MANY = {False: 3000, True: 14000}
-SECONDS = {False: 2, True: 30}  # that they may take, for each operator
+SECONDS = {False: 2, True: 30}  # that they may take; in threads, a batch of them
 PLANS = {False: 36, True: 130}  # shapes that are gone through, twice
 THREADS = 7
 FRESH = 24 * THREADS  # calls of new shapes, each asked by all threads at once

@@ -98,6 +98,11 @@ def varied(*shape: int, most: int = 3) -> Array:
     return np.tile(once, -(-many // period))[:many].reshape(shape)
 
 
+def rising(maps: Array) -> Array:
+    """From cell to cell, unequally."""
+    return np.asarray(maps + 8.0 * np.arange(math.prod(maps.shape[2:])).reshape(maps.shape[2:]))
+
+
 def _maps(row: Row) -> Array:
     return varied(row["images"], row["channels"], row["rows"], row["columns"])
 
@@ -122,7 +127,12 @@ def _groups(row: Row) -> dict[str, int]:
 def _pooling(operator: str) -> Callable[[Row], Call]:
     def made(row: Row) -> Call:
         size, stride = row["window"]
-        return Call(operator, (_maps(row),), {"size": size, "stride": stride, "pad": PADS[row["pad"]](*size)})
+        maps = _maps(row)
+        if (
+            operator == "max_pool" and math.prod(size) > 12
+        ):  # else every such window has all numbers, and the same largest
+            maps = rising(maps)
+        return Call(operator, (maps,), {"size": size, "stride": stride, "pad": PADS[row["pad"]](*size)})
 
     return made
 

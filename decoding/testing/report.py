@@ -101,11 +101,11 @@ class Report:
 
     @property
     def coverage(self) -> dict[str, Coverage]:
-        """For each operator whose check of conditions ran, what its calls have in them: classes, pairs, the longest side.
+        """For each operator whose check of conditions passed, what its calls have in them: classes, pairs, the longest side.
 
         ``"networks"`` are there if all checks that run or decode networks ran, and had what every network needs.
         """
-        ran = {result.check for result in self.results if result.status not in (UNSUPPORTED, NOT_JUDGED)}
+        ran = {result.check for result in self.results if result.status in (PASSED, PARTLY)}
         names = [name.removesuffix("_conditions") for name in ran if name.endswith("_conditions")]
         found = {
             name: conditions.coverage(name, self.thorough, self.header.get("groups", False))
@@ -146,13 +146,14 @@ class Report:
 
     def _covered(self) -> Iterator[str]:
         """What the checks of conditions covered, and what not."""
-        found = self.coverage
+        found, partly = self.coverage, {result.check for result in self.results if result.detail}
         if found:
             each = [
                 f"{name} {c.classes} ({c.pairs} of {c.possible} pairs"
                 + (f", {c.triples} of {c.possible_triples} triples" if c.possible_triples else "")
                 + (f", {c.fours} of {c.possible_fours} usual fours" if c.possible_fours else "")
-                + f" in {c.calls} {'calls' if name in OPERATORS else name})"
+                + f" in {c.calls} {'calls' if name in OPERATORS else name}"
+                + (", but for what was not judged)" if f"{name}_conditions" in partly else ")")
                 for name, c in found.items()
             ]
             sides = [c.longest for name, c in found.items() if name in OPERATORS]
