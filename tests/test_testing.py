@@ -622,6 +622,44 @@ def test_where_everything_was_left_out_nothing_is_judged():
     assert "relu" in report.results[0].detail
 
 
+def test_a_fault_that_a_plain_check_has_named_is_told_once_and_its_echoes_as_such():
+    def unpool(maps, *, mode, **options):
+        return reference.unpool(maps, mode=mode, **options) * (2 if mode == "nearest" else 1)
+
+    names = [
+        "unpool_nearest_integers",
+        "unpool_bilinear_integers",
+        "unpool_nearest_reals",
+        "decode_filter_nearest",
+        "law_gain",
+    ]
+    report = check_backend(backend(unpool=unpool), checks=names, on_failure="return", examples=10)
+    echoes = {result.check: result.echo for result in report.failures}
+    named = "unpool_nearest_integers"
+    assert echoes == {
+        named: "",
+        "unpool_nearest_reals": named,
+        "decode_filter_nearest": named,
+        "law_gain": named,
+    }
+    assert "law_gain: FAILED, an echo of unpool_nearest_integers" in str(report)
+    assert str(report).endswith("DOES NOT CONFORM: 1 passed, 4 FAILED (3 of them echoes)")
+
+
+def test_a_fault_of_its_own_is_no_echo_of_another():
+    """Rectifiers are wrong, and so are networks for another reason: correlations of three images."""
+
+    def correlate(*arrays, **options):
+        return reference.correlate(*arrays, **options) + (len(arrays[0]) == 3)
+
+    def relu(x, *, leak):
+        return reference.relu(x, leak=leak) + 1
+
+    wrong = backend(correlate=correlate, relu=relu)
+    report = check_backend(wrong, checks=["relu_integers", "forward_integers"], on_failure="return", examples=10)
+    assert [result.echo for result in report.failures] == ["", ""]
+
+
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "for good"])
 def test_what_is_wrong_after_a_refusal_is_blamed_and_not_left_out(lasting, monkeypatch, tmp_path):
     """A refused unpooling spoils what comes next of a rectifier, whose own checks have passed by then."""

@@ -63,8 +63,11 @@ class Result(NamedTuple):
     arrays: dict[str, Array] = {}  # noqa: RUF012
     hunts: str = ""
     seconds: float = 0.0
+    echo: str = ""  # the checks that have named the fault
 
     def __str__(self) -> str:
+        if self.echo and self.status == FAILED:
+            return f"{self.check}: {self.status}, an echo of {self.echo}"
         lines = [f"{self.check}: {self.status}" + (f" ({self.detail})" if self.detail and not self.code else "")]
         if self.code:
             lines += [f"    at {self.stage}" if self.stage else "", f"    {self.detail}"]
@@ -166,7 +169,9 @@ class Report:
     def summary(self) -> str:
         """One line: whether it conforms, how many checks have which outcome, and what is missing to what is required."""
         counts = Counter(result.status for result in self.results)
-        summary = ", ".join(f"{count} {status}" for status, count in counts.items())
+        echoes = sum(1 for result in self.failures if result.echo)
+        told = {FAILED: f" ({echoes} of them {'echoes' if echoes > 1 else 'an echo'})" if echoes else ""}
+        summary = ", ".join(f"{count} {status}{told.get(status, '')}" for status, count in counts.items())
         missing = "" if self.ok or self.failures or self.require == "some" else " (all are required to pass)"
         return f"{'conforms' if self.ok else 'DOES NOT CONFORM'}: {summary}{missing}"
 

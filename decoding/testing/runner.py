@@ -11,13 +11,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
 import numpy as np
 from hypothesis import configuration
 
-from ..backend import name_of, takes_groups
+from .. import reference
+from ..backend import OPERATORS, name_of, takes_groups
 from ..errors import ConformanceFailure, InvalidValueError
 from ..files import replacing
 from .bench import STOPS, Bench, Unsupported
@@ -243,6 +245,11 @@ def _run(
     # What a backend prints is not part of the report.
     with contextlib.redirect_stdout(io.StringIO()), _leaving_no_folder(), np.errstate():
         result = _judged(check, Bench(backend, examples, seed, thorough), before or {})
+        if result.status == FAILED:
+            named = _named_faults(check, before or {})
+            mended = Bench(_mended(backend, named), examples, seed, thorough) if named else None
+            if mended and _judged(check, mended, {}).status != FAILED:
+                result = result._replace(echo=", ".join(named))
     return result._replace(hunts=check.hunts, seconds=time.monotonic() - begun)
 
 
@@ -260,6 +267,33 @@ def _judged(check: Check, bench: Bench, before: Mapping[str, Result]) -> Result:
     except STOPS as error:  # the other checks still run
         return Result(check.name, FAILED, f"the check stops with {type(error).__name__}: {error}")
     return Result(check.name, *_of_cases(bench))
+
+
+def _named_faults(check: Check, before: Mapping[str, Result]) -> dict[str, tuple[str, str]]:
+    """The first plain check that failed of each operator, and interpolation; of the check's own operator, if it is of one."""
+    own = [operator for operator in OPERATORS if check.name.startswith(operator)]
+    found = {}
+    for name, result in before.items():
+        if result.status in (FAILED, EXPECTED) and (name == "softmax" or name.endswith(("_integers", "_reals"))):
+            label = name.removesuffix("_integers").removesuffix("_reals")
+            operator, _, mode = label.partition("_") if label.startswith("unpool_") else (label, "", "")
+            if operator in (own or OPERATORS) and (operator, mode) not in found.values():
+                found[name] = operator, mode
+    return found
+
+
+def _mended(backend: Any, named: Mapping[str, tuple[str, str]]) -> Any:
+    """The backend with the reference's operators in place of those that are wrong."""
+    stated = "name", "eps", "input_eps", "exact", "range", "dtype", "threads", "groups", "decode_filter"
+    known = {each: getattr(backend, each) for each in (*OPERATORS, *stated) if hasattr(backend, each)}
+    wrong = set(named.values())
+
+    def unpool(maps: Any, *, mode: str, **options: Any) -> Any:
+        right = reference.unpool if ("unpool", mode) in wrong else backend.unpool
+        return right(maps, mode=mode, **options)
+
+    right = {operator: unpool if mode else getattr(reference, operator) for operator, mode in wrong}
+    return SimpleNamespace(**known | right)
 
 
 def _blame(bench: Bench, before: Mapping[str, Result]) -> None:
