@@ -643,7 +643,7 @@ def test_a_fault_that_a_plain_check_has_named_is_told_once_and_its_echoes_as_suc
         "law_gain": named,
     }
     assert "law_gain: FAILED, an echo of unpool_nearest_integers" in str(report)
-    assert str(report).endswith("DOES NOT CONFORM: 1 passed, 4 FAILED (3 of them echoes)")
+    assert str(report).endswith("DOES NOT CONFORM: 4 FAILED (3 of them echoes), 1 passed")
 
 
 def test_a_fault_of_its_own_is_no_echo_of_another():

@@ -495,7 +495,8 @@ def _with_every_class(operator: str) -> Iterator[Row]:
         places.append([{"images": 1, "rows": 3, "columns": 3, "window": ((3, 3), (1, 1)), "pad": "none"}])
     for place in places:
         others = [name for name in table if name not in (*place[0], "values")]
-        yield from taking_turns(operator, others, ROUGHLY / 2, ("reals", "integers", "negative"), *place)
+        most = ROUGHLY if place is places[0] else ROUGHLY / 2
+        yield from taking_turns(operator, others, most, ("reals", "integers", "negative"), *place)
 
 
 def _both_long(operator: str) -> Iterator[Row]:

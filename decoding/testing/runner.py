@@ -272,7 +272,7 @@ def _judged(check: Check, bench: Bench, before: Mapping[str, Result]) -> Result:
 def _named_faults(check: Check, before: Mapping[str, Result]) -> dict[str, tuple[str, str]]:
     """The first plain check that failed of each operator, and interpolation; of the check's own operator, if it is of one."""
     own = [operator for operator in OPERATORS if check.name.startswith(operator)]
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for name, result in before.items():
         if result.status in (FAILED, EXPECTED) and (name == "softmax" or name.endswith(("_integers", "_reals"))):
             label = name.removesuffix("_integers").removesuffix("_reals")
