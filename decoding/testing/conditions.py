@@ -98,6 +98,7 @@ EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large wei
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
 # In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
 APART = {"weights apart": 2, "weights 3 apart": 3, "weights 4 apart": 4}
+
 Table = dict[str, tuple[Any, ...]]
 
 
@@ -738,9 +739,8 @@ def _same(array: Array, *_: int) -> Array:
     return array
 
 
-Made = tuple[
-    Callable[[Array, int], Array], Callable[[Array], Array]
-]  # what maps become, given the reach of the format, and weights
+# What maps become, given the reach of the format, and weights.
+Made = tuple[Callable[[Array, int], Array], Callable[[Array], Array]]
 # Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel.
 SPECIAL: dict[str, Made] = {
     "bytes": (_whole(255, 0), _whole(127, -127)),

@@ -39,7 +39,7 @@ FEW_CELLS = (2, 1, 3, 8, 15, 17)  # and of what is carried down, or stays as lar
 EACH = "one for each channel"
 RISING = "rising"  # along each map, so that a window's largest lies in its last cell, and in its first one when the sign is changed
 LAYOUTS = ("in C's order", "channels last", "every second column", "cut out", "backwards", "another")
-# What else is drawn for each row; the first of each as often as all others.
+# What is drawn for each row in place of another layout, of some of the reals, and of some arrays in single precision.
 OTHER_LAYOUTS = (
     "in Fortran's order",
     "every second of the first axis",

@@ -22,6 +22,7 @@ from .. import reference
 from ..backend import OPERATORS, name_of, takes_groups
 from ..errors import ConformanceFailure, InvalidValueError
 from ..files import replacing
+from ..interpolation import MODES
 from .bench import STOPS, Bench, Unsupported
 from .checks import CHECKS, Check
 from .report import (
@@ -247,8 +248,7 @@ def _run(
         result = _judged(check, Bench(backend, examples, seed, thorough), before or {})
         if result.status == FAILED:
             named = _named_faults(check, before or {})
-            mended = Bench(_mended(backend, named), examples, seed, thorough) if named else None
-            if mended and _judged(check, mended, {}).status != FAILED:
+            if named and _judged(check, Bench(_mended(backend, named), examples, seed, thorough), {}).status != FAILED:
                 result = result._replace(echo=", ".join(named))
     return result._replace(hunts=check.hunts, seconds=time.monotonic() - begun)
 
@@ -269,16 +269,21 @@ def _judged(check: Check, bench: Bench, before: Mapping[str, Result]) -> Result:
     return Result(check.name, *_of_cases(bench))
 
 
+def _plain(operator: str, mode: str = "") -> tuple[str, ...]:
+    """The names that the plain checks of an operator, with that interpolation, may have."""
+    own = f"{operator}_{mode}" if mode else operator
+    return own, f"{own}_integers", f"{own}_reals"
+
+
 def _named_faults(check: Check, before: Mapping[str, Result]) -> dict[str, tuple[str, str]]:
     """The first plain check that failed of each operator, and interpolation; of the check's own operator, if it is of one."""
     own = [operator for operator in OPERATORS if check.name.startswith(operator)]
     found: dict[str, tuple[str, str]] = {}
-    for name, result in before.items():
-        if result.status in (FAILED, EXPECTED) and (name == "softmax" or name.endswith(("_integers", "_reals"))):
-            label = name.removesuffix("_integers").removesuffix("_reals")
-            operator, _, mode = label.partition("_") if label.startswith("unpool_") else (label, "", "")
-            if operator in (own or OPERATORS) and (operator, mode) not in found.values():
-                found[name] = operator, mode
+    for operator in own or OPERATORS:
+        for mode in MODES if operator == "unpool" else ("",):
+            plain = (each for each in _plain(operator, mode) if each in before)
+            failed = next((each for each in plain if before[each].status in (FAILED, EXPECTED)), "")
+            found |= {failed: (operator, mode)} if failed else {}
     return found
 
 
@@ -299,10 +304,10 @@ def _mended(backend: Any, named: Mapping[str, tuple[str, str]]) -> Any:
 def _blame(bench: Bench, before: Mapping[str, Result]) -> None:
     """Blame what is wrong with a call that was left out, if the checks of its operator have passed."""
     for name, wrong in bench.left_out.items():
-        own = "_".join(reversed(name.split()))  # of unpooling in each mode
-        plain = [before[each].status for each in (own, f"{own}_integers", f"{own}_reals") if each in before]
-        conditions = [result.status for each, result in before.items() if each == f"{name.split()[-1]}_conditions"]
-        if plain and not {FAILED, EXPECTED}.intersection(plain + conditions):
+        mode, _, operator = name.rpartition(" ")
+        plain, conditions = _plain(operator, mode), f"{operator}_conditions"
+        statuses = {before[each].status for each in (*plain, conditions) if each in before}
+        if before.keys() & set(plain) and not {FAILED, EXPECTED} & statuses:
             wrong.problem += (
                 f" (the checks of {name} have passed: they make no such call, or the answer depends on earlier calls)"
             )
