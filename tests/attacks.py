@@ -1763,7 +1763,7 @@ instead(
     lambda x, **o: np.roll(reference.relu(x, **o), 1, 3),
 )  # fmt: skip
 attack("precision", "avg_pool: long sums along rows", "avg_pool_conditions", avg_pool=by_long_running_sums)
-attack("state", "correlate: a plan for singles", "correlate_conditions", correlate=planned(singles_once))
+attack("state", "correlate: a plan for singles", "many_calls", correlate=planned(singles_once))
 attack("state", "correlate: a plan without a bias", "correlate_conditions", correlate=planned(bias_once))
 attack("state", "relu: the range of the first call", "relu_conditions", relu=range_of_the_first())
 attack("state", "relu: one answer that is zero", "relu_conditions", relu=one_zero_answer())
