@@ -61,10 +61,9 @@ class TapByTap:
         if np.shape(x)[1] != filters.shape[1] or (bias is not None and np.shape(bias) != (len(filters),)):
             raise ValueError("channels or biases do not fit")
         y = 0
-        with np.errstate(over="ignore", invalid="ignore"):  # in half precision sums may overflow
-            for (u, v), cells in self.windows(x, pad, filters.shape[2:], stride, 0).items():
-                for c in self.taps(filters.shape[1]):
-                    y = y + cells[:, c[0], None] * filters[:, c[0], u, v, None, None]
+        for (u, v), cells in self.windows(x, pad, filters.shape[2:], stride, 0).items():
+            for c in self.taps(filters.shape[1]):
+                y = y + cells[:, c[0], None] * filters[:, c[0], u, v, None, None]
         return y if bias is None else y + self.read(bias)[:, None, None]
 
     def max_pool(self, x, *, size, stride, pad):
@@ -91,10 +90,9 @@ class TapByTap:
             raise ValueError("maps and filters do not fit")
         (n, _, rows, columns), (_, c, h, w) = maps.shape, filters.shape
         out = np.zeros((n, c, (rows - 1) * stride[0] + h, (columns - 1) * stride[1] + w), self.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for u, v, k in self.taps(h, w, len(filters)):
-                place = out[:, :, u : u + (rows - 1) * stride[0] + 1 : stride[0], v :: stride[1]][..., :columns]
-                place += maps[:, k, None] * filters[k, :, u, v, None, None]
+        for u, v, k in self.taps(h, w, len(filters)):
+            place = out[:, :, u : u + (rows - 1) * stride[0] + 1 : stride[0], v :: stride[1]][..., :columns]
+            place += maps[:, k, None] * filters[k, :, u, v, None, None]
         return out
 
     def unpool(self, maps, *, size, stride, mode):
