@@ -32,7 +32,7 @@ import numpy as np
 from decoding import reference
 from decoding.backend import OPERATORS
 from decoding.interpolation import MODES
-from decoding.testing import check_backend, conditions
+from decoding.testing import check_backend, conditions, shrinking
 from decoding.testing.calls import Call
 from decoding.testing.conditions import LONGEST_UNPOOLED, PADS
 from decoding.testing.operators import TABLE
@@ -316,7 +316,7 @@ class Mutant:
     def refused(self):
         """Whether the check of conditions refuses it; not judged is what a plain call shows at once."""
         met = [case for case in cases(self.operator) if self.meets(case.call)]
-        with mock.patch.object(conditions, "cases", return_value=met):
+        with mock.patch.object(conditions, "cases", return_value=met), mock.patch.object(shrinking, "TRIES", 0):
             return self.refused_by(f"{self.operator}_conditions")
 
     def refused_by(self, *checks):

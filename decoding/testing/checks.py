@@ -8,8 +8,10 @@ Operators come first, then whole networks, refusals, values that are not finite,
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, product
@@ -26,13 +28,13 @@ from ..decoder import decode_layer
 from ..interpolation import MODES
 from ..layers import AvgPool, Conv, Dropout, Layer, Pool, Select
 from ..network import Network
-from . import conditions, explicit, networks, stages
+from . import conditions, explicit, networks, shrinking, stages
 from . import strategies as draws
-from .bench import NOTHING, Bench, Unsupported, stays
+from .bench import NOT_THE_SAME, NOTHING, Bench, Unsupported, stays
 from .bounds import error_bound
-from .calls import Call, Script, source
+from .calls import Call, Script, inputs, source
 from .histories import history
-from .operators import TABLE, varied
+from .operators import TABLE, Row, varied
 from .report import Mismatch
 from .rounding import NotJudged
 
@@ -661,9 +663,11 @@ def _conditions(operator: str) -> None:
         bench.right(probes)
         wrong = {call.options.get("mode") for call in probes if call.label in bench.left_out}
         held: list[tuple[Any, Array, conditions.Case]] = []
+        looked_at = deque[conditions.Case](maxlen=1)
 
         def agrees(case: conditions.Case) -> None:
             before = case.call._replace(arrays=tuple(case.call.copies()))
+            looked_at.append(case)
             try:
                 answer, got = _agrees_and_leaves_alone(bench, case, before)
             finally:
@@ -678,7 +682,10 @@ def _conditions(operator: str) -> None:
         cases = conditions.cases(operator, bench.precision, bench.thorough, groups)
         if groups:
             cases = chain(cases, conditions.grouped_cases(operator, bench.precision))
-        bench.look((case for case in cases if case.row.get("mode") not in wrong), agrees)
+        try:
+            bench.look((case for case in cases if case.row.get("mode") not in wrong), agrees)
+        except Mismatch as mismatch:
+            raise _shrunk(bench, looked_at[0], mismatch) from None
         for answer, before, case in held:
             if not stays(answer, before):
                 raise Mismatch("the answer changed when other calls were made later", case)
@@ -699,14 +706,8 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     The call is made once more, after what its history says; then a large answer is judged only if it is the same though it must not be.
     """
     call, past = case.call, history(case.call, case.row, case.lines, takes_threads(bench.backend))
-    desk = bench if case.row["type"] == "double" else bench.at(conditions.SINGLE)
-    should = _expected(desk, case, before)  # first: what is too large for the format is not asked for
-    answer, got = bench.held(lambda: call.on(bench.backend), case)
-    for each, then in before.named.items():
-        if not np.array_equal(call.named[each], then):
-            lines = f"before = {each}.copy()", call.by_name(), f"assert np.array_equal({each}, before), {each}"
-            raise Mismatch(f"{each} was written to", case.script(*lines, numbers=before))
-    desk.compare(got, should, case)
+    desk = _desk(bench, case.row)
+    answer, got, should = _agrees_at_first(desk, case, before)
 
     def code(*last: str) -> Script:
         first = f"first = {call.by_name()}", "before = np.array(first)"
@@ -731,6 +732,47 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
         now = [a if name != past.minus else -np.asarray(a) for name, a in zip(call.names, call.copies(), strict=True)]
         desk.compare(second, _expected(desk, case, call._replace(arrays=tuple(now)), should), code(asked))
     return answer, got
+
+
+def _desk(bench: Bench, row: Row) -> Bench:
+    """Where calls of the row are judged: what has singles in it as in single precision."""
+    return bench if row["type"] == "double" else bench.at(conditions.SINGLE)
+
+
+def _agrees_at_first(bench: Bench, case: conditions.Case, before: Call) -> tuple[Any, Array, stages.Expected]:
+    """The first call alone: the answer, as it is and as it was when it was given, and what it should be."""
+    call, should = case.call, _expected(bench, case, before)  # first: what is too large for the format is not asked for
+    answer, got = bench.held(lambda: call.on(bench.backend), case)
+    for each, then in before.named.items():
+        if not np.array_equal(call.named[each], then):
+            lines = f"before = {each}.copy()", call.by_name(), f"assert np.array_equal({each}, before), {each}"
+            raise Mismatch(f"{each} was written to", case.script(*lines, numbers=before))
+    bench.compare(got, should, case)
+    return answer, got, should
+
+
+def _shrunk(bench: Bench, case: conditions.Case, mismatch: Mismatch) -> Mismatch:
+    """The mismatch at the smallest case where a first call fails in the same way; as it is, if no first call fails."""
+    if mismatch.code != str(case) or NOT_THE_SAME in mismatch.problem:
+        return mismatch
+
+    def fails(row: Row) -> Mismatch | None:
+        smaller = conditions.case(case.call.operator, row, bench.precision)
+        with contextlib.suppress(NotJudged, Unsupported):
+            try:
+                _agrees_at_first(_desk(bench, row), smaller, smaller.call._replace(arrays=tuple(smaller.call.copies())))
+            except Mismatch as found:
+                found.arrays = {**inputs(smaller), **found.arrays}
+                return found if found.way == mismatch.way else None
+        return None
+
+    found = shrinking.shrunk(case.call.operator, case.row, fails)
+    if found is None:
+        return mismatch
+    row, smallest = found
+    lost = shrinking.told(case.row, row)
+    smallest.problem += f" (shrunk from {lost})" if lost else ""
+    return smallest
 
 
 def _expected(bench: Bench, case: conditions.Case, call: Call, like: stages.Expected | None = None) -> stages.Expected:

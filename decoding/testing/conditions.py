@@ -96,6 +96,7 @@ TYPES: dict[str, tuple[int, ...]] = {
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
+SMALL_INTEGERS = "small integers"  # in no table; a failure is shrunk to these
 # In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
 APART = {"weights apart": 2, "weights 3 apart": 3, "weights 4 apart": 4}
 
@@ -641,7 +642,7 @@ def _valued(call: Call, values: str, precision: Arithmetic) -> Call:
         made = of_maps(x, precision.range.reach), *map(of_weights, filters)
         return call._replace(arrays=(*made, *call.arrays[2:]))
     change: Callable[[Array], Array] = {
-        "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: rising,
+        "integers": lambda a: a, SMALL_INTEGERS: lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: rising,
     }[values]  # fmt: skip
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 

@@ -51,6 +51,11 @@ class Mismatch(Exception):
         super().__init__(problem)
         self.problem, self.code, self.stage, self.arrays = problem, str(code), stage, arrays or {}
 
+    @property
+    def way(self) -> str:
+        """How it is wrong: the first word of the problem, such as ``"raises"``; empty where numbers are wrong."""
+        return self.problem.split()[0].strip("0123456789")
+
 
 class Result(NamedTuple):
     """One check's outcome."""
