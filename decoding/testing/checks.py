@@ -789,7 +789,7 @@ def _expected(bench: Bench, case: conditions.Case, call: Call, like: stages.Expe
 
 
 def _is_whole(call: Call, bench: Bench) -> bool:
-    """Whether graded values of `conditions` add up to whole numbers without rounding, in any order."""
+    """Whether graded values of `numbers` add up to whole numbers without rounding, in any order."""
     if call.operator not in GROUPED or not bench.precision.exact:
         return False
     total = np.abs(call.on(reference, *(None if a is None else np.abs(a) for a in call.arrays))).max(initial=0.0)

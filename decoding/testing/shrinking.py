@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from itertools import count, takewhile
 
 from ..interpolation import MODES
-from .conditions import SIDES, SMALL_INTEGERS
+from .conditions import SIDES
+from .numbers import SMALL_INTEGERS
 from .operators import PADS, TABLE, Row
 from .report import Mismatch
 

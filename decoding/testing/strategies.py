@@ -27,6 +27,7 @@ from . import conditions
 from . import networks as model
 from .calls import Call
 from .networks import VALUES, Sketch
+from .numbers import extreme
 from .operators import PADS, TABLE
 
 __all__ = ["VALUES", "calls", "fillings", "images_for", "maps", "networks"]
@@ -120,7 +121,7 @@ def calls(
         for i, a in enumerate(call.arrays)
     )
     call = call._replace(arrays=tuple(filled))
-    return conditions.extreme(call, draw(_one_of(0, 1, -1))) if operator == "softmax" else call
+    return extreme(call, draw(_one_of(0, 1, -1))) if operator == "softmax" else call
 
 
 @st.composite
