@@ -1125,14 +1125,14 @@ def test_of_networks_every_class_and_every_pair_that_can_occurs():
     assert found == possible > 3000
     together = {pair for row in rows for pair in combinations(row.items(), 2)}
     assert len(together) == possible
-    for name, classes in networks.TABLE.items():
+    for name, classes in networks.FACTORS.items():
         assert {row[name] for row in rows} == set(classes)
     # What cannot be: too few layers for what is wanted, and a gain where no layer has one.
     impossible = [
         (a, b)
-        for m, n in combinations(networks.TABLE, 2)
-        for a in ((m, value) for value in networks.TABLE[m])
-        for b in ((n, value) for value in networks.TABLE[n])
+        for m, n in combinations(networks.FACTORS, 2)
+        for a in ((m, value) for value in networks.FACTORS[m])
+        for b in ((n, value) for value in networks.FACTORS[n])
         if (a, b) not in together
     ]
     assert all("depth" in (a[0], b[0]) or "gain" in (a[0], b[0]) for a, b in impossible)

@@ -20,11 +20,10 @@ import numpy as np
 from ..arguments import Array
 from . import geometry
 from .calls import Call, Script, compiled
-from .geometry import ALIKE
+from .geometry import ALIKE, MOST
 from .histories import histories
 from .numbers import APART, PATTERNS, SPECIAL, VALUES, valued
-from .operators import PADS as PADS
-from .operators import TABLE, WINDOWS, Row, windows
+from .operators import TABLE, WINDOWS, Row, Table, windows
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made
@@ -49,9 +48,8 @@ MUTE = {
     ("channels", 1),
 }
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
-MOST = {False: 2**17, True: 2**20}  # products of a call, where all pairs of a few sides are wanted, or thoroughly
-
-ROUGHLY = 1.05 * MOST[False]  # of the same size: with it 4,097 and 32, say
+MOST_THOROUGHLY = 2**20  # products of a call, where long sides are paired with everything; else `geometry.MOST`
+ROUGHLY = 1.05 * MOST  # of the same size: with it 4,097 and 32, say
 # Maps in which something may fit, and one of a single cell.
 MAPS: tuple[Row, ...] = tuple({"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33)))
 CELL: Row = {"rows": 1, "columns": 1}
@@ -94,8 +92,6 @@ TYPES: dict[str, tuple[int, ...]] = {
     "the first single": (0,),
     "the others single": (1, 2),
 }
-
-Table = dict[str, tuple[Any, ...]]
 
 
 class Case(NamedTuple):
@@ -182,7 +178,8 @@ def covering(operator: str, thorough: bool = False) -> tuple[tuple[Row, ...], in
     """Rows of the table in which every class occurs, and every pair that can: the cheap ones first; pairs found, and possible."""
     if operator in ALIKE:
         return covering(ALIKE[operator], thorough)
-    return cover(factors(operator, thorough), TABLE[operator].products, MOST[thorough], _completions(operator))
+    most = MOST_THOROUGHLY if thorough else MOST
+    return cover(factors(operator, thorough), TABLE[operator].products, most, _completions(operator))
 
 
 def _completions(operator: str) -> list[Row]:
@@ -404,7 +401,7 @@ def _special(operator: str) -> Iterator[Row]:
             maps = MAPS[1:] if values == "sparse" else MAPS
             fit = (row | pad | each for pad in ({}, {"pad": "none"} if "pad" in table else {}) for each in maps)
             if i < len(LAYOUTS):
-                yield next(each for each in fit if products(each) <= MOST[False])
+                yield next(each for each in fit if products(each) <= MOST)
     if "filters" in table:
         yield _usual(operator, channels=300, filters=2, rows=3, window=((1, 1), (1, 1)), values="some zeros")
 
@@ -431,7 +428,7 @@ def _one_long(operator: str) -> Iterator[Row]:
         long = {side: n, "values": (wide if side == "channels" else ("reals", "integers"))[n % 2]}
         row = _usual(operator, **long)
         turned = row | {name: table[name][i % len(table[name])] for name in others if name not in kept.get(side, ())}
-        yield next((each for each in (turned, row) if products(each) <= MOST[False]), plain(operator, **least | long))
+        yield next((each for each in (turned, row) if products(each) <= MOST), plain(operator, **least | long))
 
 
 def _large(operator: str) -> Iterator[Row]:
@@ -464,7 +461,7 @@ def _usual_layers(operator: str) -> Iterator[Row]:
         for window, (n, c, k, rows, columns), mode in kinds:
             shape = {"images": n, "channels": c, "filters": k, "rows": rows, "columns": columns}
             row = plain(operator, window=window, mode=mode, **shape, **given)
-            if TABLE[operator].products(row) <= MOST[True]:
+            if TABLE[operator].products(row) <= MOST_THOROUGHLY:
                 yield row
 
     names = "1/1 3/1 3/2 5/1 2/2" if weights else "2/2 3/2 2/1 3/1"
@@ -522,7 +519,7 @@ def grouped(operator: str) -> tuple[Row, ...]:
     def products(row: Row) -> float:
         return float(row["groups"] * TABLE[operator].products(row))
 
-    rows, *_ = cover(table, products, MOST[False], [{**rest, "groups": 2} for rest in _completions(operator)])
+    rows, *_ = cover(table, products, MOST, [{**rest, "groups": 2} for rest in _completions(operator)])
     more = (_each_channel, _grouped_long, _grouped_shares)
     return (*rows, *(row for way in more for row in way(operator)))
 

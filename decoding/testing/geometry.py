@@ -13,16 +13,14 @@ import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from ..arguments import Array
 from ..interpolation import MODES
 from .histories import histories
-from .operators import PADS, TABLE, Row
+from .operators import PADS, TABLE, Row, Table
 
-Table = dict[str, tuple[Any, ...]]
 ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 
 MOST = 2**17  # products of a call

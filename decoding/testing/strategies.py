@@ -136,7 +136,7 @@ def networks(draw: DrawFn, values: str = "integers", *, most: int = 4, kinds: tu
     while len(net.layers) < count:
         row = {
             name: draw(_one_of(*classes))
-            for name, classes in model.TABLE.items()
+            for name, classes in model.FACTORS.items()
             if name not in ("depth", "images", "mode")
         }
         turn = draw(_integers(1, 3))
