@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 import hypothesis
 import numpy as np
 from hypothesis import configuration
+
+import decoding
 
 from .. import reference
 from ..backend import OPERATORS, name_of, takes_groups
@@ -138,7 +139,7 @@ def check_backend(
         "seed": "fixed" if seed is None else seed,
         "numpy": np.__version__,
         "hypothesis": hypothesis.__version__,
-        "decoding": _version(),
+        "decoding": decoding.__version__,
     }
     report = Report(name_of(backend), header, results, require, thorough)
     if not report.ok and on_failure == "raise":
@@ -358,13 +359,6 @@ def _named(names: Iterable[str]) -> list[Check]:
     if unknown:
         raise InvalidValueError(f"there is no check {unknown[0]!r}. The checks are {', '.join(CHECKS)}.")
     return [CHECKS[name] for name in names]
-
-
-def _version() -> str:
-    try:
-        return version("filter-decoding")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _folder(cases: str | Path | None) -> Path:
