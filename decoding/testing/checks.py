@@ -802,19 +802,14 @@ for _operator in OPERATORS:
 
 # Laws, of one layer and of networks that branch. A backend and a reference with the same mistake would both fail them.
 
-
-def law(
-    *operators: str, says: str, source: str, hunts: str, cases: Callable[[Bench], Iterable[Cases]]
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Enter a law. Most run the code that a failure prints, whose last line is an assertion."""
-    why = "It needs no reference, so it also stands for one who doubts ours."
-    return check(*operators, says=says, source=source, hunts=hunts, why=why, cases=cases)
+OF_ITSELF = "It needs no reference, so it also stands for one who doubts ours."
 
 
-@law(
+@check(
     "unpool",
     says="A constant map stays constant where there was a window, and is 0 between windows, with each interpolation.",
     source="our choice: gain 1 per pixel",
+    why=OF_ITSELF,
     hunts="answers multiplied by a factor, weights that do not add up to one at the edge, values between windows, where the pool saw nothing",
     cases=lambda bench: [Cases(draws.calls("unpool"), explicit.calls("unpool"), 0.5)],
 )
@@ -872,12 +867,13 @@ def _images(net: Network) -> tuple[Array, list[int]]:
     return varied(2, *shape, most=1), first
 
 
-@law(
+@check(
     "correlate",
     "substitute",
     says="An image correlated with decoded filters, at the places of the units, gives the responses of the network made linear: pools are "
     "sums, gains are factors, there are no rectifiers and no biases. Units decoded one by one equal those decoded all at once.",
     source="section 4, figure 3, made exact; for branches equations 1 and 2",
+    why=OF_ITSELF,
     hunts="a decoder that agrees with itself but not with the network; places that forget strides or pads, branches that overwrite each "
     "other, gains left out or used twice, channels cut or put back in another order, two ways that disagree",
     cases=lambda bench: [Cases(draws.networks(), explicit.linear(), 0.5)],
@@ -936,11 +932,12 @@ def _single_layers(bench: Bench) -> Iterator[Cases]:
     yield Cases(drawn, [case for net in explicit.linear() for case in alone(net)], 0.5)
 
 
-@law(
+@check(
     "correlate",
     "substitute",
     says="What a layer decodes is the adjoint of what it computes without bias: <linear(x), z> = <x, decode(z)>.",
     source="sections 2 and 3: substitution undoes correlation",
+    why=OF_ITSELF,
     hunts="a layer whose two ways disagree on channels, pixels, strides, groups or pads",
     cases=_single_layers,
 )
