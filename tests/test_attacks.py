@@ -70,9 +70,7 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
 @pytest.mark.parametrize(("table", "strength", "too_large"), [("factors", 3, 5), ("usual_factors", 4, 30)])
 def test_every_three_conditions_of_geometry_and_four_usual_ones_occur_together(operator, table, strength, too_large):
     table, small = getattr(geometry, table)(operator, groups=True), operators.TABLE[operator].products
-    rows, found, possible = geometry.cover(
-        table, strength, lambda row: small(geometry.resolved(operator, row)), geometry.SMALL, geometry.MOST
-    )
+    rows, found, possible = geometry.cover(table, strength, lambda row: small(geometry.resolved(row)))
     together = {some for row in rows for some in combinations(row.items(), strength)}
     assert len(together) == found
     least = {name: 1 if 1 in classes else classes[0] for name, classes in table.items()}
@@ -81,7 +79,7 @@ def test_every_three_conditions_of_geometry_and_four_usual_ones_occur_together(o
         for some in product(*(table[name] for name in names)):
             chosen = dict(zip(names, some, strict=True))
             if tuple(chosen.items()) not in together:
-                cost = small(geometry.resolved(operator, least | chosen))
+                cost = small(geometry.resolved(least | chosen))
                 assert cost > geometry.MOST
                 missing, excluded = missing + math.isfinite(cost), excluded + math.isinf(cost)
     assert possible - found == missing <= too_large
