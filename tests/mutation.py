@@ -32,10 +32,10 @@ import numpy as np
 from decoding import reference
 from decoding.backend import OPERATORS
 from decoding.interpolation import MODES
-from decoding.testing import check_backend, conditions
+from decoding.testing import check_backend, conditions, geometry, shrinking
 from decoding.testing.calls import Call
-from decoding.testing.conditions import LONGEST_UNPOOLED, PADS
-from decoding.testing.operators import TABLE
+from decoding.testing.conditions import LONGEST_UNPOOLED
+from decoding.testing.operators import PADS, TABLE
 from decoding.testing.report import FAILED, NOT_JUDGED
 from decoding.testing.rounding import Arithmetic
 
@@ -267,7 +267,7 @@ def possible(pair):
     operator = pair[0].operator
     least = {name: value for each in pair for name, value in each.least().items()}
     rows = (conditions.plain(operator, **{"rows": cells, "columns": cells, **least}) for cells in (1, 9, 33))
-    return any(TABLE[operator].products(row) <= conditions.MOST[False] for row in rows)
+    return any(TABLE[operator].products(row) <= geometry.MOST for row in rows)
 
 
 class Mutant:
@@ -316,7 +316,7 @@ class Mutant:
     def refused(self):
         """Whether the check of conditions refuses it; not judged is what a plain call shows at once."""
         met = [case for case in cases(self.operator) if self.meets(case.call)]
-        with mock.patch.object(conditions, "cases", return_value=met):
+        with mock.patch.object(conditions, "cases", return_value=met), mock.patch.object(shrinking, "TRIES", 0):
             return self.refused_by(f"{self.operator}_conditions")
 
     def refused_by(self, *checks):
@@ -366,7 +366,7 @@ class Mutant:
             }
             for each in self.conditions:
                 row |= each.likely(draw, row)
-            if products(row) <= conditions.MOST[False]:
+            if products(row) <= geometry.MOST:
                 case = conditions.case(self.operator, row, Arithmetic(EPS))
                 if self.meets(case.call):
                     yield case

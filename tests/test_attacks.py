@@ -1,6 +1,7 @@
 """What an earlier kit let through is refused, kind by kind, on the cases that are always looked at."""
 
 import math
+import re
 from itertools import combinations, product
 from types import SimpleNamespace
 
@@ -11,9 +12,10 @@ from afresh import afresh
 from attacks import ATTACKS, refusal
 
 from decoding import reference
-from decoding.testing import check_backend, conditions, geometry, operators
+from decoding.testing import check_backend, conditions, geometry, operators, shrinking
 from decoding.testing.bounds import arithmetic
 from decoding.testing.calls import source
+from decoding.testing.report import Mismatch
 
 # One of each kind always, but for groups, whose calls come last; all of them by night.
 SAMPLE = {kind: name for kind, name, *_ in reversed(ATTACKS) if not name.startswith(("substitute", "unpool"))}
@@ -68,9 +70,7 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
 @pytest.mark.parametrize(("table", "strength", "too_large"), [("factors", 3, 5), ("usual_factors", 4, 30)])
 def test_every_three_conditions_of_geometry_and_four_usual_ones_occur_together(operator, table, strength, too_large):
     table, small = getattr(geometry, table)(operator, groups=True), operators.TABLE[operator].products
-    rows, found, possible = geometry.cover(
-        table, strength, lambda row: small(geometry.resolved(operator, row)), geometry.SMALL, geometry.MOST
-    )
+    rows, found, possible = geometry.cover(table, strength, lambda row: small(geometry.resolved(row)))
     together = {some for row in rows for some in combinations(row.items(), strength)}
     assert len(together) == found
     least = {name: 1 if 1 in classes else classes[0] for name, classes in table.items()}
@@ -79,7 +79,7 @@ def test_every_three_conditions_of_geometry_and_four_usual_ones_occur_together(o
         for some in product(*(table[name] for name in names)):
             chosen = dict(zip(names, some, strict=True))
             if tuple(chosen.items()) not in together:
-                cost = small(geometry.resolved(operator, least | chosen))
+                cost = small(geometry.resolved(least | chosen))
                 assert cost > geometry.MOST
                 missing, excluded = missing + math.isfinite(cost), excluded + math.isinf(cost)
     assert possible - found == missing <= too_large
@@ -89,7 +89,7 @@ def test_every_three_conditions_of_geometry_and_four_usual_ones_occur_together(o
 def test_the_cheap_ones_come_first():
     cost = [operators.TABLE["correlate"].products(row) for row in conditions.covering("correlate")[0] if row["images"]]
     assert cost == sorted(cost)
-    assert max(cost) <= conditions.MOST[False]
+    assert max(cost) <= geometry.MOST
 
 
 @pytest.mark.parametrize("layout", conditions.LAYOUTS)
@@ -104,6 +104,73 @@ def test_what_is_printed_lies_in_memory_as_what_was_given(layout):
     while isinstance(want.base, np.ndarray) and isinstance(x.base, np.ndarray):
         x, want = x.base, want.base
         assert x.tobytes() == want.tobytes()
+
+
+# The least sides that the condition of each backend leaves.
+SMALLEST = {
+    "correlate: 3×3, step 1, 8 channels": [(1, 8, 3, 3), (1, 8, 3, 3)],
+    "softmax: more than 40 columns": [(1, 1, 1, 41)],
+    "relu: leak 0, over 8 columns": [(1, 1, 1, 9)],
+}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_what_conditions_find_is_shrunk_to_what_the_fault_needs(name):
+    checks, wrong = next((checks, backend) for _, each, checks, backend in ATTACKS if each == name)
+    failure, given = refusal(wrong, checks), []
+    assert re.search(r"\(shrunk from .*layout .*type .*values ", failure.detail)
+    operator = name.partition(":")[0]
+    asked = SimpleNamespace(**{operator: lambda *arrays, **options: given.append((arrays, options))})
+    exec(failure.code, {"np": np, "backend": asked})
+    ((arrays, options),) = given
+    arrays = [array for array in arrays if array is not None]
+    assert [array.shape for array in arrays] == SMALLEST[name]
+    assert all(array.dtype == float and np.abs(array).max() <= 3 for array in arrays)
+    assert options.get("pad", (0,) * 4) == (0,) * 4
+    right, answer = (
+        getattr(each, operator)(*arrays, *[None] * (len(arrays) - 1), **options) for each in (reference, wrong)
+    )
+    assert not np.array_equal(right, answer)
+
+
+def test_what_does_not_show_when_it_is_asked_again_is_not_shrunk():
+    def relu(x, *, leak, seen=set()):  # noqa: B006
+        new = x.shape[3] > 4 and x.shape not in seen
+        seen.add(x.shape)
+        return reference.relu(x, leak=leak) + new
+
+    backend = SimpleNamespace(name="x", eps=2.0**-53, relu=relu)
+    (failure,) = check_backend(backend, checks=["relu_conditions"], on_failure="return").failures
+    assert "not the same each time" in failure.detail
+    assert "shrunk" not in failure.detail
+
+
+def test_groups_are_as_few_as_the_fault_needs():
+    row = conditions.plain("correlate", channels=24, filters=36, rows=5, columns=5, window=((3, 3), (2, 1)))
+
+    def fails(row):
+        groups = row.get("groups", 1)
+        assert row["channels"] % groups == row["filters"] % groups == 0
+        return Mismatch(f"{groups} groups") if groups > 4 else None
+
+    smallest, mismatch = shrinking.shrunk("correlate", row | {"groups": 12}, fails)
+    assert (smallest["groups"], smallest["channels"], smallest["filters"]) == (5, 5, 5)
+    assert smallest["window"] == ((1, 1), (1, 1))
+    assert mismatch.problem == "5 groups"
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_smaller_rows_are_rows(operator):
+    grouped = conditions.grouped(operator)[::40] if operator in ("correlate", "substitute") else ()
+    shares = ({**row, **{side: row["groups"] * row[side] for side in ("channels", "filters")}} for row in grouped)
+    for row in (*conditions.covering(operator)[0][5::40], *geometry.covering(operator)[0][::80], *shares):
+        for name in shrinking.NAMES:
+            for smaller in shrinking.smaller(row, name):
+                assert smaller != row
+                cost = operators.TABLE[operator].products(smaller)
+                if cost <= conditions.SHORT:
+                    call = conditions.case(operator, smaller, arithmetic(reference)).call
+                    call.on(reference)  # which would refuse what does not fit
 
 
 def test_zeros_are_printed_with_their_signs():

@@ -836,8 +836,44 @@ def test_all_that_is_required_passes_or_is_expected_to_fail():
     del lone.softmax
     for require in ("all", "some"):
         assert not check_backend(lone, require=require, examples=2, on_failure="return", **options).ok
-    with pytest.raises(decoding.InvalidValueError, match="require must be 'some' or 'all'"):
+    with pytest.raises(decoding.InvalidValueError, match="check_backend: require must be 'some' or 'all', not 'none'"):
         check_backend(reference, require="none")
+    with pytest.raises(decoding.InvalidValueError, match="with_checks: require must be 'some' or 'all', not 'none'"):
+        parametrize_with_checks([reference], require="none")
+
+
+def verdict(check, wrong):
+    """What a test of pytest comes to, and what it says."""
+    try:
+        check(wrong)
+    except (decoding.ConformanceFailure, pytest.fail.Exception, pytest.skip.Exception) as end:
+        return type(end), str(end)
+    return None, ""
+
+
+def test_in_pytest_too_all_that_is_required_passes_or_is_expected_to_fail(tmp_path):
+    def unpool(maps, *, mode, **options):
+        if mode == "bicubic":
+            raise NotImplementedError("no splines")
+        return reference.unpool(maps, mode=mode, **options)
+
+    lone = types.SimpleNamespace(name="x", eps=2.0**-53, unpool=unpool, relu=lambda x, *, leak: 2 * x)
+    failed, told = decoding.ConformanceFailure, "all are required to pass"
+    for require, short in (("some", pytest.skip.Exception), ("all", failed)):
+        known = {"relu_integers": "no leak", "correlate_integers": "?"}
+        mark = parametrize_with_checks([lone], require=require, examples=2, expected_failures=known, cases=tmp_path)
+        tests = {each.id.rpartition("-")[2]: each.values[1] for each in mark.args[1]}
+        assert verdict(tests["unpool_nearest_integers"], lone) == (None, "")
+        for name, why in (("softmax", "no softmax"), ("unpool_bicubic_integers", "no splines")):
+            end, says = verdict(tests[name], lone)
+            assert end is short
+            assert why in says
+            assert (told in says) == (require == "all")
+        end, says = verdict(tests["law_gain"], lone)  # passed in part
+        assert end is (failed if require == "all" else None)
+        assert ("passed in part (unsupported: " in says and told in says) == (require == "all")
+        assert verdict(tests["relu_integers"], lone)[0] is failed  # a strict xfail
+        assert verdict(tests["correlate_integers"], lone)[0] is pytest.fail.Exception
 
 
 def test_what_failed_comes_first_with_what_it_hunts_and_after_what_was_not_judged():
@@ -1089,14 +1125,14 @@ def test_of_networks_every_class_and_every_pair_that_can_occurs():
     assert found == possible > 3000
     together = {pair for row in rows for pair in combinations(row.items(), 2)}
     assert len(together) == possible
-    for name, classes in networks.TABLE.items():
+    for name, classes in networks.FACTORS.items():
         assert {row[name] for row in rows} == set(classes)
     # What cannot be: too few layers for what is wanted, and a gain where no layer has one.
     impossible = [
         (a, b)
-        for m, n in combinations(networks.TABLE, 2)
-        for a in ((m, value) for value in networks.TABLE[m])
-        for b in ((n, value) for value in networks.TABLE[n])
+        for m, n in combinations(networks.FACTORS, 2)
+        for a in ((m, value) for value in networks.FACTORS[m])
+        for b in ((n, value) for value in networks.FACTORS[n])
         if (a, b) not in together
     ]
     assert all("depth" in (a[0], b[0]) or "gain" in (a[0], b[0]) for a, b in impossible)

@@ -1,4 +1,16 @@
-"""The conformance kit: does another implementation do what `decoding.reference` does?"""
+"""The conformance kit: does another implementation do what `decoding.reference` does?
+
+Its modules, from what a user calls down to the numbers:
+
+- `runner` and `__main__` run the checks, and `report` tells what came of them.
+- `checks` has the checks, but for sequences of calls, which are in `machines`. `bench` asks the backend, and compares what it answers.
+- What they look at: `strategies` draws cases; `explicit` has those that are always looked at. `conditions` and `geometry` have the tables from
+  which calls are made, with `numbers` in their arrays and `histories` before them, and `networks` the table of networks. `shrinking` makes
+  smaller what fails.
+- `operators` has a record of all that is known of each operator; `calls` has a call as a value, and as code.
+- How far off an answer may be: `rounding` for one operator, `bounds` for a call, `stages` for a network.
+- For other languages: `cases` are the golden vectors, `vectors` writes and judges them, and `loops` is the specification.
+"""
 
 try:
     import hypothesis as hypothesis

@@ -8,8 +8,10 @@ Operators come first, then whole networks, refusals, values that are not finite,
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, product
@@ -26,13 +28,13 @@ from ..decoder import decode_layer
 from ..interpolation import MODES
 from ..layers import AvgPool, Conv, Dropout, Layer, Pool, Select
 from ..network import Network
-from . import conditions, explicit, networks, stages
+from . import conditions, explicit, networks, shrinking, stages
 from . import strategies as draws
-from .bench import NOTHING, Bench, Unsupported, stays
+from .bench import NOT_THE_SAME, NOTHING, Bench, Unsupported, stays
 from .bounds import error_bound
-from .calls import Call, Script, source
+from .calls import Call, Script, inputs, source
 from .histories import history
-from .operators import TABLE, varied
+from .operators import TABLE, Row, varied
 from .report import Mismatch
 from .rounding import NotJudged
 
@@ -661,9 +663,11 @@ def _conditions(operator: str) -> None:
         bench.right(probes)
         wrong = {call.options.get("mode") for call in probes if call.label in bench.left_out}
         held: list[tuple[Any, Array, conditions.Case]] = []
+        looked_at = deque[conditions.Case](maxlen=1)
 
         def agrees(case: conditions.Case) -> None:
             before = case.call._replace(arrays=tuple(case.call.copies()))
+            looked_at.append(case)
             try:
                 answer, got = _agrees_and_leaves_alone(bench, case, before)
             finally:
@@ -678,7 +682,10 @@ def _conditions(operator: str) -> None:
         cases = conditions.cases(operator, bench.precision, bench.thorough, groups)
         if groups:
             cases = chain(cases, conditions.grouped_cases(operator, bench.precision))
-        bench.look((case for case in cases if case.row.get("mode") not in wrong), agrees)
+        try:
+            bench.look((case for case in cases if case.row.get("mode") not in wrong), agrees)
+        except Mismatch as mismatch:
+            raise _shrunk(bench, looked_at[0], mismatch) from None
         for answer, before, case in held:
             if not stays(answer, before):
                 raise Mismatch("the answer changed when other calls were made later", case)
@@ -699,14 +706,8 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     The call is made once more, after what its history says; then a large answer is judged only if it is the same though it must not be.
     """
     call, past = case.call, history(case.call, case.row, case.lines, takes_threads(bench.backend))
-    desk = bench if case.row["type"] == "double" else bench.at(conditions.SINGLE)
-    should = _expected(desk, case, before)  # first: what is too large for the format is not asked for
-    answer, got = bench.held(lambda: call.on(bench.backend), case)
-    for each, then in before.named.items():
-        if not np.array_equal(call.named[each], then):
-            lines = f"before = {each}.copy()", call.by_name(), f"assert np.array_equal({each}, before), {each}"
-            raise Mismatch(f"{each} was written to", case.script(*lines, numbers=before))
-    desk.compare(got, should, case)
+    desk = _desk(bench, case.row)
+    answer, got, should = _agrees_at_first(desk, case, before)
 
     def code(*last: str) -> Script:
         first = f"first = {call.by_name()}", "before = np.array(first)"
@@ -733,6 +734,47 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     return answer, got
 
 
+def _desk(bench: Bench, row: Row) -> Bench:
+    """Where calls of the row are judged: what has singles in it as in single precision."""
+    return bench if row["type"] == "double" else bench.at(conditions.SINGLE)
+
+
+def _agrees_at_first(bench: Bench, case: conditions.Case, before: Call) -> tuple[Any, Array, stages.Expected]:
+    """The first call alone: the answer, as it is and as it was when it was given, and what it should be."""
+    call, should = case.call, _expected(bench, case, before)  # first: what is too large for the format is not asked for
+    answer, got = bench.held(lambda: call.on(bench.backend), case)
+    for each, then in before.named.items():
+        if not np.array_equal(call.named[each], then):
+            lines = f"before = {each}.copy()", call.by_name(), f"assert np.array_equal({each}, before), {each}"
+            raise Mismatch(f"{each} was written to", case.script(*lines, numbers=before))
+    bench.compare(got, should, case)
+    return answer, got, should
+
+
+def _shrunk(bench: Bench, case: conditions.Case, mismatch: Mismatch) -> Mismatch:
+    """The mismatch at the smallest case where a first call fails in the same way; as it is, if no first call fails."""
+    if mismatch.code != str(case) or NOT_THE_SAME in mismatch.problem:
+        return mismatch
+
+    def fails(row: Row) -> Mismatch | None:
+        smaller = conditions.case(case.call.operator, row, bench.precision)
+        with contextlib.suppress(NotJudged, Unsupported):
+            try:
+                _agrees_at_first(_desk(bench, row), smaller, smaller.call._replace(arrays=tuple(smaller.call.copies())))
+            except Mismatch as found:
+                found.arrays = {**inputs(smaller), **found.arrays}
+                return found if found.way == mismatch.way else None
+        return None
+
+    found = shrinking.shrunk(case.call.operator, case.row, fails)
+    if found is None:
+        return mismatch
+    row, smallest = found
+    lost = shrinking.told(case.row, row)
+    smallest.problem += f" (shrunk from {lost})" if lost else ""
+    return smallest
+
+
 def _expected(bench: Bench, case: conditions.Case, call: Call, like: stages.Expected | None = None) -> stages.Expected:
     """What must be answered to the call, which has the arrays of the case, or these with other signs."""
     if (
@@ -747,7 +789,7 @@ def _expected(bench: Bench, case: conditions.Case, call: Call, like: stages.Expe
 
 
 def _is_whole(call: Call, bench: Bench) -> bool:
-    """Whether graded values of `conditions` add up to whole numbers without rounding, in any order."""
+    """Whether graded values of `numbers` add up to whole numbers without rounding, in any order."""
     if call.operator not in GROUPED or not bench.precision.exact:
         return False
     total = np.abs(call.on(reference, *(None if a is None else np.abs(a) for a in call.arrays))).max(initial=0.0)
@@ -760,19 +802,14 @@ for _operator in OPERATORS:
 
 # Laws, of one layer and of networks that branch. A backend and a reference with the same mistake would both fail them.
 
-
-def law(
-    *operators: str, says: str, source: str, hunts: str, cases: Callable[[Bench], Iterable[Cases]]
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Enter a law. Most run the code that a failure prints, whose last line is an assertion."""
-    why = "It needs no reference, so it also stands for one who doubts ours."
-    return check(*operators, says=says, source=source, hunts=hunts, why=why, cases=cases)
+OF_ITSELF = "It needs no reference, so it also stands for one who doubts ours."
 
 
-@law(
+@check(
     "unpool",
     says="A constant map stays constant where there was a window, and is 0 between windows, with each interpolation.",
     source="our choice: gain 1 per pixel",
+    why=OF_ITSELF,
     hunts="answers multiplied by a factor, weights that do not add up to one at the edge, values between windows, where the pool saw nothing",
     cases=lambda bench: [Cases(draws.calls("unpool"), explicit.calls("unpool"), 0.5)],
 )
@@ -830,12 +867,13 @@ def _images(net: Network) -> tuple[Array, list[int]]:
     return varied(2, *shape, most=1), first
 
 
-@law(
+@check(
     "correlate",
     "substitute",
     says="An image correlated with decoded filters, at the places of the units, gives the responses of the network made linear: pools are "
     "sums, gains are factors, there are no rectifiers and no biases. Units decoded one by one equal those decoded all at once.",
     source="section 4, figure 3, made exact; for branches equations 1 and 2",
+    why=OF_ITSELF,
     hunts="a decoder that agrees with itself but not with the network; places that forget strides or pads, branches that overwrite each "
     "other, gains left out or used twice, channels cut or put back in another order, two ways that disagree",
     cases=lambda bench: [Cases(draws.networks(), explicit.linear(), 0.5)],
@@ -894,11 +932,12 @@ def _single_layers(bench: Bench) -> Iterator[Cases]:
     yield Cases(drawn, [case for net in explicit.linear() for case in alone(net)], 0.5)
 
 
-@law(
+@check(
     "correlate",
     "substitute",
     says="What a layer decodes is the adjoint of what it computes without bias: <linear(x), z> = <x, decode(z)>.",
     source="sections 2 and 3: substitution undoes correlation",
+    why=OF_ITSELF,
     hunts="a layer whose two ways disagree on channels, pixels, strides, groups or pads",
     cases=_single_layers,
 )

@@ -17,6 +17,7 @@ from ..layers import Conv, Sum
 from ..network import Network
 from . import conditions, networks, vectors
 from .calls import Call
+from .numbers import extreme
 from .operators import TABLE, Row, varied
 
 # A call of several images, channels and filters, with unequal sides and all options.
@@ -31,7 +32,7 @@ def calls(operator: str, values: str = "integers", mode: str | None = None) -> t
     """Short calls: those of whole numbers that half precision holds; as reals the others, and a third of the former."""
     everything = [*_golden(operator, mode), *_made(operator, conditions.short(operator), mode)]
     if operator == "softmax":
-        return (*everything, conditions.extreme(probe(operator)))
+        return (*everything, extreme(probe(operator)))
     whole = [call for call in everything if _whole(call)]
     if values == "integers":
         return tuple(whole)

@@ -13,16 +13,14 @@ import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from ..arguments import Array
 from ..interpolation import MODES
 from .histories import histories
-from .operators import PADS, TABLE, Row
+from .operators import PADS, TABLE, Row, Table
 
-Table = dict[str, tuple[Any, ...]]
 ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 
 MOST = 2**17  # products of a call
@@ -95,7 +93,7 @@ def usual_factors(operator: str, groups: bool = False) -> Table:
     return {name: {**USUAL, **cells}.get(name, classes) for name, classes in known.items()}
 
 
-def resolved(operator: str, row: Row) -> Row:
+def resolved(row: Row) -> Row:
     """The row of `conditions` that a row of this table describes: steps, sides and groups as numbers."""
     found = dict(row)
     if "size" in row:
@@ -144,10 +142,8 @@ class Together:
         return factors, np.array(np.unravel_index(number - self.first[at], self.counts[factors]))
 
 
-def cover(
-    table: Table, strength: int, products: Callable[[Row], float], small: int, most: int
-) -> tuple[tuple[Row, ...], int, int]:
-    """A covering array: rows of so many products at most; how many classes they have together, so many at a time, and how many can be.
+def cover(table: Table, strength: int, products: Callable[[Row], float]) -> tuple[tuple[Row, ...], int, int]:
+    """A covering array: rows of `MOST` products at most; how many classes they have together, so many at a time, and how many can be.
 
     Greedy, by random numbers that are the same each time. A combination that is missing begins some rows, which are filled at random; the one
     with most of those that are missing is taken, if it is small, and its classes changed, one at a time, while that adds others. If none is
@@ -167,7 +163,7 @@ def cover(
         """The small one that has most of those that are missing, if it has more than so many."""
         gains = missing[together.of(rows)].sum(axis=1)
         order = (i for i in np.argsort(-gains, kind="stable") if gains[i] > more_than)
-        return next((rows[i] for i in order if products(row(rows[i])) <= small), None)
+        return next((rows[i] for i in order if products(row(rows[i])) <= SMALL), None)
 
     for number in together.largest_first():
         if not missing[number]:
@@ -179,7 +175,7 @@ def cover(
         if chosen is None:
             chosen = least.copy()
             chosen[fixed] = classes
-            if products(row(chosen)) > most:
+            if products(row(chosen)) > MOST:
                 missing[number], lost = False, lost + 1
                 continue
         free = single[~np.isin(single[:, 0], fixed)]
@@ -219,11 +215,11 @@ def covering(operator: str, groups: bool = False, usual: bool = False) -> tuple[
         return covering(ALIKE[operator], groups, usual)
 
     def products(row: Row) -> float:
-        return TABLE[operator].products(resolved(operator, row))
+        return TABLE[operator].products(resolved(row))
 
     table, strength = (usual_factors(operator, groups), 4) if usual else (factors(operator, groups), 3)
-    rows, found, possible = cover(table, strength, products, SMALL, MOST)
-    made = sorted((resolved(operator, row) for row in rows), key=TABLE[operator].products)
+    rows, found, possible = cover(table, strength, products)
+    made = sorted((resolved(row) for row in rows), key=TABLE[operator].products)
     return tuple(_with_the_rest(operator, made)), found, possible
 
 

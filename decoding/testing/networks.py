@@ -21,14 +21,14 @@ from ..errors import ShapeError
 from ..interpolation import MODES
 from ..layers import AvgPool, Concat, Conv, Gate, Layer, MaxPool, ReLU, Select, Shape, Sum
 from ..network import Network
-from .conditions import Coverage, Table, cover
-from .operators import PADS, Row, varied
+from .conditions import Coverage, cover
+from .geometry import EACH
+from .operators import PADS, Row, Table, varied
 
 VALUES = ("integers", "reals")
 DEEPEST = 16
 # The checks that look at all of them, each at those of one interpolation, or of one kind of numbers.
 CHECKED = {f"forward_{values}" for values in VALUES} | {f"decode_filter_{mode}" for mode in MODES}
-EACH = "one for each channel"
 # What meets, and in what: the convolution's responses, and beside them …
 JOINS: dict[str, tuple[type[Layer], str] | None] = {
     "none": None,
@@ -68,7 +68,7 @@ GAINS: dict[str, Callable[[int], Any]] = {
     "one for each channel": lambda channels: np.resize([1.0, 2.0, 0.5, -1.0], channels),
     "zero for some": lambda channels: np.append(np.resize([0.0, 3.0], channels - 1), 1.0),
 }
-TABLE: Table = {
+FACTORS: Table = {
     "depth": (8, 1, 2, 3, 4, 5, 6, 7, 9, 12, 13, DEEPEST),
     "join": tuple(JOINS),
     "pool": tuple(POOLS),
@@ -117,18 +117,18 @@ class Sketch:
 @lru_cache(maxsize=1)
 def covering() -> tuple[tuple[Row, ...], int, int]:
     """Rows in which every pair of classes occurs that can: the shallow ones first; pairs found, and possible."""
-    return cover(TABLE, _depth, DEEPEST, [{}, {"rectifier": "plain"}, {"pool": "maxima, side by side"}])
+    return cover(FACTORS, _depth, DEEPEST, [{}, {"rectifier": "plain"}, {"pool": "maxima, side by side"}])
 
 
 def coverage() -> Coverage:
     """What `cases` have in them; the longest is the deepest."""
     rows, pairs, possible = covering()
-    return Coverage(len(TABLE), sum(map(len, TABLE.values())), pairs, possible, len(rows) + len(usual()), DEEPEST)
+    return Coverage(len(FACTORS), sum(map(len, FACTORS.values())), pairs, possible, len(rows) + len(usual()), DEEPEST)
 
 
 def usual() -> list[Row]:
     """Rows with a filter for each channel, or few groups, under 3×3 windows, in steps or spread out, as networks have them."""
-    base = {name: classes[0] for name, classes in TABLE.items()}
+    base = {name: classes[0] for name, classes in FACTORS.items()}
     base |= {"depth": 2, "window": (3, 3), "pad": "one all around", "rectifier": "plain"}
     kinds = product(((EACH, 1, 1), (EACH, 1, 2), (2, 2, 2)), (((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (2, 2))))
     return [

@@ -20,6 +20,7 @@ from .calls import Call
 from .rounding import Arithmetic, Errors, Grids
 
 Row = dict[str, Any]
+Table = dict[str, tuple[Any, ...]]  # for each condition its classes
 Windows = tuple[tuple[Pair, Pair], ...]  # sizes and steps
 
 

@@ -20,6 +20,7 @@ PARTLY = "passed in part"  # what was asked passed; of the rest the backend says
 RUNNING = "running"  # has begun; no report has it
 EXPECTED, UNEXPECTED = "expected failure", "PASSED UNEXPECTEDLY"
 REQUIRED = ("some", "all")  # of the checks, to have passed
+ALL_REQUIRED = " (all are required to pass)"
 
 
 class Mismatch(Exception):
@@ -49,6 +50,11 @@ class Mismatch(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem, self.code, self.stage, self.arrays = problem, str(code), stage, arrays or {}
+
+    @property
+    def way(self) -> str:
+        """How it is wrong: the first word of the problem, such as ``"raises"``; empty where numbers are wrong."""
+        return self.problem.split()[0].strip("0123456789")
 
 
 class Result(NamedTuple):
@@ -172,7 +178,7 @@ class Report:
         echoes = sum(1 for result in self.failures if result.echo)
         told = {FAILED: f" ({echoes} of them {'echoes' if echoes > 1 else 'an echo'})" if echoes else ""}
         summary = ", ".join(f"{count} {status}{told.get(status, '')}" for status, count in counts.items())
-        missing = "" if self.ok or self.failures or self.require == "some" else " (all are required to pass)"
+        missing = "" if self.ok or self.failures or self.require == "some" else ALL_REQUIRED
         return f"{'conforms' if self.ok else 'DOES NOT CONFORM'}: {summary}{missing}"
 
     def json(self) -> str:

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 import hypothesis
 import numpy as np
 from hypothesis import configuration
+
+import decoding
 
 from .. import reference
 from ..backend import OPERATORS, name_of, takes_groups
@@ -26,6 +27,7 @@ from ..interpolation import MODES
 from .bench import STOPS, Bench, Unsupported
 from .checks import CHECKS, Check
 from .report import (
+    ALL_REQUIRED,
     EXPECTED,
     FAILED,
     NOT_JUDGED,
@@ -110,8 +112,7 @@ def check_backend(
     """
     if on_failure not in ("raise", "return"):
         raise InvalidValueError(f"check_backend: on_failure must be 'raise' or 'return', not {on_failure!r}.")
-    if require not in REQUIRED:
-        raise InvalidValueError(f"check_backend: require must be 'some' or 'all', not {require!r:.80}.")
+    _refuse_unknown(require, "check_backend")
     expected = dict(expected_failures or {})
     chosen = _named(CHECKS if checks is None else dict.fromkeys(checks))
     _named(expected)
@@ -138,7 +139,7 @@ def check_backend(
         "seed": "fixed" if seed is None else seed,
         "numpy": np.__version__,
         "hypothesis": hypothesis.__version__,
-        "decoding": _version(),
+        "decoding": decoding.__version__,
     }
     report = Report(name_of(backend), header, results, require, thorough)
     if not report.ok and on_failure == "raise":
@@ -153,12 +154,13 @@ def parametrize_with_checks(
     examples: int = EXAMPLES,
     seed: int | None = None,
     cases: str | Path | None = None,
+    require: str = "some",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Run a test once for each backend and check, ``check(backend)`` failing it with what is wrong.
 
     An expected failure is a strict xfail, with its reason; what a backend does not support is skipped, with the reason,
-    unless it was expected to fail. The arrays of a failure go where `cases` says, as those of `check_backend` do, into a
-    folder with the backend's name.
+    unless it was expected to fail. With ``require="all"`` it fails, as all that has not passed altogether. The arrays of a
+    failure go where `cases` says, as those of `check_backend` do, into a folder with the backend's name.
 
     Examples
     --------
@@ -171,6 +173,7 @@ def parametrize_with_checks(
     except ImportError as error:
         raise ImportError("parametrize_with_checks needs pytest: pip install 'filter-decoding[test]'") from error
 
+    _refuse_unknown(require, "parametrize_with_checks")
     expected = dict(expected_failures or {})
     _named(expected)
 
@@ -183,9 +186,13 @@ def parametrize_with_checks(
             if result.status == FAILED:
                 name = re.sub(r"[^\w.-]+", "-", name_of(backend))
                 raise ConformanceFailure(str(_saved(result, _folder(cases) / name) if result.code else result))
-            if result.status not in (PASSED, PARTLY) and check.name in expected:
-                pytest.fail(str(_as_expected(result, expected[check.name])))
-            if result.status not in (PASSED, PARTLY):
+            passed = result.status in (PASSED, PARTLY)
+            if check.name in expected:  # one that passed fails as a strict xfail
+                if not passed:
+                    pytest.fail(str(_as_expected(result, expected[check.name])))
+            elif require == "all" and result.status != PASSED:
+                raise ConformanceFailure(f"{result}{ALL_REQUIRED}")
+            elif not passed:
                 pytest.skip(str(result))
 
         return run
@@ -204,6 +211,11 @@ def parametrize_with_checks(
         if _offered(check, backend, expected)
     ]
     return pytest.mark.parametrize(("backend", "check"), parameters)
+
+
+def _refuse_unknown(require: str, function: str) -> None:
+    if require not in REQUIRED:
+        raise InvalidValueError(f"{function}: require must be 'some' or 'all', not {require!r:.80}.")
 
 
 def _turn(check: Check) -> int:
@@ -347,13 +359,6 @@ def _named(names: Iterable[str]) -> list[Check]:
     if unknown:
         raise InvalidValueError(f"there is no check {unknown[0]!r}. The checks are {', '.join(CHECKS)}.")
     return [CHECKS[name] for name in names]
-
-
-def _version() -> str:
-    try:
-        return version("filter-decoding")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _folder(cases: str | Path | None) -> Path:

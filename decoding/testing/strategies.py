@@ -27,6 +27,7 @@ from . import conditions
 from . import networks as model
 from .calls import Call
 from .networks import VALUES, Sketch
+from .numbers import extreme
 from .operators import PADS, TABLE
 
 __all__ = ["VALUES", "calls", "fillings", "images_for", "maps", "networks"]
@@ -120,7 +121,7 @@ def calls(
         for i, a in enumerate(call.arrays)
     )
     call = call._replace(arrays=tuple(filled))
-    return conditions.extreme(call, draw(_one_of(0, 1, -1))) if operator == "softmax" else call
+    return extreme(call, draw(_one_of(0, 1, -1))) if operator == "softmax" else call
 
 
 @st.composite
@@ -135,7 +136,7 @@ def networks(draw: DrawFn, values: str = "integers", *, most: int = 4, kinds: tu
     while len(net.layers) < count:
         row = {
             name: draw(_one_of(*classes))
-            for name, classes in model.TABLE.items()
+            for name, classes in model.FACTORS.items()
             if name not in ("depth", "images", "mode")
         }
         turn = draw(_integers(1, 3))
