@@ -161,9 +161,9 @@ def _terms(call: Call) -> int:
     """How many products are added up in one number of the answer, at most."""
     x, filters = (np.shape(array) for array in call.arrays[:2])  # type: ignore[arg-type]
     if call.operator == "correlate":
-        return math.prod(filters[1:])
+        return int(math.prod(filters[1:]))
     copies = (min(-(-z // s), n) for z, s, n in zip(filters[2:], call.options["stride"], x[2:], strict=True))
-    return filters[0] // call.options.get("groups", 1) * math.prod(copies)
+    return int(filters[0] // call.options.get("groups", 1) * math.prod(copies))
 
 
 def linear_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grids:
