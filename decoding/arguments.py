@@ -73,7 +73,8 @@ def as_sequence(value: Any, what: str, wanted: str) -> list[Any]:
 
 def _integers(value: Any, what: str, count: int, several: str) -> list[int]:
     try:
-        numbers = [operator.index(v) for v in (value if np.ndim(value) == 1 else [value])]
+        several_given = isinstance(value, (tuple, list)) or np.ndim(value) == 1
+        numbers = [operator.index(v) for v in (value if several_given else [value])]
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) not in (1, count) or max(numbers) > LARGEST:

@@ -289,11 +289,11 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, 
         return np.concatenate([substitute(m, f, stride=stride) for m, f in pairs], axis=1)
     (n, _, rows, columns), (_, c, *size) = maps.shape, filters.shape
     height, width = ((m - 1) * s + f for m, s, f in zip((rows, columns), stride, size, strict=True))
-    products = np.tensordot(_float64(maps), _float64(filters), axes=(1, 0))  # (N, H, W, C, h, w)
+    products = np.moveaxis(np.tensordot(_float64(maps), _float64(filters), axes=(1, 0)), 3, 1)  # (N, C, H, W, h, w)
     out = np.zeros((n, c, height, width))
+    below, right = (m * s for m, s in zip((rows, columns), stride, strict=True))
     for u, v in reversed(list(np.ndindex(*size))):  # so each cell adds up in the order of the responses
-        cells = out[:, :, u :: stride[0], v :: stride[1]][:, :, :rows, :columns]
-        cells += products[..., u, v].transpose(0, 3, 1, 2)
+        out[:, :, u : u + below : stride[0], v : v + right : stride[1]] += products[..., u, v]
     return out
 
 

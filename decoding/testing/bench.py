@@ -30,6 +30,7 @@ from .stages import Expected, Pass, expectations
 T = TypeVar("T")
 NOTHING: SearchStrategy[Any] = st.nothing()
 NOT_THE_SAME = " (and not the same each time: the answer depends on earlier calls, or on chance)"
+LINEAR = ("correlate", "avg_pool", "substitute", "unpool")  # without a bias, in each array
 STOPS = (Exception, SystemExit)  # a program that ends itself is wrong; an interrupt from the keyboard ends everything
 
 
@@ -231,14 +232,15 @@ class Bench:
         """What the backend answers to copies of the call's arrays."""
         return self.asked(lambda: call.on(self.backend, *call.copies()), call)
 
-    def expected(self, call: Call, like: Expected | None = None) -> Expected:
+    def expected(self, call: Call, before: Call | None = None, then: Expected | None = None) -> Expected:
         """What the reference answers, and how far off an answer may be; not judged where zeros would pass.
 
-        Bounds depend on magnitudes alone, so a call whose arrays have other signs than one before has its bounds, but for a softmax.
+        Bounds depend on magnitudes alone, so a call whose arrays have other signs than one `before` has the bounds of what was expected
+        `then`, but for a softmax.
         """
+        if before is not None and then is not None and call.operator != "softmax":
+            return then._replace(want=-then.want if _is_minus(call, before) else np.asarray(call.on(reference)))
         want = np.asarray(call.on(reference))
-        if like is not None and call.operator != "softmax":
-            return like._replace(want=want)
         unit = exact_unit(call, self.precision)
         exact = unit is not None and self.precision.exact
         bound = np.zeros(want.shape) if exact else running_error(call, self.precision)
@@ -278,9 +280,9 @@ class Bench:
         with np.errstate(all="ignore"):
             error = np.abs(got - want)
             wrong = ~((error <= bound) | (got == want))
+            if not wrong.any():
+                return
             excess = np.where(wrong, np.where(np.isnan(error), np.inf, error / np.where(bound > 0, bound, 1)), -1)
-        if not wrong.any():
-            return
         worst = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), excess.shape))
         digits = 9 if f"{got[worst]:.9g}" != f"{want[worst]:.9g}" else 17
         problem = f"{int(wrong.sum())} of {wrong.size} values are wrong; the worst is at {worst}: {got[worst]:.{digits}g} instead of {want[worst]:.{digits}g}, "
@@ -340,6 +342,20 @@ def _asking(code: object, stage: str = "") -> Iterator[None]:
         raise Unsupported(str(error)) from None
     except STOPS as error:
         raise Mismatch(f"raises {type(error).__name__}: {error}", code, stage) from error
+
+
+def _is_minus(call: Call, before: Call) -> bool:
+    """Whether the answer to a call is that to the one before with another sign: an array has it, in which the operator is linear.
+
+    Rounding is the same on either side of zero.
+    """
+    changed = [
+        (now, then)
+        for now, then in zip(call.named.values(), before.named.values(), strict=True)
+        if not np.array_equal(now, then)
+    ]
+    linear = call.operator in LINEAR and "bias" not in call.named
+    return linear and len(changed) == 1 and np.array_equal(changed[0][0], -changed[0][1])
 
 
 def stays(answer: Any, before: Array) -> bool:

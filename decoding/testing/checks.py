@@ -729,8 +729,8 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     if not past.changes:
         desk.compare(second, should, code(asked))
     elif second.size <= KEPT or np.array_equal(got, second):
-        now = [a if name != past.minus else -np.asarray(a) for name, a in zip(call.names, call.copies(), strict=True)]
-        desk.compare(second, _expected(desk, case, call._replace(arrays=tuple(now)), should), code(asked))
+        given = [a if name != past.minus else -np.asarray(a) for name, a in zip(call.names, call.arrays, strict=True)]
+        desk.compare(second, desk.expected(call._replace(arrays=tuple(given)), before, should), code(asked))
     return answer, got
 
 
@@ -743,8 +743,8 @@ def _agrees_at_first(bench: Bench, case: conditions.Case, before: Call) -> tuple
     """The first call alone: the answer, as it is and as it was when it was given, and what it should be."""
     call, should = case.call, _expected(bench, case, before)  # first: what is too large for the format is not asked for
     answer, got = bench.held(lambda: call.on(bench.backend), case)
-    for each, then in before.named.items():
-        if not np.array_equal(call.named[each], then):
+    for (each, now), then in zip(call.named.items(), before.named.values(), strict=True):
+        if not np.array_equal(now, then):
             lines = f"before = {each}.copy()", call.by_name(), f"assert np.array_equal({each}, before), {each}"
             raise Mismatch(f"{each} was written to", case.script(*lines, numbers=before))
     bench.compare(got, should, case)
@@ -775,17 +775,12 @@ def _shrunk(bench: Bench, case: conditions.Case, mismatch: Mismatch) -> Mismatch
     return smallest
 
 
-def _expected(bench: Bench, case: conditions.Case, call: Call, like: stages.Expected | None = None) -> stages.Expected:
-    """What must be answered to the call, which has the arrays of the case, or these with other signs."""
-    if (
-        like is None
-        and case.row["values"] == "graded"
-        and "repeated" not in case.row["layout"]
-        and _is_whole(call, bench)
-    ):
+def _expected(bench: Bench, case: conditions.Case, call: Call) -> stages.Expected:
+    """What must be answered to the call, which has the arrays of the case."""
+    if case.row["values"] == "graded" and "repeated" not in case.row["layout"] and _is_whole(call, bench):
         want = np.asarray(call.on(reference))
         return stages.Expected("", want, np.zeros(want.shape), 1.0)
-    return bench.expected(call, like)
+    return bench.expected(call)
 
 
 def _is_whole(call: Call, bench: Bench) -> bool:

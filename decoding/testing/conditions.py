@@ -563,12 +563,17 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
     """Calls with all pairs of conditions, the cheap ones first; with three and four of `geometry` together, in groups, too, if asked; thin ones."""
-    rows, *_ = covering(operator, thorough)
-    small, *_ = geometry.covering(operator, groups)
-    usual, *_ = geometry.covering(operator, groups, usual=True)
-    for row in (*rows, *small, *usual, *thin(operator)):
+    for row in _rows(operator, thorough, groups):
         if operator != "unpool" or _pixels(row) <= 1 / (8 * precision.eps):  # or the format cannot tell places apart
             yield case(operator, row, precision)
+
+
+def _rows(operator: str, thorough: bool, groups: bool) -> Iterator[Row]:
+    """Those of all tables, each of which is made when the one before is through."""
+    yield from covering(operator, thorough)[0]
+    yield from geometry.covering(operator, groups)[0]
+    yield from geometry.covering(operator, groups, usual=True)[0]
+    yield from thin(operator)
 
 
 def _pixels(row: Row) -> int:
@@ -579,10 +584,10 @@ def _pixels(row: Row) -> int:
 
 def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Coverage:
     """What `cases` have in them."""
-    rows, pairs, possible = covering(operator, thorough)
-    small, triples, possible_triples = geometry.covering(operator, groups)
-    usual, fours, possible_fours = geometry.covering(operator, groups, usual=True)
-    table, calls = factors(operator, thorough), (*rows, *small, *usual, *thin(operator))
+    _, pairs, possible = covering(operator, thorough)
+    _, triples, possible_triples = geometry.covering(operator, groups)
+    _, fours, possible_fours = geometry.covering(operator, groups, usual=True)
+    table, calls = factors(operator, thorough), [*_rows(operator, thorough, groups)]
     longest = max(value for row in calls for value in row.values() if type(value) is int)
     classes = sum(map(len, table.values()))
     together = triples, possible_triples, fours, possible_fours

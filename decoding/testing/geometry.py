@@ -159,11 +159,11 @@ def cover(table: Table, strength: int, products: Callable[[Row], float]) -> tupl
     def row(numbers: Array) -> Row:
         return {name: table[name][n] for name, n in zip(names, numbers, strict=True)}
 
-    def best(rows: Array, more_than: int = 0) -> Array | None:
-        """The small one that has most of those that are missing, if it has more than so many."""
-        gains = missing[together.of(rows)].sum(axis=1)
+    def best(rows: Array, more_than: int = 0) -> tuple[Array, int] | None:
+        """The small one that has most of those that are missing, if it has more than so many; and how many it has."""
+        gains = np.count_nonzero(missing[together.of(rows)], axis=1)
         order = (i for i in np.argsort(-gains, kind="stable") if gains[i] > more_than)
-        return next((rows[i] for i in order if products(row(rows[i])) <= SMALL), None)
+        return next(((rows[i], gains[i]) for i in order if products(row(rows[i])) <= SMALL), None)
 
     for number in together.largest_first():
         if not missing[number]:
@@ -171,21 +171,24 @@ def cover(table: Table, strength: int, products: Callable[[Row], float]) -> tupl
         fixed, classes = together.classes(number)
         drawn = draw.integers(0, together.counts, (CANDIDATES, len(names)))
         drawn[:, fixed] = classes
-        chosen = best(drawn)
+        chosen, gain = best(drawn) or (None, 0)
         if chosen is None:
             chosen = least.copy()
             chosen[fixed] = classes
             if products(row(chosen)) > MOST:
                 missing[number], lost = False, lost + 1
                 continue
-        free = single[~np.isin(single[:, 0], fixed)]
+            gain = int(missing[together.of(chosen)].sum())
+        is_free = np.ones(len(names), bool)
+        is_free[fixed] = False
+        free = single[is_free[single[:, 0]]]
         for _ in range(CHANGES):
             near = np.repeat(chosen[np.newaxis], len(free), axis=0)
             near[np.arange(len(free)), free[:, 0]] = free[:, 1]
-            better = best(near, int(missing[together.of(chosen)].sum()))
+            better = best(near, gain)
             if better is None:
                 break
-            chosen = better
+            chosen, gain = better
         missing[together.of(chosen)] = False
         found.append(row(chosen))
     return tuple(found), possible - lost, possible
@@ -207,13 +210,14 @@ def _compatible(table: Table, strength: int, products: Callable[[Row], float]) -
     return np.concatenate(found)
 
 
-@lru_cache(maxsize=64)
 def covering(operator: str, groups: bool = False, usual: bool = False) -> tuple[tuple[Row, ...], int, int]:
     """Rows of `conditions` in which every three classes of the table occur together, or every four of the usual ones, the cheap ones first;
     how many do, and how many can."""
-    if operator in ALIKE:
-        return covering(ALIKE[operator], groups, usual)
+    return _covering(ALIKE.get(operator, operator), groups, usual)
 
+
+@lru_cache(maxsize=64)
+def _covering(operator: str, groups: bool, usual: bool) -> tuple[tuple[Row, ...], int, int]:
     def products(row: Row) -> float:
         return TABLE[operator].products(resolved(row))
 

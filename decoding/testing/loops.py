@@ -116,8 +116,8 @@ def taps(n: int, size: int, stride: int, mode: str) -> list[list[tuple[int, floa
     """
     places = range((n - 1) * stride + size)
     halves = [2 * p - (size - 1) for p in places]
-    if mode == "nearest":  # the least distance; the later cell on a tie
-        found = [[(min(range(n), key=lambda i: (abs(half - 2 * stride * i), -i)), 1.0)] for half in halves]
+    if mode == "nearest":  # the least distance; the later cell on a tie, as halves are rounded up
+        found = [[(min(max((half + stride) // (2 * stride), 0), n - 1), 1.0)] for half in halves]
     elif mode in ("bilinear", "bicubic"):
         kernel, reach = {"bilinear": (_triangle, 1), "bicubic": (_keys, 2)}[mode]
         found = [
@@ -129,9 +129,8 @@ def taps(n: int, size: int, stride: int, mode: str) -> list[list[tuple[int, floa
         ]
     else:
         raise ValueError(f"unpool: there is no mode {mode!r}.")
-    return [
-        each if any(0 <= p - stride * i < size for i in range(n)) else [] for p, each in zip(places, found, strict=True)
-    ]
+    # The last window that begins at the pixel or before it reaches farthest.
+    return [each if p - stride * min(p // stride, n - 1) < size else [] for p, each in zip(places, found, strict=True)]
 
 
 def _triangle(t: float) -> float:

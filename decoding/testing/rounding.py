@@ -8,7 +8,7 @@ the reference, so the bound covers both.
 There are two functions for each operator. The one of errors takes a call, the precision, the sizes of the first array, the errors of
 the first array, and the errors of the filters (None if they have none). It gives the errors that the operator makes by itself, the
 errors that it passes on, and the sizes of its largest partial sums. The function of grids takes a call, the precision, and the grids on which
-the arrays lie: powers of two of which all numbers are multiples. It gives the largest partial sum, the grid of the sums, and the grid of the
+the arrays lie: powers of two of which all numbers are multiples. It gives what no partial sum exceeds, the grid of the sums, and the grid of the
 answers, or None if something may be rounded.
 """
 
@@ -113,7 +113,9 @@ def unit(array: Array) -> float | None:
     def divides(power: float) -> bool:
         return bool((np.rint(array / power) * power == array).all())
 
-    return next((2.0**-j for j in range(31) if divides(2.0**-j)), None) if divides(2.0**-30) else None
+    if (np.rint(array) == array).all():
+        return 1.0
+    return next((2.0**-j for j in range(1, 31) if divides(2.0**-j)), None) if divides(2.0**-30) else None
 
 
 def largest(array: Any) -> float:
@@ -129,11 +131,7 @@ def linear_error(call: Call, precision: Arithmetic, x: Array, error: Array, filt
     if filters_error is not None:
         carried = carried + _unbiased(call, x, filters_error)
     x = x + error
-    mass, terms = _unbiased(call, x, loose), math.prod(filters.shape[1:])
-    if call.operator == "substitute":
-        size, stride = filters.shape[2:], call.options["stride"]
-        terms = len(filters) // call.options.get("groups", 1)
-        terms *= math.prod(min(-(-z // s), n) for z, s, n in zip(size, stride, x.shape[2:], strict=True))
+    mass, terms = _unbiased(call, x, loose), _terms(call)
     if not precision.exact:
         # A Fourier transform errs by the norm of what it transforms (Higham, section 24.1), not cell by cell.
         norms = [np.sqrt((a**2).sum(axis=(2, 3), keepdims=True)) for a in (x, loose)]
@@ -159,10 +157,22 @@ def _unbiased(call: Call, x: Array, filters: Array) -> Array:
     return np.asarray(call.on(reference, *arrays))
 
 
+def _terms(call: Call) -> int:
+    """How many products are added up in one number of the answer, at most."""
+    x, filters = (np.shape(array) for array in call.arrays[:2])  # type: ignore[arg-type]
+    if call.operator == "correlate":
+        return int(math.prod(filters[1:]))
+    copies = (min(-(-z // s), n) for z, s, n in zip(filters[2:], call.options["stride"], x[2:], strict=True))
+    return int(filters[0] // call.options.get("groups", 1) * math.prod(copies))
+
+
 def linear_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grids:
-    """Of sums of products, and perhaps of a bias that is added."""
-    total = largest(call.on(reference, *(a if a is None else np.abs(a) for a in call.arrays)))
+    """Of sums of products, and perhaps of a bias that is added; they are formed only where the largest product does not tell enough."""
     grid = min(grids[0] * grids[1], *grids[2:], 1.0)
+    maps, filters, *bias = (0.0 if a is None else largest(a) for a in call.arrays)
+    total = _terms(call) * maps * filters + sum(bias)
+    if total > grid / precision.eps:
+        total = largest(call.on(reference, *(a if a is None else np.abs(a) for a in call.arrays)))
     return total, grid, grid
 
 
@@ -205,14 +215,16 @@ def avg_pool_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grid
     They may be counted by adding up ones, which the format must hold.
     """
     cells = math.prod(call.options["size"])
-    if cells > 1 / precision.eps:
-        return None
-    counts = np.rint(cells * _inside(call))
     # As the mean of the whole window over the share of it that lies inside, too.
-    if (np.log2(counts) % 1).any() or math.log2(cells) % 1:
+    if cells > 1 / precision.eps or math.log2(cells) % 1:
         return None
-    total = counts * call.on(reference, np.abs(np.asarray(call.arrays[0], np.float64)))
-    return largest(total), grids[0], grids[0] / float(counts.max(initial=1))
+    counts = _inside(call)
+    if (np.log2(counts) % 1).any():
+        return None
+    total = cells * largest(call.arrays[0])
+    if total > grids[0] / precision.eps:
+        total = largest(counts * call.on(reference, np.abs(np.asarray(call.arrays[0], np.float64))))
+    return total, grids[0], grids[0] / float(counts.max(initial=1))
 
 
 def softmax_error(call: Call, precision: Arithmetic, _x: Array, error: Array, _: Array | None) -> Errors:
@@ -224,12 +236,13 @@ def softmax_error(call: Call, precision: Arithmetic, _x: Array, error: Array, _:
     error = error + np.where(_rounded(x, precision.eps) == x, 0, eps * np.abs(x))
     below, widest = x.max(axis=1, keepdims=True) - x, error.max(axis=1, keepdims=True)
     off = np.minimum(error + widest + 2 * eps * (below + widest + math.log(x.shape[1])), 300.0)
-    share = reference.softmax(x)
-    total = (share * np.expm1(off)).sum(axis=1, keepdims=True)  # of the shares, less one
+    share, moved = reference.softmax(x), np.expm1(off)
+    total = (share * moved).sum(axis=1, keepdims=True)  # of the shares, less one
     if (total > 1).any():
         raise NotJudged(f"responses of {largest(x):.3g} at eps = {precision.eps:.2g}: their exponentials are not known")
-    own = precision.growth(x.shape[1] + 12)
-    return share * np.expm1(off + np.log1p(total) + np.log1p(own)), np.zeros_like(x), np.zeros_like(x)
+    for factor in (total, precision.growth(x.shape[1] + 12)):  # (1 + moved) (1 + factor) - 1
+        moved = moved + factor + moved * factor
+    return share * moved, np.zeros_like(x), np.zeros_like(x)
 
 
 def unpool_error(call: Call, precision: Arithmetic, x: Array, error: Array, _: Array | None) -> Errors:
@@ -242,11 +255,9 @@ def unpool_error(call: Call, precision: Arithmetic, x: Array, error: Array, _: A
     exact = down @ x @ across.T
     if mode == "nearest":
         return precision.growth(1, operands=1) * exact, carried, exact
+    exact_weights = (grid is not None for grid in _weight_grids(call, precision))
     down_blur, across_blur = (
-        _blur(weights, grid is not None, size, stride, mode, precision)
-        for weights, grid, (_, size, stride) in zip(
-            (down, across), _weight_grids(call, precision), _axes(call), strict=True
-        )
+        _blur(*axis, mode, known, precision) for axis, known in zip(_axes(call), exact_weights, strict=True)
     )
     blurred = down_blur @ x @ (across + across_blur).T + down @ x @ across_blur.T
     mass = exact + blurred
@@ -272,7 +283,7 @@ def axis_weights(call: Call) -> tuple[Array, Array]:
     return down, across
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _weights(n: int, size: int, stride: int, mode: str) -> Array:
     table = np.zeros(((n - 1) * stride + size, n))
     for p, taps in enumerate(loops.taps(n, size, stride, mode)):
@@ -299,7 +310,8 @@ def _axes(call: Call) -> list[tuple[int, int, int]]:
     return list(zip(sides, call.options["size"], call.options["stride"], strict=True))
 
 
-def _blur(weights: Array, exact: bool, size: int, stride: int, mode: str, precision: Arithmetic) -> Array:
+@lru_cache(maxsize=4096)
+def _blur(n: int, size: int, stride: int, mode: str, exact: bool, precision: Arithmetic) -> Array:
     """How far off the weights of one axis may be: those of the taps, and no others.
 
     The kernel is a sum of rounded terms. Weights may be `exact`, and yet the cells be blended by rounded terms. If not,
@@ -308,7 +320,8 @@ def _blur(weights: Array, exact: bool, size: int, stride: int, mode: str, precis
     which the places cancel.
     """
     reach, slope, rounded_in_weight, rounded_in_blend = KERNELS[mode]
-    rows, n = weights.shape
+    weights = _weights(n, size, stride, mode)
+    rows = len(weights)
     u = (np.arange(rows)[:, np.newaxis] - (size - 1) / 2) / stride
     off = (0 if exact else precision.growth(4)) * (np.abs(u) + 1)
     wide = reach + math.ceil(largest(off))
@@ -327,18 +340,25 @@ def _blur(weights: Array, exact: bool, size: int, stride: int, mode: str, precis
     np.add.at(blur, (np.arange(rows)[:, np.newaxis], mirrored), kernel + moved)
     if not exact:
         blur += weights * (kernel.sum(axis=1, keepdims=True) + precision.growth(2 * reach + 1))
+    blur.setflags(write=False)
     return blur
 
 
 def _inside(call: Call) -> Array:
-    """The share of each window's cells that lie inside the map."""
-    top, bottom, left, right = call.options["pad"]
-    ones = np.ones((1, 1, *np.shape(call.arrays[0])[2:]))  # type: ignore[arg-type]
-    padded = np.pad(ones, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    return np.asarray(reference.avg_pool(padded, size=call.options["size"], stride=call.options["stride"]))
+    """How many of each window's cells lie inside the map."""
+    sides, pads = np.shape(call.arrays[0])[2:], call.options["pad"]  # type: ignore[arg-type]
+    along = []
+    for n, size, step, before, after in zip(
+        sides, call.options["size"], call.options["stride"], pads[::2], pads[1::2], strict=True
+    ):
+        first = np.arange(-before, n + after - size + 1, step)
+        along.append(np.minimum(first + size, n) - np.maximum(first, 0))
+    return np.outer(*along)
 
 
 def _rounded(x: Array, eps: float) -> Array:
     """x in a significand of as many bits as `eps` says."""
+    if eps <= reference.eps:
+        return x
     mantissa, exponent = np.frexp(x)
     return np.asarray(np.ldexp(np.rint(mantissa / eps) * eps, exponent))
