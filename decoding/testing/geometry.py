@@ -3,8 +3,8 @@
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
 occur together in some call (a covering array of strength 3), and there are still fewer *usual* classes, every *four* of which occur together.
-Rows and columns are classes, too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of
-`conditions`.
+A third table has *layers* on many channels, filters and images, every three conditions of which occur together. Rows and columns are classes,
+too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of `conditions`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ import numpy as np
 from ..arguments import Array
 from ..interpolation import MODES
 from .histories import histories
-from .operators import PADS, TABLE, Row, Table
+from .operators import PADS, TABLE, Row, Table, windows
 
 ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 
-MOST = 2**17  # products of a call
-SMALL = 2**14  # of most calls
+SMALL, MOST = 2**14, 2**17  # products of most calls, and of each
 CANDIDATES = 24  # rows that are drawn, the best of which is taken,
 CHANGES = 2  # and changed so often
 SIZES = (*((n, n) for n in (3, 1, 2, 4, 5, 6, 7, 8, 14)), (2, 3), (1, 3), (3, 1), (1, 2), (2, 1))
@@ -41,6 +40,8 @@ LAYOUTS = ("in C's order", "channels last", "every second column", "cut out", "b
 OTHER_LAYOUTS = (
     "in Fortran's order",
     "every second of the first axis",
+    "every second of the second axis",
+    "every second row",
     "not where memory begins",
     "two axes exchanged",
     "one axis backwards",
@@ -64,6 +65,20 @@ USUAL: Table = {
     "layout": ("in C's order", "channels last", "every second column"),
     "values": ("integers", "reals", "negative"),
 }
+# Layers on many channels, filters and images, whose products of matrices are made in blocks and leave rests.
+LAYERS: Table = {
+    "window": windows("3/1 1/1 3/2 1/2 2/2 5/1 7/2 1x7/1 7x1/1"),
+    "pad": ("none", "half a window", "one all around"),
+    "leak": (0.0, 0.25),
+    "rows": (ONE, 4, 7),
+    "columns": (ONE, 4, 7),
+    "channels": (3, 7, 24, 32, 48, 64, 104, 128, 192),
+    "filters": (12, 20, 33, 64, 128, 208),
+    "groups": (1, EACH),
+    "images": (1, 2, 8, 16),
+    "layout": ("in C's order", "channels last", "every second column"),
+    "values": ("integers", "reals"),
+}
 
 
 @lru_cache(maxsize=32)
@@ -79,9 +94,12 @@ def factors(operator: str, groups: bool = False) -> Table:
     biases = {"bias": (True, False)} if "bias" in of else {}
     shares = {"groups": (1, 2, EACH)} if groups and weights else {}
     values = ("integers", "reals", "negative", *[RISING] * (bool(pads) and not weights))
+    channels, images = (2, 1, 3, 4, 8, 16), (2, 1, 3)
+    if not windows:  # there is room for more
+        channels, images = (*channels, 7, 15, 33, 100), (*images, 8, 16)
     return {
-        **windows, **pads, **modes, **leaks, "rows": cells, "columns": cells, "channels": (2, 1, 3, 4, 8, 16), **weights, **shares,
-        "images": (2, 1, 3), **biases, "layout": LAYOUTS, "type": ("double", "single"), "values": values,
+        **windows, **pads, **modes, **leaks, "rows": cells, "columns": cells, "channels": channels, **weights, **shares,
+        "images": images, **biases, "layout": LAYOUTS, "type": ("double", "single"), "values": values,
     }  # fmt: skip
 
 
@@ -93,6 +111,24 @@ def usual_factors(operator: str, groups: bool = False) -> Table:
     return {name: {**USUAL, **cells}.get(name, classes) for name, classes in known.items()}
 
 
+@lru_cache(maxsize=32)
+def layer_factors(operator: str, groups: bool = False) -> Table:
+    """The table of layers."""
+    known = factors(operator, groups)
+    windows = {"window": LAYERS["window"]} if "size" in known else {}
+    cells = {} if "pad" in known else dict.fromkeys(("rows", "columns"), (1, 4, 7))
+    others = {name: {**LAYERS, **cells}.get(name, known[name]) for name in known if name not in ("size", "step")}
+    return {**windows, **others}
+
+
+# Tables: how many of their classes occur together; how many products most calls have, and each.
+KINDS = {
+    "threes": (factors, 3, SMALL, MOST),
+    "usual": (usual_factors, 4, SMALL, MOST),
+    "layers": (layer_factors, 3, 2**16, 2**19),
+}
+
+
 def resolved(operator: str, row: Row) -> Row:
     """The row of `conditions` that a row of this table describes: steps, sides and groups as numbers."""
     found = dict(row)
@@ -100,6 +136,8 @@ def resolved(operator: str, row: Row) -> Row:
         size, step = found.pop("size"), found.pop("step")
         step = {SIDE: size, HALF: tuple(max(1, n // 2) for n in size)}.get(step, step)
         found["window"] = size, step
+    if "window" in found:
+        size, step = found["window"]
         if "pad" in row:
             pads = PADS[row["pad"]](*size)
             for axis, side in enumerate(("rows", "columns")):
@@ -154,7 +192,7 @@ def cover(
     draw, names = np.random.default_rng(3), list(table)
     together = Together([len(table[name]) for name in names], strength)
     missing = _compatible(table, strength, products)
-    possible, lost, found = int(missing.sum()), 0, list[Row]()
+    compatible, found = missing.copy(), list[Array]()
     single = np.concatenate([[(at, n) for n in range(count)] for at, count in enumerate(together.counts)])
     least = np.array([classes.index(1) if 1 in classes else 0 for classes in table.values()])
 
@@ -178,7 +216,7 @@ def cover(
             chosen = least.copy()
             chosen[fixed] = classes
             if products(row(chosen)) > most:
-                missing[number], lost = False, lost + 1
+                missing[number] = False
                 continue
         free = single[~np.isin(single[:, 0], fixed)]
         for _ in range(CHANGES):
@@ -189,8 +227,10 @@ def cover(
                 break
             chosen = better
         missing[together.of(chosen)] = False
-        found.append(row(chosen))
-    return tuple(found), possible - lost, possible
+        found.append(chosen)
+    possible = int(compatible.sum())
+    compatible[together.of(np.array(found))] = False
+    return tuple(map(row, found)), possible - int(compatible.sum()), possible
 
 
 def _compatible(table: Table, strength: int, products: Callable[[Row], float]) -> Array:
@@ -210,17 +250,16 @@ def _compatible(table: Table, strength: int, products: Callable[[Row], float]) -
 
 
 @lru_cache(maxsize=64)
-def covering(operator: str, groups: bool = False, usual: bool = False) -> tuple[tuple[Row, ...], int, int]:
-    """Rows of `conditions` in which every three classes of the table occur together, or every four of the usual ones, the cheap ones first;
-    how many do, and how many can."""
+def covering(operator: str, kind: str, groups: bool = False) -> tuple[tuple[Row, ...], int, int]:
+    """Rows of `conditions` in which so many classes of the table of that kind occur together, the cheap ones first; how many do, and how many can."""
     if operator in ALIKE:
-        return covering(ALIKE[operator], groups, usual)
+        return covering(ALIKE[operator], kind, groups)
 
     def products(row: Row) -> float:
         return TABLE[operator].products(resolved(operator, row))
 
-    table, strength = (usual_factors(operator, groups), 4) if usual else (factors(operator, groups), 3)
-    rows, found, possible = cover(table, strength, products, SMALL, MOST)
+    of, strength, small, most = KINDS[kind]
+    rows, found, possible = cover(of(operator, groups), strength, products, small, most)
     made = sorted((resolved(operator, row) for row in rows), key=TABLE[operator].products)
     return tuple(_with_the_rest(operator, made)), found, possible
 

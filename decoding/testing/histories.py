@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..interpolation import MODES
 from .calls import Call
 from .operators import TABLE, Row
 
 MAPS, WEIGHTS, BIAS = "the maps changed in place", "the weights changed in place", "the bias changed in place"
 WRITTEN, GONE, THREAD = "the answer written to", "memory that is used again", "in another thread"
+OWN = "an answer of the backend's for the maps"
 OPTIONS, REFUSED, SPOILT = "a call with other options", "a call that is refused", "a call with not-a-number"
 WRONG = {"correlate": "[:, :0]", "substitute": "[:, :-1]"}  # a part of the maps that must be refused; else "[0, 0]"
 
@@ -32,7 +35,7 @@ def histories(operator: str) -> tuple[str, ...]:
     """Those that there are for an operator, the plain one first."""
     known = TABLE[operator].factors
     weights = [WEIGHTS] * ("filters" in known) + [BIAS] * ("bias" in known)
-    return (MAPS, *weights, GONE, *[OPTIONS] * bool(known), REFUSED, SPOILT, WRITTEN, THREAD)
+    return (MAPS, *weights, GONE, *[OPTIONS] * bool(known), REFUSED, SPOILT, WRITTEN, OWN, THREAD)
 
 
 def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
@@ -42,6 +45,8 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     if kind == WRITTEN:
         lines = ["if isinstance(first, np.ndarray) and first.flags.writeable:", "    first[...] = 77"]
         return History([*lines, "before = np.array(first)"])
+    if kind == OWN:
+        return History(_own(call, row["images"]), asked)
     if kind == GONE:
         return _gone(call, [] if "repeated" in row["layout"] else layout)  # which another layout would change
     wanted = {WEIGHTS: names[1:2], BIAS: names[2:]}.get(kind, ())
@@ -61,6 +66,23 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
         lines = ["from concurrent.futures import ThreadPoolExecutor", *lines]
         return History(lines, f"ThreadPoolExecutor(1).submit(lambda: {asked}).result()", bool(able))
     return History(lines, "", bool(able))
+
+
+def _own(call: Call, turn: int) -> list[str]:
+    """The maps become what an operator of the backend made of them, if it changed no number: as in a network, where layers follow each other."""
+    maps = call.names[0]
+    channels = np.shape(call.arrays[0])[1]
+    copied = (
+        f"correlate({maps}, np.eye({channels})[:, :, None, None], None, stride=(1, 1), pad=(0, 0, 0, 0))",
+        f"relu({maps}, leak=1.0)",
+        f"max_pool({maps}, size=(1, 1), stride=(1, 1), pad=(0, 0, 0, 0))",
+    )
+    return [
+        "import contextlib",
+        "with contextlib.suppress(Exception):",
+        f"    own = backend.{copied[turn % len(copied)]}",
+        f"    {maps} = own if isinstance(own, np.ndarray) and np.array_equal(own, {maps}) else {maps}",
+    ]
 
 
 def _gone(call: Call, layout: list[str]) -> History:
