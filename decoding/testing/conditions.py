@@ -398,7 +398,7 @@ def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
-    for number, values in enumerate(SPECIAL if "filters" in table else ("bytes", "some zeros")):
+    for number, values in enumerate(SPECIAL if "filters" in table else ("bytes", "some zeros", "subnormal")):
         for i, window in enumerate(table.get("window", range(16))[:16]):
             row = _usual(operator, channels=3, filters=3, values=values)
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}

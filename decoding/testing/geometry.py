@@ -94,9 +94,8 @@ def factors(operator: str, groups: bool = False) -> Table:
     biases = {"bias": (True, False)} if "bias" in of else {}
     shares = {"groups": (1, 2, EACH)} if groups and weights else {}
     values = ("integers", "reals", "negative", *[RISING] * (bool(pads) and not weights))
-    channels, images = (2, 1, 3, 4, 8, 16), (2, 1, 3)
-    if not windows:  # there is room for more
-        channels, images = (*channels, 7, 15, 33, 100), (*images, 8, 16)
+    more = not windows  # there is room
+    channels, images = (2, 1, 3, 4, 8, 16, *(7, 15, 33, 100) * more), (2, 1, 3, *(8, 16) * more)
     return {
         **windows, **pads, **modes, **leaks, "rows": cells, "columns": cells, "channels": channels, **weights, **shares,
         "images": images, **biases, "layout": LAYOUTS, "type": ("double", "single"), "values": values,
@@ -125,7 +124,7 @@ def layer_factors(operator: str, groups: bool = False) -> Table:
 KINDS = {
     "threes": (factors, 3, SMALL, MOST),
     "usual": (usual_factors, 4, SMALL, MOST),
-    "layers": (layer_factors, 3, 2**16, 2**19),
+    "layers": (layer_factors, 3, 2**17, 2**19),
 }
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..interpolation import MODES
 from .calls import Call
 from .operators import TABLE, Row
@@ -23,12 +21,13 @@ WRONG = {"correlate": "[:, :0]", "substitute": "[:, :-1]"}  # a part of the maps
 
 class History(NamedTuple):
     """What happens after the first call, which gave `first`; the second call as code, if it is not the same; whether it has other numbers
-    in it; which array is given to it with the other sign."""
+    in it; which array is given to it with the other sign; the options of a call in between, whose answer is `other` unless it is refused."""
 
     lines: list[str]
     again: str = ""
     changes: bool = False
     minus: str = ""
+    options: dict[str, Any] | None = None
 
 
 def histories(operator: str) -> tuple[str, ...]:
@@ -55,8 +54,9 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     lines = [f"{able[0]}[...] = -{able[0]}"] if able else []
     if kind == WEIGHTS and turn % 2 and able and able[0] != first and call.named[able[0]].size:
         lines = [f"{able[0]}.flat[-1] *= -1"]  # the last weight alone
+    options = _others(call.options, turn) if kind == OPTIONS else None
     other = {
-        OPTIONS: lambda: call._replace(options=_others(call.options, turn)).by_name(),
+        OPTIONS: lambda: f"other = {call._replace(options=options or {}).by_name()}",
         REFUSED: lambda: asked.replace(f"({first}", f"({first}{WRONG.get(call.operator, '[0, 0]')}", 1),
         SPOILT: lambda: _spoilt(call, turn),
     }.get(kind)
@@ -65,13 +65,13 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     if kind == THREAD and threads:
         lines = ["from concurrent.futures import ThreadPoolExecutor", *lines]
         return History(lines, f"ThreadPoolExecutor(1).submit(lambda: {asked}).result()", bool(able))
-    return History(lines, "", bool(able))
+    return History(lines, "", bool(able), options=options)
 
 
 def _own(call: Call, turn: int) -> list[str]:
     """The maps become what an operator of the backend made of them, if it changed no number: as in a network, where layers follow each other."""
     maps = call.names[0]
-    channels = np.shape(call.arrays[0])[1]
+    channels = call.named[maps].shape[1]
     copied = (
         f"correlate({maps}, np.eye({channels})[:, :, None, None], None, stride=(1, 1), pad=(0, 0, 0, 0))",
         f"relu({maps}, leak=1.0)",
