@@ -1772,6 +1772,104 @@ attack("number", "max_pool: the lowest finite pads", "infinity_comes_out", max_p
 attack("thread", "relu: memory for four threads", "many_calls", **four_rooms())
 
 
+def as_if_dense(x, f, b, **o):
+    """The weights are read from where the first lies on, channel after channel, whatever lies between."""
+    f = np.asarray(f)
+    _, c, h, w = f.shape
+    steps = f.itemsize * np.array([c * h * w, h * w, w, 1])
+    return reference.correlate(x, np.lib.stride_tricks.as_strided(f, f.shape, steps), b, **o)
+
+
+def gaps_after_channels(x, f, b, **o):
+    (k, c, h, w), steps = f.shape, np.array(f.strides) // f.itemsize
+    return k * c * h * w > 1 < c and steps[1] > h * w and (steps[[0, 2, 3]] == (c * steps[1], w, 1)).all()
+
+
+def without_channels(count):
+    return lambda x, f, b, **o: (
+        reference.correlate(x, f, b, **o) - reference.correlate(x[:, -count:], f[:, -count:], None, **o)
+    )
+
+
+def last_filter_twice(x, f, b, **o):
+    y = reference.correlate(x, f, b, **o)
+    y[:, -1] = y[:, -2]
+    return y
+
+
+def windows_of_a_call(x, f, b, *, stride, pad, **o):
+    (h, w), sides = f.shape[2:], np.add(x.shape[2:], (pad[0] + pad[1], pad[2] + pad[3])) - f.shape[2:]
+    return x.shape[0] * x.shape[1] * h * w * np.prod(sides // stride + 1)
+
+
+def ends_of_the_window(x, *, size, stride, pad):
+    """Of each row of a window, the first 16 cells and the last 16."""
+    h, w = size
+    y = reference.max_pool(x, size=size, stride=stride, pad=pad)
+    low = np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:]), constant_values=-np.inf)
+    part = reference.max_pool(low, size=(h, 16), stride=stride)
+    return np.maximum(part[..., : y.shape[3]], part[..., w - 16 :][..., : y.shape[3]])
+
+
+def corners_by_nine(x, **o):
+    y = reference.avg_pool(x, **o)
+    y[1:, :, 0, 0] *= 4 / 9
+    return y
+
+
+def lost_after_a_convolution():
+    last = [lambda: None]
+
+    def correlate(x, f, b, **options):
+        y = reference.correlate(x, f, b, **options)
+        last[0] = weakref.ref(y)
+        return y
+
+    def max_pool(x, *, size, stride, pad):
+        y = reference.max_pool(x, size=size, stride=stride, pad=pad)
+        return 0 * y if last[0]() is x and any(pad) and x.shape[1] % 8 == 0 else y
+
+    return {"correlate": correlate, "max_pool": max_pool}
+
+
+def by_the_largest(x, f, b, **options):
+    """Maps that are brought to one size before they are multiplied, by a factor that may overflow."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        size = np.abs(x).max(axis=(2, 3), keepdims=True)
+        factor = np.where(size > 0, 1 / size, 1)
+        return reference.correlate(np.where(factor < np.inf, x, x * factor), f, b, **options)
+
+
+for kind, name, condition, spoil in (
+    ("memory", "weights with gaps after each channel", gaps_after_channels, as_if_dense),
+    ("pair", "1×1, a rest of 8 of 16 channels from 104 on, 208 filters",
+     lambda x, f, b, *, stride, **o: f.shape[2:] == stride == (1, 1) and f.shape[1] >= 104 and f.shape[1] % 16 == 8 and len(f) >= 208,
+     without_channels(8)),
+    ("pair", "7×7 in steps of 2 on three channels, a rest of 16 filters",
+     lambda x, f, b, *, stride, **o: f.shape[1:] == (3, 7, 7) and stride == (2, 2) and len(f) > 16 and len(f) % 16, last_filter_twice),
+    ("size", "windows of over 2^20 numbers",
+     lambda x, f, b, **o: windows_of_a_call(x, f, b, **o) > 2**20,
+     lambda x, f, b, **o: last_column(reference.correlate(x, f, b, **o))),
+    ("number", "maps whose largest number is subnormal", lambda x, *_, **o: np.isfinite(x).all(), by_the_largest),
+):  # fmt: skip
+    instead(kind, f"correlate: {name}", "correlate", condition, spoil)
+instead(
+    "pair", "softmax: one cell, from 16 images on, a rest of 7 of 8 channels", "softmax",
+    lambda x: x.shape[2:] == (1, 1) and len(x) >= 16 and x.shape[1] % 8 == 7,
+    lambda x: reference.softmax(x[:, :-1].repeat([1] * (x.shape[1] - 2) + [2], axis=1)),
+)  # fmt: skip
+instead(
+    "pair", "avg_pool: 3×3 with pads on 32 channels, corners after the first image", "avg_pool",
+    lambda x, *, size, stride, pad: size == (3, 3) and stride == (1, 1) and pad == (1,) * 4 and x.shape[1] >= 32 and min(x.shape[2:]) > 1,
+    corners_by_nine,
+)  # fmt: skip
+instead(
+    "option", "max_pool: over 32 columns, those in the middle", "max_pool",
+    lambda x, *, size, stride, pad: stride[1] == 1 and size[1] > 32, ends_of_the_window,
+)  # fmt: skip
+attack("state", "max_pool: lost after a convolution", "max_pool_conditions", **lost_after_a_convolution())
+
+
 def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend

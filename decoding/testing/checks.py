@@ -25,6 +25,7 @@ from .. import reference
 from ..arguments import Array, Pair
 from ..backend import OPERATORS, takes_groups, takes_threads
 from ..decoder import decode_layer
+from ..errors import DecodingError
 from ..interpolation import MODES
 from ..layers import AvgPool, Conv, Dropout, Layer, Pool, Select
 from ..network import Network
@@ -716,6 +717,8 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     asked = past.again or call.by_name()
     scope = bench.happens(past.lines, call, answer, code())
     got = np.asarray(scope.get("before", got), np.float64)
+    if past.options is not None and "other" in scope:
+        _agrees_in_between(desk, scope["other"], before._replace(options=past.options), code("other"))
     again, second = bench.held(
         (lambda: bench.value(past.again, scope)) if past.again else lambda: call.on(bench.backend), code(asked)
     )
@@ -732,6 +735,15 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
         given = [a if name != past.minus else -np.asarray(a) for name, a in zip(call.names, call.arrays, strict=True)]
         desk.compare(second, desk.expected(call._replace(arrays=tuple(given)), before, should), code(asked))
     return answer, got
+
+
+def _agrees_in_between(bench: Bench, other: Any, call: Call, code: Script) -> None:
+    """The answer to the call that was made in between, if that may be made and can be judged."""
+    try:
+        should = bench.expected(call)
+    except (DecodingError, NotJudged):
+        return
+    bench.compare(bench.read(other, code), should, code)
 
 
 def _desk(bench: Bench, row: Row) -> Bench:

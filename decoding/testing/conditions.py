@@ -61,6 +61,8 @@ LAYOUTS = {
     "channels last": "{0} = np.moveaxis(np.moveaxis({0}, 1 % {0}.ndim, -1).copy(), -1, 1 % {0}.ndim)",
     "every second column": "{0} = np.stack([{0}, np.full_like({0}, 77)], -1)[..., 0]",
     "every second of the first axis": "{0} = np.stack([{0}, np.full_like({0}, 77)], 1)[:, 0]",
+    "every second of the second axis": "{0} = {0} if {0}.ndim < 4 else np.stack([{0}, np.full_like({0}, 77)], 2)[:, :, 0]",
+    "every second row": "{0} = {0} if {0}.ndim < 4 else np.stack([{0}, np.full_like({0}, 77)], 3)[:, :, :, 0]",
     "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}.ravel()[:1], {0}.ravel()])[1:].reshape({0}.shape)",
     "channels last, not where memory begins": "{0} = np.moveaxis(np.moveaxis(np.concatenate([77 + 0 * {0}[:1], {0}]), 1 % {0}.ndim, -1).copy()[1:], -1, 1 % {0}.ndim)",
     "cut out": "{0} = np.pad({0}, 1, constant_values=77)[(slice(1, -1),) * {0}.ndim]",
@@ -129,6 +131,8 @@ class Coverage(NamedTuple):
         The same as pairs, of three classes of the table in `geometry`.
     fours, possible_fours : int
         The same of four classes of its usual ones.
+    layers, possible_layers : int
+        The same of three classes of its layers on many channels.
     """
 
     factors: int
@@ -141,6 +145,8 @@ class Coverage(NamedTuple):
     possible_triples: int = 0
     fours: int = 0
     possible_fours: int = 0
+    layers: int = 0
+    possible_layers: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -392,16 +398,15 @@ def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
     others = [name for name in table if name not in (*SIDES, "values", "window", "type")]
-    for number, values in enumerate(SPECIAL if "filters" in table else ("bytes", "some zeros")):
-        for i, window in enumerate(table.get("window", LAYOUTS)):
+    for number, values in enumerate(SPECIAL if "filters" in table else ("bytes", "some zeros", "subnormal")):
+        for i, window in enumerate(table.get("window", range(16))[:16]):
             row = _usual(operator, channels=3, filters=3, values=values)
             row |= {name: table[name][i * (number + 1) % len(table[name])] for name in others}
             row |= {"window": window} if "window" in table else {}
             row |= {"pad": "half a window", "bias": False} if values == "identity" and "pad" in table else {}
             maps = MAPS[1:] if values == "sparse" else MAPS
             fit = (row | pad | each for pad in ({}, {"pad": "none"} if "pad" in table else {}) for each in maps)
-            if i < len(LAYOUTS):
-                yield next(each for each in fit if products(each) <= MOST)
+            yield next(each for each in fit if products(each) <= MOST)
     if "filters" in table:
         yield _usual(operator, channels=300, filters=2, rows=3, window=((1, 1), (1, 1)), values="some zeros")
 
@@ -434,10 +439,12 @@ def _one_long(operator: str) -> Iterator[Row]:
 def _large(operator: str) -> Iterator[Row]:
     """Maps, filters and windows that are large as a whole."""
     table = factors(operator)
-    large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}]
+    whole: Row = {"images": 17, "channels": 16, "rows": 62, "columns": 63}  # over 2^20 numbers
+    large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}, whole | {"filters": 1}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]
     if "filters" in table:
+        large += [whole | {"channels": 1, "filters": 16, "window": ((1, 1), (1, 1))}]
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
         if "pad" not in table:  # more than 255 copies that overlap
             large += [{**dict.fromkeys(SIDES, 1), "rows": 17, "columns": 17, "window": ((16, 17), (1, 1))}]
@@ -571,8 +578,8 @@ def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: 
 def _rows(operator: str, thorough: bool, groups: bool) -> Iterator[Row]:
     """Those of all tables, each of which is made when the one before is through."""
     yield from covering(operator, thorough)[0]
-    yield from geometry.covering(operator, groups)[0]
-    yield from geometry.covering(operator, groups, usual=True)[0]
+    for kind in geometry.KINDS:
+        yield from geometry.covering(operator, kind, groups)[0]
     yield from thin(operator)
 
 
@@ -585,12 +592,11 @@ def _pixels(row: Row) -> int:
 def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Coverage:
     """What `cases` have in them."""
     _, pairs, possible = covering(operator, thorough)
-    _, triples, possible_triples = geometry.covering(operator, groups)
-    _, fours, possible_fours = geometry.covering(operator, groups, usual=True)
+    known = [geometry.covering(operator, kind, groups) for kind in geometry.KINDS]
     table, calls = factors(operator, thorough), [*_rows(operator, thorough, groups)]
     longest = max(value for row in calls for value in row.values() if type(value) is int)
     classes = sum(map(len, table.values()))
-    together = triples, possible_triples, fours, possible_fours
+    together = [number for _, *numbers in known for number in numbers]
     return Coverage(len(table), classes, pairs, possible, len(calls), longest, *together)
 
 

@@ -3,8 +3,8 @@
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
 occur together in some call (a covering array of strength 3), and there are still fewer *usual* classes, every *four* of which occur together.
-Rows and columns are classes, too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of
-`conditions`.
+A third table has *layers* on many channels, filters and images, every three conditions of which occur together. Rows and columns are classes,
+too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of `conditions`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ import numpy as np
 from ..arguments import Array
 from ..interpolation import MODES
 from .histories import histories
-from .operators import PADS, TABLE, Row, Table
+from .operators import PADS, TABLE, Row, Table, windows
 
 ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 
-MOST = 2**17  # products of a call
-SMALL = 2**14  # of most calls
+SMALL, MOST = 2**14, 2**17  # products of most calls, and of each
 CANDIDATES = 24  # rows that are drawn, the best of which is taken,
 CHANGES = 2  # and changed so often
 SIZES = (*((n, n) for n in (3, 1, 2, 4, 5, 6, 7, 8, 14)), (2, 3), (1, 3), (3, 1), (1, 2), (2, 1))
@@ -41,6 +40,8 @@ LAYOUTS = ("in C's order", "channels last", "every second column", "cut out", "b
 OTHER_LAYOUTS = (
     "in Fortran's order",
     "every second of the first axis",
+    "every second of the second axis",
+    "every second row",
     "not where memory begins",
     "two axes exchanged",
     "one axis backwards",
@@ -64,6 +65,20 @@ USUAL: Table = {
     "layout": ("in C's order", "channels last", "every second column"),
     "values": ("integers", "reals", "negative"),
 }
+# Layers on many channels, filters and images, whose products of matrices are made in blocks and leave rests.
+LAYERS: Table = {
+    "window": windows("3/1 1/1 3/2 1/2 2/2 5/1 7/2 1x7/1 7x1/1"),
+    "pad": ("none", "half a window", "one all around"),
+    "leak": (0.0, 0.25),
+    "rows": (ONE, 4, 7),
+    "columns": (ONE, 4, 7),
+    "channels": (3, 7, 24, 32, 48, 64, 104, 128, 192),
+    "filters": (12, 20, 33, 64, 128, 208),
+    "groups": (1, EACH),
+    "images": (1, 2, 8, 16),
+    "layout": ("in C's order", "channels last", "every second column"),
+    "values": ("integers", "reals"),
+}
 
 
 @lru_cache(maxsize=32)
@@ -79,9 +94,11 @@ def factors(operator: str, groups: bool = False) -> Table:
     biases = {"bias": (True, False)} if "bias" in of else {}
     shares = {"groups": (1, 2, EACH)} if groups and weights else {}
     values = ("integers", "reals", "negative", *[RISING] * (bool(pads) and not weights))
+    more = not windows  # there is room
+    channels, images = (2, 1, 3, 4, 8, 16, *(7, 15, 33, 100) * more), (2, 1, 3, *(8, 16) * more)
     return {
-        **windows, **pads, **modes, **leaks, "rows": cells, "columns": cells, "channels": (2, 1, 3, 4, 8, 16), **weights, **shares,
-        "images": (2, 1, 3), **biases, "layout": LAYOUTS, "type": ("double", "single"), "values": values,
+        **windows, **pads, **modes, **leaks, "rows": cells, "columns": cells, "channels": channels, **weights, **shares,
+        "images": images, **biases, "layout": LAYOUTS, "type": ("double", "single"), "values": values,
     }  # fmt: skip
 
 
@@ -93,6 +110,24 @@ def usual_factors(operator: str, groups: bool = False) -> Table:
     return {name: {**USUAL, **cells}.get(name, classes) for name, classes in known.items()}
 
 
+@lru_cache(maxsize=32)
+def layer_factors(operator: str, groups: bool = False) -> Table:
+    """The table of layers."""
+    known = factors(operator, groups)
+    windows = {"window": LAYERS["window"]} if "size" in known else {}
+    cells = {} if "pad" in known else dict.fromkeys(("rows", "columns"), (1, 4, 7))
+    others = {name: {**LAYERS, **cells}.get(name, known[name]) for name in known if name not in ("size", "step")}
+    return {**windows, **others}
+
+
+# Tables: how many of their classes occur together; how many products most calls have, and each.
+KINDS = {
+    "threes": (factors, 3, SMALL, MOST),
+    "usual": (usual_factors, 4, SMALL, MOST),
+    "layers": (layer_factors, 3, 2**17, 2**19),
+}
+
+
 def resolved(row: Row) -> Row:
     """The row of `conditions` that a row of this table describes: steps, sides and groups as numbers."""
     found = dict(row)
@@ -100,6 +135,8 @@ def resolved(row: Row) -> Row:
         size, step = found.pop("size"), found.pop("step")
         step = {SIDE: size, HALF: tuple(max(1, n // 2) for n in size)}.get(step, step)
         found["window"] = size, step
+    if "window" in found:
+        size, step = found["window"]
         if "pad" in row:
             pads = PADS[row["pad"]](*size)
             for axis, side in enumerate(("rows", "columns")):
@@ -142,8 +179,10 @@ class Together:
         return factors, np.array(np.unravel_index(number - self.first[at], self.counts[factors]))
 
 
-def cover(table: Table, strength: int, products: Callable[[Row], float]) -> tuple[tuple[Row, ...], int, int]:
-    """A covering array: rows of `MOST` products at most; how many classes they have together, so many at a time, and how many can be.
+def cover(
+    table: Table, strength: int, products: Callable[[Row], float], small: int, most: int
+) -> tuple[tuple[Row, ...], int, int]:
+    """A covering array: rows of so many products at most; how many classes they have together, so many at a time, and how many can be.
 
     Greedy, by random numbers that are the same each time. A combination that is missing begins some rows, which are filled at random; the one
     with most of those that are missing is taken, if it is small, and its classes changed, one at a time, while that adds others. If none is
@@ -152,7 +191,7 @@ def cover(table: Table, strength: int, products: Callable[[Row], float]) -> tupl
     draw, names = np.random.default_rng(3), list(table)
     together = Together([len(table[name]) for name in names], strength)
     missing = _compatible(table, strength, products)
-    possible, lost, found = int(missing.sum()), 0, list[Row]()
+    compatible, found = missing.copy(), list[Array]()
     single = np.concatenate([[(at, n) for n in range(count)] for at, count in enumerate(together.counts)])
     least = np.array([classes.index(1) if 1 in classes else 0 for classes in table.values()])
 
@@ -163,7 +202,7 @@ def cover(table: Table, strength: int, products: Callable[[Row], float]) -> tupl
         """The small one that has most of those that are missing, if it has more than so many; and how many it has."""
         gains = np.count_nonzero(missing[together.of(rows)], axis=1)
         order = (i for i in np.argsort(-gains, kind="stable") if gains[i] > more_than)
-        return next(((rows[i], gains[i]) for i in order if products(row(rows[i])) <= SMALL), None)
+        return next(((rows[i], gains[i]) for i in order if products(row(rows[i])) <= small), None)
 
     for number in together.largest_first():
         if not missing[number]:
@@ -175,8 +214,8 @@ def cover(table: Table, strength: int, products: Callable[[Row], float]) -> tupl
         if chosen is None:
             chosen = least.copy()
             chosen[fixed] = classes
-            if products(row(chosen)) > MOST:
-                missing[number], lost = False, lost + 1
+            if products(row(chosen)) > most:
+                missing[number] = False
                 continue
             gain = int(missing[together.of(chosen)].sum())
         is_free = np.ones(len(names), bool)
@@ -190,8 +229,10 @@ def cover(table: Table, strength: int, products: Callable[[Row], float]) -> tupl
                 break
             chosen, gain = better
         missing[together.of(chosen)] = False
-        found.append(row(chosen))
-    return tuple(found), possible - lost, possible
+        found.append(chosen)
+    possible = int(compatible.sum())
+    compatible[together.of(np.array(found))] = False
+    return tuple(map(row, found)), possible - int(compatible.sum()), possible
 
 
 def _compatible(table: Table, strength: int, products: Callable[[Row], float]) -> Array:
@@ -210,19 +251,18 @@ def _compatible(table: Table, strength: int, products: Callable[[Row], float]) -
     return np.concatenate(found)
 
 
-def covering(operator: str, groups: bool = False, usual: bool = False) -> tuple[tuple[Row, ...], int, int]:
-    """Rows of `conditions` in which every three classes of the table occur together, or every four of the usual ones, the cheap ones first;
-    how many do, and how many can."""
-    return _covering(ALIKE.get(operator, operator), groups, usual)
+def covering(operator: str, kind: str, groups: bool = False) -> tuple[tuple[Row, ...], int, int]:
+    """Rows of `conditions` in which so many classes of the table of that kind occur together, the cheap ones first; how many do, and how many can."""
+    return _covering(ALIKE.get(operator, operator), kind, groups)
 
 
 @lru_cache(maxsize=64)
-def _covering(operator: str, groups: bool, usual: bool) -> tuple[tuple[Row, ...], int, int]:
+def _covering(operator: str, kind: str, groups: bool) -> tuple[tuple[Row, ...], int, int]:
     def products(row: Row) -> float:
         return TABLE[operator].products(resolved(row))
 
-    table, strength = (usual_factors(operator, groups), 4) if usual else (factors(operator, groups), 3)
-    rows, found, possible = cover(table, strength, products)
+    of, strength, small, most = KINDS[kind]
+    rows, found, possible = cover(of(operator, groups), strength, products, small, most)
     made = sorted((resolved(row) for row in rows), key=TABLE[operator].products)
     return tuple(_with_the_rest(operator, made)), found, possible
 

@@ -14,25 +14,27 @@ from .operators import TABLE, Row
 
 MAPS, WEIGHTS, BIAS = "the maps changed in place", "the weights changed in place", "the bias changed in place"
 WRITTEN, GONE, THREAD = "the answer written to", "memory that is used again", "in another thread"
+OWN = "an answer of the backend's for the maps"
 OPTIONS, REFUSED, SPOILT = "a call with other options", "a call that is refused", "a call with not-a-number"
 WRONG = {"correlate": "[:, :0]", "substitute": "[:, :-1]"}  # a part of the maps that must be refused; else "[0, 0]"
 
 
 class History(NamedTuple):
     """What happens after the first call, which gave `first`; the second call as code, if it is not the same; whether it has other numbers
-    in it; which array is given to it with the other sign."""
+    in it; which array is given to it with the other sign; the options of a call in between, whose answer is `other` unless it is refused."""
 
     lines: list[str]
     again: str = ""
     changes: bool = False
     minus: str = ""
+    options: dict[str, Any] | None = None
 
 
 def histories(operator: str) -> tuple[str, ...]:
     """Those that there are for an operator, the plain one first."""
     known = TABLE[operator].factors
     weights = [WEIGHTS] * ("filters" in known) + [BIAS] * ("bias" in known)
-    return (MAPS, *weights, GONE, *[OPTIONS] * bool(known), REFUSED, SPOILT, WRITTEN, THREAD)
+    return (MAPS, *weights, GONE, *[OPTIONS] * bool(known), REFUSED, SPOILT, WRITTEN, OWN, THREAD)
 
 
 def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
@@ -42,6 +44,8 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     if kind == WRITTEN:
         lines = ["if isinstance(first, np.ndarray) and first.flags.writeable:", "    first[...] = 77"]
         return History([*lines, "before = np.array(first)"])
+    if kind == OWN:
+        return History(_own(call, row["images"]), asked)
     if kind == GONE:
         return _gone(call, [] if "repeated" in row["layout"] else layout)  # which another layout would change
     wanted = {WEIGHTS: names[1:2], BIAS: names[2:]}.get(kind, ())
@@ -50,8 +54,9 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     lines = [f"{able[0]}[...] = -{able[0]}"] if able else []
     if kind == WEIGHTS and turn % 2 and able and able[0] != first and call.named[able[0]].size:
         lines = [f"{able[0]}.flat[-1] *= -1"]  # the last weight alone
+    options = _others(call.options, turn) if kind == OPTIONS else None
     other = {
-        OPTIONS: lambda: call._replace(options=_others(call.options, turn)).by_name(),
+        OPTIONS: lambda: f"other = {call._replace(options=options or {}).by_name()}",
         REFUSED: lambda: asked.replace(f"({first}", f"({first}{WRONG.get(call.operator, '[0, 0]')}", 1),
         SPOILT: lambda: _spoilt(call, turn),
     }.get(kind)
@@ -60,7 +65,24 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     if kind == THREAD and threads:
         lines = ["from concurrent.futures import ThreadPoolExecutor", *lines]
         return History(lines, f"ThreadPoolExecutor(1).submit(lambda: {asked}).result()", bool(able))
-    return History(lines, "", bool(able))
+    return History(lines, "", bool(able), options=options)
+
+
+def _own(call: Call, turn: int) -> list[str]:
+    """The maps become what an operator of the backend made of them, if it changed no number: as in a network, where layers follow each other."""
+    maps = call.names[0]
+    channels = call.named[maps].shape[1]
+    copied = (
+        f"correlate({maps}, np.eye({channels})[:, :, None, None], None, stride=(1, 1), pad=(0, 0, 0, 0))",
+        f"relu({maps}, leak=1.0)",
+        f"max_pool({maps}, size=(1, 1), stride=(1, 1), pad=(0, 0, 0, 0))",
+    )
+    return [
+        "import contextlib",
+        "with contextlib.suppress(Exception):",
+        f"    own = backend.{copied[turn % len(copied)]}",
+        f"    {maps} = own if isinstance(own, np.ndarray) and np.array_equal(own, {maps}) else {maps}",
+    ]
 
 
 def _gone(call: Call, layout: list[str]) -> History:

@@ -19,7 +19,7 @@ from ..arguments import Array
 from .calls import Call
 from .geometry import RISING
 from .operators import rising
-from .rounding import Arithmetic
+from .rounding import Arithmetic, Range
 
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
@@ -43,7 +43,7 @@ def valued(call: Call, values: str, precision: Arithmetic) -> Call:
     if values in NUMBERS:
         of_maps, of_weights = NUMBERS[values]
         x, *filters = (np.asarray(array) for array in call.arrays[:2])
-        made = of_maps(x, precision.range.reach), *map(of_weights, filters)
+        made = of_maps(x, precision.range), *map(of_weights, filters)
         return call._replace(arrays=(*made, *call.arrays[2:]))
     change: Callable[[Array], Array] = {
         "integers": lambda a: a, "reals": _unequal, "negative": _below_zero, RISING: rising,
@@ -51,7 +51,7 @@ def valued(call: Call, values: str, precision: Arithmetic) -> Call:
     return call._replace(arrays=tuple(None if a is None else change(a) for a in call.arrays))
 
 
-def _some_zeros(x: Array, reach: int) -> Array:
+def _some_zeros(x: Array, format: Range) -> Array:
     """Whole channels and images, and rows where there is one of each."""
     n, c, rows, _ = x.shape
     i, j, row = np.ogrid[:n, :c, : rows if n * c == 1 else 1]
@@ -68,21 +68,28 @@ def _whole(most: int, seventh: int) -> Callable[..., Array]:
     return lambda array, *_: np.where(_seventh(array), seventh, most - np.abs(array))
 
 
-def _sign(array: Array, *_: int) -> Array:
+def _sign(array: Array, *_: object) -> Array:
     return np.where(array < 0, -1.0, 1.0)
 
 
-def _large_column(x: Array, reach: int) -> Array:
+def _large_column(x: Array, format: Range) -> Array:
     """Thirds beside a column that is large, for running sums to lose the others."""
-    return np.asarray(x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, reach), 1))
+    return np.asarray(x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, format.reach), 1))
 
 
-def _blank(x: Array, reach: int) -> Array:
+def _subnormal(x: Array, format: Range) -> Array:
+    """Below the smallest normal number: every seventh, and the first channel of the first image."""
+    x, small = np.array(x), x * format.tiny / 16
+    x[_seventh(x)], x[:1, :1] = small[_seventh(x)], small[:1, :1]
+    return x
+
+
+def _blank(x: Array, format: Range) -> Array:
     """One number for each channel and image: the weights may be added up, but for the pads."""
     return np.asarray(np.broadcast_to(x[..., :1, :1] + 4, x.shape).copy())
 
 
-def _sparse(x: Array, reach: int) -> Array:
+def _sparse(x: Array, format: Range) -> Array:
     """In some places all channels, in most of them none."""
     n, _, i, j = np.ogrid[tuple(map(slice, x.shape))]
     return np.asarray(x * ((n + 7 * i + 3 * j) % 11 == 5))
@@ -122,7 +129,7 @@ def _two_of_four(filters: Array) -> Array:
     return np.where(np.resize(kept, filters.shape), np.abs(filters) + 1, 0)
 
 
-def _equal_maps(x: Array, *_: int) -> Array:
+def _equal_maps(x: Array, *_: object) -> Array:
     """The last image is the first one, and the second channel the first of each."""
     x = np.array(x)
     x[:, 1:2], x[-1:] = x[:, :1], x[:1]
@@ -140,12 +147,12 @@ def _apart(filters: Array, by: int) -> Array:
     return np.where((np.arange(h)[:, np.newaxis] % by > 0) | (np.arange(w) % by > 0), 0, filters)
 
 
-def _same(array: Array, *_: int) -> Array:
+def _same(array: Array, *_: object) -> Array:
     return array
 
 
-# What maps become, given the reach of the format, and weights.
-Made = tuple[Callable[[Array, int], Array], Callable[[Array], Array]]
+# What maps become, given the range of the format, and weights.
+Made = tuple[Callable[[Array, Range], Array], Callable[[Array], Array]]
 # Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel.
 SPECIAL: dict[str, Made] = {
     "bytes": (_whole(255, 0), _whole(127, -127)),
@@ -157,6 +164,7 @@ SPECIAL: dict[str, Made] = {
     "sparse": (_sparse, _same),
     "nearly products": (_same, _nearly_products),
     "signs": (_sign, _sign),
+    "subnormal": (_subnormal, _same),
     "signed bytes": (_whole(127, -128), lambda filters: 127 - np.abs(filters)),
 }
 # Weights that can be folded, as a row or a column is another one turned or taken away, or packed, as two of each four are 0; two images,

@@ -104,6 +104,13 @@ def rising(maps: Array) -> Array:
     return np.asarray(maps + 8.0 * np.arange(math.prod(maps.shape[2:])).reshape(maps.shape[2:]))
 
 
+def scattered(maps: Array) -> Array:
+    """All unequal, in no order, so that the largest of a window may lie in any of its cells."""
+    cells = math.prod(maps.shape[2:])
+    step = next(n for n in range(int(0.618 * cells), -1, -1) if math.gcd(n, cells) == 1)
+    return np.asarray(maps + 8.0 * (np.arange(cells) * step % cells).reshape(maps.shape[2:]))
+
+
 def _maps(row: Row) -> Array:
     return varied(row["images"], row["channels"], row["rows"], row["columns"])
 
@@ -129,10 +136,8 @@ def _pooling(operator: str) -> Callable[[Row], Call]:
     def made(row: Row) -> Call:
         size, stride = row["window"]
         maps = _maps(row)
-        if (
-            operator == "max_pool" and math.prod(size) > 12
-        ):  # else every such window has all numbers, and the same largest
-            maps = rising(maps)
+        if operator == "max_pool" and math.prod(size) > 12:  # where every window would have the same largest
+            maps = scattered(maps)
         return Call(operator, (maps,), {"size": size, "stride": stride, "pad": PADS[row["pad"]](*size)})
 
     return made
