@@ -36,11 +36,18 @@ def test_scipy_conforms(only, capsys):
     assert "not judged" not in text
 
 
-@pytest.mark.parametrize("precision", ["Double", "Single"])
-def test_pytorch_conforms_but_for_its_bicubic_interpolation(precision, capsys):
+@pytest.mark.parametrize(
+    ("precision", "only"),
+    [
+        pytest.param("Double", [], id="Double"),
+        pytest.param("Single", ["--only", *BY_DAY, "unpool_bicubic_reals", "many_calls"], id="Single, day"),
+        pytest.param("Single", [], id="Single", marks=pytest.mark.slow),
+    ],
+)
+def test_pytorch_conforms_but_for_its_bicubic_interpolation(precision, only, capsys):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     expected = str(BACKENDS / "with_torch.expected")
-    assert main(["check", f"with_torch:{precision}", "--expected", expected, "--examples", "8"]) == 0
+    assert main(["check", f"with_torch:{precision}", "--expected", expected, "--examples", "8", *only]) == 0
     assert capsys.readouterr().out.count("expected failure (") >= 2  # more with more examples
 
 
