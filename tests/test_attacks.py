@@ -164,7 +164,7 @@ def test_groups_are_as_few_as_the_fault_needs():
 def test_smaller_rows_are_rows(operator):
     grouped = conditions.grouped(operator)[::40] if operator in ("correlate", "substitute") else ()
     shares = ({**row, **{side: row["groups"] * row[side] for side in ("channels", "filters")}} for row in grouped)
-    for row in (*conditions.covering(operator)[0][5::40], *geometry.covering(operator)[0][::80], *shares):
+    for row in (*conditions.covering(operator)[0][5::40], *geometry.covering(operator, "threes")[0][::80], *shares):
         for name in shrinking.NAMES:
             for smaller in shrinking.smaller(row, name):
                 assert smaller != row

@@ -69,8 +69,13 @@ def smaller(row: Row, name: str) -> Iterator[Row]:
                 h, w, r, s = (n if each == place else number for each, number in enumerate(numbers))
                 yield row | {name: ((h, w), (r, s))}
     elif name == "pad":
-        cells = {pad: sum(made(*row["window"][0])) for pad, made in PADS.items()}
-        yield from (row | {name: pad} for pad in sorted(PADS, key=lambda pad: cells[pad]) if cells[pad] < cells[value])
+        (h, w), _ = row["window"]
+        pads = {pad: made(h, w) for pad, made in PADS.items()}
+        for pad in sorted(PADS, key=lambda pad: sum(pads[pad])):
+            if sum(pads[pad]) < sum(pads[value]):  # and then the map must hold the window
+                top, bottom, left, right = pads[pad]
+                rows, columns = max(row["rows"], h - top - bottom), max(row["columns"], w - left - right)
+                yield row | {name: pad, "rows": rows, "columns": columns}
     elif name in SIDES:
         share = groups if name in ("channels", "filters") else 1
         yield from (row | {name: n * share} for n in fewer(value // share))
