@@ -284,13 +284,14 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, 
              [ 3., 34., 40.]]]])
     """
     maps, filters, stride = substitute_arguments(maps, filters, stride, groups)
-    if groups > 1:
-        pairs = zip(np.split(maps, groups, axis=1), np.split(filters, groups), strict=True)
-        return np.concatenate([substitute(m, f, stride=stride) for m, f in pairs], axis=1)
     (n, _, rows, columns), (_, c, *size) = maps.shape, filters.shape
     height, width = ((m - 1) * s + f for m, s, f in zip((rows, columns), stride, size, strict=True))
-    products = np.moveaxis(np.tensordot(_float64(maps), _float64(filters), axes=(1, 0)), 3, 1)  # (N, C, H, W, h, w)
-    out = np.zeros((n, c, height, width))
+    parts = [
+        np.tensordot(m, f, axes=(1, 0))
+        for m, f in zip(np.split(_float64(maps), groups, axis=1), np.split(_float64(filters), groups), strict=True)
+    ]
+    products = np.moveaxis(parts[0] if groups == 1 else np.concatenate(parts, axis=3), 3, 1)  # (N, C, H, W, h, w)
+    out = np.zeros((n, groups * c, height, width))
     below, right = (m * s for m, s in zip((rows, columns), stride, strict=True))
     for u, v in reversed(list(np.ndindex(*size))):  # so each cell adds up in the order of the responses
         out[:, :, u : u + below : stride[0], v : v + right : stride[1]] += products[..., u, v]
