@@ -569,7 +569,7 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
-    """Calls with all pairs of conditions, the cheap ones first; with three and four of `geometry` together, in groups, too, if asked; thin ones."""
+    """Calls with all pairs of conditions, the cheap ones first; thin ones; with three and four of `geometry` together, in groups, too, if asked."""
     for row in _rows(operator, thorough, groups):
         if operator != "unpool" or _pixels(row) <= 1 / (8 * precision.eps):  # or the format cannot tell places apart
             yield case(operator, row, precision)
@@ -578,9 +578,9 @@ def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: 
 def _rows(operator: str, thorough: bool, groups: bool) -> Iterator[Row]:
     """Those of all tables, each of which is made when the one before is through."""
     yield from covering(operator, thorough)[0]
+    yield from thin(operator)
     for kind in geometry.KINDS:
         yield from geometry.covering(operator, kind, groups)[0]
-    yield from thin(operator)
 
 
 def _pixels(row: Row) -> int:
