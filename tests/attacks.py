@@ -1832,6 +1832,20 @@ def lost_after_a_convolution():
     return {"correlate": correlate, "max_pool": max_pool}
 
 
+def of_the_zeros_before():
+    """Maps of zeros have the answer that the last ones had; it is another only if weights were not-a-number."""
+    known = {}
+
+    def substitute(maps, f, *, stride):
+        y = reference.substitute(maps, f, stride=stride)
+        if np.any(maps) or not y.size:
+            return y
+        before, known[y.shape] = known.get(y.shape, y), y
+        return np.array(before)
+
+    return substitute
+
+
 def by_the_largest(x, f, b, **options):
     """Maps that are brought to one size before they are multiplied, by a factor that may overflow."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
@@ -1867,6 +1881,12 @@ instead(
     "option", "max_pool: over 32 columns, those in the middle", "max_pool",
     lambda x, *, size, stride, pad: stride[1] == 1 and size[1] > 32, ends_of_the_window,
 )  # fmt: skip
+attack(
+    "state",
+    "substitute: the answer to the zeros before",
+    "substitute_conditions",
+    substitute=of_the_zeros_before(),
+)
 attack("state", "max_pool: lost after a convolution", "max_pool_conditions", **lost_after_a_convolution())
 
 

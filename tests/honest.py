@@ -343,6 +343,19 @@ def raising(answer):
     return answer
 
 
+class Flushing:
+    """Takes numbers below the smallest normal one for zeros, as processors do where compilers let them."""
+
+    name, eps = "subnormal numbers are zeros", reference.eps
+
+    def __getattr__(self, operator):
+        function = getattr(reference, operator)
+        return lambda *arrays, **options: function(*map(self.flushed, arrays), **options)
+
+    def flushed(self, array):
+        return None if array is None else np.where(np.abs(array) < np.finfo(float).tiny, 0, array)
+
+
 HONEST = [
     SmallBlocks(),
     TapByTap(np.float64),
@@ -370,6 +383,7 @@ HONEST_IN_ONE_WAY = [
     (MeanOverShare(np.float16), ["avg_pool_integers", "avg_pool_reals", "forward_integers"]),
     (TwoInOne, ["correlate_integers", "correlate_reals", "forward_integers", "forward_reals", "law_linear"]),
     (PairsOfSingles(), ["correlate_integers", "correlate_reals", "substitute_integers", "substitute_reals", "relu_reals", "forward_reals", "decode_filter_nearest"]),
+    (Flushing(), ["relu_conditions", "softmax_conditions"]),
     (Answering("read-only answers", read_only), WALKS),
     (Answering("another type", np.longdouble), ["correlate_integers", "softmax", "forward_reals", "decode_filter_nearest"]),
     (Answering("a masked array of which nothing is masked", np.ma.array), ["correlate_integers", "softmax", "decode_filter_nearest"]),

@@ -439,6 +439,6 @@ print(end_of_heap(0) - before)
     platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory, or not, by rules of their own"
 )
 def test_memory_is_kept_where_one_block_does_all():
-    """Eight arrays of 2 MB, which are gone: the C library has not given their memory back to the system."""
+    """Eight arrays of 2 MB, which are gone: the C library has not given their memory back to the system, but for what was free before."""
     told = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
-    assert int(told.stdout) >= 8 * 2**21
+    assert int(told.stdout) >= 4 * 2**21

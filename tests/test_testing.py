@@ -614,6 +614,16 @@ def test_what_is_wrong_everywhere_does_not_hide_what_is_wrong_with_another(check
     assert "backend.relu(" in failure.code
 
 
+@pytest.mark.parametrize("checks", [["unpool_conditions"], ["unpool_bicubic_integers", "unpool_conditions"]])
+def test_a_mode_that_is_left_out_is_not_judged_between_calls_either(checks):
+    def unpool(maps, *, size, stride, mode):
+        return reference.unpool(maps, size=size, stride=stride, mode=mode) + (mode == "bicubic")
+
+    report = check_backend(backend(unpool=unpool), checks=checks, on_failure="return")
+    assert report.status("unpool_conditions") == PASSED
+    assert "bicubic" in str(report)
+
+
 def test_where_everything_was_left_out_nothing_is_judged():
     wrong = types.SimpleNamespace(name="x", eps=2.0**-53, relu=lambda x, *, leak: reference.relu(x, leak=leak) + 1)
     hygiene = ["nan_comes_out", "infinity_comes_out", "relu_conditions", "calls_in_any_order", "many_calls"]

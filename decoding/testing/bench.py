@@ -30,7 +30,7 @@ from .stages import Expected, Pass, expectations
 T = TypeVar("T")
 NOTHING: SearchStrategy[Any] = st.nothing()
 NOT_THE_SAME = " (and not the same each time: the answer depends on earlier calls, or on chance)"
-LINEAR = ("correlate", "avg_pool", "substitute", "unpool")  # without a bias, in each array
+LINEAR = ("correlate", "avg_pool", "substitute", "unpool")  # in each of their arrays, if there is no bias
 STOPS = (Exception, SystemExit)  # a program that ends itself is wrong; an interrupt from the keyboard ends everything
 
 
@@ -345,7 +345,7 @@ def _asking(code: object, stage: str = "") -> Iterator[None]:
 
 
 def _is_minus(call: Call, before: Call) -> bool:
-    """Whether the answer to a call is that to the one before with another sign: an array has it, in which the operator is linear.
+    """Whether the answer must be minus the one before: one array has changed its sign, nothing else has changed, and the operator is linear in it.
 
     Rounding is the same on either side of zero.
     """

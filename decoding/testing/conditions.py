@@ -569,7 +569,7 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
-    """Calls with all pairs of conditions, the cheap ones first; thin ones; with three and four of `geometry` together, in groups, too, if asked."""
+    """Calls with all pairs of conditions, the cheap ones first; thin ones; those of the tables of `geometry`, in groups, too, if asked."""
     for row in _rows(operator, thorough, groups):
         if operator != "unpool" or _pixels(row) <= 1 / (8 * precision.eps):  # or the format cannot tell places apart
             yield case(operator, row, precision)

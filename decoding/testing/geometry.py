@@ -129,7 +129,7 @@ KINDS = {
 
 
 def resolved(row: Row) -> Row:
-    """The row of `conditions` that a row of this table describes: steps, sides and groups as numbers."""
+    """The row of `conditions` that a row of one of these tables describes: steps, sides and groups as numbers."""
     found = dict(row)
     if "size" in row:
         size, step = found.pop("size"), found.pop("step")

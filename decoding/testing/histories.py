@@ -1,7 +1,8 @@
 """What happens to a backend right before a call is judged: the condition *history* of `conditions` and `geometry`.
 
 Every call is made twice. Between the two, something happens: the arrays change in place, arrays of the same shape come and go, another call is made that
-is refused, or has other options. It is told as lines of code, which the check runs and a failure prints.
+is refused, or has other options, the answer is written to, or the maps become an answer of the backend; or the second call is made in another
+thread. It is told as lines of code, which the check runs and a failure prints.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     if kind == WRITTEN:
         lines = ["if isinstance(first, np.ndarray) and first.flags.writeable:", "    first[...] = 77"]
         return History([*lines, "before = np.array(first)"])
+    turn = sum(map(sum, (array.shape for array in call.named.values())))
     if kind == OWN:
-        return History(_own(call, row["images"]), asked)
+        return History(_own(call, turn), asked)
     if kind == GONE:
         return _gone(call, [] if "repeated" in row["layout"] else layout)  # which another layout would change
     wanted = {WEIGHTS: names[1:2], BIAS: names[2:]}.get(kind, ())
     able = [name for name in (*wanted, first) if name in call.named and call.named[name].flags.writeable]
-    turn = sum(map(sum, (array.shape for array in call.named.values())))
     lines = [f"{able[0]}[...] = -{able[0]}"] if able else []
     if kind == WEIGHTS and turn % 2 and able and able[0] != first and call.named[able[0]].size:
         lines = [f"{able[0]}.flat[-1] *= -1"]  # the last weight alone
@@ -72,6 +73,7 @@ def _own(call: Call, turn: int) -> list[str]:
     """The maps become what an operator of the backend made of them, if it changed no number: as in a network, where layers follow each other."""
     maps = call.names[0]
     channels = call.named[maps].shape[1]
+    turn = turn if channels <= 256 else 1  # or the bank of filters that copy would be too large
     copied = (
         f"correlate({maps}, np.eye({channels})[:, :, None, None], None, stride=(1, 1), pad=(0, 0, 0, 0))",
         f"relu({maps}, leak=1.0)",
@@ -121,9 +123,10 @@ def _others(options: dict[str, Any], turn: int) -> dict[str, Any]:
 
 
 def _spoilt(call: Call, turn: int) -> str:
-    """The call with nothing but not-a-number in one of its arrays."""
+    """The call with nothing but not-a-number in one of its arrays: not in one of zeros, of which the call may be a case."""
     names = [name for name in call.names if name in call.named]
-    one = names[turn % len(names)]
+    able = [name for name in names if call.named[name].any()] or names
+    one = able[turn % len(able)]
     return call.code(
         [f"np.full_like({name}, np.nan)" if name == one else name if name in names else "None" for name in call.names]
     )

@@ -153,7 +153,8 @@ def _same(array: Array, *_: object) -> Array:
 
 # What maps become, given the range of the format, and weights.
 Made = tuple[Callable[[Array, Range], Array], Callable[[Array], Array]]
-# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some zeros, and weights that are all one or copy a channel.
+# Numbers that fast paths look for: whole ones of 1, 8 and 15 bits, some or mostly zeros, one number for each channel, subnormal ones, and
+# weights that are all one, copy a channel, or are nearly products of a row and a column.
 SPECIAL: dict[str, Made] = {
     "bytes": (_whole(255, 0), _whole(127, -127)),
     "some zeros": (_some_zeros, _one_of_nine),

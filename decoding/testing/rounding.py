@@ -180,7 +180,7 @@ def relu_error(call: Call, precision: Arithmetic, x: Array, error: Array, _: Arr
     """A product with a leak that is read, and their roundings."""
     slope = max(1.0, abs(call.options["leak"]))
     mass = slope * (x + error)
-    return precision.growth(3) * mass, slope * error, mass
+    return precision.growth(3) * mass + slope * precision.range.tiny, slope * error, mass
 
 
 def relu_grid(call: Call, precision: Arithmetic, grids: list[float]) -> Grids | None:
