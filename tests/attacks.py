@@ -1881,12 +1881,7 @@ instead(
     "option", "max_pool: over 32 columns, those in the middle", "max_pool",
     lambda x, *, size, stride, pad: stride[1] == 1 and size[1] > 32, ends_of_the_window,
 )  # fmt: skip
-attack(
-    "state",
-    "substitute: the answer to the zeros before",
-    "substitute_conditions",
-    substitute=of_the_zeros_before(),
-)
+attack("state", "substitute: the zeros before", "substitute_conditions", substitute=of_the_zeros_before())
 attack("state", "max_pool: lost after a convolution", "max_pool_conditions", **lost_after_a_convolution())
 
 

@@ -717,7 +717,7 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     asked = past.again or call.by_name()
     scope = bench.happens(past.lines, call, answer, code())
     got = np.asarray(scope.get("before", got), np.float64)
-    if past.options is not None and "other" in scope:
+    if past.options and "other" in scope:
         between = before._replace(options=past.options)
         if between.label not in bench.left_out:  # an interpolation that is wrong in plain calls has checks of its own
             _agrees_in_between(desk, scope["other"], between, code("other"))

@@ -62,7 +62,7 @@ USUAL: Table = {
     "filters": (2, 4, 8, 16),
     "groups": (1, 2, EACH),
     "images": (1, 2),
-    "layout": ("in C's order", "channels last", "every second column"),
+    "layout": LAYOUTS[:3],
     "values": ("integers", "reals", "negative"),
 }
 # Layers on many channels, filters and images, whose products of matrices are made in blocks and leave rests.
@@ -76,7 +76,7 @@ LAYERS: Table = {
     "filters": (12, 20, 33, 64, 128, 208),
     "groups": (1, EACH),
     "images": (1, 2, 8, 16),
-    "layout": ("in C's order", "channels last", "every second column"),
+    "layout": LAYOUTS[:3],
     "values": ("integers", "reals"),
 }
 
@@ -102,26 +102,27 @@ def factors(operator: str, groups: bool = False) -> Table:
     }  # fmt: skip
 
 
-@lru_cache(maxsize=32)
 def usual_factors(operator: str, groups: bool = False) -> Table:
     """The table of the usual ones."""
-    known = factors(operator, groups)
-    cells = {} if "pad" in known else dict.fromkeys(("rows", "columns"), (1, 8, 9, 14))
-    return {name: {**USUAL, **cells}.get(name, classes) for name, classes in known.items()}
+    return _with_classes(factors(operator, groups), USUAL)
 
 
-@lru_cache(maxsize=32)
 def layer_factors(operator: str, groups: bool = False) -> Table:
     """The table of layers."""
     known = factors(operator, groups)
     windows = {"window": LAYERS["window"]} if "size" in known else {}
-    cells = {} if "pad" in known else dict.fromkeys(("rows", "columns"), (1, 4, 7))
-    others = {name: {**LAYERS, **cells}.get(name, known[name]) for name in known if name not in ("size", "step")}
-    return {**windows, **others}
+    others = {name: classes for name, classes in known.items() if name not in ("size", "step")}
+    return {**windows, **_with_classes(others, LAYERS)}
+
+
+def _with_classes(known: Table, given: Table) -> Table:
+    """The table with the classes that are given; where no window is moved over maps, one cell stands for what one window takes."""
+    cells = {} if "pad" in known else {side: (1, *given[side][1:]) for side in ("rows", "columns")}
+    return {name: {**given, **cells}.get(name, classes) for name, classes in known.items()}
 
 
 # Tables: how many of their classes occur together; how many products most calls have, and each.
-KINDS = {
+KINDS: dict[str, tuple[Callable[..., Table], int, int, int]] = {
     "threes": (factors, 3, SMALL, MOST),
     "usual": (usual_factors, 4, SMALL, MOST),
     "layers": (layer_factors, 3, 2**17, 2**19),
@@ -251,13 +252,12 @@ def _compatible(table: Table, strength: int, products: Callable[[Row], float]) -
     return np.concatenate(found)
 
 
+@lru_cache(maxsize=64)
 def covering(operator: str, kind: str, groups: bool = False) -> tuple[tuple[Row, ...], int, int]:
     """Rows of `conditions` in which so many classes of the table of that kind occur together, the cheap ones first; how many do, and how many can."""
-    return _covering(ALIKE.get(operator, operator), kind, groups)
+    if operator in ALIKE:
+        return covering(ALIKE[operator], kind, groups)
 
-
-@lru_cache(maxsize=64)
-def _covering(operator: str, kind: str, groups: bool) -> tuple[tuple[Row, ...], int, int]:
     def products(row: Row) -> float:
         return TABLE[operator].products(resolved(row))
 

@@ -55,14 +55,14 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     lines = [f"{able[0]}[...] = -{able[0]}"] if able else []
     if kind == WEIGHTS and turn % 2 and able and able[0] != first and call.named[able[0]].size:
         lines = [f"{able[0]}.flat[-1] *= -1"]  # the last weight alone
-    options = _others(call.options, turn) if kind == OPTIONS else None
+    options = _others(call.options, turn) if kind == OPTIONS else {}
     other = {
-        OPTIONS: lambda: f"other = {call._replace(options=options or {}).by_name()}",
+        OPTIONS: lambda: f"other = {call._replace(options=options).by_name()}",
         REFUSED: lambda: asked.replace(f"({first}", f"({first}{WRONG.get(call.operator, '[0, 0]')}", 1),
         SPOILT: lambda: _spoilt(call, turn),
     }.get(kind)
     if other is not None:
-        lines = ["import contextlib", "with contextlib.suppress(Exception):", f"    {other()}", *lines]
+        lines = [*_perhaps(other()), *lines]
     if kind == THREAD and threads:
         lines = ["from concurrent.futures import ThreadPoolExecutor", *lines]
         return History(lines, f"ThreadPoolExecutor(1).submit(lambda: {asked}).result()", bool(able))
@@ -79,12 +79,15 @@ def _own(call: Call, turn: int) -> list[str]:
         f"relu({maps}, leak=1.0)",
         f"max_pool({maps}, size=(1, 1), stride=(1, 1), pad=(0, 0, 0, 0))",
     )
-    return [
-        "import contextlib",
-        "with contextlib.suppress(Exception):",
-        f"    own = backend.{copied[turn % len(copied)]}",
-        f"    {maps} = own if isinstance(own, np.ndarray) and np.array_equal(own, {maps}) else {maps}",
-    ]
+    return _perhaps(
+        f"own = backend.{copied[turn % len(copied)]}",
+        f"{maps} = own if isinstance(own, np.ndarray) and np.array_equal(own, {maps}) else {maps}",
+    )
+
+
+def _perhaps(*lines: str) -> list[str]:
+    """The lines, of which the backend may refuse any."""
+    return ["import contextlib", "with contextlib.suppress(Exception):", *(f"    {line}" for line in lines)]
 
 
 def _gone(call: Call, layout: list[str]) -> History:
