@@ -7,6 +7,8 @@ import random
 import sys
 import threading
 import time
+import unittest.mock
+from collections import OrderedDict
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -34,24 +36,22 @@ from decoding import (
 
 
 class Apart(Executor):
-    """Workers that know of nothing but what is pickled, and finish in any order; it keeps count."""
+    """Workers that know of nothing but what is pickled, and finish in any order."""
 
     num_workers = 3
 
     def __init__(self, forgetful=False):
         self.random, self.forgetful = random.Random(0), forgetful
-        self.submitted, self.finished, self.most, self.payloads = 0, 0, 0, 0
 
     def submit(self, call, /, *arguments):
-        self.submitted += 1
-        self.payloads += any(isinstance(each, bytes) and len(each) > 500 for each in arguments)
         content, future = pickle.dumps((call, arguments)), Future()
 
         def finish():
             if not future.set_running_or_notify_cancel():
                 return
             if self.forgetful:
-                executing._WORKS.clear()
+                with executing._KEEPING:
+                    executing._WORKS.clear()
             call, arguments = pickle.loads(content)
             try:
                 future.set_result(pickle.loads(pickle.dumps(call(*arguments))))
@@ -59,6 +59,26 @@ class Apart(Executor):
                 future.set_exception(error)
 
         threading.Timer(self.random.random() / 100, finish).start()
+        return future
+
+
+class InTurn(Executor):
+    """Three workers with a memory each, that take turns, one task at a time; it counts the tasks and those that bring the work."""
+
+    num_workers = 3
+
+    def __init__(self, forgetful=False):
+        self.memories, self.forgetful = [OrderedDict() for _ in range(self.num_workers)], forgetful
+        self.submitted, self.payloads = 0, 0
+
+    def submit(self, call, /, *arguments):
+        memory = OrderedDict() if self.forgetful else self.memories[self.submitted % self.num_workers]
+        self.submitted += 1
+        self.payloads += any(isinstance(each, bytes) and len(each) > 500 for each in arguments)
+        future = Future()
+        with unittest.mock.patch.object(executing, "_WORKS", memory):
+            call, arguments = pickle.loads(pickle.dumps((call, arguments)))
+            future.set_result(pickle.loads(pickle.dumps(call(*arguments))))
         return future
 
 
@@ -200,11 +220,11 @@ def test_of_a_stream_no_more_is_read_than_two_batches_for_each_worker(net):
 
 
 def test_the_network_travels_once_for_each_worker(net, images):
-    engine = Apart()
+    engine = InTurn()
     measure(net, images, [decoding.TopImagesMeter(net, 6)], batch_size=1, executor=engine)
     assert engine.payloads == engine.num_workers
     assert engine.submitted == 1 + len(images)  # and one to see whether the workers have the package
-    forgetful = Apart(forgetful=True)
+    forgetful = InTurn(forgetful=True)
     measure(net, images, [decoding.TopImagesMeter(net, 6)], batch_size=1, executor=forgetful)
     assert forgetful.payloads == len(images)  # each worker asks for it
 
