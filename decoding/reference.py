@@ -8,6 +8,7 @@ with these functions can be given wherever a `backend` is taken.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -88,12 +89,13 @@ def correlate(
     array([[[[21., 32., 43.]]]])
     """
     x, filters, bias, stride, pad = correlate_arguments(x, filters, bias, stride, pad, groups)
-    windows = _windows(_padded(_float64(x), pad, 0.0), filters.shape[2:], stride)
-    parts = [
-        np.moveaxis(np.tensordot(w, f, axes=((1, 4, 5), (1, 2, 3))), -1, 1)
-        for w, f in zip(np.split(windows, groups, axis=1), np.split(_float64(filters), groups), strict=True)
-    ]
-    y = parts[0] if groups == 1 else np.concatenate(parts, axis=1)
+    (k, c, *size), n = filters.shape, len(x)
+    windows = _windows(_padded(_float64(x), pad, 0.0), size, stride)
+    (rows, columns), numbers = windows.shape[2:4], c * math.prod(size)
+    windows = windows.reshape(n, groups, c, rows, columns, *size).transpose(1, 0, 3, 4, 2, 5, 6)
+    windows = windows.reshape(groups, n * rows * columns, numbers)  # of each group, a matrix, as its filters are
+    y: Float64 = windows @ _float64(filters).reshape(groups, k // groups, numbers).swapaxes(1, 2)
+    y = np.moveaxis(y.reshape(groups, n, rows, columns, k // groups), (1, 4), (0, 2)).reshape(n, k, rows, columns)
     return y if bias is None else y + _float64(bias)[:, np.newaxis, np.newaxis]
 
 
@@ -284,18 +286,17 @@ def substitute(maps: npt.ArrayLike, filters: npt.ArrayLike, *, stride: Any = 1, 
              [ 3., 34., 40.]]]])
     """
     maps, filters, stride = substitute_arguments(maps, filters, stride, groups)
-    (n, _, rows, columns), (_, c, *size) = maps.shape, filters.shape
+    (n, k, rows, columns), (_, c, *size) = maps.shape, filters.shape
     height, width = ((m - 1) * s + f for m, s, f in zip((rows, columns), stride, size, strict=True))
-    parts = [
-        np.tensordot(m, f, axes=(1, 0))
-        for m, f in zip(np.split(_float64(maps), groups, axis=1), np.split(_float64(filters), groups), strict=True)
-    ]
-    products = np.moveaxis(parts[0] if groups == 1 else np.concatenate(parts, axis=3), 3, 1)  # (N, C, H, W, h, w)
-    out = np.zeros((n, groups * c, height, width))
+    responses = _float64(maps).reshape(n, groups, k // groups, rows, columns).transpose(1, 0, 3, 4, 2)
+    responses = responses.reshape(groups, n * rows * columns, k // groups)
+    products = responses @ _float64(filters).reshape(groups, k // groups, c * math.prod(size))
+    products = products.reshape(groups, n, rows, columns, c, *size).transpose(1, 0, 4, 2, 3, 5, 6)
+    out = np.zeros((n, groups, c, height, width))
     below, right = (m * s for m, s in zip((rows, columns), stride, strict=True))
     for u, v in reversed(list(np.ndindex(*size))):  # so each cell adds up in the order of the responses
-        out[:, :, u : u + below : stride[0], v : v + right : stride[1]] += products[..., u, v]
-    return out
+        out[..., u : u + below : stride[0], v : v + right : stride[1]] += products[..., u, v]
+    return out.reshape(n, groups * c, height, width)
 
 
 @public
