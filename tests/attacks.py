@@ -1885,6 +1885,79 @@ attack("state", "substitute: the zeros before", "substitute_conditions", substit
 attack("state", "max_pool: lost after a convolution", "max_pool_conditions", **lost_after_a_convolution())
 
 
+def where_groups_of_tiles_leave(least, x, f, b, *, stride, pad):
+    """Tiles of 4×4 cells, eight at a time: the last one is left out where more than `least` are left over."""
+    y = reference.correlate(x, f, b, stride=stride, pad=pad)
+    down, across = (-(-side // 4) for side in y.shape[2:])
+    if down * across % 8 > least:
+        y[:, :, 4 * down - 4 :, 4 * across - 4 :] = 0
+    return y
+
+
+def pads_as_zeros(x, *, size, stride, pad):
+    top, bottom, left, right = pad
+    return reference.max_pool(np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))), size=size, stride=stride)
+
+
+def rows_run_on(x, *, size, stride, pad):
+    y = reference.avg_pool(x, size=size, stride=stride, pad=pad)
+    y[:, :, 1:] = np.roll(y[:, :, 1:], 1, axis=3) + 1
+    return y
+
+
+def packed_once(least):
+    """Large banks are packed once for each place in memory, as long as their first and last weights are as they were."""
+    known = {}
+
+    def correlate(x, f, b, **options):
+        if f.size >= least:
+            key = f.__array_interface__["data"][0], f.shape, f.strides, f.dtype.str, float(f.flat[0]), float(f.flat[-1])
+            f = known.setdefault(key, np.array(f))
+        return reference.correlate(x, f, b, **options)
+
+    return correlate
+
+
+for kind, name, condition, spoil in (
+    ("size", "a rest of 32 of 64 channels from 96 on, over 32,768 cells",
+     lambda x, f, b, **o: x.shape[1] > 64 and x.shape[1] % 64 == 32 and math.prod(x.shape[2:]) >= 32768, without_channels(32)),
+    ("pair", "a rest of 32 of 64 channels from 96 on, 1×1, 128 filters",
+     lambda x, f, b, **o: f.shape[2:] == (1, 1) and x.shape[1] > 64 and x.shape[1] % 64 == 32 and len(f) % 128 == 0, without_channels(32)),
+    ("pair", "3×3 on 8 channels and filters, five to seven of eight tiles left over",
+     lambda x, f, b, *, stride, **o: f.shape[2:] == (3, 3) and stride == (1, 1) and x.shape[1] >= 8 and len(f) >= 8,
+     lambda x, f, b, **o: where_groups_of_tiles_leave(4, x, f, b, **o)),
+    ("pair", "7×7 in steps of 2 on three channels, over 64 columns of answers",
+     lambda x, f, b, *, stride, pad: f.shape[1:] == (3, 7, 7) and stride == (2, 2) and x.shape[3] + sum(pad[2:]) > 134,
+     lambda x, f, b, **o: last_column(reference.correlate(x, f, b, **o))),
+):  # fmt: skip
+    instead(kind, f"correlate: {name}", "correlate", condition, spoil)
+instead(
+    "pair", "substitute: 4×4 in steps of 2, few channels, a rest of 8 maps", "substitute",
+    lambda m, f, *, stride: f.shape[2:] == (4, 4) and stride == (2, 2) and f.shape[1] <= 4 and len(f) > 8 and len(f) % 8,
+    lambda m, f, *, stride: reference.substitute(m[:, : len(f) // 8 * 8], f[: len(f) // 8 * 8], stride=stride),
+)  # fmt: skip
+instead(
+    "number", "substitute: half precision, the first row of filters alone", "substitute",
+    lambda m, f, *, stride: m.dtype == np.float16,
+    lambda m, f, *, stride: reference.substitute(m, np.where(np.arange(f.shape[2])[:, None] > 0, 0, f), stride=stride),
+)  # fmt: skip
+instead(
+    "pair", "max_pool: 3×3 in steps of 2, pads below and right, over 32 channels", "max_pool",
+    lambda x, *, size, stride, pad: size == (3, 3) and stride == (2, 2) and pad == (0, 1, 0, 1) and x.shape[1] > 32, pads_as_zeros,
+)  # fmt: skip
+instead(
+    "pair", "avg_pool: 2×2 in single precision, odd columns, 64 channels", "avg_pool",
+    lambda x, *, size, stride, pad: size == stride == (2, 2) and not any(pad) and x.dtype == np.float32 and x.shape[3] % 2 and x.shape[1] >= 64,
+    rows_run_on,
+)  # fmt: skip
+instead(
+    "pair", "unpool: bilinear 4×4 in steps of 2, one column, over 16 channels", "unpool",
+    lambda m, *, size, stride, mode: mode == "bilinear" and size == (4, 4) and stride == (2, 2) and m.shape[3] == 1 and m.shape[1] > 16,
+    lambda m, **o: reference.unpool(m, **o) * np.where(np.arange(m.shape[1]) < 16, 1, 0.5)[:, None, None],
+)  # fmt: skip
+attack("state", "correlate: large banks by their ends", "correlate_conditions", correlate=packed_once(4096))
+
+
 def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend

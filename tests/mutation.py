@@ -32,7 +32,7 @@ import numpy as np
 from decoding import reference
 from decoding.backend import OPERATORS
 from decoding.interpolation import MODES
-from decoding.testing import check_backend, conditions, geometry, shrinking
+from decoding.testing import check_backend, conditions, shrinking
 from decoding.testing.calls import Call
 from decoding.testing.conditions import LONGEST_UNPOOLED
 from decoding.testing.operators import PADS, TABLE
@@ -267,7 +267,7 @@ def possible(pair):
     operator = pair[0].operator
     least = {name: value for each in pair for name, value in each.least().items()}
     rows = (conditions.plain(operator, **{"rows": cells, "columns": cells, **least}) for cells in (1, 9, 33))
-    return any(TABLE[operator].products(row) <= geometry.MOST for row in rows)
+    return any(TABLE[operator].products(row) <= conditions.MOST for row in rows)
 
 
 class Mutant:
@@ -366,7 +366,7 @@ class Mutant:
             }
             for each in self.conditions:
                 row |= each.likely(draw, row)
-            if products(row) <= geometry.MOST:
+            if products(row) <= conditions.MOST:
                 case = conditions.case(self.operator, row, Arithmetic(EPS))
                 if self.meets(case.call):
                     yield case

@@ -128,7 +128,7 @@ def source(value: npt.ArrayLike | Layer | Network | None) -> str:
         return repr(value)
     if not value.size:
         return f"np.zeros({value.shape})"
-    values, kind = value.astype(np.float64), "np.float32" if value.dtype == np.float32 else "float"
+    values, kind = value.astype(np.float64), f"np.{value.dtype}" if value.dtype in (np.float16, np.float32) else "float"
     for period in range(1, 14):
         if values.size > 20 and np.array_equal(values.ravel()[period:], values.ravel()[:-period]):
             return f"np.resize(np.array({_numbers(values.ravel()[:period])}, {kind}), {values.shape})"

@@ -749,8 +749,8 @@ def _agrees_in_between(bench: Bench, other: Any, call: Call, code: Script) -> No
 
 
 def _desk(bench: Bench, row: Row) -> Bench:
-    """Where calls of the row are judged: what has singles in it as in single precision."""
-    return bench if row["type"] == "double" else bench.at(conditions.SINGLE)
+    """Where calls of the row are judged: what has singles in it as in single precision, and halves as in half precision."""
+    return bench.at(conditions.roundoff(row))
 
 
 def _agrees_at_first(bench: Bench, case: conditions.Case, before: Call) -> tuple[Any, Array, stages.Expected]:

@@ -18,15 +18,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import Array
-from . import geometry
+from . import geometry, published
 from .calls import Call, Script, compiled
-from .geometry import ALIKE, MOST
+from .geometry import ALIKE
 from .histories import histories
 from .numbers import APART, PATTERNS, SPECIAL, VALUES, valued
 from .operators import TABLE, WINDOWS, Row, Table, windows
 from .rounding import Arithmetic
 
-SHORT = 2**12  # products of a call that is soon made
+SHORT = 2**12  # products of a call that is soon made,
+MOST = 2**17  # and of one in which everything is paired with everything,
+MOST_THOROUGHLY = 2**20  # long sides too
 SIDES = ("images", "channels", "filters", "rows", "columns")
 FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
@@ -36,6 +38,7 @@ ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alon
 # With FEW and LENGTHS, all rests of blocks of up to twelve, which one block or more comes before; in small calls, alone, too.
 RESTS = (6, 10, 12, 14, 18, 20, 22, 23, 28)
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
+HALF_BLOCKS = (48, 96, 160, 192, 224, 320, 384, 768)  # half a block of 32 to 512 left over, alone, too
 LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
@@ -48,7 +51,6 @@ MUTE = {
     ("channels", 1),
 }
 LONGEST_UNPOOLED = 257  # as the reference makes a whole matrix of weights for each axis
-MOST_THOROUGHLY = 2**20  # products of a call, where long sides are paired with everything; else `geometry.MOST`
 ROUGHLY = 1.05 * MOST  # of the same size: with it 4,097 and 32, say
 # Maps in which something may fit, and one of a single cell.
 MAPS: tuple[Row, ...] = tuple({"rows": n, "columns": m} for n, m in ((2, 3), (5, 8), (9, 9), (33, 33)))
@@ -87,7 +89,8 @@ OTHER = (
     "cut out",
 )
 SINGLE = 2.0**-24
-# Which arrays are of single precision.
+HALF = 2.0**-11
+# Which arrays are of single precision; all may be of half precision, which is not paired with everything.
 TYPES: dict[str, tuple[int, ...]] = {
     "double": (),
     "single": (0, 1, 2),
@@ -132,7 +135,7 @@ class Coverage(NamedTuple):
     fours, possible_fours : int
         The same of four classes of its usual ones.
     layers, possible_layers : int
-        The same of three classes of its layers on many channels.
+        The same of four classes of its layers on many channels.
     """
 
     factors: int
@@ -297,6 +300,7 @@ def thin(operator: str) -> tuple[Row, ...]:
         _bars,
         _unequal_steps,
         _tall,
+        _halves,
     )
     large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
     rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
@@ -304,7 +308,7 @@ def thin(operator: str) -> tuple[Row, ...]:
     return tuple(row | {"history": next(turns)} if row["history"] == known[0] else row for row in rows)
 
 
-def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST, *RESTS, *BETWEEN)) -> list[int]:
+def _lengths(operator: str, among: tuple[int, ...] = (*LENGTHS, *ALMOST, *RESTS, *BETWEEN, *HALF_BLOCKS)) -> list[int]:
     return [n for n in sorted(among) if operator != "unpool" or n <= LONGEST_UNPOOLED]
 
 
@@ -394,6 +398,14 @@ def _tall(operator: str) -> Iterator[Row]:
         yield _usual(operator, **sides, layout=layout, mode=mode, window=window)
 
 
+def _halves(operator: str) -> Iterator[Row]:
+    """Arrays of half precision in small calls, in all layouts by turns."""
+    layouts, most = cycle(LAYOUTS), 2**8  # terms of a sum, so that it can be judged
+    for row in short(operator):
+        if "window" not in row or row["channels"] * math.prod(row["window"][0]) <= most:
+            yield row | {"type": "half", "layout": next(layouts)}
+
+
 def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
@@ -445,6 +457,7 @@ def _large(operator: str) -> Iterator[Row]:
         large += [{"rows": 257, "columns": 256, "images": 1}]
     if "filters" in table:
         large += [whole | {"channels": 1, "filters": 16, "window": ((1, 1), (1, 1))}]
+        large += [{"images": 1, "channels": 96, "filters": 1, "rows": 182, "columns": 181, "window": ((1, 1), (1, 1))}]
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
         if "pad" not in table:  # more than 255 copies that overlap
             large += [{**dict.fromkeys(SIDES, 1), "rows": 17, "columns": 17, "window": ((16, 17), (1, 1))}]
@@ -481,6 +494,18 @@ def _usual_layers(operator: str) -> Iterator[Row]:
     sizes = [(1, c, 16, *sides) for c in (3, 16) for sides in ((8, 14), (9, 15 if weights else 33))]
     values = "negative" if "pad" in table and not weights else "integers"
     yield from layers(names, sizes, pad="half a window", type="single", values=values)
+
+
+def as_published(operator: str, groups: bool = False) -> Iterator[Row]:
+    """Layers of published networks, each on one image in double precision, and on several in single precision, channels last."""
+    table, most, turns = factors(operator), published.MOST, cycle(histories(operator))
+    for turn, row in enumerate(row for kind in {False, groups} for row in published.layers(operator, kind)):
+        modes = {"mode": table["mode"][turn % len(table["mode"])]} if "mode" in table else {}
+        one = plain(operator, **row, **modes) | row
+        cost = TABLE[operator].products(one) / row.get("groups", 1)
+        several = {"images": 16 if 16 * cost <= most else 2, "type": "single", "layout": "channels last"}
+        yield one | {"history": next(turns), "values": ("integers", "negative")[turn % 2]}
+        yield one | several | {"history": next(turns), "values": ("reals", "integers")[turn % 2]}
 
 
 def _with_every_class(operator: str) -> Iterator[Row]:
@@ -579,6 +604,7 @@ def _rows(operator: str, thorough: bool, groups: bool) -> Iterator[Row]:
     """Those of all tables, each of which is made when the one before is through."""
     yield from covering(operator, thorough)[0]
     yield from thin(operator)
+    yield from as_published(operator, groups)
     for kind in geometry.KINDS:
         yield from geometry.covering(operator, kind, groups)[0]
 
@@ -602,16 +628,20 @@ def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Cov
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    singles = TYPES[row["type"]]
-    if singles:
-        precision = precision._replace(eps=max(precision.eps, SINGLE))
+    dtype, which = (np.float16, (0, 1, 2)) if row["type"] == "half" else (np.float32, TYPES[row["type"]])
+    precision = precision._replace(eps=max(precision.eps, roundoff(row)))
     call = valued(TABLE[operator].made(row), row["values"], precision)
-    typed = [a if a is None or i not in singles else a.astype(np.float32) for i, a in enumerate(call.arrays)]
+    typed = [a if a is None or i not in which else a.astype(dtype) for i, a in enumerate(call.arrays)]
     call = call._replace(arrays=tuple(typed))
     codes = _codes(row)
     lines = [code.format(name) for name, code in zip(call.names, codes, strict=False) if code and name in call.named]
     laid = tuple(a if a is None else _laid(code, a) for code, a in zip(codes, typed, strict=False))
     return Case(call._replace(arrays=laid), lines, row, call)
+
+
+def roundoff(row: Row) -> float:
+    """The unit roundoff that a call may be answered with because of the types of its arrays, in whatever precision the backend is."""
+    return {"double": 0.0, "half": HALF}.get(row["type"], SINGLE)
 
 
 def _codes(row: Row) -> list[str]:

@@ -1,9 +1,9 @@
-"""Small calls in which every three conditions of geometry and layout occur together, and every four of those that networks mostly have.
+"""Calls in which every three conditions of geometry and layout occur together, and every four of those that networks mostly have.
 
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
 occur together in some call (a covering array of strength 3), and there are still fewer *usual* classes, every *four* of which occur together.
-A third table has *layers* on many channels, filters and images, every three conditions of which occur together. Rows and columns are classes,
+A third table has *layers* on many channels, filters and images, every four conditions of which occur together. Rows and columns are classes,
 too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of `conditions`.
 """
 
@@ -23,7 +23,6 @@ from .operators import PADS, TABLE, Row, Table, windows
 
 ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 
-SMALL, MOST = 2**14, 2**17  # products of most calls, and of each
 CANDIDATES = 24  # rows that are drawn, the best of which is taken,
 CHANGES = 2  # and changed so often
 SIZES = (*((n, n) for n in (3, 1, 2, 4, 5, 6, 7, 8, 14)), (2, 3), (1, 3), (3, 1), (1, 2), (2, 1))
@@ -52,7 +51,7 @@ REALS = ("graded", "wide maps")
 SINGLES = ("the first single", "the others single")
 # What networks mostly have, and where fast paths begin: 14 is two more than a multiple of four.
 USUAL: Table = {
-    "size": ((3, 3), (1, 1), (2, 2), (5, 5)),
+    "size": ((3, 3), (1, 1), (2, 2), (4, 4), (5, 5)),
     "step": ((1, 1), (2, 2)),
     "pad": ("half a window", "none", "below and right"),
     "leak": (0.0, 0.25, -1.0),
@@ -67,17 +66,17 @@ USUAL: Table = {
 }
 # Layers on many channels, filters and images, whose products of matrices are made in blocks and leave rests.
 LAYERS: Table = {
-    "window": windows("3/1 1/1 3/2 1/2 2/2 5/1 7/2 1x7/1 7x1/1"),
-    "pad": ("none", "half a window", "one all around"),
+    "window": windows("3/1 1/1 3/2 1/2 5/1 1x7/1 2/2 4/2"),
+    "pad": ("none", "half a window", "one all around", "below and right"),
     "leak": (0.0, 0.25),
-    "rows": (ONE, 4, 7),
-    "columns": (ONE, 4, 7),
-    "channels": (3, 7, 24, 32, 48, 64, 104, 128, 192),
-    "filters": (12, 20, 33, 64, 128, 208),
+    "rows": (ONE, 4, 9),
+    "columns": (ONE, 7, 8),
+    "channels": (3, 15, 96, 104, 128, 576),
+    "filters": (3, 33, 128, 208),
     "groups": (1, EACH),
-    "images": (1, 2, 8, 16),
+    "images": (1, 2, 16),
     "layout": LAYOUTS[:3],
-    "values": ("integers", "reals"),
+    "values": ("integers", "reals", "negative"),
 }
 
 
@@ -121,11 +120,11 @@ def _with_classes(known: Table, given: Table) -> Table:
     return {name: {**given, **cells}.get(name, classes) for name, classes in known.items()}
 
 
-# Tables: how many of their classes occur together; how many products most calls have, and each.
+# Tables: how many of their classes occur together; how many products most calls have, and each: large ones take little longer, and fewer do.
 KINDS: dict[str, tuple[Callable[..., Table], int, int, int]] = {
-    "threes": (factors, 3, SMALL, MOST),
-    "usual": (usual_factors, 4, SMALL, MOST),
-    "layers": (layer_factors, 3, 2**17, 2**19),
+    "threes": (factors, 3, 2**16, 2**18),
+    "usual": (usual_factors, 4, 2**16, 2**18),
+    "layers": (layer_factors, 4, 2**21, 2**24),
 }
 
 

@@ -67,10 +67,10 @@ def windows(text: str) -> Windows:
 
 # What people use, and one cell, one row, one column; steps that are equal, unequal, and larger than the window.
 WINDOWS = windows(
-    "2x3/1x2 1/1 1/2 3/1 3/2 3/3 3/1x2 5/1 5/2 7/2 2/2 3x2/2x5 1x3/1 3x1/1 4/3 2x3/3x1 3/5 1x2/1x17 11/4 1x8/1 9x1/1 16x17/1x2 32x33/3x1"
+    "2x3/1x2 1/1 1/2 3/1 3/2 3/3 3/1x2 5/1 5/2 7/2 2/2 4/2 3x2/2x5 1x3/1 3x1/1 4/3 2x3/3x1 3/5 1x2/1x17 11/4 1x8/1 9x1/1 16x17/1x2 32x33/3x1"
 )
 POOLS = windows(
-    "3x2/1x2 2/2 3/2 2/1 3/3 5/2 4/3 5/5 1/1 1/2 2/3 3x2/2x3 1x4/1 4x1/1 7/7 8/8 16x17/1x2 2x5/5x4 9/4 5x6/3x4"
+    "3x2/1x2 2/2 3/2 2/1 3/3 5/2 4/2 4/3 5/5 1/1 1/2 2/3 3x2/2x3 1x4/1 4x1/1 7/7 8/8 16x17/1x2 2x5/5x4 9/4 5x6/3x4"
 )
 # At steps of 49, 98 and 103, p times the rounded reciprocal lies below a whole number where p over the step is one.
 UNPOOLS = (*POOLS, *windows("49x1/49x1 1x98/1x98 2x1/103x1 1x49/1x49 6/1"))
