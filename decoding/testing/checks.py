@@ -663,7 +663,7 @@ def _conditions(operator: str) -> None:
         probes = explicit.probes([operator])
         bench.right(probes)
         wrong = {call.options.get("mode") for call in probes if call.label in bench.left_out}
-        held: list[tuple[Any, Array, conditions.Case]] = []
+        held: list[tuple[Any, Array, Row]] = []  # not the arrays of the cases, which are many and large
         looked_at = deque[conditions.Case](maxlen=1)
 
         def agrees(case: conditions.Case) -> None:
@@ -677,7 +677,7 @@ def _conditions(operator: str) -> None:
                         now[...] = then  # so that the case is what it was
             if got.size <= KEPT:  # by turns the answer, and a part of it alone, which must keep its memory as well
                 part = len(held) % 2 and isinstance(answer, np.ndarray)
-                held.append((answer[:1], got[:1], case) if part else (answer, got, case))
+                held.append((answer[:1], got[:1], case.row) if part else (answer, got, case.row))
 
         groups = operator in GROUPED and takes_groups(bench.backend)
         cases = conditions.cases(operator, bench.precision, bench.thorough, groups)
@@ -687,8 +687,9 @@ def _conditions(operator: str) -> None:
             bench.look((case for case in cases if case.row.get("mode") not in wrong), agrees)
         except Mismatch as mismatch:
             raise _shrunk(bench, looked_at[0], mismatch) from None
-        for answer, before, case in held:
+        for answer, before, row in held:
             if not stays(answer, before):
+                case = conditions.case(operator, row, bench.precision)
                 raise Mismatch("the answer changed when other calls were made later", case)
 
     check(
