@@ -457,6 +457,23 @@ def test_an_answer_that_ends_the_program_is_a_failure():
     assert "which is no array" in report.failures[0].detail
 
 
+@pytest.mark.slow
+def test_an_interpolation_that_is_wrong_where_windows_lie_side_by_side_and_unknown_elsewhere_is_left_out():
+    """As libraries are that resize images: the checks of that interpolation tell it, and the check of all conditions looks at the others."""
+
+    def unpool(maps, *, size, stride, mode):
+        if mode == "bicubic" and size != stride:
+            raise NotImplementedError("only by a whole factor")
+        return reference.unpool(maps, size=size, stride=stride, mode=mode) + 2 * (mode == "bicubic")
+
+    mine = backend(unpool=unpool)
+    report = check_backend(
+        mine, checks=["unpool_bicubic_integers", "unpool_conditions"], on_failure="return", examples=2
+    )
+    assert report.status("unpool_bicubic_integers") == FAILED
+    assert report.status("unpool_conditions") == PARTLY, report  # it does not know the interpolation elsewhere
+
+
 def test_not_a_number_is_not_refused_by_ending_the_program():
     def relu(x, *, leak):
         return stopping() if np.isnan(x).any() else reference.relu(x, leak=leak)

@@ -661,6 +661,12 @@ def _answered(bench: Bench, call: Call) -> None:
 def _conditions(operator: str) -> None:
     def run(bench: Bench) -> None:
         probes = explicit.probes([operator])
+        # A library may know an interpolation only where windows lie side by side.
+        probes += [
+            call._replace(options={**call.options, "stride": call.options["size"]})
+            for call in probes
+            if "mode" in call.options
+        ]
         bench.right(probes)
         wrong = {call.options.get("mode") for call in probes if call.label in bench.left_out}
         held: list[tuple[Any, Array, Row]] = []  # not the arrays of the cases, which are many and large
