@@ -67,11 +67,15 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize(("kind", "too_large"), [("threes", 5), ("usual", 30), ("layers", 130)])
+@pytest.mark.parametrize(("kind", "too_large"), [("threes", 5), ("usual", 30), ("layers", 20)])
 def test_every_three_conditions_of_geometry_and_of_layers_and_four_usual_ones_occur_together(operator, kind, too_large):
-    factors, strength, few, most = geometry.KINDS[kind]
-    table, cost_of = factors(operator, groups=True), operators.TABLE[operator].products
-    rows, found, possible = geometry.cover(table, strength, lambda row: cost_of(geometry.resolved(row)), few, most)
+    factors, strength, often, few, most = geometry.KINDS[kind]
+    for seed in range(often):
+        every_one_occurs(operator, factors(operator, groups=True), strength, few, most, seed, too_large)
+
+
+def every_one_occurs(operator, table, strength, few, most, seed, too_large):
+    rows, found, possible = geometry.cover(table, strength, lambda row: geometry.cost(operator, row), few, most, seed)
     together = {some for row in rows for some in combinations(row.items(), strength)}
     assert len(together) == found
     least = {name: 1 if 1 in classes else classes[0] for name, classes in table.items()}
@@ -80,7 +84,7 @@ def test_every_three_conditions_of_geometry_and_of_layers_and_four_usual_ones_oc
         for some in product(*(table[name] for name in names)):
             chosen = dict(zip(names, some, strict=True))
             if tuple(chosen.items()) not in together:
-                cost = cost_of(geometry.resolved(least | chosen))
+                cost = geometry.cost(operator, least | chosen)
                 assert cost > most
                 missing, excluded = missing + math.isfinite(cost), excluded + math.isinf(cost)
     assert possible - found == missing <= too_large
@@ -115,15 +119,13 @@ def test_layers_are_published_with_what_their_papers_say():
     steps = next(row for row in shared if row["channels"] == 96 and row["window"] == ((3, 3), (2, 2)))
     assert (steps["groups"], steps["filters"], steps["pad"], steps["columns"]) == (96, 96, "below and right", 112)
     carried = [row for row in published.layers("substitute") if row["window"] == ((4, 4), (2, 2))]
-    assert (128, 3) in {(row["channels"], row["filters"]) for row in carried}
+    assert (64, 3) in {(row["channels"], row["filters"]) for row in carried}
     assert all("pad" not in row for row in carried)
     for operator in ("correlate", "substitute"):
         for row in (*published.layers(operator), *published.layers(operator, groups=True)):
             cost = operators.TABLE[operator].products({"images": 1, **row}) / row.get("groups", 1)
-            assert cost <= published.MOST or min(row["rows"], row["columns"]) <= max(row["window"][0])
-            assert (
-                math.prod((row["channels"], row["filters"], *row["window"][0])) / row.get("groups", 1) <= 2**20 + 2**18
-            )
+            assert cost <= published.MOST or max(row["rows"], row["columns"]) <= max(row["window"][0]) + 1
+            assert math.prod((row["channels"], row["filters"], *row["window"][0])) / row.get("groups", 1) <= 2**20
     assert len(dense) + len(shared) > 60
     assert not list(published.layers("relu"))
 

@@ -126,9 +126,10 @@ def source(value: npt.ArrayLike | Layer | Network | None) -> str:
         return f"{value.kind}({', '.join(f'{key}={source(field)}' for key, field in fields.items())})"
     if not isinstance(value, np.ndarray):
         return repr(value)
+    kind = f"np.{value.dtype}" if value.dtype in (np.float16, np.float32) else "float"
     if not value.size:
-        return f"np.zeros({value.shape})"
-    values, kind = value.astype(np.float64), f"np.{value.dtype}" if value.dtype in (np.float16, np.float32) else "float"
+        return f"np.zeros({value.shape}{'' if kind == 'float' else f', {kind}'})"
+    values = value.astype(np.float64)
     for period in range(1, 14):
         if values.size > 20 and np.array_equal(values.ravel()[period:], values.ravel()[:-period]):
             return f"np.resize(np.array({_numbers(values.ravel()[:period])}, {kind}), {values.shape})"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import combinations, cycle, product
+from itertools import chain, combinations, cycle, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,7 +135,7 @@ class Coverage(NamedTuple):
     fours, possible_fours : int
         The same of four classes of its usual ones.
     layers, possible_layers : int
-        The same of four classes of its layers on many channels.
+        The same of three classes of its layers on many channels.
     """
 
     factors: int
@@ -399,11 +399,16 @@ def _tall(operator: str) -> Iterator[Row]:
 
 
 def _halves(operator: str) -> Iterator[Row]:
-    """Arrays of half precision in small calls, in all layouts by turns."""
-    layouts, most = cycle(LAYOUTS), 2**8  # terms of a sum, so that it can be judged
-    for row in short(operator):
-        if "window" not in row or row["channels"] * math.prod(row["window"][0]) <= most:
-            yield row | {"type": "half", "layout": next(layouts)}
+    """Arrays of half precision in small calls of whole numbers, in all layouts, with most windows and all other options."""
+    most = 2**8  # terms of a sum, so that it can be judged
+    rows = [
+        row for row in short(operator) if "window" not in row or row["channels"] * math.prod(row["window"][0]) <= most
+    ]
+    turns = max(len(rows), len(LAYOUTS))
+    return (
+        row | {"type": "half", "layout": layout}
+        for _, row, layout in zip(range(turns), cycle(rows), cycle(LAYOUTS), strict=False)
+    )
 
 
 def _special(operator: str) -> Iterator[Row]:
@@ -497,14 +502,14 @@ def _usual_layers(operator: str) -> Iterator[Row]:
 
 
 def as_published(operator: str, groups: bool = False) -> Iterator[Row]:
-    """Layers of published networks, each on one image in double precision, and on several in single precision, channels last."""
-    table, most, turns = factors(operator), published.MOST, cycle(histories(operator))
-    for turn, row in enumerate(row for kind in {False, groups} for row in published.layers(operator, kind)):
+    """Layers of published networks: on one image in double precision, and on several, if these fit, in single precision, channels last."""
+    table, turns = factors(operator), cycle(histories(operator))
+    for turn, row in enumerate(chain(published.layers(operator), published.layers(operator, True) if groups else ())):
         modes = {"mode": table["mode"][turn % len(table["mode"])]} if "mode" in table else {}
         one = plain(operator, **row, **modes) | row
-        cost = TABLE[operator].products(one) / row.get("groups", 1)
-        several = {"images": 16 if 16 * cost <= most else 2, "type": "single", "layout": "channels last"}
         yield one | {"history": next(turns), "values": ("integers", "negative")[turn % 2]}
+        many = (n for n in (16, 2) if n * geometry.cost(operator, one) <= published.most(row))
+        several = {"images": next(many, 1), "type": "single", "layout": "channels last"}
         yield one | several | {"history": next(turns), "values": ("reals", "integers")[turn % 2]}
 
 

@@ -3,7 +3,7 @@
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
 occur together in some call (a covering array of strength 3), and there are still fewer *usual* classes, every *four* of which occur together.
-A third table has *layers* on many channels, filters and images, every four conditions of which occur together. Rows and columns are classes,
+A third table has *layers* on many channels, filters and images, every three conditions of which occur together, twice. Rows and columns are classes,
 too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of `conditions`.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations
 
 import numpy as np
@@ -23,6 +23,7 @@ from .operators import PADS, TABLE, Row, Table, windows
 
 ALIKE = {"avg_pool": "max_pool"}  # operators that have the table of another
 
+MEETING = 64  # products at which a map and a filter that meet are counted at least
 CANDIDATES = 24  # rows that are drawn, the best of which is taken,
 CHANGES = 2  # and changed so often
 SIZES = (*((n, n) for n in (3, 1, 2, 4, 5, 6, 7, 8, 14)), (2, 3), (1, 3), (3, 1), (1, 2), (2, 1))
@@ -120,11 +121,12 @@ def _with_classes(known: Table, given: Table) -> Table:
     return {name: {**given, **cells}.get(name, classes) for name, classes in known.items()}
 
 
-# Tables: how many of their classes occur together; how many products most calls have, and each: large ones take little longer, and fewer do.
-KINDS: dict[str, tuple[Callable[..., Table], int, int, int]] = {
-    "threes": (factors, 3, 2**16, 2**18),
-    "usual": (usual_factors, 4, 2**16, 2**18),
-    "layers": (layer_factors, 4, 2**21, 2**24),
+# Tables: how many of their classes occur together, and how often; how many products most calls have, and each: large ones take little longer,
+# and fewer do.
+KINDS: dict[str, tuple[Callable[..., Table], int, int, int, int]] = {
+    "threes": (factors, 3, 1, 2**16, 2**18),
+    "usual": (usual_factors, 4, 1, 2**16, 2**18),
+    "layers": (layer_factors, 3, 2, 2**21, 2**24),
 }
 
 
@@ -180,7 +182,7 @@ class Together:
 
 
 def cover(
-    table: Table, strength: int, products: Callable[[Row], float], small: int, most: int
+    table: Table, strength: int, products: Callable[[Row], float], small: int, most: int, seed: int = 0
 ) -> tuple[tuple[Row, ...], int, int]:
     """A covering array: rows of so many products at most; how many classes they have together, so many at a time, and how many can be.
 
@@ -188,7 +190,7 @@ def cover(
     with most of those that are missing is taken, if it is small, and its classes changed, one at a time, while that adds others. If none is
     small, the least row that has the combination is taken.
     """
-    draw, names = np.random.default_rng(3), list(table)
+    draw, names = np.random.default_rng(seed), list(table)
     together = Together([len(table[name]) for name in names], strength)
     missing = _compatible(table, strength, products)
     compatible, found = missing.copy(), list[Array]()
@@ -251,18 +253,23 @@ def _compatible(table: Table, strength: int, products: Callable[[Row], float]) -
     return np.concatenate(found)
 
 
+def cost(operator: str, row: Row) -> float:
+    """Products of a row's call; at least so many for each map and filter that meet, as some backends take them one by one."""
+    row = resolved(row)
+    meet = row["images"] * row["channels"] * row["filters"] / row.get("groups", 1) if "filters" in row else 0
+    return max(TABLE[operator].products(row), MEETING * meet)
+
+
 @lru_cache(maxsize=64)
 def covering(operator: str, kind: str, groups: bool = False) -> tuple[tuple[Row, ...], int, int]:
     """Rows of `conditions` in which so many classes of the table of that kind occur together, the cheap ones first; how many do, and how many can."""
     if operator in ALIKE:
         return covering(ALIKE[operator], kind, groups)
-
-    def products(row: Row) -> float:
-        return TABLE[operator].products(resolved(row))
-
-    of, strength, small, most = KINDS[kind]
-    rows, found, possible = cover(of(operator, groups), strength, products, small, most)
-    made = sorted((resolved(row) for row in rows), key=TABLE[operator].products)
+    of, strength, often, small, most = KINDS[kind]
+    table, products = of(operator, groups), partial(cost, operator)
+    covers = [cover(table, strength, products, small, most, seed) for seed in range(often)]
+    made = sorted((resolved(row) for rows, *_ in covers for row in rows), key=TABLE[operator].products)
+    _, found, possible = min(covers, key=lambda cover: cover[1])
     return tuple(_with_the_rest(operator, made)), found, possible
 
 

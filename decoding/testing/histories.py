@@ -53,10 +53,9 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
     wanted = {WEIGHTS: names[1:2], BIAS: names[2:]}.get(kind, ())
     able = [name for name in (*wanted, first) if name in call.named and call.named[name].flags.writeable]
     lines = [f"{able[0]}[...] = -{able[0]}"] if able else []
-    if kind == WEIGHTS and turn % 3 and able and able[0] != first and (size := call.named[able[0]].size):
-        lines = [
-            f"{able[0]}.flat[{(-1, size // 2)[turn % 3 - 1]}] *= -1"
-        ]  # the last weight alone, or one in the middle
+    if kind == WEIGHTS and able and able[0] != first and (size := call.named[able[0]].size):
+        place = {1: -1, 2: size // 2}.get(turn % 3)  # the last weight alone, or one in the middle; else all
+        lines = lines if place is None else [f"{able[0]}.flat[{place}] *= -1"]
     options = _others(call.options, turn) if kind == OPTIONS else {}
     other = {
         OPTIONS: lambda: f"other = {call._replace(options=options).by_name()}",

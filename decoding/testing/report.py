@@ -169,7 +169,7 @@ class Report:
             sides = [c.longest for name, c in found.items() if name in OPERATORS]
             most = [f"sides up to {max(sides)}"] if sides else []
             most += [f"networks up to {found['networks'].longest} layers"] if "networks" in found else []
-            rest = "three together, but in small calls"
+            rest = "three together, but of some conditions"
             rest = rest if self.thorough else f"sides above {max(FEW)} in pairs; {rest}"
             yield f"covered, classes of conditions: {', '.join(each)}; {', '.join(most)}; not covered: {rest}"
 
