@@ -67,7 +67,7 @@ USUAL: Table = {
 }
 # Layers on many channels, filters and images, whose products of matrices are made in blocks and leave rests.
 LAYERS: Table = {
-    "window": windows("3/1 1/1 3/2 1/2 5/1 1x7/1 2/2 4/2"),
+    "window": windows("3/1 1/1 3/2 1/2 5/1 7/2 1x7/1 7x1/1 2/2 4/2"),
     "pad": ("none", "half a window", "one all around", "below and right"),
     "leak": (0.0, 0.25),
     "rows": (ONE, 4, 9),
