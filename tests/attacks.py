@@ -1895,8 +1895,7 @@ def where_groups_of_tiles_leave(least, x, f, b, *, stride, pad):
 
 
 def pads_as_zeros(x, *, size, stride, pad):
-    top, bottom, left, right = pad
-    return reference.max_pool(np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))), size=size, stride=stride)
+    return reference.max_pool(np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:])), size=size, stride=stride)
 
 
 def rows_run_on(x, *, size, stride, pad):

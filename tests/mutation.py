@@ -197,7 +197,7 @@ class Condition(NamedTuple):
                 }[self.value]
             )
         if self.factor == "type":
-            single = conditions.TYPES[self.value]
+            _, single = conditions.TYPES[self.value]
             return all(a is None or (a.dtype == np.float32) == (i in single) for i, a in enumerate(arrays))
         if self.factor == "values":
             large = np.abs(x).max(initial=0) > (

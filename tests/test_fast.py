@@ -430,7 +430,7 @@ decoding.fast.relu(numpy.zeros((1, 1, 1, 1)))
 end_of_heap = ctypes.CDLL(None).sbrk
 end_of_heap.restype, end_of_heap.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
 before = end_of_heap(0)
-[numpy.ones(2**18) for _ in range(8)]
+[numpy.ones(2**18) for _ in range(16)]
 print(end_of_heap(0) - before)
 """
 
@@ -439,6 +439,6 @@ print(end_of_heap(0) - before)
     platform.libc_ver()[0] != "glibc", reason="other C libraries keep memory, or not, by rules of their own"
 )
 def test_memory_is_kept_where_one_block_does_all():
-    """Eight arrays of 2 MB, which are gone: the C library has not given their memory back to the system, but for what was free before."""
+    """Sixteen arrays of 2 MB, which are gone: the C library has given back the memory of eight at most, which may have lain in what was free before."""
     told = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
-    assert int(told.stdout) >= 4 * 2**21
+    assert int(told.stdout) >= 8 * 2**21

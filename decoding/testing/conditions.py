@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, combinations, cycle, product
+from itertools import chain, combinations, cycle, islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,13 +89,13 @@ OTHER = (
     "cut out",
 )
 SINGLE = 2.0**-24
-HALF = 2.0**-11
-# Which arrays are of single precision; all may be of half precision, which is not paired with everything.
-TYPES: dict[str, tuple[int, ...]] = {
-    "double": (),
-    "single": (0, 1, 2),
-    "the first single": (0,),
-    "the others single": (1, 2),
+# Which arrays are of another type than double, and of which.
+TYPES: dict[str, tuple[type[np.floating[Any]], tuple[int, ...]]] = {
+    "double": (np.float64, ()),
+    "single": (np.float32, (0, 1, 2)),
+    "the first single": (np.float32, (0,)),
+    "the others single": (np.float32, (1, 2)),
+    "half": (np.float16, (0, 1, 2)),  # which is not paired with everything
 }
 
 
@@ -159,7 +159,7 @@ def factors(operator: str, thorough: bool = False) -> Table:
     maps = {"images": (*sides, 0), "channels": sides, "rows": sides, "columns": sides}
     others = {name: sides if classes is None else classes for name, classes in TABLE[operator].factors.items()}
     weights = "filters" in others
-    types = [name for name, which in TYPES.items() if weights or which in ((), (0, 1, 2))]
+    types = [name for name, (_, which) in TYPES.items() if name != "half" and (weights or which in ((), (0, 1, 2)))]
     values = [name for name in VALUES if weights or name not in ("wide weights", "large maps", "large weights")]
     return {
         **maps,
@@ -399,16 +399,13 @@ def _tall(operator: str) -> Iterator[Row]:
 
 
 def _halves(operator: str) -> Iterator[Row]:
-    """Arrays of half precision in small calls of whole numbers, in all layouts, with most windows and all other options."""
+    """Arrays of half precision in small calls of whole numbers, in all layouts, with most windows and other options."""
     most = 2**8  # terms of a sum, so that it can be judged
     rows = [
-        row for row in short(operator) if "window" not in row or row["channels"] * math.prod(row["window"][0]) <= most
+        row for row in short(operator) if "window" not in row or math.prod(row["window"][0]) * row["channels"] <= most
     ]
-    turns = max(len(rows), len(LAYOUTS))
-    return (
-        row | {"type": "half", "layout": layout}
-        for _, row, layout in zip(range(turns), cycle(rows), cycle(LAYOUTS), strict=False)
-    )
+    turns = islice(zip(cycle(rows), cycle(LAYOUTS), strict=False), max(len(rows), len(LAYOUTS)))
+    return (row | {"type": "half", "layout": layout} for row, layout in turns)
 
 
 def _special(operator: str) -> Iterator[Row]:
@@ -633,7 +630,7 @@ def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Cov
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:
     """The call that a row of the table describes."""
-    dtype, which = (np.float16, (0, 1, 2)) if row["type"] == "half" else (np.float32, TYPES[row["type"]])
+    dtype, which = TYPES[row["type"]]
     precision = precision._replace(eps=max(precision.eps, roundoff(row)))
     call = valued(TABLE[operator].made(row), row["values"], precision)
     typed = [a if a is None or i not in which else a.astype(dtype) for i, a in enumerate(call.arrays)]
@@ -646,7 +643,8 @@ def case(operator: str, row: Row, precision: Arithmetic) -> Case:
 
 def roundoff(row: Row) -> float:
     """The unit roundoff that a call may be answered with because of the types of its arrays, in whatever precision the backend is."""
-    return {"double": 0.0, "half": HALF}.get(row["type"], SINGLE)
+    dtype, which = TYPES[row["type"]]
+    return float(np.finfo(dtype).eps) / 2 if which else 0.0
 
 
 def _codes(row: Row) -> list[str]:
