@@ -21,7 +21,7 @@ import numpy as np
 from afresh import afresh
 
 import decoding
-from decoding import reference
+from decoding import interpolation, reference
 from decoding.backend import OPERATORS
 from decoding.interpolation import MODES
 
@@ -1955,6 +1955,73 @@ instead(
     lambda m, **o: reference.unpool(m, **o) * np.where(np.arange(m.shape[1]) < 16, 1, 0.5)[:, None, None],
 )  # fmt: skip
 attack("state", "correlate: large banks by their ends", "correlate_conditions", correlate=packed_once(4096))
+
+
+def sixteen_bits_of_the_window(x, f, b, **options):
+    f = np.where(np.arange(math.prod(f.shape[2:])).reshape(f.shape[2:]) < 2**15, f, 0)
+    return reference.correlate(x, f, b, **options)
+
+
+def a_signed_byte_of_pads(x, f, b, *, pad, **options):
+    padded = np.pad(x, ((0, 0), (0, 0), pad[:2], pad[2:]))
+    return reference.correlate(np.roll(padded, (pad[0] > 127, pad[2] > 127), axis=(2, 3)), f, b, **options)
+
+
+def rows_in_single_precision(maps, *, size, stride, mode):
+    down, across = (interpolation.matrix(*each, mode) for each in zip(maps.shape[2:], size, stride, strict=True))
+    return (down @ maps).astype(np.float32) @ across.T
+
+
+def rest_begins_with_zero(x, **options):
+    y = reference.max_pool(x, **options)
+    y[:, x.shape[1] // 8 * 8 :] = np.maximum(y[:, x.shape[1] // 8 * 8 :], 0)
+    return y
+
+
+def one_channel_for_another(x, f, b, **options):
+    return reference.correlate(np.where(np.arange(x.shape[1]) == 2, 0, 1)[:, None, None] * x, f, b, **options)
+
+
+def lie_last(x):
+    """Whether the channels of an image lie beside each other in memory."""
+    return x.size and np.moveaxis(x, 1, -1).flags.c_contiguous
+
+
+for kind, name, condition, spoil in (
+    ("size", "windows of over 32,767 cells", lambda x, f, *_, **o: f.shape[1] <= 4, sixteen_bits_of_the_window),
+    ("option", "pads above 127", lambda *_, pad, **o: max(pad) > 127, a_signed_byte_of_pads),
+    ("pair", "windows as large as the map, of 512 weights, on one image, a rest of three of four filters",
+     lambda x, f, b, *, pad, **o: len(x) == 1 and f.shape[2:] == x.shape[2:] and not any(pad) and f[0].size >= 512 and len(f) % 4 == 3,
+     last_filter_twice),
+):  # fmt: skip
+    instead(kind, f"correlate: {name}", "correlate", condition, spoil)
+instead(
+    "pair", "max_pool: 3×3 in steps of 2, channels last, a rest of eight channels that begins with zero", "max_pool",
+    lambda x, *, size, stride, pad: size == (3, 3) and stride == (2, 2) and pad == (1,) * 4 and lie_last(x) and x.shape[1] > 8,
+    rest_begins_with_zero,
+)  # fmt: skip
+instead(
+    "pair", "correlate: patches of 4×4 on three channels, a rest of three of four columns", "correlate",
+    lambda x, f, b, *, stride, **o: f.shape[1:] == (3, 4, 4) and stride == (4, 4) and x.shape[3] % 16 >= 12, one_channel_for_another,
+)  # fmt: skip
+for name, condition in {
+    "windows of one row or column, in steps of 2": lambda f, *, stride, pad: (
+        stride == (2, 2) and sorted(f.shape[2:])[0] == 1 < max(f.shape[2:]) and any(pad)
+    ),
+    "weights 4 apart, an even pad": lambda f, *, stride, pad: (
+        stride == (1, 1) and f.shape[2:] == (9, 9) and pad[2] and pad[2] % 2 == 0 and not np.any(f[..., 1:4])
+    ),
+}.items():
+    instead(
+        "group", f"correlate: a filter for each channel, {name}", "correlate",
+        lambda x, f, b, *, groups=1, condition=condition, **o: 1 < groups == x.shape[1] == len(f) and condition(f, **o),
+        lambda x, f, b, **o: reference.correlate(np.roll(x, -1, axis=2), f, b, **o), groups=True,
+    )  # fmt: skip
+instead(
+    "precision", "unpool: bicubic, over 65,536 pixels", "unpool",
+    lambda m, *, size, stride, mode: mode == "bicubic" and math.prod((n - 1) * s + w for n, w, s in zip(m.shape[2:], size, stride, strict=True)) > 65536,
+    rows_in_single_precision,
+)  # fmt: skip
 
 
 def refusal(backend, checks):

@@ -66,8 +66,15 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
         assert {64, 65, longest} <= {row[side] for row in conditions.thin(operator)}
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize(("kind", "too_large"), [("threes", 5), ("usual", 30), ("layers", 20)])
+@pytest.mark.parametrize(
+    ("operator", "kind", "too_large"),
+    [
+        (operator, kind, most)
+        for operator in OPERATORS
+        for kind, most in {"threes": 5, "usual": 30, "layers": 20}.items()
+    ]
+    + [(operator, "dilated", 30) for operator in ("correlate", "substitute")],
+)
 def test_every_three_conditions_of_geometry_and_of_layers_and_four_usual_ones_occur_together(operator, kind, too_large):
     factors, strength, often, few, most = geometry.KINDS[kind]
     for seed in range(often):

@@ -20,10 +20,10 @@ import numpy as np
 from ..arguments import Array
 from . import geometry, published
 from .calls import Call, Script, compiled
-from .geometry import ALIKE
+from .geometry import ALIKE, APART
 from .histories import histories
-from .numbers import APART, PATTERNS, SPECIAL, VALUES, valued
-from .operators import TABLE, WINDOWS, Row, Table, windows
+from .numbers import PATTERNS, SPECIAL, VALUES, valued
+from .operators import NEAR_PADS, PADS, TABLE, WINDOWS, Row, Table, windows
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made,
@@ -41,6 +41,7 @@ BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two
 HALF_BLOCKS = (48, 96, 160, 192, 224, 320, 384, 768)  # half a block of 32 to 512 left over, alone, too
 LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
 LONGEST = 65537  # alone: numbers of two bytes overflow
+BEYOND = ((182, 181), (257, 256))  # more cells than such numbers tell apart, with a sign and without
 # Where these hold, faults of other conditions may not show: a call of such a class counts for its own pairs alone.
 REPEATED = ("the first one repeated", "the last axis repeated", "rows repeated one cell later")
 MUTE = {
@@ -134,6 +135,8 @@ class Coverage(NamedTuple):
         The same as pairs, of three classes of the table in `geometry`.
     fours, possible_fours : int
         The same of four classes of its usual ones.
+    dilated, possible_dilated : int
+        The same of four classes of its dilated windows.
     layers, possible_layers : int
         The same of three classes of its layers on many channels.
     """
@@ -148,6 +151,8 @@ class Coverage(NamedTuple):
     possible_triples: int = 0
     fours: int = 0
     possible_fours: int = 0
+    dilated: int = 0
+    possible_dilated: int = 0
     layers: int = 0
     possible_layers: int = 0
 
@@ -293,6 +298,8 @@ def thin(operator: str) -> tuple[Row, ...]:
         _patterned,
         _spread,
         _long_windows,
+        _far,
+        _fully_connected,
         _one_cell,
         _least,
         _rests,
@@ -325,6 +332,32 @@ def _long_windows(operator: str) -> Iterator[Row]:
         cells = n + 2 if "pad" in factors(operator) else 3
         yield _usual(operator, rows=2, columns=cells, window=((1, n), (1, 1)), values="integers")
         yield _usual(operator, rows=cells, columns=2, window=((n, 1), (1, 1)), values="reals")
+
+
+def _far(operator: str) -> Iterator[Row]:
+    """Pads and steps that take more than a byte, with a sign or without."""
+    padded = "pad" in factors(operator)
+    for n in (129, 257) if "window" in factors(operator) else ():
+        cells: Row = {"rows": n + 3, "columns": n + 3} if padded else {}
+        yield _usual(operator, **cells | {"rows": 2, "window": ((1, 3), (1, n))})
+        yield _usual(operator, **cells | {"columns": 2, "window": ((3, 1), (n, 1))})
+        for size in ((1, n), (n, 1)) if padded else ():
+            yield plain(operator, rows=3, columns=3, window=(size, (1, 1)), pad="nearly a window", values="reals")
+    if "filters" in factors(operator) and padded:
+        for pad, window in product((pad for pad in PADS if pad not in NEAR_PADS), windows("3/1 3/2")):
+            yield _usual(operator, window=window, pad=pad)
+
+
+def _fully_connected(operator: str) -> Iterator[Row]:
+    """Windows as large as the map, on many channels, and numbers of filters that leave all rests of four and most of eight."""
+    table, layouts = factors(operator), cycle(geometry.LAYOUTS[:3])
+    sizes = ((16, 1), (16, 2), (16, 17), (33, 1), (33, 17), (128, 1), (128, 2)) if "filters" in table else ()
+    values = cycle(("integers", "reals", "negative", "integers"))
+    for n, (many, images), few in product((2, 4, 7), sizes, (1, 2, 3, 5, 6, 7, 10, 11, 12, 13, 15, 23)):
+        sides = (many, few, n) if "pad" in table else (few, many, 1)
+        shape = dict(zip(("channels", "filters", "rows", "columns"), (*sides, sides[2]), strict=True))
+        given = {"window": ((n, n), (1, 1)), "layout": next(layouts), "values": next(values)}
+        yield plain(operator, images=images, **shape, **given)
 
 
 def _spread(operator: str) -> Iterator[Row]:
@@ -457,20 +490,31 @@ def _large(operator: str) -> Iterator[Row]:
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}, whole | {"filters": 1}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]
+    if "pad" in table:  # as many windows
+        large += [{"rows": 257, "columns": 256, "images": 1, "window": ((3, 3), (1, 1)), "pad": "one all around"}]
     if "filters" in table:
         large += [whole | {"channels": 1, "filters": 16, "window": ((1, 1), (1, 1))}]
         large += [{"images": 1, "channels": 96, "filters": 1, "rows": 182, "columns": 181, "window": ((1, 1), (1, 1))}]
         large += [{"channels": 64, "filters": 65}, {"channels": 128, "window": ((3, 3), (1, 1))}]
+        large += [{"images": 1, "channels": 4097, "filters": 1, "rows": 4, "window": ((4, 4), (1, 1))}]
         if "pad" not in table:  # more than 255 copies that overlap
             large += [{**dict.fromkeys(SIDES, 1), "rows": 17, "columns": 17, "window": ((16, 17), (1, 1))}]
     elif "window" in table:
         maps = {"rows": 2, "columns": 3} if operator == "unpool" else {"rows": 65, "columns": 66}
         large += [{"window": (side, side), "channels": 1, **maps} for side in ((33, 17), (64, 65))]
+    for h, w in BEYOND if "window" in table else ():  # cells of a window
+        maps = {"rows": h, "columns": w + 1} if "pad" in table else {"rows": 1, "columns": 2}
+        large += [{"images": 1, "channels": 1, "filters": 1, "window": ((h, w), (1, 1)), **maps}]
+    if operator == "unpool":  # pixels of an answer
+        twice: Row = {"images": 1, "channels": 1, "rows": 130, "columns": 129, "window": ((2, 2), (2, 2))}
+        large += [twice | {"mode": mode} for mode in table["mode"]] + [twice | {"rows": 257, "columns": 256}]
     if "pad" in table:
         large += [{"window": window, "rows": window[0][0], "columns": window[0][1]} for window in WHOLE]
     if "pad" in table and "filters" not in table:
-        large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1, "values": "wide maps"}]
-    return (_usual(operator, **row) for row in large)
+        large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1}]
+    # A wrong index shows in the first, and a lost digit in the other.
+    values = ("integers", "reals" if operator == "unpool" else "wide maps")
+    return (_usual(operator, **{"values": each, **row}) for row, each in product(large, values))
 
 
 def _usual_layers(operator: str) -> Iterator[Row]:

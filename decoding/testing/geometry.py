@@ -3,7 +3,8 @@
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
 occur together in some call (a covering array of strength 3), and there are still fewer *usual* classes, every *four* of which occur together.
-A third table has *layers* on many channels, filters and images, every three conditions of which occur together, twice. Rows and columns are classes,
+A third table has *dilated* windows, every four conditions of which occur together, and a fourth one *layers* on many channels, filters and images,
+every three conditions of which occur together, twice. Rows and columns are classes,
 too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of `conditions`.
 """
 
@@ -50,10 +51,12 @@ OTHER_LAYOUTS = (
 )
 REALS = ("graded", "wide maps")
 SINGLES = ("the first single", "the others single")
+# Weights that lie so far apart, with rows and columns of 0 between them, as dilation makes them.
+APART = {"weights apart": 2, "weights 3 apart": 3, "weights 4 apart": 4}
 # What networks mostly have, and where fast paths begin: 14 is two more than a multiple of four.
 USUAL: Table = {
-    "size": ((3, 3), (1, 1), (2, 2), (4, 4), (5, 5)),
-    "step": ((1, 1), (2, 2)),
+    "size": ((3, 3), (1, 1), (2, 2), (4, 4), (5, 5), (1, 3), (3, 1)),
+    "step": ((1, 1), (2, 2), SIDE),
     "pad": ("half a window", "none", "below and right"),
     "leak": (0.0, 0.25, -1.0),
     "rows": (ONE, 8, 9, 14),
@@ -64,6 +67,21 @@ USUAL: Table = {
     "images": (1, 2),
     "layout": LAYOUTS[:3],
     "values": ("integers", "reals", "negative"),
+}
+# Of pools, windows with their steps are one condition, so that more others occur with them.
+USUAL_POOLS: Table = {"window": windows("3/2 2/2 3/1 2/1 1/1 1/2"), "channels": (3, 4, 8, 12, 16)}
+# Windows of 3×3 weights that lie apart, in few calls as large as these windows are.
+DILATED: Table = {
+    "step": ((1, 1), (2, 2)),
+    "pad": ("half a window", "none", "one all around"),
+    "rows": (ONE, 8, 9, 14),
+    "columns": (ONE, 8, 9, 14),
+    "channels": (1, 3, 8, 16),
+    "filters": (2, 8),
+    "groups": (1, EACH),
+    "images": (1, 2),
+    "layout": LAYOUTS[:3],
+    "values": tuple(APART),
 }
 # Layers on many channels, filters and images, whose products of matrices are made in blocks and leave rests.
 LAYERS: Table = {
@@ -104,19 +122,27 @@ def factors(operator: str, groups: bool = False) -> Table:
 
 def usual_factors(operator: str, groups: bool = False) -> Table:
     """The table of the usual ones."""
-    return _with_classes(factors(operator, groups), USUAL)
+    known = factors(operator, groups)
+    return _with_classes(known, USUAL if "filters" in known else USUAL | USUAL_POOLS)
+
+
+def dilated_factors(operator: str, groups: bool = False) -> Table:
+    """The table of dilated windows, if there are weights."""
+    known = factors(operator, groups)
+    others = {name: known[name] for name in known if name != "size"}
+    return _with_classes(others, DILATED) if "filters" in known else {}
 
 
 def layer_factors(operator: str, groups: bool = False) -> Table:
     """The table of layers."""
-    known = factors(operator, groups)
-    windows = {"window": LAYERS["window"]} if "size" in known else {}
-    others = {name: classes for name, classes in known.items() if name not in ("size", "step")}
-    return {**windows, **_with_classes(others, LAYERS)}
+    return _with_classes(factors(operator, groups), LAYERS)
 
 
 def _with_classes(known: Table, given: Table) -> Table:
-    """The table with the classes that are given; where no window is moved over maps, one cell stands for what one window takes."""
+    """The table with the classes that are given, windows with their steps if these are given; where no window is moved over maps, one cell
+    stands for what one window takes."""
+    if "window" in given and "size" in known:
+        known = {"window": (), **{name: known[name] for name in known if name not in ("size", "step")}}
     cells = {} if "pad" in known else {side: (1, *given[side][1:]) for side in ("rows", "columns")}
     return {name: {**given, **cells}.get(name, classes) for name, classes in known.items()}
 
@@ -126,6 +152,7 @@ def _with_classes(known: Table, given: Table) -> Table:
 KINDS: dict[str, tuple[Callable[..., Table], int, int, int, int]] = {
     "threes": (factors, 3, 1, 2**16, 2**18),
     "usual": (usual_factors, 4, 1, 2**16, 2**18),
+    "dilated": (dilated_factors, 4, 1, 2**16, 2**18),
     "layers": (layer_factors, 3, 2, 2**21, 2**24),
 }
 
@@ -133,7 +160,9 @@ KINDS: dict[str, tuple[Callable[..., Table], int, int, int, int]] = {
 def resolved(row: Row) -> Row:
     """The row of `conditions` that a row of one of these tables describes: steps, sides and groups as numbers."""
     found = dict(row)
-    if "size" in row:
+    if "step" in row and row["values"] in APART:
+        found["size"] = (2 * APART[row["values"]] + 1,) * 2
+    if "size" in found:
         size, step = found.pop("size"), found.pop("step")
         step = {SIDE: size, HALF: tuple(max(1, n // 2) for n in size)}.get(step, step)
         found["window"] = size, step
@@ -267,6 +296,8 @@ def covering(operator: str, kind: str, groups: bool = False) -> tuple[tuple[Row,
         return covering(ALIKE[operator], kind, groups)
     of, strength, often, small, most = KINDS[kind]
     table, products = of(operator, groups), partial(cost, operator)
+    if not table:
+        return (), 0, 0
     covers = [cover(table, strength, products, small, most, seed) for seed in range(often)]
     made = sorted((resolved(row) for rows, *_ in covers for row in rows), key=TABLE[operator].products)
     _, found, possible = min(covers, key=lambda cover: cover[1])

@@ -2,8 +2,8 @@
 
 A fast path may look at the numbers themselves, lose digits, or leave out what is small. So a call is first made of small whole numbers, and
 `valued` puts others in their place: numbers of one sign, of all sizes or as large as the format allows, ones that need all its digits, and
-those that can be folded or packed. `VALUES` are the classes that are paired with everything; `SPECIAL`, `PATTERNS` and `APART` come in thin
-rows alone. Wherever the numbers allow it, the sums are exact, so that answers must be equal.
+those that can be folded or packed. `VALUES` are the classes that are paired with everything; `SPECIAL` and `PATTERNS` come in thin rows
+alone. Wherever the numbers allow it, the sums are exact, so that answers must be equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from ..arguments import Array
 from .calls import Call
-from .geometry import RISING
+from .geometry import APART, RISING
 from .operators import rising
 from .rounding import Arithmetic, Range
 
@@ -25,8 +25,6 @@ from .rounding import Arithmetic, Range
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
 SMALL_INTEGERS = "small integers"  # in no table; a failure is shrunk to these
-# In thin rows alone: weights that lie apart, with rows and columns of 0 between them, as dilation makes them.
-APART = {"weights apart": 2, "weights 3 apart": 3, "weights 4 apart": 4}
 
 
 def valued(call: Call, values: str, precision: Arithmetic) -> Call:

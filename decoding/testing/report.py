@@ -161,6 +161,7 @@ class Report:
                 f"{name} {c.classes} ({c.pairs} of {c.possible} pairs"
                 + (f", {c.triples} of {c.possible_triples} triples" if c.possible_triples else "")
                 + (f", {c.fours} of {c.possible_fours} usual fours" if c.possible_fours else "")
+                + (f", {c.dilated} of {c.possible_dilated} fours of dilated windows" if c.possible_dilated else "")
                 + (f", {c.layers} of {c.possible_layers} triples of layers" if c.possible_layers else "")
                 + f" in {c.calls} {'calls' if name in OPERATORS else name}"
                 + (", but for what was not judged)" if f"{name}_conditions" in partly else ")")
