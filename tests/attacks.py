@@ -2024,6 +2024,81 @@ instead(
 )  # fmt: skip
 
 
+def as_if_all_channels(x, f, b, **options):
+    """Channels that lie last in memory and are a part of more are read as if they were all."""
+    c, w = x.shape[1], x.shape[3]
+    steps = np.array([x.strides[0], x.itemsize, w * c * x.itemsize, c * x.itemsize])
+    return reference.correlate(np.lib.stride_tricks.as_strided(x, x.shape, steps), f, b, **options)
+
+
+def part_of_channels_last(x, *_, **options):
+    _, c, _, w = x.shape
+    return x.strides[1] == x.itemsize and x.strides[3] > c * x.itemsize and x.strides[2] >= w * x.strides[3]
+
+
+def last_three_turned(x, f, b, **options):
+    y = reference.correlate(x, f, b, **options)
+    y[:, -3:] = np.roll(y[:, -3:], 1, axis=1)
+    return y
+
+
+def by_blocks_of_64(x):
+    """The sum is not scaled again where a later block has a larger response."""
+    most, total = -np.inf, 0.0
+    for c in range(0, x.shape[1], 64):
+        most = np.maximum(most, x[:, c : c + 64].max(axis=1, keepdims=True))
+        total = total + np.exp(x[:, c : c + 64] - most).sum(axis=1, keepdims=True)
+    return np.exp(np.asarray(x, float) - most) / total
+
+
+def less_the_largest_of_64(x):
+    with np.errstate(over="ignore", invalid="ignore"):
+        powers = np.exp(np.asarray(x, float) - np.max(x[:, :64], axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+
+def by_running_sums_across(x, *, size, stride, pad):
+    """Of what lies inside, each row of a window being the difference of two sums that began at the left."""
+    reference.avg_pool(x, size=size, stride=stride, pad=pad)  # which may refuse
+
+    def sums(maps):
+        left = np.pad(maps, ((0, 0), (0, 0), pad[:2], (pad[2] + 1, pad[3]))).cumsum(axis=3)
+        rows = left[..., size[1] :] - left[..., : -size[1]]
+        return reference.correlate(
+            rows.reshape(-1, 1, *rows.shape[2:]), np.ones((1, 1, size[0], 1)), None, stride=(stride[0], 1)
+        ).reshape(*maps.shape[:2], -1, rows.shape[3])
+
+    return sums(np.asarray(x, float)) / sums(np.ones((1, 1, *x.shape[2:])))
+
+
+instead(
+    "memory", "correlate: channels last, a part of more", "correlate",
+    lambda x, f, b, **o: x.size and part_of_channels_last(x), as_if_all_channels,
+)  # fmt: skip
+instead(
+    "pair", "correlate: filters that lie side by side, a rest of three of four", "correlate",
+    lambda x, f, b, **o: len(f) >= 7 and len(f) % 4 == 3 and f[0].size > 1 and f.strides[0] == f.itemsize, last_three_turned,
+)  # fmt: skip
+instead(
+    "size",
+    "softmax: blocks of 64 channels",
+    "softmax",
+    lambda x: x.shape[1] > 64 and np.isfinite(x).all(),
+    by_blocks_of_64,
+)
+instead(
+    "size",
+    "softmax: the largest of 64 channels",
+    "softmax",
+    lambda x: x.shape[1] > 64 and np.isfinite(x).all(),
+    less_the_largest_of_64,
+)
+instead(
+    "precision", "avg_pool: a running sum over eight columns", "avg_pool",
+    lambda x, *, size, stride, pad: stride[1] == 1 and size[1] >= 8 and np.isfinite(x).all(), by_running_sums_across,
+)  # fmt: skip
+
+
 def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend

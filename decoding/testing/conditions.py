@@ -30,7 +30,7 @@ SHORT = 2**12  # products of a call that is soon made,
 MOST = 2**17  # and of one in which everything is paired with everything,
 MOST_THOROUGHLY = 2**20  # long sides too
 SIDES = ("images", "channels", "filters", "rows", "columns")
-FEW = (2, 1, 3, 5, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
+FEW = (2, 1, 3, 5, 6, 7, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
 GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = windows("7/1 13x11/13x11 27x25/1 16x64/16x64")  # windows as large as the map
@@ -68,6 +68,8 @@ LAYOUTS = {
     "every second row": "{0} = {0} if {0}.ndim < 4 else np.stack([{0}, np.full_like({0}, 77)], 3)[:, :, :, 0]",
     "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}.ravel()[:1], {0}.ravel()])[1:].reshape({0}.shape)",
     "channels last, not where memory begins": "{0} = np.moveaxis(np.moveaxis(np.concatenate([77 + 0 * {0}[:1], {0}]), 1 % {0}.ndim, -1).copy()[1:], -1, 1 % {0}.ndim)",
+    "channels last, some of them": "{0} = np.moveaxis(np.pad(np.moveaxis({0}, 1 % {0}.ndim, -1), [(0, 0)] * ({0}.ndim - 1) + [(0, 3)], "
+    "constant_values=77)[..., :-3], -1, 1 % {0}.ndim)",
     "cut out": "{0} = np.pad({0}, 1, constant_values=77)[(slice(1, -1),) * {0}.ndim]",
     "backwards": "{0} = np.flip(np.flip({0}).copy())",
     "one axis backwards": "{0} = np.flip(np.flip({0}, sum({0}.shape) % {0}.ndim).copy(), sum({0}.shape) % {0}.ndim)",
@@ -300,6 +302,8 @@ def thin(operator: str) -> tuple[Row, ...]:
         _long_windows,
         _far,
         _fully_connected,
+        _beside_large,
+        _peaks,
         _one_cell,
         _least,
         _rests,
@@ -346,6 +350,19 @@ def _far(operator: str) -> Iterator[Row]:
     if "filters" in factors(operator) and padded:
         for pad, window in product((pad for pad in PADS if pad not in NEAR_PADS), windows("3/1 3/2")):
             yield _usual(operator, window=window, pad=pad)
+
+
+def _beside_large(operator: str) -> Iterator[Row]:
+    """Means of windows in steps of 1, in which running sums would lose what is small."""
+    names = "2/1 1x4/1 4x1/1 5/1 1x8/1 8x1/1 8/1 1x16/1 16x1/1 16/1" if operator in ("max_pool", "avg_pool") else ""
+    for (h, w), step in windows(names):
+        yield _usual(operator, rows=h + 9, columns=w + 10, window=((h, w), step), values="ones")
+
+
+def _peaks(operator: str) -> Iterator[Row]:
+    """Responses of a softmax whose largest lies in the first, the last or another block of channels."""
+    for n in _lengths(operator) if operator == "softmax" else ():
+        yield plain(operator, images=6, channels=n, values="peaks")
 
 
 def _fully_connected(operator: str) -> Iterator[Row]:

@@ -40,6 +40,7 @@ LAYOUTS = ("in C's order", "channels last", "every second column", "cut out", "b
 # What is drawn for each row in place of another layout, of some of the reals, and of some arrays in single precision.
 OTHER_LAYOUTS = (
     "in Fortran's order",
+    "channels last, some of them",
     "every second of the first axis",
     "every second of the second axis",
     "every second row",

@@ -70,9 +70,17 @@ def _sign(array: Array, *_: object) -> Array:
     return np.where(array < 0, -1.0, 1.0)
 
 
-def _large_column(x: Array, format: Range) -> Array:
-    """Thirds beside a column that is large, for running sums to lose the others."""
-    return np.asarray(x / 3 * np.where(np.arange(x.shape[3]) == 0, 2.0 ** min(20, format.reach), 1))
+def _large_edge(x: Array, format: Range) -> Array:
+    """Thirds beside a row and a column that are large, for running sums to lose the others."""
+    row, column = np.ogrid[: x.shape[2], : x.shape[3]]
+    return np.asarray(x / 3 * np.where((row == 0) | (column == 0), 2.0 ** min(20, format.reach), 1))
+
+
+def _peaks(x: Array, format: Range) -> Array:
+    """The largest channel is the last one, the first one, or in the middle, by images; the others fall away from it, a little or far."""
+    image, channel = np.ogrid[: x.shape[0], : x.shape[1]]
+    peak, far = np.array([1.0, 0.0, 0.5])[image % 3] * x.shape[1], np.where(image < 3, 16, 2000)
+    return np.asarray(x - (far * np.abs(channel - peak) / x.shape[1])[..., np.newaxis, np.newaxis])
 
 
 def _subnormal(x: Array, format: Range) -> Array:
@@ -157,7 +165,7 @@ SPECIAL: dict[str, Made] = {
     "bytes": (_whole(255, 0), _whole(127, -127)),
     "some zeros": (_some_zeros, _one_of_nine),
     "words": (_whole(30000, 0), _whole(30000, -30000)),
-    "ones": (_large_column, np.ones_like),
+    "ones": (_large_edge, np.ones_like),
     "identity": (_same, _identity),
     "blank": (_blank, _same),
     "sparse": (_sparse, _same),
@@ -176,6 +184,7 @@ PATTERNS: dict[str, Made] = {
 }
 NUMBERS: dict[str, Made] = {
     SMALL_INTEGERS: (_same, _same), "zeros": (lambda x, _: 0 * x, _same), **SPECIAL, **PATTERNS,
+    "peaks": (_peaks, _same),
     **{name: (_same, partial(_apart, by=by)) for name, by in APART.items()},
 }  # fmt: skip
 
