@@ -22,8 +22,8 @@ def correlate(x, filters, bias, *, stride, pad):
     if bias is not None and np.shape(bias) != (len(filters),):
         raise ValueError(f"{len(filters)} filters, biases {np.shape(bias)}")
     y = np.zeros((len(x), len(filters), x.shape[2] - filters.shape[2] + 1, x.shape[3] - filters.shape[3] + 1))
-    for n, k in np.ndindex(*y.shape[:2]):
-        y[n, k] = fftconvolve(x[n], filters[k, :, ::-1, ::-1], mode="valid", axes=(1, 2)).sum(axis=0)
+    for n, maps in enumerate(x):  # every channel with every filter at once
+        y[n] = fftconvolve(maps[np.newaxis], filters[..., ::-1, ::-1], mode="valid", axes=(2, 3)).sum(axis=1)
     y = y[:, :, :: stride[0], :: stride[1]]
     return y if bias is None else y + np.asarray(bias, float)[:, None, None]
 
@@ -36,8 +36,8 @@ def substitute(maps, filters, *, stride):
     spread = np.zeros((n_, k_, (rows - 1) * stride[0] + 1, (columns - 1) * stride[1] + 1))
     spread[:, :, :: stride[0], :: stride[1]] = maps
     out = np.zeros((n_, filters.shape[1], spread.shape[2] + h - 1, spread.shape[3] + w - 1))
-    for n, c in np.ndindex(*out.shape[:2]):
-        out[n, c] = fftconvolve(spread[n], filters[:, c], axes=(1, 2)).sum(axis=0)
+    for n, each in enumerate(spread):
+        out[n] = fftconvolve(each[:, np.newaxis], filters, axes=(2, 3)).sum(axis=0)
     return out
 
 
