@@ -2099,6 +2099,24 @@ instead(
 )  # fmt: skip
 
 
+def first_65535_cells(x, *, size, stride, pad):
+    """Of windows that are as large as the map, or nearly."""
+    if math.prod(size) < 65536 or any(pad):
+        return reference.max_pool(x, size=size, stride=stride, pad=pad)
+    cells = np.arange(math.prod(size)).reshape(size) < 65535
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
+    return np.where(cells, windows, -np.inf).max(axis=(4, 5))
+
+
+attack("size", "max_pool: windows of over 65,535 cells", "max_pool_conditions", max_pool=first_65535_cells)
+instead(
+    "pair", "correlate: windows as large as the map, in C's order, a rest of three of four filters", "correlate",
+    lambda x, f, b, *, pad, **o: f.shape[2:] == x.shape[2:] and not any(pad) and f[0].size >= 64 and len(f) > 4 and len(f) % 4 == 3
+    and x.flags.c_contiguous and f.flags.c_contiguous,
+    last_filter_twice,
+)  # fmt: skip
+
+
 def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend

@@ -75,7 +75,7 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
     ]
     + [(operator, "dilated", 30) for operator in ("correlate", "substitute")],
 )
-def test_every_three_conditions_of_geometry_and_of_layers_and_four_usual_ones_occur_together(operator, kind, too_large):
+def test_what_each_table_of_geometry_promises_occurs_together(operator, kind, too_large):
     factors, strength, often, few, most = geometry.KINDS[kind]
     for seed in range(often):
         every_one_occurs(operator, factors(operator, groups=True), strength, few, most, seed, too_large)

@@ -22,7 +22,7 @@ from . import geometry, published
 from .calls import Call, Script, compiled
 from .geometry import ALIKE, APART
 from .histories import histories
-from .numbers import PATTERNS, SPECIAL, VALUES, valued
+from .numbers import PATTERNS, PEAKS, SPECIAL, VALUES, valued
 from .operators import NEAR_PADS, PADS, TABLE, WINDOWS, Row, Table, windows
 from .rounding import Arithmetic
 
@@ -36,7 +36,7 @@ GROUPS = (2, 3, 4, 8, 16, 33)
 WHOLE = windows("7/1 13x11/13x11 27x25/1 16x64/16x64")  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 # With FEW and LENGTHS, all rests of blocks of up to twelve, which one block or more comes before; in small calls, alone, too.
-RESTS = (6, 10, 12, 14, 18, 20, 22, 23, 28)
+RESTS = (10, 12, 14, 18, 20, 22, 23, 28)
 BETWEEN = (45, 91, 181, 363, 725, 1449, 2897)  # odd, and far from powers of two on either side, alone, too
 HALF_BLOCKS = (48, 96, 160, 192, 224, 320, 384, 768)  # half a block of 32 to 512 left over, alone, too
 LONG_WINDOWS = (65, 129, 257, 1025)  # along one axis
@@ -68,8 +68,8 @@ LAYOUTS = {
     "every second row": "{0} = {0} if {0}.ndim < 4 else np.stack([{0}, np.full_like({0}, 77)], 3)[:, :, :, 0]",
     "not where memory begins": "{0} = np.concatenate([77 + 0 * {0}.ravel()[:1], {0}.ravel()])[1:].reshape({0}.shape)",
     "channels last, not where memory begins": "{0} = np.moveaxis(np.moveaxis(np.concatenate([77 + 0 * {0}[:1], {0}]), 1 % {0}.ndim, -1).copy()[1:], -1, 1 % {0}.ndim)",
-    "channels last, some of them": "{0} = np.moveaxis(np.pad(np.moveaxis({0}, 1 % {0}.ndim, -1), [(0, 0)] * ({0}.ndim - 1) + [(0, 3)], "
-    "constant_values=77)[..., :-3], -1, 1 % {0}.ndim)",
+    "channels last, some of them": "{0} = np.moveaxis(np.pad(np.ascontiguousarray(np.moveaxis({0}, 1 % {0}.ndim, -1)), "
+    "[(0, 0)] * ({0}.ndim - 1) + [(0, 3)], constant_values=77)[..., :-3], -1, 1 % {0}.ndim)",
     "cut out": "{0} = np.pad({0}, 1, constant_values=77)[(slice(1, -1),) * {0}.ndim]",
     "backwards": "{0} = np.flip(np.flip({0}).copy())",
     "one axis backwards": "{0} = np.flip(np.flip({0}, sum({0}.shape) % {0}.ndim).copy(), sum({0}.shape) % {0}.ndim)",
@@ -361,20 +361,25 @@ def _beside_large(operator: str) -> Iterator[Row]:
 
 def _peaks(operator: str) -> Iterator[Row]:
     """Responses of a softmax whose largest lies in the first, the last or another block of channels."""
-    for n in _lengths(operator) if operator == "softmax" else ():
-        yield plain(operator, images=6, channels=n, values="peaks")
+    for n, values in product(_lengths(operator) if operator == "softmax" else (), PEAKS):
+        yield plain(operator, images=3, channels=n, values=values)
 
 
 def _fully_connected(operator: str) -> Iterator[Row]:
-    """Windows as large as the map, on many channels, and numbers of filters that leave all rests of four and most of eight."""
-    table, layouts = factors(operator), cycle(geometry.LAYOUTS[:3])
-    sizes = ((16, 1), (16, 2), (16, 17), (33, 1), (33, 17), (128, 1), (128, 2)) if "filters" in table else ()
-    values = cycle(("integers", "reals", "negative", "integers"))
-    for n, (many, images), few in product((2, 4, 7), sizes, (1, 2, 3, 5, 6, 7, 10, 11, 12, 13, 15, 23)):
-        sides = (many, few, n) if "pad" in table else (few, many, 1)
-        shape = dict(zip(("channels", "filters", "rows", "columns"), (*sides, sides[2]), strict=True))
-        given = {"window": ((n, n), (1, 1)), "layout": next(layouts), "values": next(values)}
-        yield plain(operator, images=images, **shape, **given)
+    """Windows as large as the map, on many channels, and numbers of filters that leave all rests of four and most of eight: in C's order, and
+    once more in others. The numbers, types and biases take turns, of which none is tied to a number of filters."""
+    sizes = (
+        ((16, 1), (16, 2), (16, 17), (33, 1), (33, 17), (128, 1), (128, 2)) if "filters" in factors(operator) else ()
+    )
+    layouts = cycle(("channels last", "every second column", "cut out", "backwards", "in Fortran's order"))
+    for turn, (n, (many, images)) in enumerate(product((2, 4, 7), sizes)):
+        for at, few in enumerate((1, 2, 3, 5, 6, 7, 10, 11, 12, 13, 15, 23)):
+            channels, filters, cells = (many, few, n) if "pad" in factors(operator) else (few, many, 1)
+            row: Row = {"images": images, "channels": channels, "filters": filters, "rows": cells, "columns": cells}
+            row |= {"values": ("integers", "reals", "negative")[(at + turn) % 3], "bias": (at + turn) % 4 > 0}
+            yield plain(operator, window=((n, n), (1, 1)), **row)
+            kind = ("double", "single")[(at + turn) % 2]
+            yield plain(operator, window=((n, n), (1, 1)), layout=next(layouts), type=kind, **row)
 
 
 def _spread(operator: str) -> Iterator[Row]:
@@ -529,9 +534,10 @@ def _large(operator: str) -> Iterator[Row]:
         large += [{"window": window, "rows": window[0][0], "columns": window[0][1]} for window in WHOLE]
     if "pad" in table and "filters" not in table:
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1}]
-    # A wrong index shows in the first, and a lost digit in the other.
-    values = ("integers", "reals" if operator == "unpool" else "wide maps")
-    return (_usual(operator, **{"values": each, **row}) for row, each in product(large, values))
+    # A wrong index shows in the first, a lost digit in the second, and in the third the last cell of a window is the largest.
+    digits = "reals" if operator == "unpool" else "wide maps"
+    values = ("integers", digits, *[geometry.RISING] * ("pad" in table and "filters" not in table))
+    return (_usual(operator, **row, values=each) for row, each in product(large, values))
 
 
 def _usual_layers(operator: str) -> Iterator[Row]:

@@ -2,10 +2,10 @@
 
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
-occur together in some call (a covering array of strength 3), and there are still fewer *usual* classes, every *four* of which occur together.
-A third table has *dilated* windows, every four conditions of which occur together, and a fourth one *layers* on many channels, filters and images,
-every three conditions of which occur together, twice. Rows and columns are classes,
-too: what a window just covers, what it leaves over, odd and even. Each row of a table becomes a row of `conditions`.
+occur together in some call (a covering array of strength 3). Besides their table there are three: one of still fewer, *usual* classes, every
+*four* of which occur together; one of *dilated* windows, every four of which do, too; and one of *layers* on many channels, filters and images,
+every three of which occur together, twice. Rows and columns are classes, too: what a window just covers, what it leaves over, odd and even.
+Each row of a table becomes a row of `conditions`.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ USUAL: Table = {
     "layout": LAYOUTS[:3],
     "values": ("integers", "reals", "negative"),
 }
-# Of pools, windows with their steps are one condition, so that more others occur with them.
-USUAL_POOLS: Table = {"window": windows("3/2 2/2 3/1 2/1 1/1 1/2"), "channels": (3, 4, 8, 12, 16)}
-# Windows of 3×3 weights that lie apart, in few calls as large as these windows are.
+# Where there are no filters, there is room: windows with their steps are one condition, so that more others occur with them.
+USUAL_WITHOUT_FILTERS: Table = {"window": windows("3/2 2/2 3/1 2/1 1/1 1/2"), "channels": (3, 4, 8, 12, 16)}
+# Windows of 3×3 weights that lie apart: how far, `values` says, and so how large the window is.
 DILATED: Table = {
     "step": ((1, 1), (2, 2)),
     "pad": ("half a window", "none", "one all around"),
@@ -124,7 +124,7 @@ def factors(operator: str, groups: bool = False) -> Table:
 def usual_factors(operator: str, groups: bool = False) -> Table:
     """The table of the usual ones."""
     known = factors(operator, groups)
-    return _with_classes(known, USUAL if "filters" in known else USUAL | USUAL_POOLS)
+    return _with_classes(known, USUAL if "filters" in known else USUAL | USUAL_WITHOUT_FILTERS)
 
 
 def dilated_factors(operator: str, groups: bool = False) -> Table:

@@ -24,6 +24,7 @@ from .rounding import Arithmetic, Range
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
+PEAKS = {"peaks": 16.0, "high peaks": 2000.0}  # of a softmax, in thin rows alone
 SMALL_INTEGERS = "small integers"  # in no table; a failure is shrunk to these
 
 
@@ -76,11 +77,12 @@ def _large_edge(x: Array, format: Range) -> Array:
     return np.asarray(x / 3 * np.where((row == 0) | (column == 0), 2.0 ** min(20, format.reach), 1))
 
 
-def _peaks(x: Array, format: Range) -> Array:
-    """The largest channel is the last one, the first one, or in the middle, by images; the others fall away from it, a little or far."""
+def _peaks(x: Array, format: Range, far: float) -> Array:
+    """The largest channel is the last one, the first one, or the one in the middle, by images; the others fall away from it, so far in all."""
     image, channel = np.ogrid[: x.shape[0], : x.shape[1]]
-    peak, far = np.array([1.0, 0.0, 0.5])[image % 3] * x.shape[1], np.where(image < 3, 16, 2000)
-    return np.asarray(x - (far * np.abs(channel - peak) / x.shape[1])[..., np.newaxis, np.newaxis])
+    peak = np.array([x.shape[1] - 1, 0, x.shape[1] // 2])[image % 3]
+    added = 8 * (channel == peak) - far * np.abs(channel - peak) / x.shape[1]
+    return np.asarray(x + added[..., np.newaxis, np.newaxis])
 
 
 def _subnormal(x: Array, format: Range) -> Array:
@@ -184,7 +186,7 @@ PATTERNS: dict[str, Made] = {
 }
 NUMBERS: dict[str, Made] = {
     SMALL_INTEGERS: (_same, _same), "zeros": (lambda x, _: 0 * x, _same), **SPECIAL, **PATTERNS,
-    "peaks": (_peaks, _same),
+    **{name: (partial(_peaks, far=far), _same) for name, far in PEAKS.items()},
     **{name: (_same, partial(_apart, by=by)) for name, by in APART.items()},
 }  # fmt: skip
 
