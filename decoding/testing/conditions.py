@@ -287,7 +287,15 @@ def taking_turns(operator: str, names: list[str], most: float, values: tuple[str
 def short(operator: str) -> tuple[Row, ...]:
     """Every class of the sides, windows and other options, in small calls of small integers, the smallest first."""
     names = [name for name in factors(operator) if name not in ("layout", "type", "values", "history")]
-    return tuple(sorted(taking_turns(operator, names, SHORT, ("integers",), {}), key=TABLE[operator].products))
+    rows = [*taking_turns(operator, names, SHORT, ("integers",), {}), *_moved(operator)]
+    return tuple(sorted(rows, key=TABLE[operator].products))
+
+
+def _moved(operator: str) -> Iterator[Row]:
+    """Every window, and what one step along each axis adds to it."""
+    for size, step in factors(operator).get("window", ()):
+        rows, columns = np.add(size, step).tolist() if "pad" in factors(operator) else (2, 2)
+        yield plain(operator, channels=2, filters=2, rows=rows, columns=columns, window=(size, step), values="integers")
 
 
 @lru_cache(maxsize=32)
