@@ -292,10 +292,12 @@ def short(operator: str) -> tuple[Row, ...]:
 
 
 def _moved(operator: str) -> Iterator[Row]:
-    """Every window, and what one step along each axis adds to it."""
+    """Every window, and what one step along each axis adds to it; and a window that is moved often along one of them."""
     for size, step in factors(operator).get("window", ()):
         rows, columns = np.add(size, step).tolist() if "pad" in factors(operator) else (2, 2)
         yield plain(operator, channels=2, filters=2, rows=rows, columns=columns, window=(size, step), values="integers")
+    for side in ("rows", "columns") if "window" in factors(operator) else ():
+        yield plain(operator, **{"rows": 2, "columns": 2, side: 34}, window=((2, 2), (1, 1)), values="integers")
 
 
 @lru_cache(maxsize=32)
