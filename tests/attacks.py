@@ -2079,20 +2079,11 @@ instead(
     "pair", "correlate: filters that lie side by side, a rest of three of four", "correlate",
     lambda x, f, b, **o: len(f) >= 7 and len(f) % 4 == 3 and f[0].size > 1 and f.strides[0] == f.itemsize, last_three_turned,
 )  # fmt: skip
-instead(
-    "size",
-    "softmax: blocks of 64 channels",
-    "softmax",
-    lambda x: x.shape[1] > 64 and np.isfinite(x).all(),
-    by_blocks_of_64,
-)
-instead(
-    "size",
-    "softmax: the largest of 64 channels",
-    "softmax",
-    lambda x: x.shape[1] > 64 and np.isfinite(x).all(),
-    less_the_largest_of_64,
-)
+for name, spoil in {
+    "blocks of 64 channels": by_blocks_of_64,
+    "the largest of 64 channels": less_the_largest_of_64,
+}.items():
+    instead("size", f"softmax: {name}", "softmax", lambda x: x.shape[1] > 64 and np.isfinite(x).all(), spoil)
 instead(
     "precision", "avg_pool: a running sum over eight columns", "avg_pool",
     lambda x, *, size, stride, pad: stride[1] == 1 and size[1] >= 8 and np.isfinite(x).all(), by_running_sums_across,

@@ -23,7 +23,7 @@ from .calls import Call, Script, compiled
 from .geometry import ALIKE, APART
 from .histories import histories
 from .numbers import PATTERNS, PEAKS, SPECIAL, VALUES, valued
-from .operators import NEAR_PADS, PADS, TABLE, WINDOWS, Row, Table, windows
+from .operators import FAR_PADS, TABLE, WINDOWS, Row, Table, windows
 from .rounding import Arithmetic
 
 SHORT = 2**12  # products of a call that is soon made,
@@ -181,6 +181,10 @@ def factors(operator: str, thorough: bool = False) -> Table:
 def sides(operator: str) -> list[str]:
     """Those of the operator's arrays."""
     return [name for name in SIDES if name in factors(operator)]
+
+
+def _is_pool(operator: str) -> bool:
+    return "pad" in factors(operator) and "filters" not in factors(operator)
 
 
 def plain(operator: str, **given: Any) -> Row:
@@ -358,14 +362,14 @@ def _far(operator: str) -> Iterator[Row]:
         for size in ((1, n), (n, 1)) if padded else ():
             yield plain(operator, rows=3, columns=3, window=(size, (1, 1)), pad="nearly a window", values="reals")
     if "filters" in factors(operator) and padded:
-        for pad, window in product((pad for pad in PADS if pad not in NEAR_PADS), windows("3/1 3/2")):
+        for pad, window in product(FAR_PADS, windows("3/1 3/2")):
             yield _usual(operator, window=window, pad=pad)
 
 
 def _beside_large(operator: str) -> Iterator[Row]:
     """Means of windows in steps of 1, in which running sums would lose what is small."""
-    names = "2/1 1x4/1 4x1/1 5/1 1x8/1 8x1/1 8/1 1x16/1 16x1/1 16/1" if operator in ("max_pool", "avg_pool") else ""
-    for (h, w), step in windows(names):
+    names = "2/1 1x4/1 4x1/1 5/1 1x8/1 8x1/1 8/1 1x16/1 16x1/1 16/1"
+    for (h, w), step in windows(names) if _is_pool(operator) else ():
         yield _usual(operator, rows=h + 9, columns=w + 10, window=((h, w), step), values="ones")
 
 
@@ -542,11 +546,11 @@ def _large(operator: str) -> Iterator[Row]:
         large += [twice | {"mode": mode} for mode in table["mode"]] + [twice | {"rows": 257, "columns": 256}]
     if "pad" in table:
         large += [{"window": window, "rows": window[0][0], "columns": window[0][1]} for window in WHOLE]
-    if "pad" in table and "filters" not in table:
+    if _is_pool(operator):
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1}]
     # A wrong index shows in the first, a lost digit in the second, and in the third the last cell of a window is the largest.
     digits = "reals" if operator == "unpool" else "wide maps"
-    values = ("integers", digits, *[geometry.RISING] * ("pad" in table and "filters" not in table))
+    values = ("integers", digits, *[geometry.RISING] * _is_pool(operator))
     return (_usual(operator, **row, values=each) for row, each in product(large, values))
 
 

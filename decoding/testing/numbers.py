@@ -2,7 +2,7 @@
 
 A fast path may look at the numbers themselves, lose digits, or leave out what is small. So a call is first made of small whole numbers, and
 `valued` puts others in their place: numbers of one sign, of all sizes or as large as the format allows, ones that need all its digits, and
-those that can be folded or packed. `VALUES` are the classes that are paired with everything; `SPECIAL` and `PATTERNS` come in thin rows
+those that can be folded or packed. `VALUES` are the classes that are paired with everything; `SPECIAL`, `PATTERNS` and `PEAKS` come in thin rows
 alone. Wherever the numbers allow it, the sums are exact, so that answers must be equal.
 """
 

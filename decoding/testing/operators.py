@@ -75,7 +75,8 @@ POOLS = windows(
 # At steps of 49, 98 and 103, p times the rounded reciprocal lies below a whole number where p over the step is one.
 UNPOOLS = (*POOLS, *windows("49x1/49x1 1x98/1x98 2x1/103x1 1x49/1x49 6/1"))
 LEAKS = (0.25, 0.0, 1.0, 0.01, 1e-6, 1e-12, 1 + 2.0**-20, 2.0, 3.0, 100.0, -1.0, -2.0, -3.5)
-PADS: dict[str, Callable[[int, int], Pads]] = {
+# Of a window of so many rows and columns. These are paired with everything,
+NEAR_PADS: dict[str, Callable[[int, int], Pads]] = {
     "none": lambda h, w: (0, 0, 0, 0),
     "one all around": lambda h, w: (1, 1, 1, 1),
     "half a window": lambda h, w: (h // 2, h // 2, w // 2, w // 2),
@@ -89,13 +90,14 @@ PADS: dict[str, Callable[[int, int], Pads]] = {
     "more than three": lambda h, w: (4, 5, 6, 4),
     "nearly a window": lambda h, w: (h - 1, h - 1, w - 1, w - 1),
 }
-NEAR_PADS = tuple(PADS)  # which are paired with everything; the others take more than a byte, with a sign or without
-PADS |= {
+# and these, which take more than a byte, with a sign or without, come alone.
+FAR_PADS: dict[str, Callable[[int, int], Pads]] = {
     "over 127 above and below": lambda h, w: (129, 128, 0, 0),
     "over 127 left and right": lambda h, w: (0, 0, 128, 129),
     "over 255 above and below": lambda h, w: (256, 257, 0, 0),
     "over 255 left and right": lambda h, w: (0, 0, 257, 256),
 }
+PADS = NEAR_PADS | FAR_PADS
 
 
 def varied(*shape: int, most: int = 3) -> Array:
@@ -212,17 +214,17 @@ def _never(call: Call, precision: Arithmetic, grids: list[float]) -> None:
 TABLE = {
     "correlate": Operator(
         "section 2, the ⋆ operator", "flips, swapped axes, strides, pads, a lost or doubled bias",
-        {"filters": None, "window": WINDOWS, "pad": NEAR_PADS, "bias": (True, False)}, _correlation, _windowed,
+        {"filters": None, "window": WINDOWS, "pad": tuple(NEAR_PADS), "bias": (True, False)}, _correlation, _windowed,
         rounding.linear_error, rounding.linear_grid, _touched_by_products,
     ),
     "max_pool": Operator(
         "section 4, non-overlapping 2×2 regions", "maxima that start at zero, sizes rounded up, zero padding",
-        {"window": POOLS, "pad": NEAR_PADS}, _pooling("max_pool"), _windowed,
+        {"window": POOLS, "pad": tuple(NEAR_PADS)}, _pooling("max_pool"), _windowed,
         rounding.max_pool_error, rounding.max_pool_grid, _touched_by_products,
     ),
     "avg_pool": Operator(
         "our choice: MatConvNet's divisor", "padding that is counted, sizes rounded up",
-        {"window": POOLS, "pad": NEAR_PADS}, _pooling("avg_pool"), _windowed,
+        {"window": POOLS, "pad": tuple(NEAR_PADS)}, _pooling("avg_pool"), _windowed,
         rounding.avg_pool_error, rounding.avg_pool_grid, _touched_by_products,
     ),
     "relu": Operator(
