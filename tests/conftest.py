@@ -16,7 +16,7 @@ import pytest
 
 import decoding
 
-BY_DAY = 30  # examples that hypothesis draws; by night, with --hypothesis-profile=night, many more
+BY_DAY = 20  # examples that hypothesis draws; by night, with --hypothesis-profile=night, many more
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=BY_DAY)
 hypothesis.settings.register_profile(
     "ci", deadline=None, max_examples=BY_DAY, derandomize=True, database=None, print_blob=True

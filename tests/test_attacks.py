@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from afresh import afresh
 from attacks import ATTACKS, refusal
+from by_day import partly
 
 from decoding import reference
 from decoding.testing import check_backend, conditions, geometry, operators, published, shrinking
@@ -17,9 +18,9 @@ from decoding.testing.bounds import arithmetic
 from decoding.testing.calls import source
 from decoding.testing.report import Mismatch
 
-# One of each kind always, but for groups, whose calls come last; all of them by night.
-SAMPLE = {kind: name for kind, name, *_ in reversed(ATTACKS) if not name.startswith(("substitute", "unpool"))}
-SAMPLE["group"] = ""
+# One of each kind by day, a rectifier if there is one, whose check is soon over; but for groups, whose calls come last, and threads.
+SAMPLE = {kind: name for kind, name, *_ in sorted(ATTACKS, key=lambda each: each[1].startswith("relu"))}
+SAMPLE |= {"group": "", "thread": ""}
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,10 @@ def test_a_wrong_backend_remembers_no_other_test():
 
 
 OPERATORS = ("correlate", "max_pool", "avg_pool", "relu", "softmax", "substitute", "unpool")
+BY_DAY = ("relu", "unpool")
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
+@pytest.mark.parametrize("operator", partly(OPERATORS, day=lambda i: OPERATORS[i] in BY_DAY))
 def test_every_class_and_every_pair_that_can_occurs(operator):
     rows, found, possible = conditions.covering(operator)
     table = conditions.factors(operator)
@@ -69,11 +71,10 @@ def test_every_class_and_every_pair_that_can_occurs(operator):
 @pytest.mark.parametrize(
     ("operator", "kind", "too_large"),
     [
-        (operator, kind, most)
-        for operator in OPERATORS
-        for kind, most in {"threes": 5, "usual": 30, "layers": 20}.items()
-    ]
-    + [(operator, "dilated", 30) for operator in ("correlate", "substitute")],
+        pytest.param(operator, kind, most, marks=[] if operator in BY_DAY else pytest.mark.slow)
+        for kind, most in {"threes": 5, "usual": 30, "layers": 20, "dilated": 30}.items()
+        for operator in (OPERATORS if kind != "dilated" else ("correlate", "substitute"))
+    ],
 )
 def test_what_each_table_of_geometry_promises_occurs_together(operator, kind, too_large):
     factors, strength, often, few, most = geometry.KINDS[kind]
@@ -212,6 +213,7 @@ def test_groups_are_as_few_as_the_fault_needs():
     assert mismatch.problem == "5 groups"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_smaller_rows_are_rows(operator):
     grouped = conditions.grouped(operator)[::40] if operator in ("correlate", "substitute") else ()
@@ -240,6 +242,7 @@ def test_numbers_repeat_along_no_side():
             assert (first != second).any()
 
 
+@pytest.mark.usefixtures("few_conditions")
 def test_the_report_says_what_was_covered_and_what_not():
     report = check_backend(reference, checks=["relu_conditions", "relu_integers"], examples=2)
     assert set(report.coverage) == {"relu"}
@@ -252,8 +255,9 @@ def test_the_report_says_what_was_covered_and_what_not():
     assert not check_backend(reference, checks=["relu_integers"], examples=2).coverage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("count", [2, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, 40])
 def test_mutants_of_the_model_are_refused(operator, count):
     found, through = mutation.run(operator, count, 3)
     assert not found[1, "through"] + found[1, "not met"], through

@@ -12,7 +12,6 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from by_day import partly
 
 import decoding
 from decoding import (
@@ -800,7 +799,8 @@ def test_import_allocates_little_and_loads_neither_scipy_nor_pillow():
 # 6. Memory of decoding a layer: a block, and the result.
 
 
-@pytest.mark.parametrize("unpool", partly(["nearest", "bilinear"], day=lambda i: i == 0))
+@pytest.mark.slow
+@pytest.mark.parametrize("unpool", ["nearest", "bilinear"])
 def test_decoding_takes_no_more_memory_than_a_block_and_the_result(unpool):
     """A pool of 64 channels with many layers above, whose banks in units of that pool would be large."""
     random = np.random.default_rng(0)

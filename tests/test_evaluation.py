@@ -409,6 +409,7 @@ def test_table_1_lies_within_the_papers_own_deviation(errors, mode):
         assert abs(errors[layer, mode].mean - mean) <= deviation
 
 
+@pytest.mark.slow
 def test_table_1_on_mnists_own_files(lenet, real_data):
     """Every tenth of all 70,000 digits: of those the network was trained on as well."""
     images = lenet.normalize(decoding.mnist(real_data / "mnist", "all")[0][::10])
@@ -439,6 +440,7 @@ def test_on_layer_1_only_biases_differ(lenet, digits):
     assert reconstruction_error(lenet, digits[0][:5], 1).correlation > 0.99
 
 
+@pytest.mark.slow
 def test_the_floor_is_better_than_substitution(lenet, digits, errors):
     """Least squares, fitted on other digits: less error and more correlation on every layer."""
     fits = {layer: decoding.baselines.LeastSquaresMeter(lenet, layer) for layer in LAYERS}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from by_day import partly
 
 import decoding
 from decoding import (
@@ -51,6 +52,7 @@ from decoding import (
 )
 from decoding.datasets import read_idx
 from decoding.evaluation import ReconstructionMeter, TopImagesMeter
+from decoding.testing import vectors
 
 LENET = str(decoding.datasets.DATA / "lenet.mat")
 IMAGES = np.random.default_rng(0).standard_normal((5, 1, 6, 7))
@@ -353,7 +355,7 @@ def command(*arguments, module="decoding", **options):
     )
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", partly(ENCODINGS, day=lambda i: i < 2))
 def test_a_terminal_that_lacks_the_times_sign(encoding):
     done = command("show", "lenet", env={"PYTHONIOENCODING": encoding})
     assert done.returncode == 0, done.stderr
@@ -435,7 +437,9 @@ def test_the_kit_on_a_terminal_that_lacks_letters(kit, encoding):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes are others there")
-def test_the_kit_without_standard_output_and_into_a_closed_pipe(kit, capfd):
+def test_the_kit_without_standard_output_and_into_a_closed_pipe(kit, capfd, monkeypatch):
+    some = vectors.cases()[:9]
+    monkeypatch.setattr(vectors, "cases", lambda: some)
     closed = io.StringIO()
     closed.close()
     for words, status in [
@@ -613,6 +617,7 @@ def test_a_caller_who_has_numpy_raise_on_every_flag(how, capfd):
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_a_library_whose_products_raise_flags_for_nothing():
     """As those of Apple's Accelerate do: `@` included, in a process of its own."""
     done = subprocess.run([sys.executable, Path(__file__).with_name("flagging.py")], capture_output=True, timeout=300)
