@@ -291,7 +291,7 @@ def _pickled(work: Any, function: str, named: Mapping[str, Any]) -> bytes:
     try:
         return _bytes(work)
     except Exception as error:
-        what = next((name for name, part in _taken_apart(named) if not _pickles(part)), "the work")
+        what = next((name for name, part in _taken_apart(named) if not pickles(part)), "the work")
         said = " ".join(str(error).split())[:300]
         raise _named(
             InvalidValueError,
@@ -309,7 +309,8 @@ def _taken_apart(named: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield name, part
 
 
-def _pickles(value: Any) -> bool:
+def pickles(value: Any) -> bool:
+    """Whether it can be sent to another process."""
     try:
         _bytes(value)
     except Exception:

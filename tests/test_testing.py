@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import importlib
 import itertools
 import json
 import os
@@ -9,7 +10,9 @@ import re
 import subprocess
 import sys
 import types
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from fractions import Fraction
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -926,21 +929,82 @@ def test_what_fails_most_often_runs_first_and_the_report_keeps_the_order():
     told, names = [], ["relu_reals", "nan_comes_out", "relu_conditions", "relu_integers"]
     lone = types.SimpleNamespace(name="x", eps=2.0**-53, relu=reference.relu)
     report = check_backend(lone, checks=names, examples=2, progress=lambda result, *_: told.append(result.check))
-    assert told[::2] == told[1::2] == ["relu_integers", "relu_conditions", "relu_reals", "nan_comes_out"]
+    assert told[::2] == told[1::2] == ["relu_integers", "relu_reals", "relu_conditions", "nan_comes_out"]
     assert [result.check for result in report.results] == names
+
+
+ELSEWHERE = """
+from decoding import reference
+
+class Wrong:
+    name, eps = "wrong", 2.0**-53
+
+    def relu(self, x, *, leak):
+        return reference.relu(x, leak=leak) * (1 + 2.0**-40)
+
+    def max_pool(self, x, *, size, stride, pad):
+        return reference.max_pool(x, size=size, stride=stride, pad=pad) + (x.shape[3] > 20)
+
+    def softmax(self, x):
+        return reference.softmax(x)
+"""
+
+
+def test_checks_in_other_processes_find_the_same(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    monkeypatch.syspath_prepend(tmp_path)
+    wrong = importlib.import_module("elsewhere").Wrong()
+    names = [
+        "softmax",
+        "max_pool_reals",
+        "max_pool_integers",
+        "relu_conditions",
+        "relu_reals",
+        "relu_integers",
+        "infinity_comes_out",
+    ]
+    options = {"checks": names, "examples": 5, "on_failure": "return", "expected_failures": {"max_pool_integers": "?"}}
+    told, reports = [], []
+    for executor in (None, ProcessPoolExecutor(2, get_context("spawn"))):
+        with executor or contextlib.nullcontext():
+            told.append([])
+            tell = lambda result, *counts: told[-1].append((result.check, result.status, *counts))  # noqa: E731
+            reports.append(check_backend(wrong, progress=tell, executor=executor, cases=tmp_path, **options))
+    assert told[0] == told[1]
+    assert str(reports[0]) == str(reports[1])
+    assert {EXPECTED, FAILED, PASSED} <= {result.status for result in reports[1].results}
+    for here, there in zip(*(report.results for report in reports), strict=True):
+        assert here._replace(arrays={}, seconds=0) == there._replace(arrays={}, seconds=0)
+        assert all(np.array_equal(array, there.arrays[key]) for key, array in here.arrays.items())
+
+
+def test_what_cannot_run_in_other_processes_is_refused():
+    for executor, wrong, said in (
+        (ThreadPoolExecutor(1), reference, "threads of this process"),
+        (ProcessPoolExecutor(1), backend(relu=lambda x, *, leak: x), "does not pickle"),
+        (ProcessPoolExecutor, reference, "give an instance"),
+    ):
+        with pytest.raises(decoding.InvalidValueError, match=f"check_backend: .*{said}"):
+            check_backend(wrong, checks=["relu_integers"], executor=executor)
+    with ProcessPoolExecutor(1) as closed:
+        pass
+    with pytest.raises(
+        decoding.InvalidValueError, match="check_backend: the executor, ProcessPoolExecutor, is shut down"
+    ):
+        check_backend(reference, checks=["relu_integers"], executor=closed)
 
 
 def test_progress_is_told_check_by_check_with_its_time(capsys):
     told = []
     check_backend(reference, checks=["softmax", "relu_integers"], examples=2, progress=lambda *now: told.append(now))
     assert [(result.check, result.status, done, total) for result, done, total in told] == [
-        *(("softmax", "running", 0, 2), ("softmax", PASSED, 1, 2)),
-        *(("relu_integers", "running", 1, 2), ("relu_integers", PASSED, 2, 2)),
+        *(("relu_integers", "running", 0, 2), ("relu_integers", PASSED, 1, 2)),
+        *(("softmax", "running", 1, 2), ("softmax", PASSED, 2, 2)),
     ]
     assert all(result.seconds > 0 for result, *_ in told[1::2])
     assert main(["check", "decoding.reference", "--only", "softmax", "--examples", "2"]) == 0
     assert re.fullmatch(r"\[ 1/1\] softmax: passed, \d+\.\d s\n", capsys.readouterr().err)
-    assert main(["check", "decoding.reference", "--only", "softmax", "--examples", "2", "--quiet"]) == 0
+    assert main(["check", "decoding.reference", "--only", "softmax", "--examples", "2", "--quiet", "--jobs", "2"]) == 0
     assert not capsys.readouterr().err
 
 
@@ -1312,6 +1376,7 @@ def test_the_command_line_fails_where_a_backend_fails_or_nothing_ran(capsys, tmp
         ["check", "decoding:nothing"],
         ["check", "decoding.reference", "--only", "nonsense"],
         ["check", "decoding.reference", "--examples", "0"],
+        ["check", "decoding.reference", "--jobs", "0"],
         ["check", "decoding.reference", "--expected", "no-such-file"],
         ["check", "decoding.errors"],
         ["verify", "no-such-folder"],

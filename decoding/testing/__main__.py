@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import signal
 import sys
 import types
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 from ..errors import InvalidValueError
@@ -70,6 +74,9 @@ def _parser() -> Parser:
     check.add_argument(
         "--thorough", action="store_true", help="pair long sides with all other conditions, too: minutes"
     )
+    check.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="checks at a time, each in a process of its own (%(default)s)"
+    )
     check.add_argument("--quiet", action="store_true", help="do not say on standard error how far it is")
     check.add_argument("--examples", type=int, default=EXAMPLES, help="cases of each search (%(default)s)", metavar="N")
     check.add_argument(
@@ -97,6 +104,8 @@ def _parser() -> Parser:
 def _check(options: argparse.Namespace) -> int:
     if options.examples < 1:
         raise InvalidValueError(f"--examples must be at least 1, not {options.examples}.")
+    if options.jobs < 1:
+        raise InvalidValueError(f"--jobs must be at least 1, not {options.jobs}.")
     if options.json:
         check_writable(options.json, "--json")
     found: list[Result] = []
@@ -107,18 +116,21 @@ def _check(options: argparse.Namespace) -> int:
             print(_progress(result, done, total), end="", file=sys.stderr, flush=True)
 
     try:
-        report = check_backend(
-            _imported(options.backend),
-            expected_failures=_expected(options.expected) if options.expected else None,
-            examples=options.examples,
-            seed=options.seed,
-            on_failure="return",
-            checks=options.only,
-            cases=options.cases,
-            require=options.require,
-            thorough=options.thorough,
-            progress=tell,
-        )
+        backend = _imported(options.backend)
+        with _processes(options.jobs) as executor:
+            report = check_backend(
+                backend,
+                expected_failures=_expected(options.expected) if options.expected else None,
+                examples=options.examples,
+                seed=options.seed,
+                on_failure="return",
+                checks=options.only,
+                cases=options.cases,
+                require=options.require,
+                thorough=options.thorough,
+                progress=tell,
+                executor=executor,
+            )
     except KeyboardInterrupt:  # what failed until now has been waited for
         print("", *(result for result in found if result.status == FAILED), sep="\n", flush=True)
         raise
@@ -127,6 +139,14 @@ def _check(options: argparse.Namespace) -> int:
             file.write(report.json().encode())
     print(report)
     return 0 if report.ok else 1
+
+
+def _processes(jobs: int) -> contextlib.AbstractContextManager[Executor | None]:
+    """So many processes that run checks, and end when the program is interrupted; none for one check at a time."""
+    if jobs == 1:
+        return contextlib.nullcontext()
+    ends = signal.SIGINT, signal.SIG_DFL
+    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=signal.signal, initargs=ends)
 
 
 def _progress(result: Result, done: int, total: int) -> str:

@@ -360,4 +360,5 @@ def _is_minus(call: Call, before: Call) -> bool:
 
 def stays(answer: Any, before: Array) -> bool:
     """Whether an answer that was held is what it was."""
-    return np.array_equal(np.asarray(answer), before, equal_nan=True)
+    now = np.asarray(answer)
+    return np.array_equal(now, before) or np.array_equal(now, before, equal_nan=True)  # the first is faster

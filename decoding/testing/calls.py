@@ -143,7 +143,7 @@ def _numbers(values: Array) -> str:
     return text.replace("nan", "np.nan").replace("inf", "np.inf")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def compiled(text: str, mode: str = "exec") -> CodeType:
     """Code that a check runs."""
     return compile(text, "a check", mode)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arguments import Array, plural, printable
 from ..backend import OPERATORS
-from . import conditions, networks
+from . import networks
 from .conditions import FEW, Coverage
 
 PASSED, FAILED, UNSUPPORTED, NOT_JUDGED = "passed", "FAILED", "unsupported", "not judged"
@@ -70,6 +70,7 @@ class Result(NamedTuple):
     hunts: str = ""
     seconds: float = 0.0
     echo: str = ""  # the checks that have named the fault
+    coverage: Coverage | None = None  # of a check of all conditions
 
     def __str__(self) -> str:
         if self.echo and self.status == FAILED:
@@ -114,12 +115,10 @@ class Report:
 
         ``"networks"`` are there if all checks that run or decode networks ran, and had what every network needs.
         """
-        ran = {result.check for result in self.results if result.status in (PASSED, PARTLY)}
-        names = [name.removesuffix("_conditions") for name in ran if name.endswith("_conditions")]
         found = {
-            name: conditions.coverage(name, self.thorough, self.header.get("groups", False))
-            for name in OPERATORS
-            if name in names
+            result.check.removesuffix("_conditions"): result.coverage
+            for result in self.results
+            if result.coverage is not None and result.status in (PASSED, PARTLY)
         }
         whole = {result.check for result in self.results if result.status not in (UNSUPPORTED, NOT_JUDGED, PARTLY)}
         return found | ({"networks": networks.coverage()} if whole >= networks.CHECKED else {})
@@ -185,10 +184,10 @@ class Report:
 
     def json(self) -> str:
         """The same as JSON, arrays as nested lists; ``"NaN"``, ``"Infinity"`` and ``"-Infinity"`` are strings in them."""
-        rows = [
-            {**row, "arrays": {key: _spelt(np.asarray(value).tolist()) for key, value in row["arrays"].items()}}
-            for row in (result._asdict() for result in self.results)
-        ]
+        rows = [result._asdict() for result in self.results]
+        for row in rows:
+            row["arrays"] = {key: _spelt(np.asarray(value).tolist()) for key, value in row["arrays"].items()}
+            del row["coverage"]  # which is told of all checks together
         covered = {name: found._asdict() for name, found in self.coverage.items()}
         report = {
             "backend": self.backend,

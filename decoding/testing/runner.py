@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import chain, groupby
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,13 +23,15 @@ from hypothesis import configuration
 
 import decoding
 
-from .. import reference
+from .. import executing, reference
 from ..backend import OPERATORS, name_of, takes_groups
 from ..errors import ConformanceFailure, InvalidValueError
+from ..executing import check_executor, pickles, runs_here, workers
 from ..files import replacing
 from ..interpolation import MODES
+from . import conditions
 from .bench import STOPS, Bench, Unsupported
-from .checks import CHECKS, Check
+from .checks import CHECKS, GROUPED, Check
 from .report import (
     ALL_REQUIRED,
     EXPECTED,
@@ -57,6 +63,7 @@ def check_backend(
     require: str = "some",
     thorough: bool = False,
     progress: Callable[[Result, int, int], object] | None = None,
+    executor: Executor | None = None,
 ) -> Report:
     """Hold a backend against the reference, property by property.
 
@@ -87,6 +94,9 @@ def check_backend(
     progress : callable, optional
         Called when a check begins, with a result that is ``"running"``, and when it ends, with its result; in both cases with the number
         of checks that are done, and of all. What fails most often is run first; the report has the checks in the order of the registry.
+    executor : concurrent.futures.Executor, optional
+        Runs several checks at a time, each in a process of its workers, such as those of ``ProcessPoolExecutor(2)``; the report is the same.
+        The backend must pickle, as modules do, and objects of classes that can be imported.
 
     Returns
     -------
@@ -98,7 +108,10 @@ def check_backend(
     ConformanceFailure
         If a check fails, an expected failure passes, or what is required has not passed; its `report` says which.
     InvalidValueError
-        If the backend declares no `eps`, has no operator, or a check has no such name.
+        If the backend declares no `eps`, has no operator, or a check has no such name; if the executor has threads, or the backend does not
+        pickle.
+    ExecutorError
+        If the executor fails.
 
     See Also
     --------
@@ -117,15 +130,14 @@ def check_backend(
     chosen = _named(CHECKS if checks is None else dict.fromkeys(checks))
     _named(expected)
     bench = Bench(backend, examples, seed)
+    if executor is not None:
+        _check_processes(executor, backend)
     offered = [check for check in chosen if checks is not None or _offered(check, backend, expected)]
     found = dict[str, Result]()
-    tell = progress or (lambda *_: None)
-    for check in sorted(offered, key=_turn):
-        tell(Result(check.name, RUNNING), len(found), len(offered))
-        result = _run(check, backend, examples, seed, thorough, found)
-        result = _as_expected(result, expected.get(check.name))
-        found[check.name] = result
-        tell(result, len(found), len(offered))
+    run = _Run(backend, examples, seed, thorough, expected)
+    for result in _in_turn(run, offered, found, executor):
+        if progress is not None:
+            progress(result, len(found), len(offered))
     results = [found[check.name] for check in offered]
     if any(result.code for result in results):
         folder = _folder(cases)
@@ -218,10 +230,83 @@ def _refuse_unknown(require: str, function: str) -> None:
         raise InvalidValueError(f"{function}: require must be 'some' or 'all', not {require!r:.80}.")
 
 
-def _turn(check: Check) -> int:
-    """What fails most often runs first: plain calls of an operator, in which it is told best, and then all conditions."""
-    plain = check.name.endswith("_integers") or check.name == "softmax"
-    return 0 if plain else 1 if check.name.endswith("_conditions") else 2
+@dataclass(frozen=True)
+class _Run:
+    """Runs checks one after the other, given what came of those before; in a process of an executor, too."""
+
+    backend: Any
+    examples: int
+    seed: int | None
+    thorough: bool
+    expected: Mapping[str, str]
+
+    def __call__(self, block: tuple[tuple[str, ...], dict[str, Result]]) -> list[Result]:
+        names, before = block
+        found = dict(before)
+        for name in names:
+            result = _run(CHECKS[name], self.backend, self.examples, self.seed, self.thorough, found)
+            found[name] = _as_expected(result, self.expected.get(name))
+        return [found[name] for name in names]
+
+
+def _in_turn(
+    run: _Run, checks: Iterable[Check], found: dict[str, Result], executor: Executor | None
+) -> Iterator[Result]:
+    """What comes of the checks, which is `found` then, each after a result that says it runs; all of a turn at a time on an executor."""
+    threads = max(1, (os.cpu_count() or 1) // workers(executor)) if executor else None  # of each process's BLAS
+    for _, turn in groupby(sorted(checks, key=_turn), lambda check: _turn(check)[0]):
+        # Plain checks of an operator look at what came of each other; others of a turn do not.
+        blocks = [
+            tuple(each.name for each in block)
+            for _, block in groupby(turn, lambda check: _plainly(check) or check.name)
+        ]
+        if executor is None:
+            for name in chain.from_iterable(blocks):
+                yield Result(name, RUNNING)
+                (found[name],) = run(((name,), found))
+                yield found[name]
+            continue
+        given = [(names, dict(found)) for names in blocks]
+        named = {"the backend": run.backend}
+        ended = executing.results(
+            executor, run, given, threads=threads, alone=False, function="check_backend", named=named
+        )
+        for result in chain.from_iterable(ended):
+            yield Result(result.check, RUNNING)
+            found[result.check] = result
+            yield result
+
+
+def _check_processes(executor: Executor, backend: Any) -> None:
+    if runs_here(check_executor(executor, "check_backend")):
+        raise InvalidValueError(
+            "check_backend: executor has threads of this process, which would run the backend several times at once. Give one of "
+            "processes, such as ProcessPoolExecutor(2)."
+        )
+    if not pickles(backend):
+        raise InvalidValueError(
+            "check_backend: the backend does not pickle, so that no other process can run it. Leave executor out, or give a module, or an "
+            "object of a class that can be imported."
+        )
+
+
+def _plainly(check: Check) -> str:
+    """The operator that it is a plain check of; empty if it is another check."""
+    return next((own for own in OPERATORS if check.name in _plain(own)), "")
+
+
+def _turn(check: Check) -> tuple[int, int, bool]:
+    """What fails most often runs first: plain calls of one operator after the other, in which it is told best, networks, and all conditions.
+
+    Of conditions and of the rest, what takes longest begins, so that several processes end together.
+    """
+    if _plainly(check):
+        return 0, OPERATORS.index(_plainly(check)), check.name.endswith("_reals")
+    if check.name.endswith("_integers"):
+        return 1, 0, False
+    if check.name.endswith("_conditions"):
+        return 2, check.operators[0] not in GROUPED, False
+    return 3, check.name != "many_calls", False
 
 
 def _offered(check: Check, backend: Any, expected: Mapping[str, str]) -> bool:
@@ -262,7 +347,11 @@ def _run(
             named = _named_faults(check, before or {})
             if named and _judged(check, Bench(_mended(backend, named), examples, seed, thorough), {}).status != FAILED:
                 result = result._replace(echo=", ".join(named))
-    return result._replace(hunts=check.hunts, seconds=time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    covered = None
+    if check.name.endswith("_conditions") and result.status in (PASSED, PARTLY):
+        covered = conditions.coverage(check.operators[0], thorough, takes_groups(backend))
+    return result._replace(hunts=check.hunts, seconds=seconds, coverage=covered)
 
 
 def _judged(check: Check, bench: Bench, before: Mapping[str, Result]) -> Result:
@@ -282,7 +371,9 @@ def _judged(check: Check, bench: Bench, before: Mapping[str, Result]) -> Result:
 
 
 def _plain(operator: str, mode: str = "") -> tuple[str, ...]:
-    """The names that the plain checks of an operator, with that interpolation, may have."""
+    """The names that the plain checks of an operator may have, with that interpolation or with any."""
+    if operator == "unpool" and not mode:
+        return tuple(chain.from_iterable(_plain(operator, each) for each in MODES))
     own = f"{operator}_{mode}" if mode else operator
     return own, f"{own}_integers", f"{own}_reals"
 
