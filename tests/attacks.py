@@ -2108,6 +2108,105 @@ instead(
 )  # fmt: skip
 
 
+def channels_last(x):
+    return x.shape[1] > 1 and x.strides[1] == x.itemsize and x.shape[2] * x.shape[3] > 1
+
+
+def halves(x):
+    return x.dtype == np.float16
+
+
+def moved(f, stride, pad, size, step, around):
+    return (f.shape[2:], stride, pad) == ((size, size), (step, step), (around,) * 4)
+
+
+def cells_of(x, f, stride, pad):
+    """Of the answers to all images, for steps of 1."""
+    return len(x) * (x.shape[2] + sum(pad[:2]) - f.shape[2] + 1) * (x.shape[3] + sum(pad[2:]) - f.shape[3] + 1)
+
+
+def pixels(x, size, stride):
+    return math.prod((n - 1) * step + side for n, step, side in zip(x.shape[2:], stride, size, strict=True))
+
+
+def last_column_off(operator):
+    def spoil(*arrays, **options):
+        y = np.array(getattr(reference, operator)(*arrays, **options))
+        y[..., -1:] += 1 + np.abs(y).max(initial=0) / 4
+        return y
+
+    return spoil
+
+
+for _name, _condition in {
+    "3×3 in steps of 2 on one channel": lambda x, f, s, p, g: (
+        moved(f, s, p, 3, 2, 1) and x.shape[1] == 1 and x.shape[2] % 4 == 0
+    ),
+    "5×5 in steps of 2 on one channel": lambda x, f, s, p, g: (
+        moved(f, s, p, 5, 2, 2) and x.shape[1] == 1 and len(f) % 8 == 0
+    ),
+    "8 channels and filters, channels last": lambda x, f, s, p, g: (
+        moved(f, s, p, 3, 1, 1) and x.shape[1] == len(f) == 8 and channels_last(x)
+    ),
+    "64 channels and filters, channels last, singles": lambda x, f, s, p, g: (
+        moved(f, s, p, 1, 1, 0) and x.shape[1] == len(f) == 64 and channels_last(x) and x.dtype == np.float32
+    ),
+    "8 channels, 16 filters, channels last": lambda x, f, s, p, g: (
+        moved(f, s, p, 3, 1, 1) and x.shape[1] == 8 and len(f) == 16 and channels_last(x)
+    ),
+    "blocks of 8, channels last, over 1,024 cells": lambda x, f, s, p, g: (
+        moved(f, s, p, 3, 1, 1)
+        and x.shape[1] % 8 == len(f) % 8 == 0
+        and channels_last(x)
+        and x.shape[2] * x.shape[3] > 1024
+    ),
+    "halves, 1×1, blocks of 4": lambda x, f, s, p, g: (
+        halves(x) and moved(f, s, p, 1, 1, 0) and x.shape[1] % 4 == len(f) % 4 == 0 and g == 1
+    ),
+    "halves, 3×3, blocks of 8": lambda x, f, s, p, g: (
+        halves(x) and moved(f, s, p, 3, 1, 1) and x.shape[1] % 8 == len(f) % 8 == 0 and g == 1
+    ),
+    "1×1 on 64 channels, rests of six cells and 16 filters": lambda x, f, s, p, g: (
+        g == 1 and moved(f, s, p, 1, 1, 0) and x.shape[1] >= 64 and cells_of(x, f, s, p) % 6 == 5 and len(f) % 16 >= 9
+    ),
+    "3×3 on 32 channels, rests of 14 cells and 16 filters": lambda x, f, s, p, g: (
+        g == 1
+        and f.shape[2:] == (3, 3)
+        and s == (1, 1)
+        and x.shape[1] >= 32
+        and cells_of(x, f, s, p) % 14 == 13
+        and len(f) % 16 >= 9
+    ),
+}.items():
+    instead(
+        "pair", f"correlate: {_name}", "correlate",
+        lambda x, f, b, stride, pad, groups=1, condition=_condition: x.size and condition(x, f, stride, pad, groups),
+        last_column_off("correlate"),
+    )  # fmt: skip
+instead(
+    "group", "correlate: halves, a filter for each channel", "correlate",
+    lambda x, f, b, *, groups=1, stride, **o: halves(x) and groups == x.shape[1] > 1 and stride == (1, 1), last_column_off("correlate"), groups=True,
+)  # fmt: skip
+instead(
+    "size", "substitute: halves, over 2,048 pixels along a side", "substitute",
+    lambda x, f, *, stride, **o: halves(x) and max((n - 1) * s + z for n, s, z in zip(x.shape[2:], stride, f.shape[2:], strict=True)) > 2048,
+    last_column_off("substitute"),
+)  # fmt: skip
+instead(
+    "size", "max_pool: halves, over 2,048 columns", "max_pool",
+    lambda x, *, size, stride, pad: halves(x) and (x.shape[3] - size[1]) // stride[1] >= 2048, last_column_off("max_pool"),
+)  # fmt: skip
+instead(
+    "option", "unpool: bicubic, steps of 16 and more, singles", "unpool",
+    lambda x, *, stride, mode, **o: mode == "bicubic" and min(stride) >= 16 and x.dtype == np.float32, last_column_off("unpool"),
+)  # fmt: skip
+instead(
+    "size", "unpool: bilinear, blocks of 4 channels last, over 4,096 pixels", "unpool",
+    lambda x, *, size, stride, mode: mode == "bilinear" and channels_last(x) and x.shape[1] % 4 == 0 and pixels(x, size, stride) > 4096,
+    last_column_off("unpool"),
+)  # fmt: skip
+
+
 def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend

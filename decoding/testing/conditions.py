@@ -81,6 +81,7 @@ LAYOUTS = {
     "np.resize({0}, (*{0}.shape[:2], {0}.shape[2] + {0}.shape[3] - 1)), {0}.shape[3], -1)",
     "read-only": "{0} = np.ndarray({0}.shape, {0}.dtype, {0}.tobytes())",
 }
+LAYOUTS_OF_IMAGES = ("in C's order", "channels last")  # as libraries mostly have them
 # The maps in C's order, and the weights and the bias in another one, by turns.
 OTHERS = "the others in another order"
 OTHER = (
@@ -141,6 +142,8 @@ class Coverage(NamedTuple):
         The same of four classes of its dilated windows.
     layers, possible_layers : int
         The same of three classes of its layers on many channels.
+    halves, possible_halves : int
+        The same of three classes of its arrays in half precision.
     """
 
     factors: int
@@ -157,6 +160,8 @@ class Coverage(NamedTuple):
     possible_dilated: int = 0
     layers: int = 0
     possible_layers: int = 0
+    halves: int = 0
+    possible_halves: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -326,6 +331,11 @@ def thin(operator: str) -> tuple[Row, ...]:
         _unequal_steps,
         _tall,
         _halves,
+        _long_halves,
+        _large_steps,
+        _first_layers,
+        _blocked,
+        _products,
     )
     large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
     rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
@@ -475,6 +485,65 @@ def _halves(operator: str) -> Iterator[Row]:
     ]
     turns = islice(zip(cycle(rows), cycle(LAYOUTS), strict=False), max(len(rows), len(LAYOUTS)))
     return (row | {"type": "half", "layout": layout} for row, layout in turns)
+
+
+def _long_halves(operator: str) -> Iterator[Row]:
+    """One side that is longer than the whole numbers which half precision tells apart, in such arrays; but for sums as long, which round away."""
+    sums = "filters" in factors(operator) or operator == "softmax"
+    for n, side in product((1025, 4097), sides(operator)):
+        if n in _lengths(operator) and not (sums and side == "channels"):
+            yield _usual(operator, **{"window": ((2, 2), (1, 1)), side: n}, type="half", values="integers")
+
+
+def _large_steps(operator: str) -> Iterator[Row]:
+    """Windows that are moved by 16 cells and more along both axes, in every mode."""
+    large = windows("16/16 17/17 33/16 32/32") if "window" in factors(operator) else ()
+    for (size, step), mode, kind in product(large, factors(operator).get("mode", ("",)), ("double", "single")):
+        rows, columns = np.add(size, step).tolist() if "pad" in factors(operator) else (4, 3)
+        yield _usual(operator, rows=rows, columns=columns, window=(size, step), mode=mode, type=kind, values="reals")
+
+
+def _first_layers(operator: str) -> Iterator[Row]:
+    """Layers on one channel and on three, and those that carry down to so many, with the usual windows and pads."""
+    maps, table = ((12, 40), (9, 15)), factors(operator)
+    usual = windows("3/1 3/2 4/2 5/1 5/2 7/2") if "filters" in table else ()
+    pads, layouts = (("none", "half a window", "one all around") if "pad" in table else ("",)), LAYOUTS_OF_IMAGES
+    for window, few, pad, (rows, columns), layout in product(usual, (1, 3), pads, maps, layouts):
+        channels, filters = (few, 8) if "pad" in table else (8, few)
+        shape = {"images": 1, "channels": channels, "filters": filters, "rows": rows, "columns": columns}
+        yield plain(operator, window=window, pad=pad, layout=layout, values="integers", **shape)
+
+
+def _blocked(operator: str) -> Iterator[Row]:
+    """A block or several of 4 to 64 channels and filters, in every type and mode, in C's order and channels last, on small maps and a large one."""
+    table, weights = factors(operator), "filters" in factors(operator)
+    names = "1/1 3/1 3/2 5/1" if weights else "2/2 3/2 2/1" if "window" in table else "1/1"
+    sizes = [
+        (1, 4, 4, 7, 8),
+        (2, 8, 8, 8, 8),
+        (1, 16, 16, 7, 7),
+        (2, 32, 32, 8, 7),
+        (1, 64, 64, 4, 5),
+        (1, 8, 8, 65, 62),
+    ]
+    sizes += [(1, 8, 16, 7, 7), (2, 16, 8, 8, 7), (1, 16, 32, 7, 8)] * weights
+    kinds = product(LAYOUTS_OF_IMAGES, ("double", "single", "half"), table.get("mode", ("",)))
+    for (layout, kind, mode), i, j in product(kinds, range(len(windows(names))), range(len(sizes))):
+        shape = dict(zip(SIDES, sizes[j], strict=True))
+        values = "integers" if kind == "half" or (i + j) % 2 else "reals"
+        given = {"window": windows(names)[i], "pad": "half a window", "layout": layout, "type": kind, "mode": mode}
+        yield plain(operator, **shape, **given, values=values)
+
+
+def _products(operator: str) -> Iterator[Row]:
+    """Products of matrices, whose rows (cells) and columns (filters) leave most rests of the tiles that registers hold, up to 6 × 16."""
+    many = "filters" in factors(operator)
+    kinds = product((3, 5, 6, 7, 10, 11, 13, 17, 23, 29), (2, 7, 9, 13, 27, 61), windows("1/1 3/1")) if many else ()
+    for turn, (cells, few, window) in enumerate(kinds):
+        channels, filters = (64, few) if "pad" in factors(operator) else (few, 64)
+        shape = {"images": 1, "channels": channels, "filters": filters, "rows": 1, "columns": cells}
+        values = ("integers", "reals", "negative")[(turn + turn // 12) % 3]
+        yield plain(operator, window=window, pad="half a window", values=values, **shape)
 
 
 def _special(operator: str) -> Iterator[Row]:

@@ -2,9 +2,9 @@
 
 A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an even number of columns alone. `conditions` pairs everything with
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
-occur together in some call (a covering array of strength 3). Besides their table there are three: one of still fewer, *usual* classes, every
-*four* of which occur together; one of *dilated* windows, every four of which do, too; and one of *layers* on many channels, filters and images,
-every three of which occur together, twice. Rows and columns are classes, too: what a window just covers, what it leaves over, odd and even.
+occur together in some call (a covering array of strength 3). Besides their table there are four: one of still fewer, *usual* classes, every
+*four* of which occur together; one of *dilated* windows, every four of which do, too; one of *layers* on many channels, filters and images,
+every three of which occur together, twice; and one of arrays in *half* precision, by threes. Rows and columns are classes, too: what a window just covers, what it leaves over, odd and even.
 Each row of a table becomes a row of `conditions`.
 """
 
@@ -89,14 +89,29 @@ LAYERS: Table = {
     "window": windows("3/1 1/1 3/2 1/2 5/1 7/2 1x7/1 7x1/1 2/2 4/2"),
     "pad": ("none", "half a window", "one all around", "below and right"),
     "leak": (0.0, 0.25),
-    "rows": (ONE, 4, 9),
+    "rows": (ONE, 4, 5, 9),
     "columns": (ONE, 7, 8),
     "channels": (3, 15, 96, 104, 128, 576),
-    "filters": (3, 33, 128, 208),
+    "filters": (3, 33, 61, 128, 208),
     "groups": (1, EACH),
     "images": (1, 2, 16),
     "layout": LAYOUTS[:3],
     "values": ("integers", "reals", "negative"),
+}
+# Arrays of half precision, which libraries convert on the way or have fast paths of their own for.
+HALVES: Table = {
+    "window": windows("3/1 1/1 3/2 2/2 5/1 7/1"),
+    "pad": ("half a window", "none", "below and right"),
+    "leak": (0.0, 0.25),
+    "rows": (ONE, 8, 9),
+    "columns": (ONE, 8, 9),
+    "channels": (1, 3, 4, 8, 16),
+    "filters": (1, 4, 8, 16),
+    "groups": (1, EACH),
+    "images": (1, 4),
+    "layout": LAYOUTS[:3],
+    "type": ("half",),
+    "values": ("integers",),
 }
 
 
@@ -139,6 +154,11 @@ def layer_factors(operator: str, groups: bool = False) -> Table:
     return _with_classes(factors(operator, groups), LAYERS)
 
 
+def half_factors(operator: str, groups: bool = False) -> Table:
+    """The table of half precision."""
+    return _with_classes(factors(operator, groups), HALVES)
+
+
 def _with_classes(known: Table, given: Table) -> Table:
     """The table with the classes that are given, windows with their steps if these are given; where no window is moved over maps, one cell
     stands for what one window takes."""
@@ -155,6 +175,7 @@ KINDS: dict[str, tuple[Callable[..., Table], int, int, int, int]] = {
     "usual": (usual_factors, 4, 1, 2**16, 2**18),
     "dilated": (dilated_factors, 4, 1, 2**16, 2**18),
     "layers": (layer_factors, 3, 2, 2**21, 2**24),
+    "halves": (half_factors, 3, 1, 2**16, 2**18),
 }
 
 

@@ -162,6 +162,7 @@ class Report:
                 + (f", {c.fours} of {c.possible_fours} usual fours" if c.possible_fours else "")
                 + (f", {c.dilated} of {c.possible_dilated} fours of dilated windows" if c.possible_dilated else "")
                 + (f", {c.layers} of {c.possible_layers} triples of layers" if c.possible_layers else "")
+                + (f", {c.halves} of {c.possible_halves} triples in half precision" if c.possible_halves else "")
                 + f" in {c.calls} {'calls' if name in OPERATORS else name}"
                 + (", but for what was not judged)" if f"{name}_conditions" in partly else ")")
                 for name, c in found.items()
