@@ -99,6 +99,43 @@ def every_one_occurs(operator, table, strength, few, most, seed, too_large):
     assert not excluded or operator in ("max_pool", "avg_pool")  # pads as large as the window
 
 
+def sizes(operator, row):
+    """What indexes count: of the maps, of a window, of the answer, of a filter, and how far windows move and pads reach."""
+    images, channels, cells = row["images"], row["channels"], (row["rows"], row["columns"])
+    found = {"numbers": images * channels * math.prod(cells), "cells": math.prod(cells), "side": max(cells)}
+    if "window" in row:
+        size, step = row["window"]
+        pads = operators.PADS[row["pad"]](*size) if "pad" in row else (0,) * 4
+        if "pad" in row:
+            of = [(n + sum(pads[2 * i : 2 * i + 2]) - size[i]) // step[i] + 1 for i, n in enumerate(cells)]
+        else:
+            of = [(n - 1) * step[i] + size[i] for i, n in enumerate(cells)]
+        maps = row.get("filters", channels)
+        found |= {"window": math.prod(size), "answer": images * maps * math.prod(of), "answer's cells": math.prod(of)}
+        found |= {"step": max(step), "both steps": min(step), "pad": max(pads)}
+        found |= {"filter": (channels if "pad" in row else maps) * math.prod(size)} if "filters" in row else {}
+    return found
+
+
+LARGE = {"numbers": 2**20, "cells": 65792, "side": 65537, "window": 65792, "answer": 2**20, "answer's cells": 65792}
+REACHED = {
+    "correlate": {**LARGE, "filter": 65552, "step": 257, "both steps": 32, "pad": 256},
+    "max_pool": {**LARGE, "step": 257, "both steps": 32, "pad": 255},
+    "relu": {"numbers": 2**20, "cells": 65792, "side": 65537},
+    "softmax": {"numbers": 2**20, "cells": 65792, "side": 65537},
+    "substitute": {**LARGE, "filter": 65552, "step": 257, "both steps": 32},
+    "unpool": {**LARGE, "cells": 257 * 256, "side": 257, "answer's cells": 67080, "step": 257, "both steps": 32},
+}
+
+
+@pytest.mark.parametrize("operator", REACHED)
+def test_calls_are_as_large_as_the_page_says(operator):
+    rows = (*conditions.covering(operator)[0], *conditions.thin(operator))
+    found = [sizes(operator, row) for row in rows if row["images"]]
+    largest = {name: max(each[name] for each in found) for name in REACHED[operator]}
+    assert not {name: most for name, most in REACHED[operator].items() if largest[name] < most}, largest
+
+
 def test_the_cheap_ones_come_first():
     cost = [operators.TABLE["correlate"].products(row) for row in conditions.covering("correlate")[0] if row["images"]]
     assert cost == sorted(cost)

@@ -617,6 +617,7 @@ def _large(operator: str) -> Iterator[Row]:
         large += [{"window": window, "rows": window[0][0], "columns": window[0][1]} for window in WHOLE]
     if _is_pool(operator):
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1}]
+        large += [whole | {"images": 18, "window": ((2, 2), (1, 1))}]  # answers of over 2^20 numbers
     # A wrong index shows in the first, a lost digit in the second, and in the third the last cell of a window is the largest.
     digits = "reals" if operator == "unpool" else "wide maps"
     values = ("integers", digits, *[geometry.RISING] * _is_pool(operator))
