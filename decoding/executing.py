@@ -310,9 +310,9 @@ def _taken_apart(named: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def pickles(value: Any) -> bool:
-    """Whether it can be sent to another process."""
+    """Whether it can be sent to another process, and be made again there."""
     try:
-        _bytes(value)
+        pickle.loads(_bytes(value))
     except Exception:
         return False
     return True

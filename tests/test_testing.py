@@ -274,6 +274,13 @@ def test_honest_backends_pass(honest, seed):
     assert {result.status for result in report.results} == {PASSED}, report
 
 
+def test_the_tuned_backend_passes_every_check_on_some_calls(monkeypatch):
+    few(monkeypatch)
+    names = [name for name in CHECKS if name not in OWN - {"grouped_integers"} and name != "many_calls"]
+    report = check_backend(fast, checks=names, examples=3)
+    assert {result.status for result in report.results} == {PASSED}, report
+
+
 def test_what_the_format_may_not_hold_is_not_asked_for(monkeypatch):
     """A backend in half precision may raise an exception there, and is not to blame."""
     rows = [row for row in conditions.geometry.covering("avg_pool", "threes")[0] if row["values"] == "rising"][-9:]

@@ -75,7 +75,7 @@ def _parser() -> Parser:
         "--thorough", action="store_true", help="pair long sides with all other conditions, too: minutes"
     )
     check.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="checks at a time, each in a process of its own (%(default)s)"
+        "--jobs", type=int, default=1, metavar="N", help="processes that run checks, one at a time each (%(default)s)"
     )
     check.add_argument("--quiet", action="store_true", help="do not say on standard error how far it is")
     check.add_argument("--examples", type=int, default=EXAMPLES, help="cases of each search (%(default)s)", metavar="N")

@@ -488,7 +488,7 @@ def _halves(operator: str) -> Iterator[Row]:
 
 
 def _long_halves(operator: str) -> Iterator[Row]:
-    """One side that is longer than the whole numbers which half precision tells apart, in such arrays; but for sums as long, which round away."""
+    """A long side in half precision, which tells whole numbers apart up to 2,048; not for sums as long, which round away, nor for unpooling."""
     sums = "filters" in factors(operator) or operator == "softmax"
     for n, side in product((1025, 4097), sides(operator)):
         if n in _lengths(operator) and not (sums and side == "channels"):
@@ -528,15 +528,16 @@ def _blocked(operator: str) -> Iterator[Row]:
     ]
     sizes += [(1, 8, 16, 7, 7), (2, 16, 8, 8, 7), (1, 16, 32, 7, 8)] * weights
     kinds = product(LAYOUTS_OF_IMAGES, ("double", "single", "half"), table.get("mode", ("",)))
-    for (layout, kind, mode), i, j in product(kinds, range(len(windows(names))), range(len(sizes))):
-        shape = dict(zip(SIDES, sizes[j], strict=True))
-        values = "integers" if kind == "half" or (i + j) % 2 else "reals"
-        given = {"window": windows(names)[i], "pad": "half a window", "layout": layout, "type": kind, "mode": mode}
+    for (turn, (layout, kind, mode)), i, j in product(enumerate(kinds), range(len(windows(names))), range(len(sizes))):
+        shape, window = dict(zip(SIDES, sizes[j], strict=True)), windows(names)[i]
+        values = "integers" if kind == "half" or (turn + i + j) % 2 else "reals"
+        given = {"window": window, "pad": "half a window" if window[0][0] % 2 else "none", "layout": layout}
+        given |= {"type": kind, "mode": mode}
         yield plain(operator, **shape, **given, values=values)
 
 
 def _products(operator: str) -> Iterator[Row]:
-    """Products of matrices, whose rows (cells) and columns (filters) leave most rests of the tiles that registers hold, up to 6 × 16."""
+    """Products of matrices on one row of cells, whose cells and filters leave many rests of the tiles that registers hold."""
     many = "filters" in factors(operator)
     kinds = product((3, 5, 6, 7, 10, 11, 13, 17, 23, 29), (2, 7, 9, 13, 27, 61), windows("1/1 3/1")) if many else ()
     for turn, (cells, few, window) in enumerate(kinds):

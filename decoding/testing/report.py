@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arguments import Array, plural, printable
 from ..backend import OPERATORS
-from . import networks
+from . import conditions, networks
 from .conditions import FEW, Coverage
 
 PASSED, FAILED, UNSUPPORTED, NOT_JUDGED = "passed", "FAILED", "unsupported", "not judged"
@@ -115,10 +115,12 @@ class Report:
 
         ``"networks"`` are there if all checks that run or decode networks ran, and had what every network needs.
         """
+        groups = self.header.get("groups", False)
         found = {
-            result.check.removesuffix("_conditions"): result.coverage
+            name: result.coverage or conditions.coverage(name, self.thorough, groups)
             for result in self.results
-            if result.coverage is not None and result.status in (PASSED, PARTLY)
+            for name in [result.check.removesuffix("_conditions")]
+            if name in OPERATORS and result.status in (PASSED, PARTLY) and name != result.check
         }
         whole = {result.check for result in self.results if result.status not in (UNSUPPORTED, NOT_JUDGED, PARTLY)}
         return found | ({"networks": networks.coverage()} if whole >= networks.CHECKED else {})

@@ -93,9 +93,10 @@ def check_backend(
         Whether long sides are paired with all other conditions, too (`Report.coverage`): minutes instead of seconds.
     progress : callable, optional
         Called when a check begins, with a result that is ``"running"``, and when it ends, with its result; in both cases with the number
-        of checks that are done, and of all. What fails most often is run first; the report has the checks in the order of the registry.
+        of checks that are done, and of all; on an executor both when it has ended, in turn. What fails most often is run first; the report has the checks in the order of the registry.
     executor : concurrent.futures.Executor, optional
-        Runs several checks at a time, each in a process of its workers, such as those of ``ProcessPoolExecutor(2)``; the report is the same.
+        Runs several checks at a time, in the processes of its workers, such as those of ``ProcessPoolExecutor(2)``. The report is the same,
+        unless answers depend on the calls of other checks.
         The backend must pickle, as modules do, and objects of classes that can be imported.
 
     Returns
@@ -134,7 +135,7 @@ def check_backend(
         _check_processes(executor, backend)
     offered = [check for check in chosen if checks is not None or _offered(check, backend, expected)]
     found = dict[str, Result]()
-    run = _Run(backend, examples, seed, thorough, expected)
+    run = _Run(backend, examples, seed, thorough, expected, executor is not None)
     for result in _in_turn(run, offered, found, executor):
         if progress is not None:
             progress(result, len(found), len(offered))
@@ -239,12 +240,16 @@ class _Run:
     seed: int | None
     thorough: bool
     expected: Mapping[str, str]
+    elsewhere: bool  # where the tables are known, what was covered is counted
 
     def __call__(self, block: tuple[tuple[str, ...], dict[str, Result]]) -> list[Result]:
         names, before = block
         found = dict(before)
         for name in names:
             result = _run(CHECKS[name], self.backend, self.examples, self.seed, self.thorough, found)
+            if self.elsewhere and name.endswith("_conditions") and result.status in (PASSED, PARTLY):
+                covered = conditions.coverage(CHECKS[name].operators[0], self.thorough, takes_groups(self.backend))
+                result = result._replace(coverage=covered)
             found[name] = _as_expected(result, self.expected.get(name))
         return [found[name] for name in names]
 
@@ -285,8 +290,8 @@ def _check_processes(executor: Executor, backend: Any) -> None:
         )
     if not pickles(backend):
         raise InvalidValueError(
-            "check_backend: the backend does not pickle, so that no other process can run it. Leave executor out, or give a module, or an "
-            "object of a class that can be imported."
+            "check_backend: the backend does not pickle, so that no other process can run it. Leave executor out (--jobs on the command "
+            "line), or give a module, or an object of a class that can be imported."
         )
 
 
@@ -348,10 +353,7 @@ def _run(
             if named and _judged(check, Bench(_mended(backend, named), examples, seed, thorough), {}).status != FAILED:
                 result = result._replace(echo=", ".join(named))
     seconds = time.monotonic() - begun
-    covered = None
-    if check.name.endswith("_conditions") and result.status in (PASSED, PARTLY):
-        covered = conditions.coverage(check.operators[0], thorough, takes_groups(backend))
-    return result._replace(hunts=check.hunts, seconds=seconds, coverage=covered)
+    return result._replace(hunts=check.hunts, seconds=seconds)
 
 
 def _judged(check: Check, bench: Bench, before: Mapping[str, Result]) -> Result:
