@@ -284,7 +284,7 @@ def child(checkpoint, out):
     return process
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [pytest.param(kills, marks=pytest.mark.slow) for kills in (3, 20)])
 def test_killed_at_any_moment_it_ends_with_the_same_bits(kills, tmp_path):
     chance, path, done = random.Random(kills), tmp_path / "c", []
     with child("", str(tmp_path / "want.npy")) as process:

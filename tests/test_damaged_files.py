@@ -25,6 +25,7 @@ def test_no_damaged_file_escapes(mutations):
     assert outcomes["WeightsFormatError"] > mutations / 5
 
 
+@pytest.mark.slow
 def test_the_fuzzer_sees_what_it_looks_for():
     outcomes, escapes = fuzz_files.run(10, target="misbehave", seconds=2)
     assert dict(outcomes) == {"read": 6, "escape": 4}

@@ -76,6 +76,7 @@ def test_figure_2_shows_what_the_package_computes(examples):
     assert (unpooled[2, 2], unpooled[5, 5]) == (2, -1)  # as the words of the picture say
 
 
+@pytest.mark.slow
 def test_table_1_measures_what_its_rows_say(examples, lenet):
     table1 = examples("table1")
     images = lenet.normalize(decoding.mnist()[0][:40]).astype(float)
@@ -207,6 +208,7 @@ def test_an_outline_runs_around_the_ink(examples):
     assert not black[12:20, 12:20].any()
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_classes_is_what_it_says(lenet):
     """Its tiles of decoded filters, and the digits below them; letters are drawn by whatever FreeType comes with Pillow."""
     shown = np.asarray(Image.open(EXAMPLES.parent / "docs/images/classes.png")).astype(int)
