@@ -10,8 +10,7 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import Executor
 from typing import Any
 
 from ..errors import InvalidValueError
@@ -145,6 +144,9 @@ def _processes(jobs: int) -> contextlib.AbstractContextManager[Executor | None]:
     """So many processes that run checks, and end when the program is interrupted; none for one check at a time."""
     if jobs == 1:
         return contextlib.nullcontext()
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     ends = signal.SIGINT, signal.SIG_DFL
     return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=signal.signal, initargs=ends)
 

@@ -507,8 +507,8 @@ def _first_layers(operator: str) -> Iterator[Row]:
     """Layers on one channel and on three, and those that carry down to so many, with the usual windows and pads."""
     maps, table = ((12, 40), (9, 15)), factors(operator)
     usual = windows("3/1 3/2 4/2 5/1 5/2 7/2") if "filters" in table else ()
-    pads, layouts = (("none", "half a window", "one all around") if "pad" in table else ("",)), LAYOUTS_OF_IMAGES
-    for window, few, pad, (rows, columns), layout in product(usual, (1, 3), pads, maps, layouts):
+    pads = ("none", "half a window", "one all around") if "pad" in table else ("",)
+    for window, few, pad, (rows, columns), layout in product(usual, (1, 3), pads, maps, LAYOUTS_OF_IMAGES):
         channels, filters = (few, 8) if "pad" in table else (8, few)
         shape = {"images": 1, "channels": channels, "filters": filters, "rows": rows, "columns": columns}
         yield plain(operator, window=window, pad=pad, layout=layout, values="integers", **shape)
@@ -517,23 +517,15 @@ def _first_layers(operator: str) -> Iterator[Row]:
 def _blocked(operator: str) -> Iterator[Row]:
     """A block or several of 4 to 64 channels and filters, in every type and mode, in C's order and channels last, on small maps and a large one."""
     table, weights = factors(operator), "filters" in factors(operator)
-    names = "1/1 3/1 3/2 5/1" if weights else "2/2 3/2 2/1" if "window" in table else "1/1"
-    sizes = [
-        (1, 4, 4, 7, 8),
-        (2, 8, 8, 8, 8),
-        (1, 16, 16, 7, 7),
-        (2, 32, 32, 8, 7),
-        (1, 64, 64, 4, 5),
-        (1, 8, 8, 65, 62),
-    ]
-    sizes += [(1, 8, 16, 7, 7), (2, 16, 8, 8, 7), (1, 16, 32, 7, 8)] * weights
+    usual = windows("1/1 3/1 3/2 5/1" if weights else "2/2 3/2 2/1" if "window" in table else "1/1")
+    shapes = [(1, 4, 4, 7, 8), (2, 8, 8, 8, 8), (1, 16, 16, 7, 7), (2, 32, 32, 8, 7), (1, 64, 64, 4, 5)]
+    shapes += [(1, 8, 8, 65, 62), *[(1, 8, 16, 7, 7), (2, 16, 8, 8, 7), (1, 16, 32, 7, 8)] * weights]
     kinds = product(LAYOUTS_OF_IMAGES, ("double", "single", "half"), table.get("mode", ("",)))
-    for (turn, (layout, kind, mode)), i, j in product(enumerate(kinds), range(len(windows(names))), range(len(sizes))):
-        shape, window = dict(zip(SIDES, sizes[j], strict=True)), windows(names)[i]
-        values = "integers" if kind == "half" or (turn + i + j) % 2 else "reals"
-        given = {"window": window, "pad": "half a window" if window[0][0] % 2 else "none", "layout": layout}
-        given |= {"type": kind, "mode": mode}
-        yield plain(operator, **shape, **given, values=values)
+    for (turn, kind), (i, window), (j, shape) in product(enumerate(kinds), enumerate(usual), enumerate(shapes)):
+        given = dict(zip(("layout", "type", "mode", *SIDES), (*kind, *shape), strict=True))
+        values = "integers" if given["type"] == "half" or (turn + i + j) % 2 else "reals"
+        pad = "half a window" if window[0][0] % 2 else "none"
+        yield plain(operator, window=window, pad=pad, values=values, **given)
 
 
 def _products(operator: str) -> Iterator[Row]:

@@ -21,6 +21,14 @@ RUNNING = "running"  # has begun; no report has it
 EXPECTED, UNEXPECTED = "expected failure", "PASSED UNEXPECTEDLY"
 REQUIRED = ("some", "all")  # of the checks, to have passed
 ALL_REQUIRED = " (all are required to pass)"
+# What occurs together besides pairs, as `Coverage` names it, and in words.
+TOGETHER = {
+    "triples": "triples",
+    "fours": "usual fours",
+    "dilated": "fours of dilated windows",
+    "layers": "triples of layers",
+    "halves": "triples in half precision",
+}
 
 
 class Mismatch(Exception):
@@ -160,11 +168,7 @@ class Report:
         if found:
             each = [
                 f"{name} {c.classes} ({c.pairs} of {c.possible} pairs"
-                + (f", {c.triples} of {c.possible_triples} triples" if c.possible_triples else "")
-                + (f", {c.fours} of {c.possible_fours} usual fours" if c.possible_fours else "")
-                + (f", {c.dilated} of {c.possible_dilated} fours of dilated windows" if c.possible_dilated else "")
-                + (f", {c.layers} of {c.possible_layers} triples of layers" if c.possible_layers else "")
-                + (f", {c.halves} of {c.possible_halves} triples in half precision" if c.possible_halves else "")
+                + "".join(_together(c))
                 + f" in {c.calls} {'calls' if name in OPERATORS else name}"
                 + (", but for what was not judged)" if f"{name}_conditions" in partly else ")")
                 for name, c in found.items()
@@ -201,6 +205,13 @@ class Report:
             "results": rows,
         }
         return json.dumps(report, indent=1, allow_nan=False)
+
+
+def _together(covered: Coverage) -> Iterator[str]:
+    """How many occur of each, if any can."""
+    for name, words in TOGETHER.items():
+        if possible := getattr(covered, f"possible_{name}"):
+            yield f", {getattr(covered, name)} of {possible} {words}"
 
 
 def _spelt(value: Any) -> Any:

@@ -26,7 +26,6 @@ import decoding
 from .. import executing, reference
 from ..backend import OPERATORS, name_of, takes_groups
 from ..errors import ConformanceFailure, InvalidValueError
-from ..executing import check_executor, pickles, runs_here, workers
 from ..files import replacing
 from ..interpolation import MODES
 from . import conditions
@@ -258,7 +257,9 @@ def _in_turn(
     run: _Run, checks: Iterable[Check], found: dict[str, Result], executor: Executor | None
 ) -> Iterator[Result]:
     """What comes of the checks, which is `found` then, each after a result that says it runs; all of a turn at a time on an executor."""
-    threads = max(1, (os.cpu_count() or 1) // workers(executor)) if executor else None  # of each process's BLAS
+    threads = (
+        max(1, (os.cpu_count() or 1) // executing.workers(executor)) if executor else None
+    )  # of each process's BLAS
     for _, turn in groupby(sorted(checks, key=_turn), lambda check: _turn(check)[0]):
         # Plain checks of an operator look at what came of each other; others of a turn do not.
         blocks = [
@@ -283,12 +284,12 @@ def _in_turn(
 
 
 def _check_processes(executor: Executor, backend: Any) -> None:
-    if runs_here(check_executor(executor, "check_backend")):
+    if executing.runs_here(executing.check_executor(executor, "check_backend")):
         raise InvalidValueError(
             "check_backend: executor has threads of this process, which would run the backend several times at once. Give one of "
             "processes, such as ProcessPoolExecutor(2)."
         )
-    if not pickles(backend):
+    if not executing.pickles(backend):
         raise InvalidValueError(
             "check_backend: the backend does not pickle, so that no other process can run it. Leave executor out (--jobs on the command "
             "line), or give a module, or an object of a class that can be imported."
