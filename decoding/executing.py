@@ -17,7 +17,7 @@ import traceback
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as OutOfTime  # before Python 3.11 not the built-in one
 from functools import partial
 from types import ModuleType
@@ -73,8 +73,9 @@ def results(
     alone: bool,
     function: str,
     named: Mapping[str, Any],
+    in_order: bool = True,
 ) -> Iterator[Any]:
-    """``work(block)`` for every block, in order; at most two blocks for each worker are submitted at a time.
+    """``work(block)`` for every block, in order, or each as it ends; at most two blocks for each worker are submitted at a time.
 
     Parameters
     ----------
@@ -94,14 +95,22 @@ def results(
     """
     task = (_Here if runs_here(executor) else _There)(executor, work, threads, alone, function, named)
     most, waiting = AHEAD * workers(executor), deque[tuple[Any, Future[Any]]]()
+
+    def taken() -> Any:
+        while not in_order and not _is_gone(executor):
+            if wait([future for _, future in waiting], LOOK, FIRST_COMPLETED).done:
+                waiting.rotate(-next(at for at, (_, future) in enumerate(waiting) if future.done()))
+                break
+        return task.result(*waiting.popleft())
+
     try:
         for block in blocks:
             waiting.append((block, task.submit(block)))
             del block
             if len(waiting) >= most:
-                yield task.result(*waiting.popleft())
+                yield taken()
         while waiting:
-            yield task.result(*waiting.popleft())
+            yield taken()
     finally:
         for _, future in waiting:
             future.cancel()

@@ -565,3 +565,19 @@ def test_memory_is_bounded_over_a_million_images(engine, request):
         )  # two numbers for each image are 16
     finally:
         tracemalloc.stop()
+
+
+def test_results_come_in_order_or_as_they_end(threads):
+    told = threading.Event()
+
+    def work(block):
+        return block if block else told.wait(60) and block  # the first ends when another was told
+
+    options = {"threads": None, "alone": False, "function": "test", "named": {}}
+    found = []
+    for block in executing.results(threads, work, range(5), in_order=False, **options):
+        found.append(block)
+        told.set()
+    assert found[0] != 0
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    assert list(executing.results(threads, work, range(5), **options)) == [0, 1, 2, 3, 4]

@@ -955,6 +955,11 @@ class Wrong:
 
     def softmax(self, x):
         return reference.softmax(x)
+
+class Crashing(Wrong):
+    def softmax(self, x):
+        import os
+        os._exit(3)
 """
 
 
@@ -976,14 +981,25 @@ def test_checks_in_other_processes_find_the_same(tmp_path, monkeypatch):
     for executor in (None, ProcessPoolExecutor(2, get_context("spawn"))):
         with executor or contextlib.nullcontext():
             told.append([])
-            tell = lambda result, *counts: told[-1].append((result.check, result.status, *counts))  # noqa: E731
+            tell = lambda result, *counts: told[-1].append((result.check, result.status, counts))  # noqa: E731
             reports.append(check_backend(wrong, progress=tell, executor=executor, cases=tmp_path, **options))
-    assert told[0] == told[1]
+    here, there = told
+    assert [counts for *_, counts in here] == [counts for *_, counts in there]
+    assert sorted(each[:2] for each in here) == sorted(each[:2] for each in there)  # as they end
     assert str(reports[0]) == str(reports[1])
     assert {EXPECTED, FAILED, PASSED} <= {result.status for result in reports[1].results}
     for here, there in zip(*(report.results for report in reports), strict=True):
         assert here._replace(arrays={}, seconds=0) == there._replace(arrays={}, seconds=0)
         assert all(np.array_equal(array, there.arrays[key]) for key, array in here.arrays.items())
+
+
+def test_a_process_that_ends_by_itself_is_told_with_the_checks_that_it_may_have_run(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    monkeypatch.syspath_prepend(tmp_path)
+    wrong, names = importlib.import_module("elsewhere").Crashing(), ["relu_integers", "softmax", "relu_conditions"]
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor, pytest.raises(decoding.ExecutorError) as error:
+        check_backend(wrong, checks=names, executor=executor, on_failure="return")
+    assert str(error.value).endswith("These checks had not ended, and the first of them were running: softmax.")
 
 
 def test_what_cannot_run_in_other_processes_is_refused():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import signal
 import sys
+import tempfile
 import types
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -20,7 +20,7 @@ from . import vectors
 from .bench import STOPS
 from .checks import CHECKS
 from .report import FAILED, REQUIRED, RUNNING, Result
-from .runner import EXAMPLES, check_backend
+from .runner import EXAMPLES, begin_process, check_backend
 
 SLOW = 10  # seconds that a check takes
 
@@ -140,15 +140,20 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _processes(jobs: int) -> contextlib.AbstractContextManager[Executor | None]:
-    """So many processes that run checks, and end when the program is interrupted; none for one check at a time."""
+@contextlib.contextmanager
+def _processes(jobs: int) -> Iterator[Executor | None]:
+    """So many processes that run checks, and end when the program is interrupted, leaving no folder; none for one check at a time."""
     if jobs == 1:
-        return contextlib.nullcontext()
+        yield None
+        return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    ends = signal.SIGINT, signal.SIG_DFL
-    return ProcessPoolExecutor(jobs, get_context("spawn"), initializer=signal.signal, initargs=ends)
+    with (
+        tempfile.TemporaryDirectory(prefix="conformance-") as folder,
+        ProcessPoolExecutor(jobs, get_context("spawn"), initializer=begin_process, initargs=(folder,)) as executor,
+    ):
+        yield executor
 
 
 def _progress(result: Result, done: int, total: int) -> str:

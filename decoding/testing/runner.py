@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import tempfile
 import time
 from collections import defaultdict
@@ -25,7 +26,7 @@ import decoding
 
 from .. import executing, reference
 from ..backend import OPERATORS, name_of, takes_groups
-from ..errors import ConformanceFailure, InvalidValueError
+from ..errors import ConformanceFailure, ExecutorError, InvalidValueError
 from ..files import replacing
 from ..interpolation import MODES
 from . import conditions
@@ -256,31 +257,39 @@ class _Run:
 def _in_turn(
     run: _Run, checks: Iterable[Check], found: dict[str, Result], executor: Executor | None
 ) -> Iterator[Result]:
-    """What comes of the checks, which is `found` then, each after a result that says it runs; all of a turn at a time on an executor."""
-    threads = (
-        max(1, (os.cpu_count() or 1) // executing.workers(executor)) if executor else None
-    )  # of each process's BLAS
-    for _, turn in groupby(sorted(checks, key=_turn), lambda check: _turn(check)[0]):
-        # Plain checks of an operator look at what came of each other; others of a turn do not.
-        blocks = [
-            tuple(each.name for each in block)
-            for _, block in groupby(turn, lambda check: _plainly(check) or check.name)
-        ]
-        if executor is None:
-            for name in chain.from_iterable(blocks):
-                yield Result(name, RUNNING)
-                (found[name],) = run(((name,), found))
-                yield found[name]
-            continue
+    """What comes of the checks, which is `found` then, each after a result that says it runs; on an executor as they end."""
+    ordered = sorted(checks, key=_turn)
+    if executor is None:
+        for check in ordered:
+            yield Result(check.name, RUNNING)
+            (found[check.name],) = run(((check.name,), found))
+            yield found[check.name]
+        return
+    threads = max(1, (os.cpu_count() or 1) // executing.workers(executor))  # of each process's BLAS
+    options: dict[str, Any] = {"threads": threads, "alone": False, "function": "check_backend", "in_order": False}
+    for _, stage in groupby(ordered, _stage):
+        # Plain checks of an operator look at what came of each other; others of a stage do not.
+        grouped = groupby(stage, lambda check: _plainly(check) or check.name)
+        blocks = [tuple(each.name for each in block) for _, block in grouped]
         given = [(names, dict(found)) for names in blocks]
-        named = {"the backend": run.backend}
-        ended = executing.results(
-            executor, run, given, threads=threads, alone=False, function="check_backend", named=named
-        )
-        for result in chain.from_iterable(ended):
-            yield Result(result.check, RUNNING)
-            found[result.check] = result
-            yield result
+        try:
+            for ended in executing.results(executor, run, given, named={"the backend": run.backend}, **options):
+                for result in ended:
+                    yield Result(result.check, RUNNING)
+                    found[result.check] = result
+                    yield result
+        except ExecutorError as error:
+            left = [", ".join(names) for names in blocks if names[-1] not in found]
+            error.args = (
+                f"{error.message} These checks had not ended, and the first of them were running: {'; '.join(left)}.",
+            )
+            raise
+
+
+def begin_process(folder: str) -> None:
+    """Has a process of the command's end when it is interrupted, and keep what is temporary in a folder that its parent removes."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    tempfile.tempdir = folder
 
 
 def _check_processes(executor: Executor, backend: Any) -> None:
@@ -313,6 +322,11 @@ def _turn(check: Check) -> tuple[int, int, bool]:
     if check.name.endswith("_conditions"):
         return 2, check.operators[0] not in GROUPED, False
     return 3, check.name != "many_calls", False
+
+
+def _stage(check: Check) -> int:
+    """Of checks that may run side by side: plain calls, all conditions, and the rest, which may look at what came of those before."""
+    return (0, 1, 1, 2)[_turn(check)[0]]
 
 
 def _offered(check: Check, backend: Any, expected: Mapping[str, str]) -> bool:
