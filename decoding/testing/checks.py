@@ -741,8 +741,8 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     if not past.changes:
         desk.compare(second, should, code(asked))
     elif second.size <= KEPT or np.array_equal(got, second):
-        given = [a if name != past.minus else -np.asarray(a) for name, a in zip(call.names, call.arrays, strict=True)]
-        desk.compare(second, desk.expected(call._replace(arrays=tuple(given)), before, should), code(asked))
+        given = call._replace(arrays=tuple(past.given.get(*each) for each in zip(call.names, call.arrays, strict=True)))
+        desk.compare(second, desk.expected(given, *(() if past.turned else (before, should))), code(asked))
     return answer, got
 
 

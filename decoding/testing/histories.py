@@ -2,13 +2,16 @@
 
 Every call is made twice. Between the two, something happens: the arrays change in place, arrays of the same shape come and go, another call is made that
 is refused, or has other options, the answer is written to, or the maps become an answer of the backend; or the second call is made in another
-thread. It is told as lines of code, which the check runs and a failure prints.
+thread, or with two axes of an array exchanged, in the same memory. It is told as lines of code, which the check runs and a failure prints.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import product
 from typing import Any, NamedTuple
 
+from ..arguments import Array
 from ..interpolation import MODES
 from .calls import Call
 from .operators import TABLE, Row
@@ -16,18 +19,20 @@ from .operators import TABLE, Row
 MAPS, WEIGHTS, BIAS = "the maps changed in place", "the weights changed in place", "the bias changed in place"
 WRITTEN, GONE, THREAD = "the answer written to", "memory that is used again", "in another thread"
 OWN = "an answer of the backend's for the maps"
+TURNED = "two axes of the weights exchanged"  # or of the maps
 OPTIONS, REFUSED, SPOILT = "a call with other options", "a call that is refused", "a call with not-a-number"
 WRONG = {"correlate": "[:, :0]", "substitute": "[:, :-1]"}  # a part of the maps that must be refused; else "[0, 0]"
 
 
 class History(NamedTuple):
     """What happens after the first call, which gave `first`; the second call as code, if it is not the same; whether it has other numbers
-    in it; which array is given to it with the other sign; the options of a call in between, whose answer is `other` unless it is refused."""
+    in it; arrays that it is given in place of those of the first, which other bounds hold for if axes were `turned`; the options of a call in between, whose answer is `other` unless it is refused."""
 
     lines: list[str]
     again: str = ""
     changes: bool = False
-    minus: str = ""
+    given: Mapping[str, Array] = {}
+    turned: bool = False
     options: dict[str, Any] | None = None
 
 
@@ -35,7 +40,7 @@ def histories(operator: str) -> tuple[str, ...]:
     """Those that there are for an operator, the plain one first."""
     known = TABLE[operator].factors
     weights = [WEIGHTS] * ("filters" in known) + [BIAS] * ("bias" in known)
-    return (MAPS, *weights, GONE, *[OPTIONS] * bool(known), REFUSED, SPOILT, WRITTEN, OWN, THREAD)
+    return (MAPS, *weights, GONE, TURNED, *[OPTIONS] * bool(known), REFUSED, SPOILT, WRITTEN, OWN, THREAD)
 
 
 def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
@@ -50,6 +55,8 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
         return History(_own(call, turn), asked)
     if kind == GONE:
         return _gone(call, [] if "repeated" in row["layout"] else layout)  # which another layout would change
+    if kind == TURNED:
+        return _turned(call)
     wanted = {WEIGHTS: names[1:2], BIAS: names[2:]}.get(kind, ())
     able = [name for name in (*wanted, first) if name in call.named and call.named[name].flags.writeable]
     lines = [f"{able[0]}[...] = -{able[0]}"] if able else []
@@ -106,7 +113,23 @@ def _gone(call: Call, layout: list[str]) -> History:
         f"    return {call.by_name()}",
         f"asked({', '.join(given)})",
     ]
-    return History(lines, f"asked({', '.join('minus' if name == changed else name for name in given)})", True, changed)
+    return History(
+        lines,
+        f"asked({', '.join('minus' if name == changed else name for name in given)})",
+        True,
+        {changed: -call.named[changed]},
+    )
+
+
+def _turned(call: Call) -> History:
+    """The call is made again with two axes of the weights exchanged, or else of the maps, if their sides are equal: of the same shape, in the
+    same memory."""
+    for name, (a, b) in product(reversed(call.names[:2]), ((2, 3), (0, 1))):
+        array = call.named[name]
+        if array.shape[a] == array.shape[b] > 1:
+            turned = {name: array.swapaxes(a, b)}
+            return History([f"{name} = {name}.swapaxes({a}, {b})"], call.by_name(), True, turned, True)
+    return History([])
 
 
 def _others(options: dict[str, Any], turn: int) -> dict[str, Any]:
