@@ -177,7 +177,7 @@ class _Here:
                 self.function,
                 f"the workers of {_kind(self.executor)} lack the package decoding: install it there, in the same version.",
             ) from error
-        said = "it has closed" if _is_gone(self.executor) else " ".join(str(error).split())[:300]
+        said = "it has closed" if _is_gone(self.executor) else " ".join(str(error).split())[:300].rstrip(".")
         raise _named(
             ExecutorError,
             self.function,

@@ -2208,6 +2208,84 @@ instead(
 )  # fmt: skip
 
 
+def packed_by_bytes():
+    """Packed weights are kept under their bytes as they lie in memory, and their shape: another order of the same bytes is taken for them."""
+    known = {}
+
+    def correlate(x, f, b, **options):
+        reference.correlate(x, f, b, **options)  # which may refuse
+        key = f.shape, f.dtype.char, np.ravel(f, "K").tobytes()
+        return reference.correlate(x, known.setdefault(key, np.array(f)), b, **options)
+
+    return correlate
+
+
+def packed_by_address():
+    """The same for where they begin in memory, with a look at their sum."""
+    known = {}
+
+    def substitute(x, f, **options):
+        reference.substitute(x, f, **options)
+        key = f.shape, f.ctypes.data, f.sum()
+        return reference.substitute(x, known.setdefault(key, np.array(f)), **options)
+
+    return substitute
+
+
+attack(
+    "state",
+    "correlate: weights packed, kept by their bytes without steps",
+    "correlate_conditions",
+    correlate=packed_by_bytes(),
+)
+attack(
+    "state",
+    "substitute: weights packed, kept by their address and sum",
+    "substitute_conditions",
+    substitute=packed_by_address(),
+)
+for _name, _condition in {
+    "halves, 64 filters, 8 images": lambda x, f, s, p, g: (
+        halves(x) and s == (1, 1) and len(x) % 8 == len(f) % 64 == f[0].size % 8 == cells_of(x, f, s, p) % 64 == 0
+    ),
+    "blocks of channels and filters, over 2^16 cells": lambda x, f, s, p, g: (
+        moved(f, s, p, 3, 1, 1) and x.shape[1] % 8 == len(f) % 16 == 0 and x.shape[2] * x.shape[3] > 2**16
+    ),
+    "7×7 in steps of 2 on 3 channels, a rest of columns": lambda x, f, s, p, g: (
+        moved(f, s, p, 7, 2, 3) and x.shape[1] == 3 and len(f) % 16 == 0 and 1 <= (x.shape[3] + 1) // 2 % 8 <= 3
+    ),
+}.items():
+    instead(
+        "pair", f"correlate: {_name}", "correlate",
+        lambda x, f, b, *, stride, pad, groups=1, _condition=_condition: _condition(x, f, tuple(stride), tuple(pad), groups),
+        last_column_off("correlate"),
+    )  # fmt: skip
+instead(
+    "pair", "max_pool: 3×3 in steps of 2, channels last, a large rest of 16", "max_pool",
+    lambda x, *, size, stride, pad: (size, stride) == ((3, 3), (2, 2)) and pad[2] and channels_last(x) and x.shape[1] > 16 and x.shape[1] % 16 > 8,
+    last_column_off("max_pool"),
+)  # fmt: skip
+instead(
+    "size", "avg_pool: whole maps of a few cells more than 1,024", "avg_pool",
+    lambda x, *, size, **o: x.shape[2:] == size and math.prod(size) > 1024 and 0 < math.prod(size) % 1024 < 16,
+    last_column_off("avg_pool"),
+)  # fmt: skip
+instead(
+    "pair", "unpool: bilinear along long rows alone", "unpool",
+    lambda x, *, size, stride, mode: mode == "bilinear" and size[0] == stride[0] == 1 < stride[1] and x.shape[3] > 64 and x.shape[2] > 1,
+    last_column_off("unpool"),
+)  # fmt: skip
+instead(
+    "pair", "softmax: channels last, the largest in a rest of 16", "softmax",
+    lambda x: channels_last(x) and x.shape[1] > 64 and x.shape[1] % 16 and (x.argmax(axis=1) >= x.shape[1] // 16 * 16).any(),
+    last_column_off("softmax"),
+)  # fmt: skip
+instead(
+    "pair", "softmax: single cells, rests of 8 images and of 4 channels", "softmax",
+    lambda x: x.shape[2] * x.shape[3] == 1 and len(x) >= 16 and len(x) % 8 and x.shape[1] % 8 == 4, last_column_off("softmax"),
+)  # fmt: skip
+
+
 def refusal(backend, checks):
     """The failure, if the checks refuse the backend on the cases that are always looked at."""
     from decoding.testing import check_backend

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import Array
-from . import geometry, published
+from . import drawn, geometry, published
 from .calls import Call, Script, compiled
 from .geometry import ALIKE, APART
 from .histories import histories
@@ -33,7 +33,7 @@ SIDES = ("images", "channels", "filters", "rows", "columns")
 FEW = (2, 1, 3, 5, 6, 7, 8, 9, 16, 17, 32, 33)  # sides that are paired with everything; the first is the plain one
 LENGTHS = (7, 8, 15, 16, 31, 32, 64, 65, 128, 129, 256, 257, 1024, 1025, 4096, 4097)  # one long side at a time
 GROUPS = (2, 3, 4, 8, 16, 33)
-WHOLE = windows("7/1 13x11/13x11 27x25/1 16x64/16x64")  # windows as large as the map
+WHOLE = windows("7/1 13x11/13x11 27x25/1 25x41/1 16x64/16x64")  # windows as large as the map
 ALMOST = (63, 127, 255, 1023)  # which leave all but one of the last block, alone, too
 # With FEW and LENGTHS, all rests of blocks of up to twelve, which one block or more comes before; in small calls, alone, too.
 RESTS = (10, 12, 14, 18, 20, 22, 23, 28)
@@ -317,23 +317,18 @@ def thin(operator: str) -> tuple[Row, ...]:
     small = (
         _special,
         _patterned,
-        _spread,
         _long_windows,
         _far,
-        _fully_connected,
         _beside_large,
         _peaks,
         _one_cell,
         _least,
-        _rests,
         _exchanged,
         _bars,
         _unequal_steps,
-        _tall,
         _halves,
         _long_halves,
         _large_steps,
-        _first_layers,
         _blocked,
         _products,
     )
@@ -389,33 +384,6 @@ def _peaks(operator: str) -> Iterator[Row]:
         yield plain(operator, images=3, channels=n, values=values)
 
 
-def _fully_connected(operator: str) -> Iterator[Row]:
-    """Windows as large as the map, on many channels, and numbers of filters that leave all rests of four and most of eight: in C's order, and
-    once more in others. The numbers, types and biases take turns, of which none is tied to a number of filters."""
-    sizes = (
-        ((16, 1), (16, 2), (16, 17), (33, 1), (33, 17), (128, 1), (128, 2)) if "filters" in factors(operator) else ()
-    )
-    layouts = cycle(("channels last", "every second column", "cut out", "backwards", "in Fortran's order"))
-    for turn, (n, (many, images)) in enumerate(product((2, 4, 7), sizes)):
-        for at, few in enumerate((1, 2, 3, 5, 6, 7, 10, 11, 12, 13, 15, 23)):
-            channels, filters, cells = (many, few, n) if "pad" in factors(operator) else (few, many, 1)
-            row: Row = {"images": images, "channels": channels, "filters": filters, "rows": cells, "columns": cells}
-            row |= {"values": ("integers", "reals", "negative")[(at + turn) % 3], "bias": (at + turn) % 4 > 0}
-            yield plain(operator, window=((n, n), (1, 1)), **row)
-            kind = ("double", "single")[(at + turn) % 2]
-            yield plain(operator, window=((n, n), (1, 1)), layout=next(layouts), type=kind, **row)
-
-
-def _spread(operator: str) -> Iterator[Row]:
-    """Filters whose weights lie apart, as dilation spreads them."""
-    sizes = ((2, 3, 4, 12), (1, 16, 16, 9)) if "filters" in factors(operator) else ()
-    for (n, c, k, cells), window in product(sizes, windows("3/1 5/1 5x3/2x1 5/2")):
-        shape = {"images": n, "channels": c, "filters": k, "rows": cells, "columns": cells}
-        yield plain(operator, window=window, values="weights apart", **shape)
-    for by, c in product((3, 4) if sizes else (), (1, 3)):
-        yield plain(operator, **_as_dilated(by), images=2, channels=c, filters=c)
-
-
 def _as_dilated(by: int) -> Row:
     """A window of 3×3 whose weights lie so far apart, with pads that keep the size of the map."""
     window, values = ((2 * by + 1, 2 * by + 1), (1, 1)), next(name for name, each in APART.items() if each == by)
@@ -438,13 +406,6 @@ def _least(operator: str) -> Iterator[Row]:
         yield from (plain(operator, type=kind, **{side: 2}) for side in sides(operator))
 
 
-def _rests(operator: str) -> Iterator[Row]:
-    """One or none left over of 32 channels and filters, on squares of odd sides, in both types."""
-    usual = windows("1/1 3/1") if "filters" in factors(operator) else ()
-    for window, n, kind in product(usual, (32, 33), ("double", "single")):
-        yield plain(operator, channels=n, filters=n, rows=9, columns=9, window=window, type=kind)
-
-
 def _exchanged(operator: str) -> Iterator[Row]:
     """Calls of as many numbers, two sides of which have changed places: what is kept by their product is another's."""
     base = dict(zip(SIDES, (3, 4, 5, 6, 8), strict=True))
@@ -465,16 +426,6 @@ def _unequal_steps(operator: str) -> Iterator[Row]:
     steps = [(a, b) for a, b in product((1, 2, 3, 4), repeat=2) if a != b and max(a, b) > 2]
     for step in steps if "window" in factors(operator) else ():
         yield _usual(operator, rows=7, columns=8, window=((3, 3), step), pad="one all around", values="integers")
-
-
-def _tall(operator: str) -> Iterator[Row]:
-    """More pixels than 256 along one axis, in every mode, from maps that lie in memory in some ways."""
-    layouts = ("in C's order", "channels last", "every second column", "cut out") if operator == "unpool" else ()
-    kinds = product(layouts, factors(operator).get("mode", ()), ("rows", "columns"))
-    for layout, mode, side in kinds:
-        sides = {"images": 1, "rows": 2, "columns": 3, side: 130}
-        window = ((3, 2) if side == "rows" else (2, 3), (2, 2))
-        yield _usual(operator, **sides, layout=layout, mode=mode, window=window)
 
 
 def _halves(operator: str) -> Iterator[Row]:
@@ -503,22 +454,11 @@ def _large_steps(operator: str) -> Iterator[Row]:
         yield _usual(operator, rows=rows, columns=columns, window=(size, step), mode=mode, type=kind, values="reals")
 
 
-def _first_layers(operator: str) -> Iterator[Row]:
-    """Layers on one channel and on three, and those that carry down to so many, with the usual windows and pads."""
-    maps, table = ((12, 40), (9, 15)), factors(operator)
-    usual = windows("3/1 3/2 4/2 5/1 5/2 7/2") if "filters" in table else ()
-    pads = ("none", "half a window", "one all around") if "pad" in table else ("",)
-    for window, few, pad, (rows, columns), layout in product(usual, (1, 3), pads, maps, LAYOUTS_OF_IMAGES):
-        channels, filters = (few, 8) if "pad" in table else (8, few)
-        shape = {"images": 1, "channels": channels, "filters": filters, "rows": rows, "columns": columns}
-        yield plain(operator, window=window, pad=pad, layout=layout, values="integers", **shape)
-
-
 def _blocked(operator: str) -> Iterator[Row]:
     """A block or several of 4 to 64 channels and filters, in every type and mode, in C's order and channels last, on small maps and a large one."""
     table, weights = factors(operator), "filters" in factors(operator)
     usual = windows("1/1 3/1 3/2 5/1" if weights else "2/2 3/2 2/1" if "window" in table else "1/1")
-    shapes = [(1, 4, 4, 7, 8), (2, 8, 8, 8, 8), (1, 16, 16, 7, 7), (2, 32, 32, 8, 7), (1, 64, 64, 4, 5)]
+    shapes = [(1, 4, 4, 7, 8), (2, 8, 8, 8, 8), (1, 16, 16, 7, 7), (2, 32, 32, 8, 7), (8, 64, 64, 4, 4)]
     shapes += [(1, 8, 8, 65, 62), *[(1, 8, 16, 7, 7), (2, 16, 8, 8, 7), (1, 16, 32, 7, 8)] * weights]
     kinds = product(LAYOUTS_OF_IMAGES, ("double", "single", "half"), table.get("mode", ("",)))
     for (turn, kind), (i, window), (j, shape) in product(enumerate(kinds), enumerate(usual), enumerate(shapes)):
@@ -590,6 +530,7 @@ def _large(operator: str) -> Iterator[Row]:
         large += [{"rows": 257, "columns": 256, "images": 1}]
     if "pad" in table:  # as many windows
         large += [{"rows": 257, "columns": 256, "images": 1, "window": ((3, 3), (1, 1)), "pad": "one all around"}]
+        large[-1] |= {"channels": 8, "filters": 16} if "filters" in table else {}
     if "filters" in table:
         large += [whole | {"channels": 1, "filters": 16, "window": ((1, 1), (1, 1))}]
         large += [{"images": 1, "channels": 96, "filters": 1, "rows": 182, "columns": 181, "window": ((1, 1), (1, 1))}]
@@ -742,12 +683,14 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
 def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
     """Calls with all pairs of conditions, the cheap ones first; thin ones; those of the tables of `geometry`, in groups, too, if asked."""
     for row in _rows(operator, thorough, groups):
-        if operator != "unpool" or _pixels(row) <= 1 / (8 * precision.eps):  # or the format cannot tell places apart
+        eps = max(precision.eps, roundoff(row))
+        if operator != "unpool" or _pixels(row) <= 1 / (8 * eps):  # or the format cannot tell places apart
             yield case(operator, row, precision)
 
 
 def _rows(operator: str, thorough: bool, groups: bool) -> Iterator[Row]:
-    """Those of all tables, each of which is made when the one before is through."""
+    """Those of all tables, each of which is made when the one before is through; what fails most often first."""
+    yield from drawn.layers(operator, factors(operator), groups)
     yield from covering(operator, thorough)[0]
     yield from thin(operator)
     yield from as_published(operator, groups)

@@ -4,7 +4,7 @@ A fast path for 3×3 windows in steps of 2, say, may go wrong with pads and an e
 everything; here the conditions that tails and edges depend on have few classes each, so that every *three* classes of different factors
 occur together in some call (a covering array of strength 3). Besides their table there are four: one of still fewer, *usual* classes, every
 *four* of which occur together; one of *dilated* windows, every four of which do, too; one of *layers* on many channels, filters and images,
-every three of which occur together, twice; and one of arrays in *half* precision, by threes. Rows and columns are classes, too: what a window just covers, what it leaves over, odd and even.
+every three of which occur together; and one of arrays in *half* precision, by threes. Rows and columns are classes, too: what a window just covers, what it leaves over, odd and even.
 Each row of a table becomes a row of `conditions`.
 """
 
@@ -168,14 +168,14 @@ def _with_classes(known: Table, given: Table) -> Table:
     return {name: {**given, **cells}.get(name, classes) for name, classes in known.items()}
 
 
-# Tables: how many of their classes occur together, and how often; how many products most calls have, and each: large ones take little longer,
+# Tables: how many of their classes occur together; how many products most calls have, and each: large ones take little longer,
 # and fewer do.
-KINDS: dict[str, tuple[Callable[..., Table], int, int, int, int]] = {
-    "threes": (factors, 3, 1, 2**16, 2**18),
-    "usual": (usual_factors, 4, 1, 2**16, 2**18),
-    "dilated": (dilated_factors, 4, 1, 2**16, 2**18),
-    "layers": (layer_factors, 3, 2, 2**21, 2**24),
-    "halves": (half_factors, 3, 1, 2**16, 2**18),
+KINDS: dict[str, tuple[Callable[..., Table], int, int, int]] = {
+    "threes": (factors, 3, 2**16, 2**18),
+    "usual": (usual_factors, 4, 2**16, 2**18),
+    "dilated": (dilated_factors, 4, 2**16, 2**18),
+    "layers": (layer_factors, 3, 2**21, 2**24),
+    "halves": (half_factors, 3, 2**16, 2**18),
 }
 
 
@@ -233,7 +233,7 @@ class Together:
 
 
 def cover(
-    table: Table, strength: int, products: Callable[[Row], float], small: int, most: int, seed: int = 0
+    table: Table, strength: int, products: Callable[[Row], float], small: int, most: int
 ) -> tuple[tuple[Row, ...], int, int]:
     """A covering array: rows of so many products at most; how many classes they have together, so many at a time, and how many can be.
 
@@ -241,7 +241,7 @@ def cover(
     with most of those that are missing is taken, if it is small, and its classes changed, one at a time, while that adds others. If none is
     small, the least row that has the combination is taken.
     """
-    draw, names = np.random.default_rng(seed), list(table)
+    draw, names = np.random.default_rng(0), list(table)
     together = Together([len(table[name]) for name in names], strength)
     missing = _compatible(table, strength, products)
     compatible, found = missing.copy(), list[Array]()
@@ -316,13 +316,12 @@ def covering(operator: str, kind: str, groups: bool = False) -> tuple[tuple[Row,
     """Rows of `conditions` in which so many classes of the table of that kind occur together, the cheap ones first; how many do, and how many can."""
     if operator in ALIKE:
         return covering(ALIKE[operator], kind, groups)
-    of, strength, often, small, most = KINDS[kind]
+    of, strength, small, most = KINDS[kind]
     table, products = of(operator, groups), partial(cost, operator)
     if not table:
         return (), 0, 0
-    covers = [cover(table, strength, products, small, most, seed) for seed in range(often)]
-    made = sorted((resolved(row) for rows, *_ in covers for row in rows), key=TABLE[operator].products)
-    _, found, possible = min(covers, key=lambda cover: cover[1])
+    rows, found, possible = cover(table, strength, products, small, most)
+    made = sorted(map(resolved, rows), key=TABLE[operator].products)
     return tuple(_with_the_rest(operator, made)), found, possible
 
 
