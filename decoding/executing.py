@@ -1,4 +1,4 @@
-"""Running work on any `concurrent.futures.Executor`: threads, processes, or a cluster. Results come in order.
+"""Running work on any `concurrent.futures.Executor`: threads, processes, or a cluster. Results come in order, or as they end.
 
 The *work* (say, a network with its meters) is pickled once, in the process that calls. Its bytes are sent with the first
 tasks, as many as there are workers, and later to any worker that asks for them. A worker keeps the last two works that it was
@@ -75,7 +75,7 @@ def results(
     named: Mapping[str, Any],
     in_order: bool = True,
 ) -> Iterator[Any]:
-    """``work(block)`` for every block, in order, or each as it ends; at most two blocks for each worker are submitted at a time.
+    """``work(block)`` for every block; at most two blocks for each worker are submitted at a time.
 
     Parameters
     ----------
@@ -85,6 +85,8 @@ def results(
         Whether at most one thread of each process works at a time.
     named : mapping
         The parts of the work, by the names that errors use for them.
+    in_order : bool
+        Whether results come in the order of the blocks, or each as it ends.
 
     Raises
     ------

@@ -159,6 +159,13 @@ def test_layers_drawn_at_random_are_the_same_each_time_and_as_the_page_says(oper
         assert share(lambda row: row["window"][0] == (row["rows"], row["columns"])) > 0.1
 
 
+def test_places_that_half_precision_cannot_tell_apart_are_not_asked(monkeypatch):
+    double = conditions.plain("unpool", rows=2, columns=3, window=((256, 2), (1, 1)))
+    monkeypatch.setattr(conditions, "_rows", lambda *a: [double, double | {"type": "half"}])
+    (case,) = conditions.cases("unpool", arithmetic(reference))
+    assert case.row == double
+
+
 def test_the_cheap_ones_come_first():
     cost = [operators.TABLE["correlate"].products(row) for row in conditions.covering("correlate")[0] if row["images"]]
     assert cost == sorted(cost)

@@ -7,11 +7,13 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import types
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -999,7 +1001,29 @@ def test_a_process_that_ends_by_itself_is_told_with_the_checks_that_it_may_have_
     wrong, names = importlib.import_module("elsewhere").Crashing(), ["relu_integers", "softmax", "relu_conditions"]
     with ProcessPoolExecutor(1, get_context("spawn")) as executor, pytest.raises(decoding.ExecutorError) as error:
         check_backend(wrong, checks=names, executor=executor, on_failure="return")
-    assert str(error.value).endswith("These checks had not ended, and the first of them were running: softmax.")
+    assert str(error.value).endswith("It may have run one of the first of these checks: softmax.")
+
+
+def test_workers_of_another_version_have_run_no_check(monkeypatch):
+    monkeypatch.setattr(decoding, "__version__", "9.9")
+    with ProcessPoolExecutor(1, get_context("spawn")) as executor, pytest.raises(decoding.ExecutorError) as error:
+        check_backend(reference, checks=["softmax"], executor=executor)
+    assert "9.9" in str(error.value)
+    assert "softmax" not in str(error.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a signal to a group of processes")
+def test_who_stops_processes_leaves_no_folder(tmp_path):
+    command = [sys.executable, "-m", "decoding.testing", "check", "decoding.reference", "--jobs", "2"]
+    plain = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # which a shell may have changed
+    options = {"start_new_session": True, "preexec_fn": plain, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, text=True, **options) as process:
+        begun = next(line for line in process.stderr if "passed" in line)
+        assert any(tmp_path.iterdir())
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+    assert begun
+    assert not any(tmp_path.iterdir())
 
 
 def test_what_cannot_run_in_other_processes_is_refused():

@@ -741,7 +741,9 @@ def _agrees_and_leaves_alone(bench: Bench, case: conditions.Case, before: Call) 
     if not past.changes:
         desk.compare(second, should, code(asked))
     elif second.size <= KEPT or np.array_equal(got, second):
-        given = call._replace(arrays=tuple(past.given.get(*each) for each in zip(call.names, call.arrays, strict=True)))
+        given = call._replace(
+            arrays=tuple(past.given.get(name, array) for name, array in zip(call.names, call.arrays, strict=True))
+        )
         desk.compare(second, desk.expected(given, *(() if past.turned else (before, should))), code(asked))
     return answer, got
 

@@ -384,12 +384,6 @@ def _peaks(operator: str) -> Iterator[Row]:
         yield plain(operator, images=3, channels=n, values=values)
 
 
-def _as_dilated(by: int) -> Row:
-    """A window of 3×3 whose weights lie so far apart, with pads that keep the size of the map."""
-    window, values = ((2 * by + 1, 2 * by + 1), (1, 1)), next(name for name, each in APART.items() if each == by)
-    return {"rows": 9, "columns": 10, "window": window, "pad": "half a window", "values": values}
-
-
 def _one_cell(operator: str) -> Iterator[Row]:
     """Maps of one cell, under the usual windows that lie over it with their pads, on one channel and filter and on three."""
     usual = windows("3/1 3/2 2/1 2/2 5/2") if "pad" in factors(operator) else ()
@@ -662,8 +656,9 @@ def _each_channel(operator: str) -> Iterator[Row]:
         yield _usual(operator, **one, rows=h, columns=w, window=window, pad="none") | {"groups": n}
     for window, n in ((in_steps, 128), (of_three, 1025)):
         yield plain(operator, **one, rows=5, columns=5, window=window, pad="one all around") | {"groups": n}
-    for by in APART.values():
-        yield _usual(operator, **_as_dilated(by), **one) | {"groups": 3}
+    for values, by in APART.items():  # with pads that keep the size of the map
+        dilated: Row = {"window": ((2 * by + 1, 2 * by + 1), (1, 1)), "pad": "half a window", "values": values}
+        yield _usual(operator, rows=9, columns=10, **dilated, **one) | {"groups": 3}
 
 
 def _grouped_long(operator: str) -> Iterator[Row]:
@@ -681,7 +676,8 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
-    """Calls with all pairs of conditions, the cheap ones first; thin ones; those of the tables of `geometry`, in groups, too, if asked."""
+    """Calls of layers that are drawn; with all pairs of conditions, the cheap ones first; thin ones; of published layers; those of the tables of
+    `geometry`; in groups, too, if asked."""
     for row in _rows(operator, thorough, groups):
         eps = max(precision.eps, roundoff(row))
         if operator != "unpool" or _pixels(row) <= 1 / (8 * eps):  # or the format cannot tell places apart

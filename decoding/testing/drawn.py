@@ -22,12 +22,14 @@ OTHERWISE = 800
 # Products of a call, and its cost, as `geometry` counts it. Where there are few products for each number, there are fewer.
 MOST, DEAREST = 2**19, 2**21
 MOST_OF = {"max_pool": 2**17, "avg_pool": 2**17, "relu": 2**16, "softmax": 2**16}
-HALVES = 2**12  # cells of a map in half precision, which can tell so many apart
+CELLS_OF_HALVES = (
+    2**12
+)  # of a map in half precision, which can hold eight times as much and not much more, as `scattered` numbers have it
 RARE = 1 / 6  # how often a class is any one of the whole table, and not one of those that are common
 LONGEST = {"channels": 160, "filters": 160, "rows": 96, "columns": 96}
 BLOCKED = ("channels", "filters")
 BLOCKS = (2, 4, 8, 16, 32)  # of which half of these numbers are multiples
-FEW = (1, 3)  # as images have them: so few are read, or made, one time in six
+OF_IMAGES = (1, 3)  # as images have them: so few are read, or made, one time in six
 SQUARE = IN_GROUPS = 0.3  # how often maps are squares, and layers in groups
 WHOLE = 0.1  # how often a window is the map, and how often a map is a cell; half of a softmax's are
 # Common classes, as often as they are named.
@@ -60,7 +62,7 @@ def layers(operator: str, table: Table, groups: bool) -> Iterator[Row]:
         if groups and "filters" in table and draw.random() < IN_GROUPS:
             row = _in_groups(row, draw)
         fits = TABLE[operator].products(row) <= MOST_OF.get(operator, MOST) and geometry.cost(operator, row) <= DEAREST
-        if fits and (row["type"] != "half" or row["rows"] * row["columns"] <= HALVES):
+        if fits and (row["type"] != "half" or row["rows"] * row["columns"] <= CELLS_OF_HALVES):
             left -= 1
             yield row
 
@@ -76,7 +78,7 @@ def _layer(operator: str, table: Table, draw: np.random.Generator) -> Row:
     row |= {"values": "integers"} if row["type"] == "half" else {}
     if "filters" in table and draw.random() < RARE:
         few = "channels" if "pad" in table else "filters"
-        row |= {few: _one(FEW, draw), "window": _one(STEMS, draw)}
+        row |= {few: _one(OF_IMAGES, draw), "window": _one(STEMS, draw)}
     whole = draw.random() < (0.5 if operator == "softmax" else WHOLE)
     if whole and "pad" in table:
         row |= {"window": ((row["rows"], row["columns"]), (1, 1)), "pad": "none"}

@@ -19,14 +19,29 @@ from .operators import TABLE, Row
 MAPS, WEIGHTS, BIAS = "the maps changed in place", "the weights changed in place", "the bias changed in place"
 WRITTEN, GONE, THREAD = "the answer written to", "memory that is used again", "in another thread"
 OWN = "an answer of the backend's for the maps"
-TURNED = "two axes of the weights exchanged"  # or of the maps
+TURNED = "two axes of the weights exchanged"  # or of the maps, if two sides are equal; else as MAPS
 OPTIONS, REFUSED, SPOILT = "a call with other options", "a call that is refused", "a call with not-a-number"
 WRONG = {"correlate": "[:, :0]", "substitute": "[:, :-1]"}  # a part of the maps that must be refused; else "[0, 0]"
 
 
 class History(NamedTuple):
-    """What happens after the first call, which gave `first`; the second call as code, if it is not the same; whether it has other numbers
-    in it; arrays that it is given in place of those of the first, which other bounds hold for if axes were `turned`; the options of a call in between, whose answer is `other` unless it is refused."""
+    """What happens after the first call, which gave `first`.
+
+    Attributes
+    ----------
+    lines : list of str
+        It, as code.
+    again : str
+        The second call as code, if it is not the same.
+    changes : bool
+        Whether the second call has other numbers in it.
+    given : dict of str to ndarray
+        The arrays that it is given in place of those of the first; those that change in place are not among them.
+    turned : bool
+        Whether these lie in another order, so that other bounds hold.
+    options : dict, optional
+        Those of a call in between, whose answer is `other` unless it is refused.
+    """
 
     lines: list[str]
     again: str = ""
@@ -55,8 +70,8 @@ def history(call: Call, row: Row, layout: list[str], threads: bool) -> History:
         return History(_own(call, turn), asked)
     if kind == GONE:
         return _gone(call, [] if "repeated" in row["layout"] else layout)  # which another layout would change
-    if kind == TURNED:
-        return _turned(call)
+    if kind == TURNED and (turned := _turned(call)):
+        return turned
     wanted = {WEIGHTS: names[1:2], BIAS: names[2:]}.get(kind, ())
     able = [name for name in (*wanted, first) if name in call.named and call.named[name].flags.writeable]
     lines = [f"{able[0]}[...] = -{able[0]}"] if able else []
@@ -121,15 +136,17 @@ def _gone(call: Call, layout: list[str]) -> History:
     )
 
 
-def _turned(call: Call) -> History:
-    """The call is made again with two axes of the weights exchanged, or else of the maps, if their sides are equal: of the same shape, in the
-    same memory."""
+def _turned(call: Call) -> History | None:
+    """The call is made again with two axes of the weights exchanged, or else of the maps: of the same shape, in the same memory.
+
+    None if no two sides are equal; then the maps change their sign.
+    """
     for name, (a, b) in product(reversed(call.names[:2]), ((2, 3), (0, 1))):
         array = call.named[name]
         if array.shape[a] == array.shape[b] > 1:
             turned = {name: array.swapaxes(a, b)}
             return History([f"{name} = {name}.swapaxes({a}, {b})"], call.by_name(), True, turned, True)
-    return History([])
+    return None
 
 
 def _others(options: dict[str, Any], turn: int) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 A fast path may look at the numbers themselves, lose digits, or leave out what is small. So a call is first made of small whole numbers, and
 `valued` puts others in their place: numbers of one sign, of all sizes or as large as the format allows, ones that need all its digits, and
-those that can be folded or packed. `VALUES` are the classes that are paired with everything; `SPECIAL`, `PATTERNS` and `PEAKS` come in thin rows
-alone. Wherever the numbers allow it, the sums are exact, so that answers must be equal.
+those that can be folded or packed. `VALUES` are the classes that are paired with everything; `SPECIAL` and `PATTERNS` come in thin rows alone,
+and `PEAKS` in layers that are drawn, too. Wherever the numbers allow it, the sums are exact, so that answers must be equal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .rounding import Arithmetic, Range
 # Maps and weights as large, or as small, as the format allows.
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
-PEAKS = {"peaks": 16.0, "high peaks": 2000.0}  # of a softmax, in thin rows alone
+PEAKS = {"peaks": 16.0, "high peaks": 2000.0}  # of a softmax
 SMALL_INTEGERS = "small integers"  # in no table; a failure is shrunk to these
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor
+from concurrent.futures import BrokenExecutor, Executor
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
@@ -279,15 +279,17 @@ def _in_turn(
                     found[result.check] = result
                     yield result
         except ExecutorError as error:
-            left = [", ".join(names) for names in blocks if names[-1] not in found]
-            error.args = (
-                f"{error.message} These checks had not ended, and the first of them were running: {'; '.join(left)}.",
-            )
+            if isinstance(error.__cause__, BrokenExecutor):
+                left = "; ".join(", ".join(names) for names in blocks if names[-1] not in found)
+                error.args = (f"{error.message} It may have run one of the first of these checks: {left}.",)
             raise
 
 
 def begin_process(folder: str) -> None:
-    """Has a process of the command's end when it is interrupted, and keep what is temporary in a folder that its parent removes."""
+    """Has a process of the command's end when it is interrupted, and keep what is temporary in a folder that its parent removes.
+
+    It is here because processes cannot import the command.
+    """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     tempfile.tempdir = folder
 
@@ -326,7 +328,8 @@ def _turn(check: Check) -> tuple[int, int, bool]:
 
 def _stage(check: Check) -> int:
     """Of checks that may run side by side: plain calls, all conditions, and the rest, which may look at what came of those before."""
-    return (0, 1, 1, 2)[_turn(check)[0]]
+    turn, *_ = _turn(check)
+    return 0 if turn == 0 else 1 if turn < 3 else 2
 
 
 def _offered(check: Check, backend: Any, expected: Mapping[str, str]) -> bool:
