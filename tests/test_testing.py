@@ -1012,6 +1012,7 @@ def test_workers_of_another_version_have_run_no_check(monkeypatch):
     assert "softmax" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a signal to a group of processes")
 def test_who_stops_processes_leaves_no_folder(tmp_path):
     command = [sys.executable, "-m", "decoding.testing", "check", "decoding.reference", "--jobs", "2"]
