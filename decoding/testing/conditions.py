@@ -684,9 +684,15 @@ def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: 
             yield case(operator, row, precision)
 
 
+@lru_cache(maxsize=16)
+def at_random(operator: str, groups: bool = False) -> tuple[Row, ...]:
+    """Layers drawn at random, the same ones each time."""
+    return tuple(drawn.layers(operator, factors(operator), groups))
+
+
 def _rows(operator: str, thorough: bool, groups: bool) -> Iterator[Row]:
     """Those of all tables, each of which is made when the one before is through; what fails most often first."""
-    yield from drawn.layers(operator, factors(operator), groups)
+    yield from at_random(operator, groups)
     yield from covering(operator, thorough)[0]
     yield from thin(operator)
     yield from as_published(operator, groups)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,21 +17,16 @@ from .operators import TABLE, Row, Table, windows
 
 T = TypeVar("T")
 SEED = 1
-MANY = {"correlate": 1600, "substitute": 1600}  # layers of an operator, or
-OTHERWISE = 800
-# Products of a call, and its cost, as `geometry` counts it. Where there are few products for each number, there are fewer.
-MOST, DEAREST = 2**19, 2**21
-MOST_OF = {"max_pool": 2**17, "avg_pool": 2**17, "relu": 2**16, "softmax": 2**16}
+DEAREST = 2**21  # cost of a call, as `geometry` counts it
 CELLS_OF_HALVES = (
     2**12
-)  # of a map in half precision, which can hold eight times as much and not much more, as `scattered` numbers have it
+)  # of a map in half precision, which cannot hold much more than eight times as many, as `scattered` has them
 RARE = 1 / 6  # how often a class is any one of the whole table, and not one of those that are common
 LONGEST = {"channels": 160, "filters": 160, "rows": 96, "columns": 96}
 BLOCKED = ("channels", "filters")
 BLOCKS = (2, 4, 8, 16, 32)  # of which half of these numbers are multiples
 OF_IMAGES = (1, 3)  # as images have them: so few are read, or made, one time in six
 SQUARE = IN_GROUPS = 0.3  # how often maps are squares, and layers in groups
-WHOLE = 0.1  # how often a window is the map, and how often a map is a cell; half of a softmax's are
 # Common classes, as often as they are named.
 FILTERS = windows(
     "3/1 3/1 3/1 3/1 3/2 3/2 1/1 1/1 1/1 1/2 5/1 5/2 7/1 7/2 2/2 2/2 2/1 4/2 4/4 1x3/1 3x1/1 1x7/1 7x1/1 1x5/1 8/8 6/1"
@@ -47,39 +42,60 @@ COMMON: Table = {
     "values": ("integers", "integers", "reals", "reals", "negative", "graded", "wide maps"),
     "leak": (0.0, 0.25, 0.01, 1.0, 2.0, -1.0),
 }
-OF_POOLS: Table = {"window": POOLS, "values": (*COMMON["values"], geometry.RISING)}
-OF_SOFTMAX: Table = {
+
+
+class Draws(NamedTuple):
+    """The layers of an operator: what is common, how many there are, of how many products at most, the longest sides, and how often a window is
+    the map, or a map a cell."""
+
+    common: Table
+    many: int = 800
+    most: int = 2**19
+    longest: dict[str, int] = LONGEST
+    whole: float = 0.1
+
+
+_filters = Draws(COMMON | {"window": FILTERS}, many=1600)
+_pools = Draws(COMMON | {"window": POOLS, "values": (*COMMON["values"], geometry.RISING)}, most=2**17)
+_softmax: Table = {
     "images": (1, 1, 2, 3, 5, 8, 16, 19, 33, 64),
     "values": ("integers", "reals", "peaks", "high peaks"),
+}
+DRAWS = {
+    "correlate": _filters,
+    "max_pool": _pools,
+    "avg_pool": _pools,
+    "relu": Draws(COMMON, most=2**16),
+    "softmax": Draws(COMMON | _softmax, most=2**16, longest=LONGEST | {"channels": 1000}, whole=0.5),
+    "substitute": _filters,
+    "unpool": Draws(COMMON | {"window": UNPOOLS}),
 }
 
 
 def layers(operator: str, table: Table, groups: bool) -> Iterator[Row]:
     """Rows of `conditions`, whose table this is; some in groups, if asked."""
-    draw, left = np.random.default_rng(SEED), MANY.get(operator, OTHERWISE)
+    draw, draws = np.random.default_rng(SEED), DRAWS[operator]
+    left = draws.many
     while left:
-        row = _layer(operator, table, draw)
+        row = _layer(draws, table, draw)
         if groups and "filters" in table and draw.random() < IN_GROUPS:
             row = _in_groups(row, draw)
-        fits = TABLE[operator].products(row) <= MOST_OF.get(operator, MOST) and geometry.cost(operator, row) <= DEAREST
+        fits = TABLE[operator].products(row) <= draws.most and geometry.cost(operator, row) <= DEAREST
         if fits and (row["type"] != "half" or row["rows"] * row["columns"] <= CELLS_OF_HALVES):
             left -= 1
             yield row
 
 
-def _layer(operator: str, table: Table, draw: np.random.Generator) -> Row:
+def _layer(draws: Draws, table: Table, draw: np.random.Generator) -> Row:
     """A class of each condition; a number that is no class of the table for most sides."""
-    special = {"softmax": OF_SOFTMAX, "unpool": {"window": UNPOOLS}, "max_pool": OF_POOLS, "avg_pool": OF_POOLS}
-    common = COMMON | special.get(operator, {"window": FILTERS})
-    longest = LONGEST | ({"channels": 1000} if operator == "softmax" else {})
-    row = {name: _either(common.get(name, classes), classes, draw) for name, classes in table.items()}
-    row |= {side: _length(side, most, draw) for side, most in longest.items() if side in table}
+    row = {name: _either(draws.common.get(name, classes), classes, draw) for name, classes in table.items()}
+    row |= {side: _length(side, most, draw) for side, most in draws.longest.items() if side in table}
     row |= {"columns": row["rows"]} if draw.random() < SQUARE else {}
     row |= {"values": "integers"} if row["type"] == "half" else {}
     if "filters" in table and draw.random() < RARE:
         few = "channels" if "pad" in table else "filters"
         row |= {few: _one(OF_IMAGES, draw), "window": _one(STEMS, draw)}
-    whole = draw.random() < (0.5 if operator == "softmax" else WHOLE)
+    whole = draw.random() < draws.whole
     if whole and "pad" in table:
         row |= {"window": ((row["rows"], row["columns"]), (1, 1)), "pad": "none"}
     return row | ({"rows": 1, "columns": 1} if whole and "pad" not in table else {})
