@@ -1,6 +1,6 @@
-"""Wrong backends made by the thousand: what goes wrong, where a condition of the kit's model holds or two of them do.
+"""Wrong backends made by the thousand: what goes wrong, where a condition of the kit's model holds, or two or three of them do.
 
-``python tests/mutation.py --count 600 --seed 70707`` draws so many for each operator, half with one condition and half with two, and
+``python tests/mutation.py --count 900 --seed 70707`` draws so many for each operator, a third with one condition, with two and with three, and
 prints how many the kit refuses: by its check of conditions, or, where that lets one through, by another check of the operator.
 Only the calls that meet a mutant's conditions are made, as it is right in all others; what the other checks call is drawn once,
 of a backend that is right, and only those are asked that meet the conditions. So a mutant takes some hundredths of a second.
@@ -44,6 +44,7 @@ EPS = 2.0**-53
 # Asked where the check of conditions has let a mutant through.
 MORE = ("integers", "reals"), ("calls_in_any_order", "nan_comes_out")
 EXAMPLES = 10
+STRENGTHS = (1, 2, 3)  # conditions of a mutant; the kit promises one and two
 WITNESSES, TRIES = 40, 4000  # calls of a mutant's own, and the rows that are tried for them
 LAID = {
     "gaps": ("every second column", "every second of the first axis", "cut out"), "backwards": ("backwards",),
@@ -277,7 +278,7 @@ class Mutant:
         self.conditions = [condition(operator, draw)]
         while len(self.conditions) < count:
             more = condition(operator, draw)
-            if more.factor != self.conditions[0].factor and possible((*self.conditions, more)):
+            if more.factor not in {each.factor for each in self.conditions} and possible((*self.conditions, more)):
                 self.conditions.append(more)
         self.memory, self.met, self.differed = {}, False, False
 
@@ -402,12 +403,13 @@ def recorded(operator, check):
 
 def judged(task):
     operator, number, seed = task
-    mutant = Mutant(operator, f"{seed} {number}", 1 + number % 2)
-    return 1 + number % 2, mutant.outcome(), str(mutant)
+    many = STRENGTHS[number % len(STRENGTHS)]
+    mutant = Mutant(operator, f"{seed} {number}", many)
+    return many, mutant.outcome(), str(mutant)
 
 
 def run(operator, count, seed, processes=1):
-    """(how many conditions, outcome) of so many mutants, half of each kind, and those that got through."""
+    """(how many conditions, outcome) of so many mutants, as many of each kind, and those that got through."""
     tasks = [(operator, number, seed) for number in range(count)]
     if processes == 1:
         outcomes = [judged(task) for task in tasks]
@@ -427,7 +429,7 @@ def main():
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     print(
-        f"{'operator':12}{'one condition':>22}{'two conditions':>22}{'equivalent':>12}{'impossible':>12}   processor time"
+        f"{'operator':12}{'one condition':>22}{'two':>22}{'three':>22}{'equivalent':>12}{'impossible':>12}   processor time"
     )
     sums = Counter()
     for operator in options.operators:
@@ -450,12 +452,12 @@ def processor_time():
 def row(name, found):
     """Of the mutants that are wrong somewhere, how many are refused; how many are wrong nowhere."""
     cells = []
-    for many in (1, 2):
+    for many in STRENGTHS:
         refused = found[many, "refused"]
         wrong = refused + found[many, "through"] + found[many, "not met"]
         cells.append(f"{refused} of {wrong}, {100 * refused / max(wrong, 1):.1f} %")
-    others = [found[1, outcome] + found[2, outcome] for outcome in ("equivalent", "impossible")]
-    return f"{name:12}{cells[0]:>22}{cells[1]:>22}{others[0]:>12}{others[1]:>12}"
+    others = [sum(found[many, outcome] for many in STRENGTHS) for outcome in ("equivalent", "impossible")]
+    return f"{name:12}" + "".join(f"{cell:>22}" for cell in cells) + "".join(f"{many:>12}" for many in others)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ Its modules, from what a user calls down to the numbers:
 
 - `runner` and `__main__` run the checks, and `report` tells what came of them.
 - `checks` has the checks, but for sequences of calls, which are in `machines`. `bench` asks the backend, and compares what it answers.
-- What they look at: `strategies` draws cases; `explicit` has those that are always looked at. `conditions` and `geometry` have the tables from
-  which calls are made, with `numbers` in their arrays and `histories` before them, and `networks` the table of networks. `shrinking` makes
-  smaller what fails.
+- What they look at: `strategies` draws cases; `explicit` has those that are always looked at. `drawn` has layers
+  that are drawn at random, and `conditions` the tables from which other calls are made, with `numbers` in their arrays and `histories` before
+  them; `published` has layers of published networks, and `networks` the table of networks. `shrinking` makes smaller what fails.
 - `operators` has a record of all that is known of each operator; `calls` has a call as a value, and as code.
 - How far off an answer may be: `rounding` for one operator, `bounds` for a call, `stages` for a network.
 - For other languages: `cases` are the golden vectors, `vectors` writes and judges them, and `loops` is the specification.

@@ -18,14 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..arguments import Array
-from . import drawn, geometry, published
+from ..interpolation import MODES
+from . import drawn, published
 from .calls import Call, Script, compiled
-from .geometry import ALIKE, APART
 from .histories import histories
-from .numbers import PATTERNS, PEAKS, SPECIAL, VALUES, valued
-from .operators import FAR_PADS, TABLE, WINDOWS, Row, Table, windows
+from .numbers import APART, PATTERNS, PEAKS, RISING, SPECIAL, VALUES, valued
+from .operators import FAR_PADS, TABLE, WINDOWS, Row, Table, cost, windows
 from .rounding import Arithmetic
 
+ALIKE = {"avg_pool": "max_pool"}  # operators that have the tables of another
 SHORT = 2**12  # products of a call that is soon made,
 MOST = 2**17  # and of one in which everything is paired with everything,
 MOST_THOROUGHLY = 2**20  # long sides too
@@ -134,16 +135,6 @@ class Coverage(NamedTuple):
         How many pairs of classes occur together, of those that can.
     calls, longest : int
         How many calls there are, and the longest side in them.
-    triples, possible_triples : int
-        The same as pairs, of three classes of the table in `geometry`.
-    fours, possible_fours : int
-        The same of four classes of its usual ones.
-    dilated, possible_dilated : int
-        The same of four classes of its dilated windows.
-    layers, possible_layers : int
-        The same of three classes of its layers on many channels.
-    halves, possible_halves : int
-        The same of three classes of its arrays in half precision.
     """
 
     factors: int
@@ -152,16 +143,6 @@ class Coverage(NamedTuple):
     possible: int
     calls: int
     longest: int
-    triples: int = 0
-    possible_triples: int = 0
-    fours: int = 0
-    possible_fours: int = 0
-    dilated: int = 0
-    possible_dilated: int = 0
-    layers: int = 0
-    possible_layers: int = 0
-    halves: int = 0
-    possible_halves: int = 0
 
 
 @lru_cache(maxsize=64)
@@ -325,12 +306,15 @@ def thin(operator: str) -> tuple[Row, ...]:
         _least,
         _exchanged,
         _bars,
-        _unequal_steps,
+        _squares,
         _halves,
         _long_halves,
         _large_steps,
         _blocked,
         _products,
+        _many_channels,
+        _tiled,
+        _stretched,
     )
     large = (_one_long, _large, _usual_layers, _with_every_class, _both_long)
     rows, known = [row for way in (*small, *large) for row in way(operator)], histories(operator)
@@ -415,11 +399,12 @@ def _bars(operator: str) -> Iterator[Row]:
         yield _usual(operator, channels=1, filters=1, rows=8, columns=9, window=window)
 
 
-def _unequal_steps(operator: str) -> Iterator[Row]:
-    """A window of 3×3 in all unequal steps up to four, with pads."""
-    steps = [(a, b) for a, b in product((1, 2, 3, 4), repeat=2) if a != b and max(a, b) > 2]
-    for step in steps if "window" in factors(operator) else ():
-        yield _usual(operator, rows=7, columns=8, window=((3, 3), step), pad="one all around", values="integers")
+def _squares(operator: str) -> Iterator[Row]:
+    """Square windows of up to eight cells a side, in all equal steps up to that, with pads."""
+    for n in range(1, 9) if "window" in factors(operator) else ():
+        for step in range(1, n + 1):
+            window = (n, n), (step, step)
+            yield _usual(operator, rows=n + step, columns=n + 2 * step + 1, window=window, pad="half a window")
 
 
 def _halves(operator: str) -> Iterator[Row]:
@@ -473,6 +458,39 @@ def _products(operator: str) -> Iterator[Row]:
         yield plain(operator, window=window, pad="half a window", values=values, **shape)
 
 
+def _many_channels(operator: str) -> Iterator[Row]:
+    """Many channels and filters, which leave over a part of blocks of 16, 32 and 64, or nothing of blocks of 256."""
+    if "filters" not in factors(operator):
+        return
+    rests = product((96, 104, 160, 576), (33, 61, 128, 208), windows("1/1 3/1"))
+    whole = product((256,), (256,), windows("1/1 3/1 3/2 4/2 2/2"))
+    for turn, (c, k, window) in enumerate(chain(rests, whole)):
+        shape = {"images": 1, "channels": c, "filters": k, "rows": 1 + turn % 3, "columns": 2}
+        layout, values = LAYOUTS_OF_IMAGES[turn % 2], ("integers", "reals")[turn // 2 % 2]
+        pad = "half a window" if window[0][0] % 2 else "one all around"
+        yield plain(operator, window=window, pad=pad, layout=layout, values=values, **shape)
+
+
+def _tiled(operator: str) -> Iterator[Row]:
+    """Maps of 13 to 18 rows and columns on 32 channels and filters, which leave every rest of tiles of up to six along both axes."""
+    if "filters" not in factors(operator):
+        return
+    for (rows, columns), window in product(
+        zip(range(13, 19), (17, 18, 13, 14, 15, 16), strict=True), windows("3/1 1/1 5/1")
+    ):
+        yield plain(
+            operator, images=1, channels=32, filters=32, rows=rows, columns=columns, window=window, pad="half a window"
+        )
+
+
+def _stretched(operator: str) -> Iterator[Row]:
+    """Unpooling along one axis, over long rows and columns, and from n cells to m where (n − 1) / (m − 1) · (m − 1) rounds up, in every mode."""
+    along = product(windows("1x2/1x2 1x3/1x2 2x1/2x1 3x1/2x1"), ((3, 66), (66, 3), (257, 2), (2, 257)))
+    rounding = product(windows("5/5"), ((16, 28), (28, 32)))
+    for (window, (rows, columns)), mode in product(chain(along, rounding), MODES) if operator == "unpool" else ():
+        yield _usual(operator, window=window, mode=mode, rows=rows, columns=columns)
+
+
 def _special(operator: str) -> Iterator[Row]:
     """Numbers that fast paths look for, with the usual windows; the other conditions take turns."""
     table, products = factors(operator), TABLE[operator].products
@@ -519,6 +537,9 @@ def _large(operator: str) -> Iterator[Row]:
     """Maps, filters and windows that are large as a whole."""
     table = factors(operator)
     whole: Row = {"images": 17, "channels": 16, "rows": 62, "columns": 63}  # over 2^20 numbers
+    whole |= (
+        {"images": 18, "window": ((2, 2), (1, 1))} if _is_pool(operator) else {}
+    )  # answers of over 2^20 numbers, too
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}, whole | {"filters": 1}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]
@@ -545,10 +566,9 @@ def _large(operator: str) -> Iterator[Row]:
         large += [{"window": window, "rows": window[0][0], "columns": window[0][1]} for window in WHOLE]
     if _is_pool(operator):
         large += [{"window": ((64, 64), (1, 1)), "rows": 65, "columns": 66, "channels": 1}]
-        large += [whole | {"images": 18, "window": ((2, 2), (1, 1))}]  # answers of over 2^20 numbers
     # A wrong index shows in the first, a lost digit in the second, and in the third the last cell of a window is the largest.
     digits = "reals" if operator == "unpool" else "wide maps"
-    values = ("integers", digits, *[geometry.RISING] * _is_pool(operator))
+    values = ("integers", digits, *[RISING] * _is_pool(operator))
     return (_usual(operator, **row, values=each) for row, each in product(large, values))
 
 
@@ -584,7 +604,7 @@ def as_published(operator: str, groups: bool = False) -> Iterator[Row]:
         modes = {"mode": table["mode"][turn % len(table["mode"])]} if "mode" in table else {}
         one = plain(operator, **row, **modes) | row
         yield one | {"history": next(turns), "values": ("integers", "negative")[turn % 2]}
-        many = (n for n in (16, 2) if n * geometry.cost(operator, one) <= published.most(row))
+        many = (n for n in (16, 2) if n * cost(operator, one) <= published.most(row))
         several = {"images": next(many, 1), "type": "single", "layout": "channels last"}
         yield one | several | {"history": next(turns), "values": ("reals", "integers")[turn % 2]}
 
@@ -648,7 +668,7 @@ def _each_channel(operator: str) -> Iterator[Row]:
     """A filter for each channel, as networks for telephones have them: on few and many channels, maps of one cell, as large as the
     window and larger, and weights that lie apart."""
     one: Row = {"channels": 1, "filters": 1}
-    of_three, in_steps, *_ = usual = windows("3/1 3/2 5/1 2/2")
+    of_three, in_steps, *_ = usual = windows("3/1 3/2 5/1 2/2 1x3/2 3x1/2")
     for window, n in product(usual, (3, 4)):
         for cells in (1, 4, 9):
             yield _usual(operator, **one, rows=cells, columns=cells, window=window, pad="half a window") | {"groups": n}
@@ -676,8 +696,7 @@ def grouped_cases(operator: str, precision: Arithmetic) -> Iterator[Case]:
 
 
 def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: bool = False) -> Iterator[Case]:
-    """Calls of layers that are drawn; with all pairs of conditions, the cheap ones first; thin ones; of published layers; those of the tables of
-    `geometry`; in groups, too, if asked."""
+    """Calls of layers that are drawn; with all pairs of conditions, the cheap ones first; thin ones; of published layers; in groups, too, if asked."""
     for row in _rows(operator, thorough, groups):
         eps = max(precision.eps, roundoff(row))
         if operator != "unpool" or _pixels(row) <= 1 / (8 * eps):  # or the format cannot tell places apart
@@ -685,19 +704,17 @@ def cases(operator: str, precision: Arithmetic, thorough: bool = False, groups: 
 
 
 @lru_cache(maxsize=16)
-def at_random(operator: str, groups: bool = False) -> tuple[Row, ...]:
+def at_random(operator: str, groups: bool = False, thorough: bool = False) -> tuple[Row, ...]:
     """Layers drawn at random, the same ones each time."""
-    return tuple(drawn.layers(operator, factors(operator), groups))
+    return tuple(drawn.layers(operator, factors(operator), groups, thorough))
 
 
 def _rows(operator: str, thorough: bool, groups: bool) -> Iterator[Row]:
-    """Those of all tables, each of which is made when the one before is through; what fails most often first."""
-    yield from at_random(operator, groups)
+    """Those of all kinds, each of which is made when the one before is through; what fails most often first."""
+    yield from at_random(operator, groups, thorough)
     yield from covering(operator, thorough)[0]
     yield from thin(operator)
     yield from as_published(operator, groups)
-    for kind in geometry.KINDS:
-        yield from geometry.covering(operator, kind, groups)[0]
 
 
 def _pixels(row: Row) -> int:
@@ -709,12 +726,10 @@ def _pixels(row: Row) -> int:
 def coverage(operator: str, thorough: bool = False, groups: bool = False) -> Coverage:
     """What `cases` have in them."""
     _, pairs, possible = covering(operator, thorough)
-    known = [geometry.covering(operator, kind, groups) for kind in geometry.KINDS]
     table, calls = factors(operator, thorough), [*_rows(operator, thorough, groups)]
     longest = max(value for row in calls for value in row.values() if type(value) is int)
     classes = sum(map(len, table.values()))
-    together = [number for _, *numbers in known for number in numbers]
-    return Coverage(len(table), classes, pairs, possible, len(calls), longest, *together)
+    return Coverage(len(table), classes, pairs, possible, len(calls), longest)
 
 
 def case(operator: str, row: Row, precision: Arithmetic) -> Case:

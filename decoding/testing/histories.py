@@ -1,4 +1,4 @@
-"""What happens to a backend right before a call is judged: the condition *history* of `conditions` and `geometry`.
+"""What happens to a backend right before a call is judged: the condition *history* of `conditions`.
 
 Every call is made twice. Between the two, something happens: the arrays change in place, arrays of the same shape come and go, another call is made that
 is refused, or has other options, the answer is written to, or the maps become an answer of the backend; or the second call is made in another

@@ -22,11 +22,11 @@ from ..interpolation import MODES
 from ..layers import AvgPool, Concat, Conv, Gate, Layer, MaxPool, ReLU, Select, Shape, Sum
 from ..network import Network
 from .conditions import Coverage, cover
-from .geometry import EACH
 from .operators import PADS, Row, Table, varied
 
 VALUES = ("integers", "reals")
 DEEPEST = 16
+EACH = "one for each channel"
 # The checks that look at all of them, each at those of one interpolation, or of one kind of numbers.
 CHECKED = {f"forward_{values}" for values in VALUES} | {f"decode_filter_{mode}" for mode in MODES}
 # What meets, and in what: the convolution's responses, and beside them …

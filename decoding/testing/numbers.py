@@ -17,7 +17,6 @@ import numpy as np
 
 from ..arguments import Array
 from .calls import Call
-from .geometry import APART, RISING
 from .operators import rising
 from .rounding import Arithmetic, Range
 
@@ -25,6 +24,9 @@ from .rounding import Arithmetic, Range
 EXTREME = {"large": (1, 1), "small": (-1, -1), "large maps": (1, -1), "large weights": (-1, 1)}
 VALUES = ("reals", "integers", "graded", "wide maps", "wide weights", "negative", "zeros", *EXTREME)
 PEAKS = {"peaks": 16.0, "high peaks": 2000.0}  # of a softmax
+RISING = "rising"  # along each map, so that a window's largest lies in its last cell, and in its first one when the sign is changed
+# Weights that lie so far apart, with rows and columns of 0 between them, as dilation makes them.
+APART = {"weights apart": 2, "weights 3 apart": 3, "weights 4 apart": 4}
 SMALL_INTEGERS = "small integers"  # in no table; a failure is shrunk to these
 
 

@@ -22,6 +22,7 @@ from .rounding import Arithmetic, Errors, Grids
 Row = dict[str, Any]
 Table = dict[str, tuple[Any, ...]]  # for each condition its classes
 Windows = tuple[tuple[Pair, Pair], ...]  # sizes and steps
+MEETING = 64  # products at which a map and a filter that meet are counted at least
 
 
 class Operator(NamedTuple):
@@ -178,6 +179,12 @@ def _enlarged(row: Row) -> float:
     if "filters" in row:
         return float(maps * row["filters"] * max(h * w * rows * columns, tall * wide))
     return float(maps * tall * (rows * columns + wide * columns))
+
+
+def cost(operator: str, row: Row) -> float:
+    """Products of a row's call; at least so many for each map and filter that meet, as some backends take them one by one."""
+    meet = row["images"] * row["channels"] * row["filters"] / row.get("groups", 1) if "filters" in row else 0
+    return max(TABLE[operator].products(row), MEETING * meet)
 
 
 def _cells(row: Row) -> float:

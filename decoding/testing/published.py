@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from .operators import PADS, TABLE, Row, windows
 
-MOST, MOST_CELLS = 2**23, 2**18  # products of a call, or numbers of a pool's, or its map loses rows, and then columns
+MOST, MOST_CELLS = 2**22, 2**18  # products of a call, or numbers of a pool's, or its map loses rows, and then columns
 # Channels > filters, window/step, pad, rows and columns of the map. With a star: one filter for each channel; with an x: so many groups.
 LAYERS = """
 LeNet:           1>20 5/1 none 28, 20>50 5/1 none 12, 50>500 4/1 none 4, 500>10 1/1 none 1

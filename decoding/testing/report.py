@@ -21,14 +21,6 @@ RUNNING = "running"  # has begun; no report has it
 EXPECTED, UNEXPECTED = "expected failure", "PASSED UNEXPECTEDLY"
 REQUIRED = ("some", "all")  # of the checks, to have passed
 ALL_REQUIRED = " (all are required to pass)"
-# What occurs together besides pairs, as `Coverage` names it, and in words.
-TOGETHER = {
-    "triples": "triples",
-    "fours": "usual fours",
-    "dilated": "fours of dilated windows",
-    "layers": "triples of layers",
-    "halves": "triples in half precision",
-}
 
 
 class Mismatch(Exception):
@@ -168,7 +160,6 @@ class Report:
         if found:
             each = [
                 f"{name} {c.classes} ({c.pairs} of {c.possible} pairs"
-                + "".join(_together(c))
                 + f" in {c.calls} {'calls' if name in OPERATORS else name}"
                 + (", but for what was not judged)" if f"{name}_conditions" in partly else ")")
                 for name, c in found.items()
@@ -176,7 +167,7 @@ class Report:
             sides = [c.longest for name, c in found.items() if name in OPERATORS]
             most = [f"sides up to {max(sides)}"] if sides else []
             most += [f"networks up to {found['networks'].longest} layers"] if "networks" in found else []
-            rest = "three together, but of some conditions"
+            rest = "three together, but by chance"
             rest = rest if self.thorough else f"sides above {max(FEW)} in pairs; {rest}"
             yield f"covered, classes of conditions: {', '.join(each)}; {', '.join(most)}; not covered: {rest}"
 
@@ -205,13 +196,6 @@ class Report:
             "results": rows,
         }
         return json.dumps(report, indent=1, allow_nan=False)
-
-
-def _together(covered: Coverage) -> Iterator[str]:
-    """How many occur of each, if any can."""
-    for name, words in TOGETHER.items():
-        if possible := getattr(covered, f"possible_{name}"):
-            yield f", {getattr(covered, name)} of {possible} {words}"
 
 
 def _spelt(value: Any) -> Any:
