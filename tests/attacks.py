@@ -2268,6 +2268,19 @@ instead(
     last_column_off("avg_pool"),
 )  # fmt: skip
 instead(
+    "pair", "substitute: 4×4 in steps of 2, blocks of 256 channels and filters", "substitute",
+    lambda x, f, *, stride, groups=1: f.shape[2:] == (4, 4) and stride == (2, 2) and not (len(f) % 256 or f.shape[1] % 256),
+    last_column_off("substitute"),
+)  # fmt: skip
+instead(
+    "pair", "correlate: 3×3 on 32 channels and filters, one column left over by tiles of 4×4", "correlate",
+    lambda x, f, b, *, stride, pad, groups=1: (
+        f.shape[2:] == (3, 3) and stride == (1, 1) and groups == 1 and min(f.shape[:2]) >= 32
+        and x.shape[2] + sum(pad[:2]) >= 14 and x.shape[3] + sum(pad[2:]) >= 14 and (x.shape[3] + sum(pad[2:]) - 2) % 4 == 1
+    ),
+    last_column_off("correlate"),
+)  # fmt: skip
+instead(
     "pair", "unpool: bilinear along long rows alone", "unpool",
     lambda x, *, size, stride, mode: mode == "bilinear" and size[0] == stride[0] == 1 < stride[1] and x.shape[3] > 64 and x.shape[2] > 1,
     last_column_off("unpool"),
