@@ -487,8 +487,9 @@ def _stretched(operator: str) -> Iterator[Row]:
     """Unpooling along one axis, over long rows and columns, and from n cells to m where (n − 1) / (m − 1) · (m − 1) rounds up, in every mode."""
     along = product(windows("1x2/1x2 1x3/1x2 2x1/2x1 3x1/2x1"), ((3, 66), (66, 3), (257, 2), (2, 257)))
     rounding = product(windows("5/5"), ((16, 28), (28, 32)))
-    for (window, (rows, columns)), mode in product(chain(along, rounding), MODES) if operator == "unpool" else ():
-        yield _usual(operator, window=window, mode=mode, rows=rows, columns=columns)
+    kinds = product(chain(along, rounding), MODES, LAYOUTS_OF_IMAGES) if operator == "unpool" else ()
+    for (window, (rows, columns)), mode, layout in kinds:
+        yield _usual(operator, window=window, mode=mode, rows=rows, columns=columns, layout=layout)
 
 
 def _special(operator: str) -> Iterator[Row]:
