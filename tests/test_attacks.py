@@ -2,7 +2,7 @@
 
 import math
 import re
-from itertools import combinations
+from itertools import combinations, product
 from types import SimpleNamespace
 
 import mutation
@@ -135,6 +135,12 @@ def test_layers_drawn_at_random_are_the_same_each_time_and_as_the_page_says(oper
         assert 0.4 < share(lambda row: row["rows"] == row["columns"] == 1) < 0.65
     if "pad" in table:
         assert share(lambda row: row["window"][0] == (row["rows"], row["columns"])) > 0.1
+
+
+@pytest.mark.parametrize("operator", [name for name in OPERATORS if "window" in conditions.factors(name)])
+def test_square_windows_move_in_unequal_steps_too(operator):
+    moved = {row["window"] for row in conditions.thin(operator)}
+    assert {((n, n), steps) for n in range(1, 9) for steps in product(range(1, 5), repeat=2)} <= moved
 
 
 def test_places_that_half_precision_cannot_tell_apart_are_not_asked(monkeypatch):

@@ -400,11 +400,12 @@ def _bars(operator: str) -> Iterator[Row]:
 
 
 def _squares(operator: str) -> Iterator[Row]:
-    """Square windows of up to eight cells a side, in all equal steps up to that, with pads."""
-    for n in range(1, 9) if "window" in factors(operator) else ():
-        for step in range(1, n + 1):
-            window = (n, n), (step, step)
-            yield _usual(operator, rows=n + step, columns=n + 2 * step + 1, window=window, pad="half a window")
+    """Square windows of up to eight cells a side, in all steps of up to four along either axis, and in equal ones up to the side, in every mode."""
+    for n, mode in product(range(1, 9), factors(operator).get("mode", ("",))) if "window" in factors(operator) else ():
+        steps = {*product(range(1, 5), repeat=2), *((step, step) for step in range(5, n + 1))}
+        for r, s in sorted(steps):
+            window, pad = ((n, n), (r, s)), "half a window" if n > 1 else "none"
+            yield _usual(operator, rows=n + r, columns=n + 2 * s + 1, window=window, pad=pad, mode=mode)
 
 
 def _halves(operator: str) -> Iterator[Row]:
