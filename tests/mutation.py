@@ -263,10 +263,10 @@ def condition(operator, draw):
     return Condition(operator, factor, draw.choice(table[factor]), "")
 
 
-def possible(pair):
-    """Whether two conditions can hold together in a call of the size that the kit promises."""
-    operator = pair[0].operator
-    least = {name: value for each in pair for name, value in each.least().items()}
+def possible(together):
+    """Whether conditions can hold together in a call of the size that the kit promises."""
+    operator = together[0].operator
+    least = {name: value for each in together for name, value in each.least().items()}
     rows = (conditions.plain(operator, **{"rows": cells, "columns": cells, **least}) for cells in (1, 9, 33))
     return any(TABLE[operator].products(row) <= conditions.MOST for row in rows)
 
@@ -402,15 +402,15 @@ def recorded(operator, check):
 
 
 def judged(task):
-    operator, number, seed = task
-    many = STRENGTHS[number % len(STRENGTHS)]
+    operator, number, seed, strengths = task
+    many = strengths[number % len(strengths)]
     mutant = Mutant(operator, f"{seed} {number}", many)
     return many, mutant.outcome(), str(mutant)
 
 
-def run(operator, count, seed, processes=1):
+def run(operator, count, seed, processes=1, strengths=STRENGTHS):
     """(how many conditions, outcome) of so many mutants, as many of each kind, and those that got through."""
-    tasks = [(operator, number, seed) for number in range(count)]
+    tasks = [(operator, number, seed, strengths) for number in range(count)]
     if processes == 1:
         outcomes = [judged(task) for task in tasks]
     else:
@@ -423,7 +423,7 @@ def run(operator, count, seed, processes=1):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=200, help="mutants of each operator (%(default)s)")
+    parser.add_argument("--count", type=int, default=300, help="mutants of each operator (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--operators", nargs="+", default=OPERATORS, choices=OPERATORS)
     parser.add_argument("--processes", type=int, default=1)

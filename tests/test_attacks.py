@@ -113,9 +113,8 @@ def test_layers_drawn_at_random_are_the_same_each_time_and_as_the_page_says(oper
     rows, deep = (rows[:2400], rows[2400:]) if "filters" in table else (rows, [])
     assert (len(rows), len(deep)) == ((2400, 300) if "filters" in table else (1200, 0))
     for row in deep:
-        assert (
-            row["channels"] >= 32 and row["filters"] >= 32 and max(row["rows"], row["columns"]) <= 32
-        ) or "groups" in row
+        assert min(row["channels"], row["filters"]) >= 32
+        assert max(row["rows"], row["columns"]) <= 32
 
     def share(holds):
         return sum(map(holds, rows)) / len(rows)
@@ -308,9 +307,9 @@ def test_the_report_says_what_was_covered_and_what_not():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize("count", [3, 60])
+@pytest.mark.parametrize("count", [2, 40])
 def test_mutants_of_the_model_are_refused(operator, count):
-    found, through = mutation.run(operator, count, 3)
+    found, through = mutation.run(operator, count, 3, strengths=(1, 2))  # which the kit promises
     assert not found[1, "through"] + found[1, "not met"], through
     wrong = sum(found[2, outcome] for outcome in ("refused", "through", "not met"))
     assert found[2, "refused"] >= 0.9 * wrong, through

@@ -460,12 +460,10 @@ def _products(operator: str) -> Iterator[Row]:
 
 
 def _many_channels(operator: str) -> Iterator[Row]:
-    """Many channels and filters, which leave over a part of blocks of 16, 32 and 64, or nothing of blocks of 256."""
-    if "filters" not in factors(operator):
-        return
+    """Many channels and filters, most of which leave over a part of blocks of 16, 32 or 64, and 256 of both."""
     rests = product((96, 104, 160, 576), (33, 61, 128, 208), windows("1/1 3/1"))
     whole = product((256,), (256,), windows("1/1 3/1 3/2 4/2 2/2"))
-    for turn, (c, k, window) in enumerate(chain(rests, whole)):
+    for turn, (c, k, window) in enumerate(chain(rests, whole)) if "filters" in factors(operator) else ():
         shape = {"images": 1, "channels": c, "filters": k, "rows": 1 + turn % 3, "columns": 2}
         layout, values = LAYOUTS_OF_IMAGES[turn % 2], ("integers", "reals")[turn // 2 % 2]
         pad = "half a window" if window[0][0] % 2 else "one all around"
@@ -474,14 +472,11 @@ def _many_channels(operator: str) -> Iterator[Row]:
 
 def _tiled(operator: str) -> Iterator[Row]:
     """Maps of 13 to 18 rows and columns on 32 channels and filters, which leave every rest of tiles of up to six along both axes."""
-    if "filters" not in factors(operator):
-        return
-    for (rows, columns), window in product(
-        zip(range(13, 19), (17, 18, 13, 14, 15, 16), strict=True), windows("3/1 1/1 5/1")
-    ):
-        yield plain(
-            operator, images=1, channels=32, filters=32, rows=rows, columns=columns, window=window, pad="half a window"
-        )
+    sides = zip(range(13, 19), (17, 18, 13, 14, 15, 16), strict=True)
+    usual = product(sides, windows("3/1 1/1 5/1")) if "filters" in factors(operator) else ()
+    for (rows, columns), window in usual:
+        shape = {"images": 1, "channels": 32, "filters": 32, "rows": rows, "columns": columns}
+        yield plain(operator, window=window, pad="half a window", **shape)
 
 
 def _stretched(operator: str) -> Iterator[Row]:
@@ -539,9 +534,8 @@ def _large(operator: str) -> Iterator[Row]:
     """Maps, filters and windows that are large as a whole."""
     table = factors(operator)
     whole: Row = {"images": 17, "channels": 16, "rows": 62, "columns": 63}  # over 2^20 numbers
-    whole |= (
-        {"images": 18, "window": ((2, 2), (1, 1))} if _is_pool(operator) else {}
-    )  # answers of over 2^20 numbers, too
+    if _is_pool(operator):  # whose answers have as many, too
+        whole |= {"images": 18, "window": ((2, 2), (1, 1))}
     large: list[Row] = [{"rows": 33, "columns": 32}, {"rows": 65, "columns": 64}, whole | {"filters": 1}]
     if operator != "unpool":
         large += [{"rows": 257, "columns": 256, "images": 1}]

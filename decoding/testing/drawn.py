@@ -47,13 +47,12 @@ COMMON: Table = {
 
 
 class Draws(NamedTuple):
-    """Layers of an operator: what is common, how many there are, of how many products and of what `cost` at most, the shortest and longest sides,
-    and how often a window is the map, or a map a cell."""
+    """Layers of an operator: what is common; how many there are, of how many products at most; their shortest and longest sides; and how often a
+    window is the map, or a map a cell."""
 
     common: Table
     many: int = 1200
     most: int = 2**19
-    dearest: int = 2**21
     shortest: Mapping[str, int] = {}
     longest: Mapping[str, int] = {"channels": 160, "filters": 160, "rows": 96, "columns": 96}
     whole: float = 0.1
@@ -62,7 +61,7 @@ class Draws(NamedTuple):
 _filters = Draws(COMMON | {"window": FILTERS, "values": COMMON["values"] * 3 + tuple(APART)}, many=2400)
 # As they lie deep in a network.
 _deep = _filters._replace(
-    many=300, most=2**21, dearest=2**23, shortest={"channels": 32, "filters": 32},
+    many=300, most=2**21, shortest={"channels": 32, "filters": 32},
     longest={"channels": 640, "filters": 640, "rows": 32, "columns": 32},
 )  # fmt: skip
 _pools = Draws(COMMON | {"window": POOLS, "values": (*COMMON["values"], RISING)}, most=2**17)
@@ -94,7 +93,7 @@ def layers(operator: str, table: Table, groups: bool, thorough: bool = False) ->
 
 def _fits(operator: str, row: Row, draws: Draws) -> bool:
     small = row["type"] != "half" or row["rows"] * row["columns"] <= CELLS_OF_HALVES
-    return small and TABLE[operator].products(row) <= draws.most and cost(operator, row) <= draws.dearest
+    return small and TABLE[operator].products(row) <= draws.most and cost(operator, row) <= 4 * draws.most
 
 
 def _layer(draws: Draws, table: Table, groups: bool, draw: np.random.Generator) -> Row:
@@ -104,7 +103,7 @@ def _layer(draws: Draws, table: Table, groups: bool, draw: np.random.Generator) 
     row |= {"columns": row["rows"]} if draw.random() < SQUARE else {}
     row |= {"values": "integers"} if row["type"] == "half" else {}
     row |= {"window": _window(draw)} if "window" in table and draw.random() < ANY_WINDOW else {}
-    if "filters" in table and not draws.shortest and draw.random() < RARE:
+    if "filters" in table and not draws.shortest and draw.random() < RARE:  # deep in a network nothing is an image
         few = "channels" if "pad" in table else "filters"
         row |= {few: _one(OF_IMAGES, draw), "window": _one(STEMS, draw)}
     if row["values"] in APART:

@@ -159,8 +159,7 @@ class Report:
         found, partly = self.coverage, {result.check for result in self.results if result.detail}
         if found:
             each = [
-                f"{name} {c.classes} ({c.pairs} of {c.possible} pairs"
-                + f" in {c.calls} {'calls' if name in OPERATORS else name}"
+                f"{name} {c.classes} ({c.pairs} of {c.possible} pairs in {c.calls} {'calls' if name in OPERATORS else name}"
                 + (", but for what was not judged)" if f"{name}_conditions" in partly else ")")
                 for name, c in found.items()
             ]
