@@ -110,6 +110,9 @@ def test_layers_drawn_at_random_are_the_same_each_time_and_as_the_page_says(oper
     table = conditions.factors(operator)
     rows = list(drawn.layers(operator, table, groups=True))
     assert rows == list(drawn.layers(operator, table, groups=True))
+    thorough = list(drawn.layers(operator, table, groups=True, thorough=True))
+    assert thorough[: len(rows)] == rows
+    assert len(thorough) == 4 * len(rows)
     rows, deep = (rows[:2400], rows[2400:]) if "filters" in table else (rows, [])
     assert (len(rows), len(deep)) == ((2400, 300) if "filters" in table else (1200, 0))
     for row in deep:

@@ -18,8 +18,7 @@ from .numbers import APART, RISING
 from .operators import TABLE, Row, Table, cost, windows
 
 T = TypeVar("T")
-SEED = 1
-THOROUGHLY = 4  # times as many
+SEED, SEEDS = 1, (1, 2, 3, 4)  # of a run, and of a thorough one, which so has all layers of the other
 # Cells of a map in half precision, which cannot hold much more than eight times as many, as `scattered` has them.
 CELLS_OF_HALVES = 2**12
 RARE = 1 / 6  # how often a class is any one of the whole table, and not one of those that are common,
@@ -84,11 +83,11 @@ DRAWS = {
 
 def layers(operator: str, table: Table, groups: bool, thorough: bool = False) -> Iterator[Row]:
     """Rows of `conditions`, whose table this is; some in groups, if asked."""
-    draw = np.random.default_rng(SEED)
-    for draws in DRAWS[operator]:
-        rows = (_layer(draws, table, groups and "filters" in table, draw) for _ in count())
-        many = draws.many * (THOROUGHLY if thorough else 1)
-        yield from islice((row for row in rows if _fits(operator, row, draws)), many)
+    for seed in SEEDS if thorough else (SEED,):
+        draw = np.random.default_rng(seed)
+        for draws in DRAWS[operator]:
+            rows = (_layer(draws, table, groups and "filters" in table, draw) for _ in count())
+            yield from islice((row for row in rows if _fits(operator, row, draws)), draws.many)
 
 
 def _fits(operator: str, row: Row, draws: Draws) -> bool:
